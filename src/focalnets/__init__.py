@@ -1,0 +1,55 @@
+"""FocalNets: focal modulation networks for images at high resolution.
+
+Public names are imported when first used, so that ``import focalnets`` stays light and touches no device.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from focalnets.version import __version__
+
+if TYPE_CHECKING:
+    from focalnets.data.images import read_image as read_image
+    from focalnets.data.scenes import SceneGenerator as SceneGenerator
+    from focalnets.errors import FocalNetsError as FocalNetsError
+    from focalnets.models.config import FocalNetConfig as FocalNetConfig
+    from focalnets.models.config import Preprocessing as Preprocessing
+    from focalnets.models.focalnet import FocalNet as FocalNet
+    from focalnets.models.layers import FocalModulation as FocalModulation
+    from focalnets.models.variants import list_models as list_models
+    from focalnets.ops.aggregation import focal_aggregation as focal_aggregation
+    from focalnets.weights.loading import create_model as create_model
+    from focalnets.weights.loading import load_model as load_model
+
+_HOMES = {
+    "FocalModulation": "focalnets.models.layers",
+    "FocalNet": "focalnets.models.focalnet",
+    "FocalNetConfig": "focalnets.models.config",
+    "FocalNetsError": "focalnets.errors",
+    "Preprocessing": "focalnets.models.config",
+    "SceneGenerator": "focalnets.data.scenes",
+    "create_model": "focalnets.weights.loading",
+    "focal_aggregation": "focalnets.ops.aggregation",
+    "list_models": "focalnets.models.variants",
+    "load_model": "focalnets.weights.loading",
+    "read_image": "focalnets.data.images",
+}
+_ROOMS = ("data", "errors", "models", "ops", "tasks", "training", "visualize", "weights")
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if name in _ROOMS:
+        return importlib.import_module(f"focalnets.{name}")
+    raise AttributeError(f"module 'focalnets' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ROOMS])

@@ -1,0 +1,1 @@
+"""What focal modulation computes; knows nothing of models."""

@@ -1,0 +1,91 @@
+"""The public operator: focal aggregation for one, two or three spatial dimensions.
+
+Axes: B batch, *S one to three spatial axes, C channels, L focal levels, *k kernel sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from focalnets.errors import ShapeError
+from focalnets.ops.backends import select_backend
+
+__all__ = ["focal_aggregation"]
+
+
+def focal_aggregation(
+    context: Tensor,
+    gates: Tensor,
+    kernels: Sequence[Tensor],
+    *,
+    normalize: bool = False,
+    mask: Tensor | None = None,
+    backend: str | None = None,
+) -> Tensor:
+    """Gather the surroundings of every token at several granularities and sum them under its gates.
+
+    With ``Z_0 = context``: ``Z_l = GELU(depthwise convolution of Z_(l-1) with kernels[l-1])`` for l = 1..L, zero padded;
+    ``Z_(L+1) = GELU(mean of Z_L over all positions)``; the result is ``sum over l of gates[..., l-1] * Z_l``.
+    Differentiable in context, gates and kernels.
+
+    Args:
+        context: Tokens (B, *S, C), floating point, channels last.
+        gates: One weight per token and level (B, *S, L + 1), the global level last; used as they are, no sigmoid.
+        kernels: L tensors (C, *k), one depthwise kernel per channel and level; every size of k odd, also larger than
+            the map. An empty sequence leaves only the global level.
+        normalize: Divide the sum by L + 1.
+        mask: Booleans (B, *S), True for valid tokens. Each image of a padded batch then gets at its valid positions what
+            it gets alone: padding enters neither a convolution nor the mean. Other positions are zero. An image without
+            valid tokens gives zeros.
+        backend: ``"reference"``, ``"cpu"`` or ``"triton"``; None takes the best that can run. One asked for by name
+            never falls back.
+
+    Returns:
+        The aggregated context (B, *S, C), contiguous, in the dtype of ``context``.
+
+    Raises:
+        ShapeError: If shapes, dtypes or devices do not fit together.
+        UnknownNameError: If no backend has the name asked for.
+        BackendUnavailableError: If the backend asked for cannot run here or on these tensors.
+
+    Source: Yang et al., Focal Modulation Networks, NeurIPS 2022, equations 4 and 5. The mask is ours: in the
+    implementations published so far the mean covers padding too.
+    """
+    kernels = list(kernels)
+    _check(context, gates, kernels, mask)
+    chosen = select_backend(context, gates, kernels, mask, backend)
+    return chosen.function(context, gates, kernels, normalize=normalize, mask=mask)
+
+
+def _check(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None) -> None:
+    if context.ndim not in (3, 4, 5):
+        raise ShapeError(f"context must be (B, *S, C) with 1 to 3 spatial axes, got shape {tuple(context.shape)}.")
+    if not context.is_floating_point():
+        raise ShapeError(f"context must be floating point, got {context.dtype}.")
+    channels, positions = context.shape[-1], context.shape[:-1]
+    if 0 in context.shape[1:]:
+        raise ShapeError(f"context needs at least one position and one channel, got shape {tuple(context.shape)}.")
+    if gates.shape[:-1] != positions or gates.shape[-1] != len(kernels) + 1:
+        raise ShapeError(
+            f"gates must be {(*positions, len(kernels) + 1)}, one weight per position for each of the {len(kernels)} "
+            f"levels and the global one, got {tuple(gates.shape)}."
+        )
+    for index, kernel in enumerate(kernels):
+        if kernel.ndim != context.ndim - 1 or kernel.shape[0] != channels or any(k % 2 == 0 for k in kernel.shape[1:]):
+            raise ShapeError(
+                f"kernels[{index}] must have {channels} channels and {context.ndim - 2} odd sizes, "
+                f"got shape {tuple(kernel.shape)}."
+            )
+    if mask is not None and (mask.shape != positions or mask.dtype != torch.bool):
+        raise ShapeError(f"mask must be boolean with shape {tuple(positions)}, got {mask.dtype} {tuple(mask.shape)}.")
+    for name, tensor in (("gates", gates), *((f"kernels[{i}]", kernel) for i, kernel in enumerate(kernels))):
+        if tensor.dtype != context.dtype or tensor.device != context.device:
+            raise ShapeError(
+                f"{name} must be {context.dtype} on {context.device} as the context is, "
+                f"got {tensor.dtype} on {tensor.device}."
+            )
+    if mask is not None and mask.device != context.device:
+        raise ShapeError(f"mask must be on {context.device} as the context is, got {mask.device}.")

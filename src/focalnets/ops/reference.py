@@ -1,0 +1,67 @@
+"""Focal aggregation in plain PyTorch: the specification that every other backend is held to.
+
+Axes: B batch, *S one to three spatial axes, C channels, L focal levels, *k kernel sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["focal_aggregation_reference", "why_unavailable", "why_unsupported"]
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+def why_unavailable() -> None:
+    """The reference runs wherever PyTorch does."""
+
+
+def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> None:
+    """The reference takes everything that the public function accepts."""
+
+
+
+
+def focal_aggregation_reference(
+    context: Tensor,
+    gates: Tensor,
+    kernels: Sequence[Tensor],
+    *,
+    normalize: bool = False,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Equations 4 and 5 of the focal modulation paper, one line of mathematics a line of code.
+
+    Arguments and result are those of :func:`focalnets.focal_aggregation`, on any device, in any floating dtype.
+
+    Source: Yang et al., Focal Modulation Networks, NeurIPS 2022, section 3 and algorithm 1 (GELU on the global level).
+    """
+    channels, spatial_axes = context.shape[-1], tuple(range(2, context.ndim))
+    convolve = _CONVOLUTIONS[context.ndim - 2]
+    valid = None if mask is None else mask.unsqueeze(1)  # (B, 1, *S)
+
+    level = context.movedim(-1, 1)  # (B, C, *S)
+    if valid is not None:
+        level = torch.where(valid, level, 0)
+    gated_sum = torch.zeros_like(level)
+    for index, kernel in enumerate(kernels):
+        padding = [size // 2 for size in kernel.shape[1:]]
+        level = F.gelu(convolve(level, kernel.unsqueeze(1), padding=padding, groups=channels))
+        if valid is not None:
+            level = torch.where(valid, level, 0)
+        gated_sum = gated_sum + gates[..., index].unsqueeze(1) * level
+
+    if valid is None:
+        mean = level.mean(spatial_axes, keepdim=True)
+    else:
+        mean = level.sum(spatial_axes, keepdim=True) / valid.sum(spatial_axes, keepdim=True).clamp(min=1)
+    gated_sum = gated_sum + gates[..., -1].unsqueeze(1) * F.gelu(mean)
+
+    if normalize:
+        gated_sum = gated_sum / (len(kernels) + 1)
+    if valid is not None:
+        gated_sum = torch.where(valid, gated_sum, 0)
+    return gated_sum.movedim(1, -1).contiguous()
