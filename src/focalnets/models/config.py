@@ -45,6 +45,8 @@ class FocalNetConfig:
         num_classes: Outputs of the classifier; 0 returns pooled features.
         in_chans: Channels of the input image.
         initialization: How random weights are drawn, see :data:`Initialization`.
+        pyramid_norms: Build a backbone for dense tasks: a LayerNorm on the map of every stage instead of the final norm
+            and the classifier.
     """
 
     depths: tuple[int, ...] = (2, 2, 6, 2)
@@ -64,6 +66,7 @@ class FocalNetConfig:
     num_classes: int = 1000
     in_chans: int = 3
     initialization: Initialization = "official"
+    pyramid_norms: bool = False
 
     def __post_init__(self) -> None:
         for name in ("depths", "focal_levels", "focal_windows"):

@@ -1,0 +1,112 @@
+"""The ``focalnets`` command: finds the command's file, parses its arguments, turns mistakes into one sentence.
+
+A command is a module of this package that offers ``EXAMPLES`` (shown by ``--help``), ``add_arguments(parser)`` and
+``run(arguments) -> int``, the exit status. Only the module of the command given is imported, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from focalnets.errors import FocalNetsError, InterruptedRunError
+from focalnets.version import __version__
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "demo": "generate pictures, train, evaluate, predict and explain: everything in one report, no data needed",
+    "train": "train a network on a folder of images",
+    "evaluate": "measure a network on labelled images",
+    "predict": "classify photos",
+    "explain": "draw where the network looks in photos",
+    "convert": "rewrite a checkpoint in another layout",
+    "models": "list the networks with their size and cost",
+    "doctor": "show versions, devices and backends, and why one cannot run",
+}
+
+_EXIT_MISTAKE = 2
+_EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+
+    Returns:
+        Exit status: 0 done, 1 done in part, 2 a mistake in what was given, 130 stopped by Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if arguments else _EXIT_MISTAKE
+    if arguments[0] in ("-V", "--version"):
+        print(f"focalnets {__version__}")
+        return 0
+    command = arguments[0]
+    if command not in COMMANDS:
+        _complain(f"There is no command {command!r}; the commands are {', '.join(COMMANDS)}.")
+        return _EXIT_MISTAKE
+    try:
+        return _run(command, arguments[1:])
+    except InterruptedRunError as error:
+        _complain(str(error))
+        return _EXIT_INTERRUPTED
+    except FocalNetsError as error:
+        _complain(str(error))
+        return _EXIT_MISTAKE
+    except KeyboardInterrupt:
+        _complain("Stopped by Ctrl-C.")
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (as `head` does); Python must not complain while flushing it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        _complain(f"Writing failed: {error.strerror}{place}; nothing was left half-written.")
+        return _EXIT_MISTAKE
+
+
+def _run(command: str, arguments: Sequence[str]) -> int:
+    from jsonargparse import ArgumentParser
+
+    module = importlib.import_module(f"focalnets.cli.{command}")
+    parser = ArgumentParser(
+        prog=f"focalnets {command}",
+        description=COMMANDS[command].capitalize() + ".",
+        epilog=f"examples:\n{module.EXAMPLES.rstrip()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(list(arguments)))
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        (
+            f"focalnets {__version__}: focal modulation networks for images at high resolution.",
+            "",
+            "usage: focalnets COMMAND [arguments]     focalnets COMMAND --help shows them with examples",
+            "",
+            *lines,
+        )
+    )
+
+
+def _complain(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

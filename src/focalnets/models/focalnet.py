@@ -1,0 +1,241 @@
+"""The focal modulation network: stem, stages, pyramid and classifier, in one file from pixels to logits.
+
+Axes: B batch, H W height and width [px], h w [tokens], C channels. Images enter as (B, channels, H, W), tokens inside are
+(B, h, w, C), feature maps leave as (B, C, h, w) views.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from focalnets.errors import ConfigError, ShapeError
+from focalnets.models.config import FocalNetConfig, Preprocessing
+from focalnets.models.layers import (
+    NORM_EPSILON,
+    RECOMPUTE_LEVELS,
+    ConvolutionalStem,
+    FocalBlock,
+    FocalModulation,
+    PatchEmbedding,
+    Recompute,
+    downsample_mask,
+    drop_path_schedule,
+)
+
+__all__ = ["FocalNet", "FocalStage"]
+
+
+class FocalStage(nn.Module):
+    """Blocks at one resolution, behind the embedding that halves the resolution of the stage before."""
+
+    def __init__(self, downsample: PatchEmbedding | None, blocks: Sequence[FocalBlock]) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Process tokens (B, h, w, C); returns the stage's tokens and the mask (B, h', w') at their resolution."""
+        if self.downsample is not None:
+            tokens = self.downsample(tokens.permute(0, 3, 1, 2), mask)
+            mask = None if mask is None else downsample_mask(mask, 2)
+        for block in self.blocks:
+            tokens = block(tokens, mask)
+        return tokens, mask
+
+
+class FocalNet(nn.Module):
+    """A focal modulation network for images of any size and aspect.
+
+    Args:
+        config: What the network is made of.
+        preprocessing: How images must be prepared for it.
+        class_names: One name an output, or None where unknown.
+
+    Attributes:
+        config, preprocessing, class_names: As given; written into every checkpoint.
+
+    Source: Yang et al., Focal Modulation Networks, NeurIPS 2022, section 4, and the settings of the official
+    repository. Deliberate deviations: sizes that the stride does not divide are completed with zeros instead of being
+    refused or cut; a mask keeps batch padding out of every valid token; no intermediate result stays on a module.
+    """
+
+    def __init__(
+        self,
+        config: FocalNetConfig,
+        *,
+        preprocessing: Preprocessing | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.preprocessing = preprocessing or Preprocessing()
+        self.class_names = None if class_names is None else tuple(class_names)
+        self._check_class_names()
+
+        stages = []
+        rates = drop_path_schedule(config.drop_path, config.depths)
+        for stage, dim in enumerate(config.dims):
+            downsample = None
+            if stage > 0 and config.stem == "patch":
+                downsample = PatchEmbedding(config.dims[stage - 1], dim, 2, 2)
+            elif stage > 0:
+                downsample = PatchEmbedding(config.dims[stage - 1], dim, 3, 2, 1)
+            stages.append(FocalStage(downsample, [self._block(stage, rate) for rate in rates[stage]]))
+        self.stem = self._stem()
+        self.stages = nn.ModuleList(stages)
+        self.norm: nn.LayerNorm | None = None
+        self.head: nn.Module | None = None
+        self.pyramid_norms: nn.ModuleList | None = None
+        if config.pyramid_norms:
+            self.pyramid_norms = nn.ModuleList(nn.LayerNorm(dim, eps=NORM_EPSILON) for dim in config.dims)
+        else:
+            self.norm = nn.LayerNorm(config.dims[-1], eps=NORM_EPSILON)
+            self.head = self._classifier()
+        self.reset_parameters()
+
+    def _stem(self) -> PatchEmbedding | ConvolutionalStem:
+        config = self.config
+        if config.stem == "convolutional":
+            return ConvolutionalStem(config.in_chans, config.embed_dim)
+        if config.stem == "overlapped":
+            return PatchEmbedding(config.in_chans, config.embed_dim, 7, 4, config.stem_padding)
+        return PatchEmbedding(config.in_chans, config.embed_dim, config.patch_size, config.patch_size)
+
+    def _block(self, stage: int, drop_path: float) -> FocalBlock:
+        config = self.config
+        modulation = FocalModulation(
+            config.dims[stage],
+            config.focal_levels[stage],
+            config.focal_windows[stage],
+            normalize_modulator=config.normalize_modulator,
+            modulation_norm=config.modulation_norm,
+            dropout=config.dropout,
+        )
+        return FocalBlock(
+            modulation,
+            mlp_ratio=config.mlp_ratio,
+            post_norm=config.post_norm,
+            layer_scale=config.layer_scale,
+            drop_path=drop_path,
+            dropout=config.dropout,
+        )
+
+    def _classifier(self) -> nn.Module:
+        classes = self.config.num_classes
+        return nn.Linear(self.config.dims[-1], classes) if classes else nn.Identity()
+
+    def reset_parameters(self) -> None:
+        """Draw the linear layers as ``config.initialization`` says; convolutions keep PyTorch's initialisation.
+
+        The modulator's projection is a 1x1 convolution in the official code and is drawn like the convolutions there.
+        """
+        official = self.config.initialization == "official"
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear) and not (official and name.endswith("modulator_projection")):
+                nn.init.trunc_normal_(module.weight, std=0.02 if official else 1 / math.sqrt(module.in_features))
+                nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Classify images.
+
+        Args:
+            images: (B, in_chans, H, W), prepared as ``preprocessing`` says; H and W from 1 up.
+            mask: Booleans (B, H, W), True for pixels that belong to the image. Give it when images of different sizes
+                are padded into one batch: each then gets the result that it gets alone.
+
+        Returns:
+            Logits (B, num_classes), or pooled features (B, C) where num_classes is 0.
+
+        Raises:
+            ShapeError: If the images or the mask have another shape.
+            ConfigError: If the network was built with pyramid norms and so has no classifier.
+        """
+        if self.norm is None:
+            raise ConfigError("This network was built with pyramid_norms=True and has no classifier; use forward_pyramid.")
+        tokens, mask = self._embed_and_refine(images, mask)[-1]
+        return self._pool_and_classify(self.norm(tokens), mask)
+
+    def forward_features(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The normalised map before pooling: (B, C, h, w) with h = ceil(H / stride of the last stage)."""
+        if self.norm is None:
+            raise ConfigError("This network was built with pyramid_norms=True; use forward_pyramid.")
+        tokens, _ = self._embed_and_refine(images, mask)[-1]
+        return self.norm(tokens).permute(0, 3, 1, 2)
+
+    def forward_pyramid(self, images: Tensor, mask: Tensor | None = None) -> list[Tensor]:
+        """One map a stage, finest first, taken before the next stage's downsampling.
+
+        Returns:
+            Maps (B, C_i, ceil(H / stride_i), ceil(W / stride_i)); each through its own LayerNorm if the network was
+            built with ``pyramid_norms=True``.
+        """
+        maps = [tokens for tokens, _ in self._embed_and_refine(images, mask)]
+        if self.pyramid_norms is not None:
+            maps = [norm(tokens) for norm, tokens in zip(self.pyramid_norms, maps, strict=True)]
+        return [tokens.permute(0, 3, 1, 2) for tokens in maps]
+
+    def _embed_and_refine(self, images: Tensor, mask: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
+        if images.ndim != 4 or images.shape[1] != self.config.in_chans or 0 in images.shape[1:]:
+            raise ShapeError(
+                f"images must be (B, {self.config.in_chans}, H, W) with H and W from 1 up, got {tuple(images.shape)}."
+            )
+        if mask is not None and (mask.dtype != torch.bool or mask.shape != (images.shape[0], *images.shape[2:])):
+            raise ShapeError(
+                f"mask must be boolean of shape {(images.shape[0], *images.shape[2:])}, "
+                f"got {mask.dtype} {tuple(mask.shape)}."
+            )
+        tokens = self.stem(images, mask)
+        mask = None if mask is None else downsample_mask(mask, self.config.patch_size)
+        maps = []
+        for stage in self.stages:
+            tokens, mask = stage(tokens, mask)
+            maps.append((tokens, mask))
+        return maps
+
+    def _pool_and_classify(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        assert self.head is not None
+        if mask is None:
+            return self.head(tokens.mean((1, 2)))
+        valid = mask.unsqueeze(-1)
+        return self.head(torch.where(valid, tokens, 0).sum((1, 2)) / valid.sum((1, 2)).clamp(min=1))
+
+    def reset_classifier(self, num_classes: int, class_names: Sequence[str] | None = None) -> None:
+        """Replace the classifier by a freshly drawn one; 0 classes leave pooled features.
+
+        Raises:
+            ConfigError: If there is no classifier, or names and classes differ in number.
+        """
+        if self.norm is None:
+            raise ConfigError("This network was built with pyramid_norms=True and has no classifier to reset.")
+        self.config = self.config.replace(num_classes=num_classes)
+        self.class_names = None if class_names is None else tuple(class_names)
+        self._check_class_names()
+        head = self._classifier()
+        if isinstance(head, nn.Linear):
+            nn.init.trunc_normal_(head.weight, std=0.02)
+            nn.init.zeros_(head.bias)
+        self.head = head.to(self.norm.weight.device, self.norm.weight.dtype)
+
+    def set_recompute(self, level: Recompute) -> None:
+        """Choose what training computes twice to save memory, see :data:`focalnets.models.layers.Recompute`."""
+        if level not in RECOMPUTE_LEVELS:
+            raise ConfigError(f"recompute must be one of {', '.join(RECOMPUTE_LEVELS)}, got {level!r}.")
+        for block in self.modules():
+            if isinstance(block, FocalBlock):
+                block.recompute = level
+
+    def _check_class_names(self) -> None:
+        if self.class_names is not None and len(self.class_names) != self.config.num_classes:
+            raise ConfigError(
+                f"class_names must have one entry for each of the {self.config.num_classes} classes, "
+                f"got {len(self.class_names)}."
+            )
+
+    def extra_repr(self) -> str:
+        described: dict[str, Any] = {**self.config.to_dict()}
+        return ", ".join(f"{key}={value}" for key, value in described.items() if key in ("embed_dim", "depths", "stem"))

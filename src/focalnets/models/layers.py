@@ -1,0 +1,262 @@
+"""Focal modulation as a layer, and the small parts around it.
+
+Axes: B batch, *S spatial axes, H W height and width [tokens], C channels, L focal levels. Tokens are channels-last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torchvision.ops import StochasticDepth
+
+from focalnets.errors import ConfigError
+from focalnets.ops.aggregation import focal_aggregation
+
+__all__ = [
+    "NORM_EPSILON",
+    "RECOMPUTE_LEVELS",
+    "ConvolutionalStem",
+    "FocalBlock",
+    "FocalModulation",
+    "Mlp",
+    "PatchEmbedding",
+    "Recompute",
+    "downsample_mask",
+    "drop_path_schedule",
+]
+
+NORM_EPSILON = 1e-5
+
+Recompute = Literal["none", "aggregation", "mlp", "block"]
+"""What is computed again in the backward pass instead of being kept: nothing, the modulation, also the MLP, or whole
+blocks."""
+
+RECOMPUTE_LEVELS: tuple[Recompute, ...] = ("none", "aggregation", "mlp", "block")
+
+
+class FocalModulation(nn.Module):
+    """Focal modulation of tokens in one, two or three spatial dimensions (equation 6 of the paper).
+
+    One projection yields query, context and gates; the gated, aggregated context becomes the modulator, which
+    multiplies the query.
+
+    Args:
+        dim: Channels C of the tokens.
+        focal_levels: Levels L without the global one, 0 or more.
+        focal_window: Kernel size of the first level [tokens], odd; each further level is larger by 2.
+        spatial_dims: Number of spatial axes, 1 to 3.
+        normalize_modulator: Divide the gated sum by L + 1.
+        modulation_norm: LayerNorm on query times modulator.
+        dropout: Dropout probability after the output projection.
+        backend: Backend of the aggregation, see :func:`focalnets.focal_aggregation`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        focal_levels: int = 3,
+        focal_window: int = 3,
+        *,
+        spatial_dims: int = 2,
+        normalize_modulator: bool = False,
+        modulation_norm: bool = False,
+        dropout: float = 0.0,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__()
+        if dim < 1 or focal_levels < 0 or focal_window % 2 == 0 or spatial_dims not in (1, 2, 3):
+            raise ConfigError(
+                "FocalModulation needs dim >= 1, focal_levels >= 0, an odd focal_window and 1 to 3 spatial_dims, got "
+                f"{dim}, {focal_levels}, {focal_window} and {spatial_dims}."
+            )
+        self.dim = dim
+        self.normalize_modulator = normalize_modulator
+        self.backend = backend
+        self.input_projection = nn.Linear(dim, 2 * dim + focal_levels + 1)
+        self.kernels = nn.ParameterList(
+            nn.Parameter(torch.empty(dim, *[focal_window + 2 * level] * spatial_dims)) for level in range(focal_levels)
+        )
+        self.modulator_projection = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON) if modulation_norm else None
+        self.output_projection = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the depthwise kernels as PyTorch draws convolutions: uniform within 1 / sqrt(taps)."""
+        for kernel in self.kernels:
+            bound = 1 / math.sqrt(kernel[0].numel())
+            nn.init.uniform_(kernel, -bound, bound)
+
+    @property
+    def focal_levels(self) -> int:
+        """Number of focal levels L, without the global one."""
+        return len(self.kernels)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Modulate every token by its surroundings.
+
+        Args:
+            tokens: (B, *S, C).
+            mask: Booleans (B, *S), True for valid tokens; others neither give nor matter.
+
+        Returns:
+            (B, *S, C).
+        """
+        query, context, gates = self.input_projection(tokens).split((self.dim, self.dim, self.focal_levels + 1), -1)
+        kernels = [kernel.to(context.dtype) for kernel in self.kernels]
+        aggregated = focal_aggregation(
+            context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
+        )
+        modulated = query * self.modulator_projection(aggregated)
+        if self.norm is not None:
+            modulated = self.norm(modulated)
+        return self.dropout(self.output_projection(modulated))
+
+    def extra_repr(self) -> str:
+        sizes = ", ".join("x".join(map(str, kernel.shape[1:])) for kernel in self.kernels)
+        return f"dim={self.dim}, kernels=[{sizes}], normalize_modulator={self.normalize_modulator}"
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between them, on the last axis."""
+
+    def __init__(self, dim: int, hidden_dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(tokens)))))
+
+
+class FocalBlock(nn.Module):
+    """Focal modulation and an MLP, each in a residual branch with its own LayerNorm.
+
+    The norm stands before the branch, or after it with ``post_norm``; ``layer_scale`` is the initial value of a learnt
+    factor per channel on each branch, or None for no such factor.
+    """
+
+    def __init__(
+        self,
+        modulation: FocalModulation,
+        *,
+        mlp_ratio: float = 4.0,
+        post_norm: bool = False,
+        layer_scale: float | None = None,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        dim = modulation.dim
+        self.post_norm = post_norm
+        self.recompute: Recompute = "none"
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.modulation = modulation
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), dropout)
+        self.layer_scale1 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
+        self.layer_scale2 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
+        self.drop_path = StochasticDepth(drop_path, "row")
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Refine tokens (B, *S, C); ``mask`` (B, *S) marks the valid ones."""
+        recompute = self.recompute if self.training and torch.is_grad_enabled() else "none"
+        if recompute == "block":
+            return checkpoint(self._both_branches, tokens, mask, use_reentrant=False)
+        if recompute == "none":
+            return self._both_branches(tokens, mask)
+        tokens = checkpoint(self._modulation_branch, tokens, mask, use_reentrant=False)
+        if recompute == "mlp":
+            return checkpoint(self._mlp_branch, tokens, use_reentrant=False)
+        return self._mlp_branch(tokens)
+
+    def _both_branches(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        return self._mlp_branch(self._modulation_branch(tokens, mask))
+
+    def _modulation_branch(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        branch = self.modulation(tokens if self.post_norm else self.norm1(tokens), mask)
+        return self._add(tokens, self.norm1(branch) if self.post_norm else branch, self.layer_scale1)
+
+    def _mlp_branch(self, tokens: Tensor) -> Tensor:
+        branch = self.mlp(tokens if self.post_norm else self.norm2(tokens))
+        return self._add(tokens, self.norm2(branch) if self.post_norm else branch, self.layer_scale2)
+
+    def _add(self, tokens: Tensor, branch: Tensor, layer_scale: Tensor | None) -> Tensor:
+        return tokens + self.drop_path(branch if layer_scale is None else branch * layer_scale)
+
+
+class PatchEmbedding(nn.Module):
+    """A strided convolution and a LayerNorm that turn an image or a finer map into tokens.
+
+    Sizes that the stride does not divide are completed with zeros at the right and lower edge, so that a map of n
+    positions gives ceil(n / stride) tokens and no position is lost.
+    """
+
+    def __init__(self, in_chans: int, dim: int, kernel_size: int, stride: int, padding: int = 0) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(in_chans, dim, kernel_size, stride, padding)
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        # With this many zeros more, floor((n + 2 padding + edge - kernel) / stride) + 1 = ceil(n / stride) for every n.
+        self.edge = max(0, kernel_size - 1 - 2 * padding)
+
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Embed (B, C, H, W), zeroed where ``mask`` (B, H, W) is False, into tokens (B, ceil(H/stride), ceil(W/stride), D)."""
+        if mask is not None:
+            features = torch.where(mask.unsqueeze(1), features, 0)
+        return self.norm(self.projection(_complete(features, self.projection.stride[0], self.edge)).permute(0, 2, 3, 1))
+
+
+class ConvolutionalStem(nn.Module):
+    """Three 3x3 convolutions with batch normalisation and GELU to stride 4, then a LayerNorm.
+
+    Small networks trained from scratch on little data learn faster with it than with one large-stride convolution.
+    """
+
+    def __init__(self, in_chans: int, dim: int) -> None:
+        super().__init__()
+        widths, strides = (in_chans, max(1, dim // 2), max(1, dim // 2), dim), (2, 1, 2)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride, 1, bias=False)
+            for before, after, stride in zip(widths, widths[1:], strides, strict=False)
+        )
+        self.batch_norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
+
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Embed images (B, C, H, W) into tokens (B, ceil(H/4), ceil(W/4), D)."""
+        for index, (convolution, batch_norm) in enumerate(zip(self.convolutions, self.batch_norms, strict=True)):
+            if mask is not None:
+                features = torch.where(mask.unsqueeze(1), features, 0)
+                mask = downsample_mask(mask, convolution.stride[0])
+            features = batch_norm(convolution(features))
+            if index < 2:
+                features = F.gelu(features)
+        return self.norm(features.permute(0, 2, 3, 1))
+
+
+def downsample_mask(mask: Tensor, stride: int) -> Tensor:
+    """Which tokens (B, ceil(H/stride), ceil(W/stride)) hold at least one valid position of ``mask`` (B, H, W)."""
+    if stride == 1:
+        return mask
+    return F.max_pool2d(mask.unsqueeze(1).float(), stride, ceil_mode=True).squeeze(1) > 0
+
+
+def _complete(features: Tensor, stride: int, edge: int) -> Tensor:
+    divisible = not torch.compiler.is_exporting() and all(size % stride == 0 for size in features.shape[-2:])
+    return features if edge == 0 or divisible else F.pad(features, (0, edge, 0, edge))
+
+
+def drop_path_schedule(last: float, depths: Sequence[int]) -> list[list[float]]:
+    """Drop probability of every block of every stage, growing linearly from 0 to ``last``."""
+    total = sum(depths)
+    rates = [last * index / max(1, total - 1) for index in range(total)]
+    starts = [sum(depths[:stage]) for stage in range(len(depths))]
+    return [rates[start : start + depth] for start, depth in zip(starts, depths, strict=True)]

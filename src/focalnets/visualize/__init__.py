@@ -1,0 +1,1 @@
+"""Looking inside: modulators and gates."""
