@@ -58,6 +58,7 @@ class FocalNet(nn.Module):
 
     Attributes:
         config, preprocessing, class_names: As given; written into every checkpoint.
+        origin: Where the weights came from, in words.
 
     Source: Yang et al., Focal Modulation Networks, NeurIPS 2022, section 4, and the settings of the official
     repository. Deliberate deviations: sizes that the stride does not divide are completed with zeros instead of being
@@ -75,6 +76,7 @@ class FocalNet(nn.Module):
         self.config = config
         self.preprocessing = preprocessing or Preprocessing()
         self.class_names = None if class_names is None else tuple(class_names)
+        self.origin = "random weights"
         self._check_class_names()
 
         stages = []
