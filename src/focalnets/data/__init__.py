@@ -1,0 +1,1 @@
+"""Images, folders of images, transforms and generated scenes. Importing this imports no torch."""

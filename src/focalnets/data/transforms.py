@@ -1,0 +1,193 @@
+"""From a picture to the input of a network and back.
+
+Legend: S input size, H W height and width, 3 colours in RGB order. Pictures are PIL images in mode RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import InterpolationMode, v2
+
+from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
+from focalnets.errors import ConfigError, ImageError
+from focalnets.models.config import Preprocessing
+
+__all__ = [
+    "Augmentation",
+    "ResizeAndCrop",
+    "denormalize",
+    "evaluation_transform",
+    "load_for_model",
+    "to_tensor",
+    "training_transform",
+]
+
+Augmentation = Literal["none", "light", "strong"]
+"""``none`` = as in evaluation; ``light`` = random crop and mirroring; ``strong`` = also random colours, geometry and
+erasing."""
+
+_INTERPOLATION = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
+_RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+class ResizeAndCrop:
+    """Resize so that the crop covers ``crop_fraction`` of the shorter side, then cut out the centre.
+
+    Only the pixels of the crop are computed, which is faster than resizing everything and keeps a picture of 1 x 10000
+    pixels from growing out of memory. The values are those of resizing with antialiasing followed by cropping.
+
+    Args:
+        size_px: Height and width S of the crop [px].
+        crop_fraction: Share of the shorter side, above 0 and at most 1. The shorter side becomes S / crop_fraction
+            [px], rounded down as the published evaluations do.
+        interpolation: ``bicubic`` or ``bilinear``.
+    """
+
+    def __init__(self, size_px: int, crop_fraction: float, interpolation: str) -> None:
+        self.size_px = size_px
+        self.shorter_side_px = int(size_px / crop_fraction + 1e-6)
+        self.resampling = _RESAMPLING[interpolation]
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Return the crop, S x S."""
+        size = self.size_px
+        width, height = _size_with_shorter_side(image.size, self.shorter_side_px)
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        x_scale, y_scale = image.width / width, image.height / height
+        box = (left * x_scale, top * y_scale, (left + size) * x_scale, (top + size) * y_scale)
+        # Rounding may carry the end of the box past the image by less than a millionth of a pixel.
+        box = (box[0], box[1], min(box[2], image.width), min(box[3], image.height))
+        return image.resize((size, size), self.resampling, box=box)
+
+    def __repr__(self) -> str:
+        return f"ResizeAndCrop(size_px={self.size_px}, shorter_side_px={self.shorter_side_px})"
+
+
+def to_tensor(preprocessing: Preprocessing) -> v2.Compose:
+    """Picture of any size (uint8) to normalised tensor (3, H, W) float32."""
+    return v2.Compose(
+        [
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std), inplace=True),
+            v2.ToPureTensor(),
+        ]
+    )
+
+
+def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
+    """Picture to (3, S, S) float32: resize, centre crop, scale to 0..1, normalise.
+
+    Source: evaluation of the official code: bicubic, shorter side 256/224 of the crop, rounded down.
+    """
+    crop = ResizeAndCrop(preprocessing.input_size_px, preprocessing.crop_fraction, preprocessing.interpolation)
+    return v2.Compose([crop, to_tensor(preprocessing)])
+
+
+def training_transform(
+    preprocessing: Preprocessing,
+    *,
+    augmentation: Augmentation = "light",
+    scale: tuple[float, float] = (0.35, 1.0),
+    horizontal_flip: float = 0.5,
+) -> v2.Compose:
+    """Picture to randomly changed (3, S, S) float32.
+
+    Crop and resizing come first and work on bytes; all later steps see S x S pixels only.
+
+    Args:
+        preprocessing: Size, interpolation and normalisation.
+        augmentation: See :data:`Augmentation`. ``strong`` follows the published recipe: two operations of RandAugment
+            at magnitude 9, colour jitter 0.4, erasing with probability 0.25.
+        scale: Smallest and largest share of the picture's area that a random crop covers.
+        horizontal_flip: Probability of mirroring; 0 for pictures where left and right matter, e.g. writing.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+    if augmentation not in ("none", "light", "strong"):
+        raise ConfigError(f"augmentation must be 'none', 'light' or 'strong', got {augmentation!r}.")
+    if not 0.0 < scale[0] <= scale[1] <= 1.0:
+        raise ConfigError(f"scale must be two shares of the area with 0 < smallest <= largest <= 1, got {scale}.")
+    if not 0.0 <= horizontal_flip <= 1.0:
+        raise ConfigError(f"horizontal_flip is a probability from 0 to 1, got {horizontal_flip!r}.")
+    if augmentation == "none":
+        return evaluation_transform(preprocessing)
+    size = preprocessing.input_size_px
+    interpolation = _INTERPOLATION[preprocessing.interpolation]
+    steps: list[Callable] = [
+        v2.RandomResizedCrop(size, scale=scale, interpolation=interpolation, antialias=True),
+        v2.RandomHorizontalFlip(horizontal_flip),
+    ]
+    if augmentation == "strong":
+        mean_colour = [round(255 * value) for value in preprocessing.mean]
+        steps.append(v2.RandAugment(num_ops=2, magnitude=9, interpolation=InterpolationMode.BILINEAR, fill=mean_colour))
+        steps.append(v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4))
+    steps.append(to_tensor(preprocessing))
+    if augmentation == "strong":
+        steps.append(v2.RandomErasing(p=0.25, value="random"))
+    return v2.Compose(steps)
+
+
+def denormalize(images: torch.Tensor, preprocessing: Preprocessing) -> np.ndarray:
+    """Network inputs (..., 3, H, W) back to pixels (..., H, W, 3), uint8, on the CPU, e.g. for drawing."""
+    mean = images.new_tensor(preprocessing.mean, dtype=torch.float32).view(-1, 1, 1)
+    std = images.new_tensor(preprocessing.std, dtype=torch.float32).view(-1, 1, 1)
+    pixels = (images.detach().float() * std + mean).mul(255.0).round().clamp(0.0, 255.0)
+    return pixels.to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
+
+def load_for_model(
+    path: str | Path,
+    preprocessing: Preprocessing,
+    size_px: int | None = None,
+    keep_aspect: bool = False,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> tuple[torch.Tensor, Image.Image]:
+    """Read one picture for a network, together with what the network will see of it.
+
+    Args:
+        path: The image file.
+        preprocessing: Size, crop, interpolation and normalisation.
+        size_px: Side of the square crop [px], or the shorter side with ``keep_aspect``; None takes
+            ``preprocessing.input_size_px``.
+        keep_aspect: Show the network the whole picture in its own proportions instead of the centre crop.
+        max_pixels: Largest picture that is read, and that is made by resizing [px].
+
+    Returns:
+        The normalised tensor (3, H, W) float32 and the picture in mode RGB with the same H and W.
+
+    Raises:
+        ImageError: If the file cannot be read, or would be larger than ``max_pixels`` after resizing.
+        ConfigError: If ``size_px`` is below 1.
+    """
+    size = preprocessing.input_size_px if size_px is None else size_px
+    if size < 1:
+        raise ConfigError(f"size_px must be a whole number from 1 up, got {size}.")
+    image = read_image(path, max_pixels=max_pixels)
+    if keep_aspect:
+        width, height = _size_with_shorter_side(image.size, size)
+        if width * height > max_pixels:
+            raise ImageError(
+                f"'{path}' would have {width} x {height} pixels with a shorter side of {size}; use a smaller size or "
+                "leave keep_aspect out."
+            )
+        image = image.resize((width, height), _RESAMPLING[preprocessing.interpolation])
+    else:
+        image = ResizeAndCrop(size, preprocessing.crop_fraction, preprocessing.interpolation)(image)
+    return to_tensor(preprocessing)(image), image
+
+
+def _size_with_shorter_side(size: tuple[int, int], shorter_side_px: int) -> tuple[int, int]:
+    """Width and height [px] with the shorter side as asked and the longer one rounded down, as torchvision does."""
+    width, height = size
+    if width <= height:
+        return shorter_side_px, int(shorter_side_px * height / width)
+    return int(shorter_side_px * width / height), shorter_side_px
