@@ -67,7 +67,8 @@ def complexity(config: FocalNetConfig, height_px: int = 224, width_px: int | Non
         elif config.stem == "convolutional":
             half = math.ceil(height_px / 2) * math.ceil(width_px / 2)
             middle = max(1, dim // 2)
-            for inputs, outputs, at in ((config.in_chans, middle, half), (middle, middle, half), (middle, dim, positions)):
+            layers = ((config.in_chans, middle, half), (middle, middle, half), (middle, dim, positions))
+            for inputs, outputs, at in layers:
                 convolution(inputs, outputs, 3, at, bias=False)
                 norm(outputs, at)
         else:

@@ -15,8 +15,8 @@ Stem = Literal["patch", "overlapped", "convolutional"]
 stages)."""
 
 Initialization = Literal["official", "fan_in"]
-"""``official`` = linear layers drawn at standard deviation 0.02, convolutions as PyTorch does; ``fan_in`` = linear layers
-drawn at standard deviation 1 / sqrt(inputs)."""
+"""``official`` = linear layers drawn at standard deviation 0.02, convolutions as PyTorch does; ``fan_in`` = linear
+layers drawn at standard deviation 1 / sqrt(inputs)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class FocalNetConfig:
                 raise ConfigError(f"{name} must be a whole number from {smallest} up, got {value!r}.")
         for name in ("drop_path", "dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(f"{name} is a probability from 0 up to but not including 1, got {getattr(self, name)!r}.")
+                raise ConfigError(f"{name} is a probability from 0 to below 1, got {getattr(self, name)!r}.")
         if not self.mlp_ratio > 0:
             raise ConfigError(f"mlp_ratio must be above 0, got {self.mlp_ratio!r}.")
         if self.stem not in ("patch", "overlapped", "convolutional"):

@@ -1,7 +1,7 @@
 """The focal modulation network: stem, stages, pyramid and classifier, in one file from pixels to logits.
 
-Axes: B batch, H W height and width [px], h w [tokens], C channels. Images enter as (B, channels, H, W), tokens inside are
-(B, h, w, C), feature maps leave as (B, C, h, w) views.
+Axes: B batch, H W height and width [px], h w [tokens], C channels. Images enter as (B, channels, H, W), tokens inside
+are (B, h, w, C), feature maps leave as (B, C, h, w) views.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class FocalNet(nn.Module):
             ConfigError: If the network was built with pyramid norms and so has no classifier.
         """
         if self.norm is None:
-            raise ConfigError("This network was built with pyramid_norms=True and has no classifier; use forward_pyramid.")
+            raise ConfigError("A network built with pyramid_norms=True has no classifier; use forward_pyramid.")
         tokens, mask = self._embed_and_refine(images, mask)[-1]
         return self._pool_and_classify(self.norm(tokens), mask)
 

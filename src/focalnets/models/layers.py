@@ -208,7 +208,7 @@ class PatchEmbedding(nn.Module):
         self.edge = max(0, kernel_size - 1 - 2 * padding)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Embed (B, C, H, W), zeroed where ``mask`` (B, H, W) is False, into tokens (B, ceil(H/stride), ceil(W/stride), D)."""
+        """Embed (B, C, H, W) into tokens (B, ceil(H/stride), ceil(W/stride), D); zero where ``mask`` is False."""
         if mask is not None:
             features = torch.where(mask.unsqueeze(1), features, 0)
         return self.norm(self.projection(_complete(features, self.projection.stride[0], self.edge)).permute(0, 2, 3, 1))

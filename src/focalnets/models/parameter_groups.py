@@ -15,8 +15,9 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Groups for an optimiser of ``torch.optim``.
 
-    Matrices and convolution kernels decay; biases, norms and layer scales (one axis) do not. With ``layer_decay`` below 1
-    the classifier learns at ``learning_rate`` and every layer below it at the rate of the one above times ``layer_decay``.
+    Matrices and convolution kernels decay; biases, norms and layer scales (one axis) do not. With ``layer_decay`` below
+    1 the classifier learns at ``learning_rate`` and every layer below it at the rate of the one above times
+    ``layer_decay``.
 
     Args:
         model: The network; parameters that need no gradient are left out.
@@ -27,8 +28,8 @@ def parameter_groups(
     Returns:
         Dictionaries with ``params``, ``lr``, ``weight_decay`` and ``name``, in the order of depth.
 
-    Source: official recipe (no decay for one-dimensional parameters). There the test for excluded names is true for every
-    name, so that nothing decays at all; here the decay is applied.
+    Source: official recipe (no decay for one-dimensional parameters). There the test for excluded names is true for
+    every name, so that nothing decays at all; here the decay is applied.
     """
     top = 1 + max(layer_depth(name, model.config.depths) for name, _ in model.named_parameters())
     groups: dict[str, dict[str, Any]] = {}

@@ -39,8 +39,8 @@ class Variant:
     name: str
     summary: str
     config: FocalNetConfig
-    preprocessing: Preprocessing = Preprocessing()
-    published: Published | None = None
+    preprocessing: Preprocessing
+    published: Published | None
 
 
 _LRF = {"focal_levels": (3, 3, 3, 3)}
@@ -68,11 +68,15 @@ _AT_384 = Preprocessing(input_size_px=384, crop_fraction=1.0)
 _AT_128 = Preprocessing(input_size_px=128, crop_fraction=1.0)
 
 
-def _row(name: str, summary: str, settings: dict[str, Any], published: Published | None, **kwargs: Any) -> Variant:
-    kwargs.setdefault("preprocessing", _AT_224)
-    return Variant(
-        name=name, summary=summary, config=FocalNetConfig.from_dict(settings), published=published, **kwargs
-    )
+def _row(
+    name: str,
+    summary: str,
+    settings: dict[str, Any],
+    published: Published | None,
+    preprocessing: Preprocessing = _AT_224,
+) -> Variant:
+    config = FocalNetConfig.from_dict(settings)
+    return Variant(name=name, summary=summary, config=config, published=published, preprocessing=preprocessing)
 
 
 def _figures(parameters_m: float, gmacs: float, top1: float, images_per_s: int) -> Published:

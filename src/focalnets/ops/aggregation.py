@@ -27,8 +27,8 @@ def focal_aggregation(
 ) -> Tensor:
     """Gather the surroundings of every token at several granularities and sum them under its gates.
 
-    With ``Z_0 = context``: ``Z_l = GELU(depthwise convolution of Z_(l-1) with kernels[l-1])`` for l = 1..L, zero padded;
-    ``Z_(L+1) = GELU(mean of Z_L over all positions)``; the result is ``sum over l of gates[..., l-1] * Z_l``.
+    With ``Z_0 = context``: ``Z_l = GELU(depthwise convolution of Z_(l-1) with kernels[l-1])`` for l = 1..L, zero
+    padded; ``Z_(L+1) = GELU(mean of Z_L over all positions)``; the result is ``sum over l of gates[..., l-1] * Z_l``.
     Differentiable in context, gates and kernels.
 
     Args:
@@ -37,9 +37,9 @@ def focal_aggregation(
         kernels: L tensors (C, *k), one depthwise kernel per channel and level; every size of k odd, also larger than
             the map. An empty sequence leaves only the global level.
         normalize: Divide the sum by L + 1.
-        mask: Booleans (B, *S), True for valid tokens. Each image of a padded batch then gets at its valid positions what
-            it gets alone: padding enters neither a convolution nor the mean. Other positions are zero. An image without
-            valid tokens gives zeros.
+        mask: Booleans (B, *S), True for valid tokens. Each image of a padded batch then gets at its valid positions
+            what it gets alone: padding enters neither a convolution nor the mean. Other positions are zero. An image
+            without valid tokens gives zeros.
         backend: ``"reference"``, ``"cpu"`` or ``"triton"``; None takes the best that can run. One asked for by name
             never falls back.
 

@@ -15,14 +15,13 @@ __all__ = ["focal_aggregation_reference", "why_unavailable", "why_unsupported"]
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
+
 def why_unavailable() -> None:
     """The reference runs wherever PyTorch does."""
 
 
 def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> None:
     """The reference takes everything that the public function accepts."""
-
-
 
 
 def focal_aggregation_reference(
