@@ -1,0 +1,240 @@
+"""Our own format: a safetensors file that says what it is.
+
+The metadata of the file carry, as JSON texts: the network's config, its class names, how images must be prepared, and
+notes of whoever wrote it. Files are written under a temporary name and renamed, so a crash or a full disk never damages
+the file that was there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from focalnets.errors import CheckpointError, ConfigError
+from focalnets.models.config import FocalNetConfig, Preprocessing
+from focalnets.models.focalnet import FocalNet
+from focalnets.version import __version__
+
+__all__ = ["Description", "describe", "load_checkpoint", "read_description", "save_checkpoint", "write_safetensors"]
+
+FORMAT_VERSION = 1
+MAX_METADATA_CHARACTERS = 16 * 2**20
+
+_PREFIX = "focalnets."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Description:
+    """What the metadata of a checkpoint say.
+
+    Attributes:
+        config: The network.
+        preprocessing: How images must be prepared.
+        class_names: One name an output, or None.
+        notes: Free texts by name, e.g. epoch and score.
+        origin: Where the weights came from, in words.
+    """
+
+    config: FocalNetConfig
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...] | None
+    notes: dict[str, str]
+    origin: str
+
+
+def save_checkpoint(model: FocalNet, path: str | os.PathLike[str], *, notes: Mapping[str, str] | None = None) -> None:
+    """Write a network with everything needed to use it again.
+
+    Args:
+        model: The network; its dtype is kept.
+        path: File to write or replace; its folder is made if needed.
+        notes: Free texts to keep beside the weights.
+
+    Raises:
+        CheckpointError: If the file cannot be written, e.g. because the disk is full; a file of that name is left as it
+            was.
+    """
+    write_safetensors(model.state_dict(), path, describe(model, notes))
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> FocalNet:
+    """Read a network that :func:`save_checkpoint` wrote, in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, of another kind, or does not fit what it says about itself.
+    """
+    from focalnets.weights.assembly import assemble
+    from focalnets.weights.readers import read_safetensors
+    from focalnets.weights.recognition import contradictions, visible_settings
+
+    path = Path(path)
+    tensors, metadata = read_safetensors(path)
+    description = read_description(metadata, str(path))
+    if description is None:
+        raise CheckpointError(f"{path} is no checkpoint of this package; focalnets.load_model reads the other layouts.")
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    # Compared before anything is built: a config with a million layers must not be tried out.
+    different = contradictions(description.config, visible_settings(shapes, str(path)))
+    if different:
+        raise CheckpointError(f"{path} says of itself what its tensors contradict: {'; '.join(different)}.")
+    model = assemble(
+        description.config,
+        tensors,
+        str(path),
+        preprocessing=description.preprocessing,
+        class_names=description.class_names,
+    )
+    model.origin = f"{path} ({description.origin})" if description.origin else str(path)
+    return model
+
+
+def describe(model: FocalNet, notes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The metadata of a checkpoint of this network."""
+    texts: dict[str, Any] = {
+        "config": model.config.to_dict(),
+        "preprocessing": model.preprocessing.to_dict(),
+        "class_names": None if model.class_names is None else list(model.class_names),
+        "notes": dict(notes or {}),
+        "origin": model.origin,
+    }
+    return {
+        "format": "pt",  # transformers refuses safetensors files without it
+        f"{_PREFIX}format_version": str(FORMAT_VERSION),
+        f"{_PREFIX}version": __version__,
+        **{_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in texts.items()},
+    }
+
+
+def read_description(metadata: Mapping[str, str], file: str) -> Description | None:
+    """What metadata say, checked; None if they are not from this package.
+
+    Raises:
+        CheckpointError: If they are oversized, malformed, of a newer format, or name settings that do not exist.
+    """
+    version = metadata.get(f"{_PREFIX}format_version")
+    if version is None:
+        return None
+    if not version.isascii() or not version.isdigit() or not 1 <= int(version[:9]) <= FORMAT_VERSION:
+        raise CheckpointError(
+            f"{file} is of format {version[:20]!r}; this version reads up to {FORMAT_VERSION}: update focalnets."
+        )
+    if sum(len(key) + len(value) for key, value in metadata.items()) > MAX_METADATA_CHARACTERS:
+        raise CheckpointError(
+            f"{file} carries metadata of more than {MAX_METADATA_CHARACTERS >> 20} Mi characters; it is refused."
+        )
+    config = _read_json(metadata, "config", dict, file)
+    preprocessing = _read_json(metadata, "preprocessing", dict, file)
+    class_names = _read_json(metadata, "class_names", (list, type(None)), file, absent=None)
+    notes = _read_json(metadata, "notes", dict, file, absent={})
+    origin = _read_json(metadata, "origin", str, file, absent="")
+    if not all(isinstance(text, str) for text in (*(class_names or ()), *notes.values())):
+        raise CheckpointError(f"{file} is damaged: class names and notes in its metadata must be texts.")
+    try:
+        _check_types(FocalNetConfig, config)
+        _check_types(Preprocessing, preprocessing)
+        description = Description(
+            config=FocalNetConfig.from_dict(config),
+            preprocessing=Preprocessing.from_dict(preprocessing),
+            class_names=None if class_names is None else tuple(class_names),
+            notes=notes,
+            origin=origin,
+        )
+    except ConfigError as error:
+        raise CheckpointError(f"{file} describes a network that this version cannot build: {error}") from error
+    outputs = 0 if description.config.pyramid_norms else description.config.num_classes
+    if description.class_names is not None and outputs and len(description.class_names) != outputs:
+        raise CheckpointError(
+            f"{file} names {len(description.class_names)} classes for {outputs} outputs; it is damaged."
+        )
+    return description
+
+
+def write_safetensors(tensors: Mapping[str, Tensor], path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
+    """Write tensors under a temporary name in the same folder, flush them to the disk, then rename.
+
+    Raises:
+        CheckpointError: If writing fails; the temporary file is removed and an older file is untouched.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        replace_durably(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise write_failed(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Rename a finished file over another once its bytes are on the disk."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    if hasattr(os, "O_DIRECTORY"):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_failed(path: Path, error: Exception) -> CheckpointError:
+    """The sentence for a file that could not be written."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return CheckpointError(
+        f"{path} could not be written ({reason}); what was there before is unchanged: free some space or choose "
+        "another folder."
+    )
+
+
+def _read_json(metadata: Mapping[str, str], key: str, kinds: Any, file: str, **default: Any) -> Any:
+    text = metadata.get(_PREFIX + key)
+    if text is None:
+        if "absent" in default:
+            return default["absent"]
+        raise CheckpointError(f"{file} is damaged: its metadata lack {_PREFIX}{key}.")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} is damaged: {_PREFIX}{key} in its metadata is no valid JSON.") from error
+    if not isinstance(value, kinds):
+        raise CheckpointError(f"{file} is damaged: {_PREFIX}{key} in its metadata is a {type(value).__name__}.")
+    return value
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _check_types(cls: type, values: Mapping[str, Any]) -> None:
+    for field in dataclasses.fields(cls):
+        if field.name not in values:
+            continue
+        value, model = values[field.name], field.default
+        if model is None:
+            fits = value is None or _is_number(value)
+        elif isinstance(model, tuple):
+            fits = isinstance(value, list) and all(map(_is_number, value))
+        elif isinstance(model, float):
+            fits = _is_number(value)
+        else:
+            fits = type(value) is type(model)
+        if not fits:
+            raise ConfigError(f"{field.name} has a value of the wrong type, {str(value)[:60]}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
