@@ -1,0 +1,37 @@
+# The words people expect. `make setup` once, then `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Sources and tests are run from the checkout; the compiled library is built by `make native`.
+export PYTHONPATH := $(CURDIR)/src
+
+.PHONY: help setup native test lint format types demo bench sanitize clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
+
+setup: ## create .venv with the package and everything for working on it
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --upgrade pip
+	$(BIN)/pip install '.[dev]'
+	$(MAKE) native
+
+test: ## run the tests
+	$(BIN)/python -m pytest
+
+lint: ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: ## check types
+	$(BIN)/mypy
+
+format: ## rewrite in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: ## generate pictures, train on them and write a report
+	$(BIN)/python -m focalnets demo
+
+clean: ## remove what was built
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache src/focalnets/ops/*.so
