@@ -60,8 +60,14 @@ _LARGE_FAMILY = {
 _FL3_WIDE = {"focal_levels": (3, 3, 3, 3), "focal_windows": (5, 5, 5, 5)}
 _FL3 = {"focal_levels": (3, 3, 3, 3), "focal_windows": (3, 3, 3, 3)}
 _FL4 = {"focal_levels": (4, 4, 4, 4), "focal_windows": (3, 3, 3, 3)}
-# Small networks see few images and short schedules, where these choices learn faster from scratch; see docs/log.md.
-_FROM_SCRATCH = {"depths": (2, 2, 6, 2), "focal_levels": (3, 3, 3, 3), "stem": "overlapped", "drop_path": 0.05}
+# Small networks see few images and short schedules; these choices learn faster from random weights, see docs/log.md.
+_FROM_SCRATCH = {
+    "depths": (2, 2, 6, 2),
+    "focal_levels": (3, 3, 3, 3),
+    "stem": "convolutional",
+    "initialization": "fan_in",
+    "drop_path": 0.05,
+}
 
 _AT_224 = Preprocessing(input_size_px=224, crop_fraction=0.9)
 _AT_384 = Preprocessing(input_size_px=384, crop_fraction=1.0)
