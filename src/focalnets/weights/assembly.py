@@ -52,7 +52,7 @@ def assemble(
     """Build the network of a config around tensors under our names, as float32 on the CPU, ready for inference.
 
     Raises:
-        CheckpointError: If a tensor is missing, unexpected, mis-shaped, of a dtype that holds no weights, or not finite.
+        CheckpointError: If a tensor is missing, unexpected, mis-shaped, of a dtype without weights, or not finite.
     """
     model = blank_network(config)
     model.preprocessing = preprocessing or Preprocessing()

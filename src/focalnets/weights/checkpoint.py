@@ -21,6 +21,7 @@ from focalnets.errors import CheckpointError, ConfigError
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.version import __version__
+from focalnets.weights.key_maps import OWN_LAYOUT
 
 __all__ = ["Description", "describe", "load_checkpoint", "read_description", "save_checkpoint", "write_safetensors"]
 
@@ -28,6 +29,7 @@ FORMAT_VERSION = 1
 MAX_METADATA_CHARACTERS = 16 * 2**20
 
 _PREFIX = "focalnets."
+_DESCENT = ", descended from "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,11 @@ class Description:
     class_names: tuple[str, ...] | None
     notes: dict[str, str]
     origin: str
+
+    def origin_after(self, path: Path) -> str:
+        """Where weights of this description came from, once read from ``path``; names the first origin only."""
+        first = self.origin.rpartition(_DESCENT)[2]
+        return f"{path}{_DESCENT}{first}" if first else str(path)
 
 
 def save_checkpoint(model: FocalNet, path: str | os.PathLike[str], *, notes: Mapping[str, str] | None = None) -> None:
@@ -70,28 +77,25 @@ def load_checkpoint(path: str | os.PathLike[str]) -> FocalNet:
     Raises:
         CheckpointError: If the file is missing, damaged, of another kind, or does not fit what it says about itself.
     """
+    # Imported here because recognising other layouts builds on this module.
     from focalnets.weights.assembly import assemble
-    from focalnets.weights.readers import read_safetensors
-    from focalnets.weights.recognition import contradictions, visible_settings
+    from focalnets.weights.opening import open_weights
 
     path = Path(path)
-    tensors, metadata = read_safetensors(path)
-    description = read_description(metadata, str(path))
-    if description is None:
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}.")
+    opened = open_weights(path)
+    description = opened.description
+    if description is None or opened.recognition.layout != OWN_LAYOUT:
         raise CheckpointError(f"{path} is no checkpoint of this package; focalnets.load_model reads the other layouts.")
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    # Compared before anything is built: a config with a million layers must not be tried out.
-    different = contradictions(description.config, visible_settings(shapes, str(path)))
-    if different:
-        raise CheckpointError(f"{path} says of itself what its tensors contradict: {'; '.join(different)}.")
     model = assemble(
         description.config,
-        tensors,
+        opened.tensors,
         str(path),
         preprocessing=description.preprocessing,
         class_names=description.class_names,
     )
-    model.origin = f"{path} ({description.origin})" if description.origin else str(path)
+    model.origin = description.origin_after(path)
     return model
 
 
@@ -182,7 +186,7 @@ def replace_durably(temporary: Path, path: Path) -> None:
     """Rename a finished file over another once its bytes are on the disk."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
     if hasattr(os, "O_DIRECTORY"):
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:

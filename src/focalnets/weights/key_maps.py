@@ -1,7 +1,7 @@
 """Names and shapes of weights in the four layouts, as declarative maps: official, timm, transformers <-> ours.
 
-A rule pairs two name templates. ``{stage}``, ``{block}`` and ``{level}`` stand for numbers, ``{part}`` for ``weight`` or
-``bias``. Where the layouts differ in more than names, the rule says how the numbers are arranged there.
+A rule pairs two name templates. ``{stage}``, ``{block}`` and ``{level}`` stand for numbers, ``{part}`` for ``weight``
+or ``bias``. Where the layouts differ in more than names, the rule says how the numbers are arranged there.
 """
 
 from __future__ import annotations

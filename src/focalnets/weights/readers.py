@@ -143,7 +143,8 @@ def _file_in_folder(folder: Path) -> Path:
             f"{folder} holds {len(files)} weights files; name one: {', '.join(f.name for f in files)}."
         )
     raise CheckpointError(
-        f"{folder} holds no weights; expected {', '.join(_FOLDER_NAMES[:3])} or one file that ends in {', '.join(suffixes)}."
+        f"{folder} holds no weights; expected {', '.join(_FOLDER_NAMES[:3])} "
+        f"or one file that ends in {', '.join(suffixes)}."
     )
 
 

@@ -55,7 +55,8 @@ class Recognition:
 def visible_settings(shapes: Shapes, file: str) -> dict[str, Any]:
     """The fields of a config that names and shapes of tensors (ours) give away.
 
-    ``layer_scale`` is given as True or False: whether there is one. ``focal_windows`` is None for stages without levels.
+    ``layer_scale`` is given as True or False: whether there is one. ``focal_windows`` holds None for stages without
+    levels.
 
     Raises:
         CheckpointError: If a tensor is missing without which the network cannot be told.
