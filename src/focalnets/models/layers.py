@@ -17,6 +17,7 @@ from torchvision.ops import StochasticDepth
 
 from focalnets.errors import ConfigError
 from focalnets.ops.aggregation import focal_aggregation
+from focalnets.ops.mlp import hidden_rows, mlp
 
 __all__ = [
     "NORM_EPSILON",
@@ -114,7 +115,11 @@ class FocalModulation(nn.Module):
         aggregated = focal_aggregation(
             context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
         )
-        modulated = query * self.modulator_projection(aggregated)
+        modulator = self.modulator_projection(aggregated)
+        if torch.is_grad_enabled() or modulator.dtype != aggregated.dtype:
+            modulated = query * modulator
+        else:
+            modulated = torch.mul(query, modulator, out=aggregated)  # its memory is needed no longer
         if self.norm is not None:
             modulated = self.norm(modulated)
         return self.dropout(self.output_projection(modulated))
@@ -134,7 +139,16 @@ class Mlp(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(tokens)))))
+        """Map (..., C) to (..., C)."""
+        drops = self.training and self.dropout.p > 0
+        if drops or not all(_is_plain_linear(layer) for layer in (self.fc1, self.fc2)):
+            return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(tokens)))))
+        return mlp(tokens, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
+
+
+def _is_plain_linear(layer: nn.Module) -> bool:
+    """Whether calling the layer does nothing but its product: no subclass, adapter, parametrisation or hook."""
+    return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
 
 
 class FocalBlock(nn.Module):
@@ -186,6 +200,19 @@ class FocalBlock(nn.Module):
         return self._add(tokens, self.norm1(branch) if self.post_norm else branch, self.layer_scale1)
 
     def _mlp_branch(self, tokens: Tensor) -> Tensor:
+        rows = hidden_rows(self.mlp.fc1.out_features)
+        by_rows = tokens.device.type == "cpu" and not (
+            self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
+        )
+        if not by_rows or tokens.numel() <= rows * tokens.shape[-1]:
+            return self._mlp_branch_of(tokens)
+        result = torch.empty_like(tokens, memory_format=torch.contiguous_format)
+        groups = tokens.flatten(0, -2).split(rows), result.flatten(0, -2).split(rows)
+        for group, out in zip(*groups, strict=True):
+            out.copy_(self._mlp_branch_of(group))  # stays in cache; the widened map of all tokens would not
+        return result
+
+    def _mlp_branch_of(self, tokens: Tensor) -> Tensor:
         branch = self.mlp(tokens if self.post_norm else self.norm2(tokens))
         return self._add(tokens, self.norm2(branch) if self.post_norm else branch, self.layer_scale2)
 

@@ -1,0 +1,94 @@
+"""The MLP that works by groups of rows equals the plain formula, in values and in every gradient."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from focalnets.models.layers import FocalBlock, FocalModulation, Mlp
+from focalnets.ops import mlp as mlp_module
+from focalnets.ops.mlp import hidden_rows, mlp
+
+
+@pytest.fixture
+def small_caches(monkeypatch):
+    """Make groups and what may be kept so small that a tiny map needs several groups."""
+    monkeypatch.setattr(mlp_module, "_HIDDEN_BYTES_AT_ONCE", 4)
+    monkeypatch.setattr(mlp_module, "_HIDDEN_BYTES_KEPT", 0)
+
+
+def draw(tokens, dim, hidden, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, tokens, dim), (hidden, dim), (hidden,), (dim, hidden), (dim,)]
+    return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_() for shape in shapes]
+
+
+@pytest.mark.parametrize("tokens", [1, 64, 65, 200])
+def test_values_and_gradients(small_caches, tokens):
+    assert hidden_rows(24) == 64
+    inputs = draw(tokens, 6, 24)
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    expected = F.linear(F.gelu(F.linear(exact[0], *exact[1:3])), *exact[3:])
+    got = mlp(*inputs)
+    assert got.grad_fn.name() == "ViewBackward0"
+    upstream = torch.linspace(-1, 1, got.numel()).view_as(got)
+    torch.testing.assert_close(got, expected.float(), rtol=1e-5, atol=1e-4)
+    expected.backward(upstream.double())
+    got.backward(upstream)
+    for tensor, reference in zip(inputs, exact, strict=True):
+        scale = reference.grad.abs().max().item()
+        torch.testing.assert_close(tensor.grad, reference.grad.float(), rtol=1e-5, atol=2e-6 * scale)
+
+
+def test_small_maps_and_other_dtypes_take_the_plain_formula(small_caches, monkeypatch):
+    monkeypatch.setattr(mlp_module, "_RecomputingMlp", None)
+    assert mlp(*draw(5, 6, 24, torch.float64)).dtype == torch.float64
+    monkeypatch.setattr(mlp_module, "_HIDDEN_BYTES_KEPT", 2**20)
+    assert mlp(*draw(5, 6, 24)).shape == (1, 5, 6)
+
+
+@pytest.mark.parametrize("post_norm", [False, True])
+def test_inference_by_rows_equals_training_mode_values(small_caches, post_norm):
+    torch.manual_seed(0)
+    block = FocalBlock(FocalModulation(6, 2), post_norm=post_norm, layer_scale=0.7).eval()
+    tokens = torch.randn(2, 11, 13, 6)
+    with torch.no_grad():
+        by_rows = block(tokens)
+    torch.testing.assert_close(by_rows, block(tokens))
+    assert by_rows.is_contiguous()
+
+
+def test_inference_changes_neither_its_input_nor_what_hooks_saw(small_caches):
+    block = FocalBlock(FocalModulation(6, 2)).eval()
+    tokens, seen = torch.randn(1, 9, 9, 6), {}
+
+    def remember(name):
+        def hook(module, inputs, output):
+            seen[name] = output, output.clone()
+
+        return hook
+
+    for name, module in block.named_modules():
+        module.register_forward_hook(remember(name))
+    before = tokens.clone()
+    with torch.inference_mode():
+        block(tokens)
+    assert torch.equal(tokens, before)
+    assert {"modulation.modulator_projection", "modulation.input_projection", "modulation"} <= set(seen)
+    for name, (output, copied) in seen.items():
+        assert torch.equal(output, copied), name
+
+
+def test_hooks_and_adapters_on_the_linear_layers_are_respected(small_caches):
+    torch.manual_seed(0)
+    layer = Mlp(6, 24)
+    hooked, calls = copy.deepcopy(layer), []
+    hooked.fc1.register_forward_hook(lambda *_: calls.append(1))
+    tokens = torch.randn(1, 100, 6)
+    torch.testing.assert_close(hooked(tokens), layer(tokens))
+    assert calls == [1]
+    torch.nn.utils.parametrizations.weight_norm(hooked.fc2)
+    assert hooked(tokens).shape == tokens.shape
