@@ -1,0 +1,216 @@
+"""What happens around the steps of a training: keeping records, saving, stopping in good order."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from focalnets.errors import TrainingError
+from focalnets.training.console import TrainingConsole, short_duration
+from focalnets.training.curves import draw_curves
+from focalnets.training.module import ClassifierModule
+from focalnets.training.run_folder import RunFolder
+from focalnets.weights.checkpoint import replace_durably, save_checkpoint
+
+__all__ = ["Guard", "Recorder", "Stopped", "StopRequest", "stop_request_on_signals"]
+
+_STEPS_BETWEEN_CHECKS_ON_GPU = 20
+
+
+class Stopped(Exception):  # noqa: N818 - leaves Lightning's loop, never seen by users
+    """The training was stopped as asked, after saving."""
+
+
+class StopRequest:
+    """Whether the user asked to stop; the first Ctrl-C asks, the second stops at once."""
+
+    asked = False
+
+
+@contextlib.contextmanager
+def stop_request_on_signals() -> Iterator[StopRequest]:
+    """Turn Ctrl-C and the scheduler's SIGTERM into a request while the block runs, in the main thread."""
+    request = StopRequest()
+
+    def ask(_signal: int, _frame: Any) -> None:
+        if request.asked:
+            raise KeyboardInterrupt
+        request.asked = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Recorder(Callback):
+    """Gathers one row of figures an epoch, writes tables, curves and weights, and shows the progress.
+
+    Stands before the moving average among the callbacks, so that at the end of a validation it sees the weights that
+    were validated.
+
+    Attributes:
+        history: One row an epoch.
+    """
+
+    def __init__(self, folder: RunFolder, console: TrainingConsole) -> None:
+        self.folder, self.console = folder, console
+        self.history: list[dict[str, Any]] = []
+        self._row: dict[str, Any] = {}
+        self._begun = self._trained = time.monotonic()
+        self._first_batch = 0
+        self._images = 0
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The first row with the highest validation accuracy."""
+        return max(self.history, key=lambda row: row["val_top1"], default=None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history, for continuing."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after a saved history."""
+        self.history = list(state_dict["history"])
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Start the epoch's clock at its first batch here, which is not number 0 after a stop in mid-epoch."""
+        if not self._images:
+            self._begun, self._first_batch = time.monotonic(), batch_idx
+            description = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            self.console.begin(description, int(trainer.num_training_batches), batch_idx)
+        self._images += len(batch[1])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show how far the epoch is, every now and then."""
+        seconds = time.monotonic() - self._begun
+        done = batch_idx + 1 - self._first_batch
+        batches = int(trainer.num_training_batches)
+        # Validations and saving are left out of the estimate, which the first epochs correct.
+        left = seconds / done * (batches * ((trainer.max_epochs or 1) - trainer.current_epoch) - batch_idx - 1)
+        left += sum(row["validation_seconds"] for row in self.history[-1:]) * (
+            (trainer.max_epochs or 1) - trainer.current_epoch
+        )
+        details = f"{self._images / max(seconds, 1e-9):.0f} images/s"
+        self.console.advance(batch_idx + 1, details, left)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the training clock."""
+        self._trained = time.monotonic()
+        self.console.begin("validating", int(sum(trainer.num_val_batches)))
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Move the bar."""
+        self.console.advance(batch_idx + 1)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the figures and write the weights that were validated."""
+        module = pl_module
+        assert isinstance(module, ClassifierModule)
+        now = time.monotonic()
+        training_seconds = self._trained - self._begun
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "train_loss": float(module.train_loss.compute()),
+            "val_loss": float(module.val_loss.compute()),
+            "val_top1": float(module.val_top1.compute()),
+            "val_top5": float(module.val_top5.compute()),
+            "learning_rate": max(trainer.optimizers[0].param_groups, key=lambda group: group["lr"])["lr"],
+            "seconds": training_seconds + now - self._trained,
+            "validation_seconds": now - self._trained,
+            "images_per_s": self._images / max(training_seconds, 1e-9),
+        }
+        for metric in (module.train_loss, module.val_loss, module.val_top1, module.val_top5):
+            metric.reset()
+        self._images = 0
+        improved = self.best is None or row["val_top1"] > self.best["val_top1"]
+        self.history.append(row)
+        notes = {key: f"{row[key]:.6g}" for key in ("epoch", "step", "val_top1", "val_top5", "val_loss")}
+        save_checkpoint(module.model, self.folder.last, notes=notes)
+        if improved:
+            save_checkpoint(module.model, self.folder.best, notes=notes)
+        self.folder.write_metrics(self.history)
+        draw_curves(self.history, self.folder.curves)
+        self.console.end()
+        self.console.line(
+            f"epoch {row['epoch']}/{trainer.max_epochs}: top-1 {row['val_top1']:.1%}, top-5 {row['val_top5']:.1%}, "
+            f"loss {row['train_loss']:.3f} train, {row['val_loss']:.3f} val; {row['images_per_s']:.0f} images/s, "
+            f"{short_duration(row['seconds'])}{' (best so far)' if improved else ''}"
+        )
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the terminal as it was."""
+        self.console.end()
+
+
+class Guard(Callback):
+    """Watches the loss, saves what continuing needs, and stops where asked.
+
+    Stands last among the callbacks, so that it saves a moving average that has seen the step.
+    """
+
+    def __init__(self, folder: RunFolder, request: StopRequest) -> None:
+        self.folder, self.request = folder, request
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Refuse to go on with a loss that is no number; save and stop if asked."""
+        # Reading the loss waits for a GPU, so there it is read seldom.
+        if pl_module.device.type == "cpu" or trainer.global_step % _STEPS_BETWEEN_CHECKS_ON_GPU == 0:
+            self._check_loss(trainer, float(outputs["loss"]))
+        # After the last batch the validation follows, then the end of the epoch, where the stop is cleaner.
+        last = batch_idx + 1 >= trainer.num_training_batches
+        if self.request.asked and not last:
+            self._save(trainer)
+            raise Stopped
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check what the seldom reading may have missed."""
+        assert isinstance(pl_module, ClassifierModule)
+        self._check_loss(trainer, float(pl_module.train_loss.compute()))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save; stop if asked and epochs are left."""
+        self._save(trainer)
+        if self.request.asked and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+            raise Stopped
+
+    def _save(self, trainer: Trainer) -> None:
+        path = self.folder.resume_point
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            trainer.save_checkpoint(temporary)
+            replace_durably(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _check_loss(self, trainer: Trainer, loss: float) -> None:
+        if math.isfinite(loss):
+            return
+        rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+        kept = f" The weights of the last complete epoch are in '{self.folder.last}'." if self.folder.last.exists() else ""
+        raise TrainingError(
+            f"The loss became {loss} at step {trainer.global_step} (epoch {trainer.current_epoch + 1}, learning rate "
+            f"{rate:.2g}); lower --learning_rate, lengthen --warmup_epochs or use --precision float32.{kept}"
+        )

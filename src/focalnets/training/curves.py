@@ -1,0 +1,42 @@
+"""A training's figures as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["draw_curves"]
+
+
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw loss, accuracy and learning rate over the epochs into a PNG file, replaced at once."""
+    # The object interface leaves pyplot's global backend and figures of the caller alone.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, accuracy, rate = figure.subplots(1, 3)
+    for key, label in (("train_loss", "training"), ("val_loss", "validation")):
+        loss.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label=label)
+    for key, label in (("val_top1", "top-1"), ("val_top5", "top-5")):
+        accuracy.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label=label)
+    rate.plot(epochs, [row["learning_rate"] for row in history], marker="o", markersize=3)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes, title in ((loss, "Loss"), (accuracy, "Validation accuracy"), (rate, "Learning rate at the epoch's end")):
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    loss.legend()
+    accuracy.legend()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        figure.savefig(temporary, format="png", dpi=110)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

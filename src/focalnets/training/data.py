@@ -1,0 +1,264 @@
+"""What a network is trained on, and how it reaches the network in an order and form that can be repeated.
+
+The random changes of an image depend on the seed, the epoch and the image's index alone: neither the number of worker
+processes nor a stop in the middle of an epoch changes what the network sees.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from focalnets.data.folders import ImageFolder, ImageFolders, Sample, open_image_folders
+from focalnets.data.images import image_size, read_image
+from focalnets.data.transforms import evaluation_transform, training_transform
+from focalnets.errors import DataError, ImageError
+from focalnets.models.config import Preprocessing
+from focalnets.training.config import TrainingConfig
+
+__all__ = ["TrainingData", "TrainingLoader", "training_loader", "validation_loader"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Images to train and to validate on.
+
+    Attributes:
+        classes: Names of the classes; labels index into them.
+        train, val: Data sets of known length whose items are (picture as PIL image in mode RGB, label).
+        description: Where the images come from, in words.
+        folders: Which file is on which side, for images on disk.
+        left_out: Files that cannot be read, with the reason.
+        fingerprint: Changes when images are added, removed or replaced by others of another size in bytes.
+    """
+
+    classes: tuple[str, ...]
+    train: Dataset
+    val: Dataset
+    description: str
+    folders: ImageFolders | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+    fingerprint: str | None = None
+
+    @classmethod
+    def from_folder(cls, root: str | Path, config: TrainingConfig) -> TrainingData:
+        """Find the images below ``root``, see :func:`focalnets.data.folders.open_image_folders`, and check them.
+
+        Raises:
+            DataError: If the folder is not laid out as expected or holds images that cannot be read.
+        """
+        return cls.from_folders(open_image_folders(root, val_fraction=config.val_fraction, seed=config.seed), config)
+
+    @classmethod
+    def from_folders(cls, folders: ImageFolders, config: TrainingConfig) -> TrainingData:
+        """Check the images of a known split: their headers, or with ``skip_unreadable`` every pixel.
+
+        Raises:
+            DataError: If images cannot be read, or none is left.
+        """
+        failures = _unreadable([file for file, _ in (*folders.train, *folders.val)], config.skip_unreadable)
+        if failures and not config.skip_unreadable:
+            shown = "; ".join(reason.rstrip(".") for reason in list(failures.values())[:3])
+            raise DataError(
+                f"{len(failures)} of {len(folders.train) + len(folders.val)} images in '{folders.root}' cannot be read: "
+                f"{shown}{'; ...' if len(failures) > 3 else ''}. Repair or remove them, or leave them out with "
+                "--skip_unreadable."
+            )
+        if failures:
+            folders = dataclasses.replace(
+                folders,
+                train=tuple(sample for sample in folders.train if sample[0] not in failures),
+                val=tuple(sample for sample in folders.val if sample[0] not in failures),
+            )
+            for side, samples in (("train", folders.train), ("hold out", folders.val)):
+                if not samples:
+                    raise DataError(f"no image to {side} is left in '{folders.root}': none of them can be read.")
+        return cls(
+            classes=folders.classes,
+            train=ImageFolder(folders.train, folders.classes),
+            val=ImageFolder(folders.val, folders.classes),
+            description=f"{folders.root} ({folders.split})",
+            folders=folders,
+            left_out=tuple((str(file), reason) for file, reason in failures.items()),
+            fingerprint=_fingerprint(folders),
+        )
+
+
+def training_loader(data: TrainingData, config: TrainingConfig, preprocessing: Preprocessing) -> TrainingLoader:
+    """Batches of randomly changed images (B, 3, S, S) float32 and labels (B,), in another order every epoch."""
+    transform = training_transform(
+        preprocessing,
+        augmentation=config.augmentation,
+        scale=(config.min_crop_scale, 1.0),
+        horizontal_flip=config.horizontal_flip,
+    )
+    dataset = data.train
+    if isinstance(dataset, ImageFolder) and config.augmentation != "none":
+        # Enough pixels for the smallest crop to be made smaller, not larger; a JPEG beyond that is decoded coarsely.
+        smallest_side = math.ceil(preprocessing.input_size_px / math.sqrt(config.min_crop_scale))
+        dataset = ImageFolder(dataset.samples, dataset.classes, smallest_side_px=smallest_side)
+    batches = EpochBatches(len(dataset), config.batch_size, config.seed, config.limit_train_batches)  # type: ignore[arg-type]
+    workers = _workers(config, len(batches))
+    return TrainingLoader(
+        _Prepared(dataset, transform, config.seed),
+        batch_sampler=batches,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available() and config.device != "cpu",
+        worker_init_fn=_begin_worker,
+        # Its own generator: making an iterator must not draw from the one that the network uses.
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+
+
+def validation_loader(data: TrainingData, config: TrainingConfig, preprocessing: Preprocessing) -> DataLoader:
+    """Batches as in evaluation, every image once, in the order of the data."""
+    workers = _workers(config, math.ceil(len(data.val) / config.batch_size))  # type: ignore[arg-type]
+    return DataLoader(
+        _Prepared(data.val, evaluation_transform(preprocessing), None),
+        batch_size=config.batch_size,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available() and config.device != "cpu",
+        worker_init_fn=_begin_worker,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index), shuffled by seed and epoch, from any batch of the epoch on.
+
+    An incomplete last batch is left out, unless it is the only one.
+
+    Args:
+        images: Number of images.
+        batch_size: Images a batch.
+        seed: Chooses the orders.
+        limit: At most so many batches an epoch; None for all.
+    """
+
+    def __init__(self, images: int, batch_size: int, seed: int, limit: int | None = None) -> None:
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.count = min(max(1, images // batch_size), limit or images)
+        self.epoch = 0
+        self.first_batch = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        first, self.first_batch = self.first_batch, 0
+        order = torch.randperm(self.images, generator=torch.Generator().manual_seed(_mix(self.seed, self.epoch, -1)))
+        epoch = self.epoch
+        for batch in range(first, self.count):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(epoch, index) for index in chosen.tolist()]
+
+
+class TrainingLoader(DataLoader):
+    """A loader whose position can be saved and restored, through the protocol that Lightning looks for."""
+
+    batch_sampler: EpochBatches
+    _delivered = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self._delivered = self.batch_sampler.first_batch
+        for batch in super().__iter__():
+            self._delivered += 1
+            yield batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows."""
+        if epoch != self.batch_sampler.epoch:
+            self.load_state_dict({"epoch": epoch, "batch": 0})
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch and number of the batch that comes next."""
+        epoch, batch = self.batch_sampler.epoch, self._delivered
+        return {"epoch": epoch + 1, "batch": 0} if batch >= len(self.batch_sampler) else {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Make the next iteration begin where the saved one stood."""
+        self.batch_sampler.epoch, self.batch_sampler.first_batch = state["epoch"], state["batch"]
+        self._delivered = state["batch"]
+
+
+class _Prepared(Dataset):
+    """Pictures of a data set as inputs of the network; with a seed, items are asked for as (epoch, index)."""
+
+    def __init__(self, dataset: Dataset, transform: Callable[[Any], torch.Tensor], seed: int | None) -> None:
+        self.dataset, self.transform, self.seed = dataset, transform, seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, key: Any) -> tuple[torch.Tensor, int]:
+        if self.seed is None:
+            picture, label = self.dataset[key]
+            return self.transform(picture), label
+        epoch, index = key
+        picture, label = self.dataset[index]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_mix(self.seed, epoch, index))
+            return self.transform(picture), label
+
+
+def damaged_image_message(error: ImageError) -> str:
+    """The sentence of an error that a worker process may have wrapped in its traceback."""
+    found = re.findall(r"^(?:focalnets\.errors\.)?ImageError: (.+)$", str(error), re.MULTILINE)
+    return found[-1] if found else str(error)
+
+
+def _mix(*numbers: int) -> int:
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _begin_worker(_worker: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the main one finishes its step and then ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _workers(config: TrainingConfig, batches: int) -> int:
+    if config.workers is not None:
+        return config.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    on_gpu = config.device != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if batches < 4:
+        return 0  # Starting a process takes longer than reading so little.
+    return max(1, min(12, cores - 1)) if on_gpu else max(1, cores // 4)
+
+
+def _unreadable(files: Sequence[Path], decode: bool) -> dict[Path, str]:
+    def reason(file: Path) -> str | None:
+        try:
+            read_image(file, smallest_side_px=64) if decode else image_size(file)
+        except ImageError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        return {file: why for file, why in zip(files, pool.map(reason, files), strict=True) if why is not None}
+
+
+def _fingerprint(folders: ImageFolders) -> str:
+    digest = hashlib.sha256()
+    sides: tuple[tuple[str, tuple[Sample, ...]], ...] = (("train", folders.train), ("val", folders.val))
+    for side, samples in sides:
+        for file, label in samples:
+            name = file.relative_to(folders.root).as_posix()
+            line = f"{side}\t{label}\t{name}\t{file.stat().st_size}\n"
+            digest.update(line.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

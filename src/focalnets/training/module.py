@@ -1,0 +1,100 @@
+"""A classifier as Lightning trains it: loss, optimiser and metrics.
+
+Axes: B batch, H W height and width [px], K classes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+from torchvision.transforms import v2
+
+from focalnets.models.focalnet import FocalNet
+from focalnets.training.config import TrainingConfig
+from focalnets.training.optimization import build_optimizer, warmup_cosine
+
+__all__ = ["ClassifierModule"]
+
+
+class ClassifierModule(LightningModule):
+    """Trains ``model`` as ``config`` says over ``steps`` optimiser steps, the first ``warmup_steps`` of them warming up.
+
+    Attributes:
+        train_loss, val_loss: Mean cross-entropy of the running epoch; that of training includes label smoothing.
+        val_top1, val_top5: Share of validation images whose class is the likeliest, or among the five likeliest.
+    """
+
+    def __init__(self, model: FocalNet, config: TrainingConfig, *, steps: int, warmup_steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.steps, self.warmup_steps = steps, warmup_steps
+        self._saved_random_state: dict[str, Any] | None = None
+        classes = model.config.num_classes
+        self.train_loss, self.val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
+        self.val_top1 = MulticlassAccuracy(classes, top_k=1, average="micro", validate_args=False)
+        self.val_top5 = MulticlassAccuracy(classes, top_k=min(5, classes), average="micro", validate_args=False)
+        blends = [v2.MixUp(alpha=config.mixup, num_classes=classes)] if config.mixup else []
+        blends += [v2.CutMix(alpha=config.cutmix, num_classes=classes)] if config.cutmix else []
+        self.blend = v2.RandomChoice(blends) if blends else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of images (B, 3, H, W)."""
+        return self.model(images.contiguous(memory_format=torch.channels_last))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _batch_idx: int) -> Tensor:
+        """Loss of a batch of images (B, 3, H, W) and labels (B,)."""
+        images, labels = batch
+        if self.blend is not None:
+            images, labels = self.blend(images, labels)
+        loss = F.cross_entropy(self(images), labels, label_smoothing=self.config.label_smoothing)
+        self.train_loss.update(loss.detach(), len(images))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _batch_idx: int) -> None:
+        """Take a batch into the validation metrics."""
+        images, labels = batch
+        logits = self(images).float()
+        self.val_loss.update(F.cross_entropy(logits, labels), len(images))
+        self.val_top1.update(logits, labels)
+        self.val_top5.update(logits, labels)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and the rate's course, stepped with every optimiser step."""
+        optimizer: Optimizer = build_optimizer(self.model, self.config)
+        schedule = warmup_cosine(
+            optimizer, steps=self.steps, warmup_steps=self.warmup_steps, final=self.config.final_learning_rate
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the random numbers that drop branches and blend images."""
+        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "device": self._device_random_state()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the saved state of the random numbers until training begins."""
+        self._saved_random_state = checkpoint["random_state"]
+
+    def on_train_start(self) -> None:
+        """Go on with the saved random numbers; what happened since loading must not matter."""
+        if self._saved_random_state is not None:
+            torch.set_rng_state(self._saved_random_state["cpu"])
+            if self._saved_random_state["device"] is not None and self.device.type == "cuda":
+                torch.cuda.set_rng_state(self._saved_random_state["device"], self.device)
+
+    def _device_random_state(self) -> Tensor | None:
+        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+
+    def lr_scheduler_step(self, scheduler: Any, _metric: Any) -> None:
+        """Advance the schedule; a step that float16 scaling skipped is no reason to warn."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step", category=UserWarning)
+            scheduler.step()

@@ -1,0 +1,167 @@
+"""The folder of one run: what it holds, and writing it so that no file is ever half there."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from focalnets.errors import TrainingError
+from focalnets.training.config import TrainingConfig
+from focalnets.version import __version__
+
+__all__ = ["RunFolder", "describe_environment", "write_text"]
+
+
+class RunFolder:
+    """Names and contents of a run's files.
+
+    Attributes:
+        root: The folder.
+        config, environment, split, metrics, curves, log, card: Files for people and for repeating the run.
+        best, last: Weights of the epoch with the highest validation accuracy, and of the newest one.
+        resume_point: Everything that continuing needs: weights, optimiser, schedule, random states, history.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser()
+        self.config = self.root / "config.yaml"
+        self.environment = self.root / "environment.json"
+        self.split = self.root / "split.json"
+        self.metrics = self.root / "metrics.csv"
+        self.curves = self.root / "curves.png"
+        self.log = self.root / "log.txt"
+        self.card = self.root / "README.md"
+        self.best = self.root / "best.safetensors"
+        self.last = self.root / "last.safetensors"
+        self.resume_point = self.root / "checkpoints" / "last.ckpt"
+
+    def holds_run(self) -> bool:
+        """Whether a run was begun here."""
+        return self.config.exists() or self.resume_point.exists() or self.best.exists()
+
+    def check_free(self, overwrite: bool) -> None:
+        """Refuse to mix a new run with an old one, or to start where nothing can be written.
+
+        Raises:
+            TrainingError: If the folder holds a run and ``overwrite`` is False, is a file, or cannot be written.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise TrainingError(f"The output '{self.root}' is a file; name a folder.")
+        if self.holds_run() and not overwrite:
+            raise TrainingError(
+                f"The folder '{self.root}' already holds a run; continue it with --resume {shlex.quote(str(self.root))}, "
+                "replace it with --overwrite, or name another --output."
+            )
+        existing = self.root
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise TrainingError(f"The output '{self.root}' cannot be written; name a folder that you may write to.")
+
+    def prepare(self, overwrite: bool) -> None:
+        """Make the folder, without the files of an earlier run."""
+        if overwrite and self.holds_run():
+            for file in vars(self).values():
+                if file != self.root:
+                    file.unlink(missing_ok=True)
+            shutil.rmtree(self.resume_point.parent, ignore_errors=True)
+        self.resume_point.parent.mkdir(parents=True, exist_ok=True)
+
+    def write_config(self, config: TrainingConfig) -> None:
+        """Write the settings as YAML that ``--config`` takes."""
+        write_text(self.config, yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+    def read_config(self) -> TrainingConfig:
+        """The settings of the run.
+
+        Raises:
+            TrainingError: If there is no run here.
+        """
+        try:
+            return TrainingConfig.from_dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise TrainingError(f"There is no run in '{self.root}' (no config.yaml); name the folder of a run.") from None
+        except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
+            raise TrainingError(f"'{self.config}' is no training config ({type(error).__name__}); restore it.") from error
+
+    def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Write one line an epoch as CSV."""
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in history:
+            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+        write_text(self.metrics, table.getvalue())
+
+    def append_log(self, line: str) -> None:
+        """Add a line with the time."""
+        stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(f"{stamp} {line}\n")
+
+
+def describe_environment(seed: int, data: Mapping[str, Any], command: Sequence[str] | None = None) -> dict[str, Any]:
+    """What besides the settings decides a result: software, machine, data, command."""
+    import torch
+
+    packages = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "safetensors")
+    return {
+        "focalnets": __version__,
+        "git_commit": _git_commit(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "command": shlex.join(sys.argv if command is None else command),
+        "working_folder": str(Path.cwd()),
+        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "seed": seed,
+        "data": dict(data),
+    }
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under another name and rename it, so that readers see the old or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as JSON, see :func:`write_text`."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _git_commit() -> str | None:
+    """The commit of the source this package runs from, marked when files were changed since; None outside a checkout."""
+    folder = Path(__file__).resolve().parents[3]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None

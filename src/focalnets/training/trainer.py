@@ -1,0 +1,300 @@
+"""Trains a classifier from settings and data into a run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import math
+import shlex
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import WeightAveraging
+
+from focalnets.data.folders import ImageFolders
+from focalnets.errors import ConfigError, DataError, ImageError, InterruptedRunError, TrainingError
+from focalnets.models.focalnet import FocalNet
+from focalnets.training.callbacks import Guard, Recorder, Stopped, stop_request_on_signals
+from focalnets.training.config import TrainingConfig
+from focalnets.training.console import TrainingConsole
+from focalnets.training.data import TrainingData, damaged_image_message, training_loader, validation_loader
+from focalnets.training.module import ClassifierModule
+from focalnets.training.optimization import ema_average
+from focalnets.training.run_folder import RunFolder, describe_environment, write_json, write_text
+from focalnets.weights.loading import create_model, load_model
+
+__all__ = ["TrainingResult", "build_model", "resume", "train"]
+
+_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What a training reached.
+
+    Attributes:
+        run: The run's folder.
+        best_weights: Weights of the epoch with the highest validation accuracy.
+        best_top1: That accuracy, from 0 to 1.
+        best_epoch: That epoch, counted from 1.
+        history: One row an epoch, the columns of ``metrics.csv``.
+    """
+
+    run: Path
+    best_weights: Path
+    best_top1: float
+    best_epoch: int
+    history: tuple[dict[str, Any], ...]
+
+
+def train(
+    config: TrainingConfig,
+    data: TrainingData,
+    *,
+    output: str | Path,
+    overwrite: bool = False,
+    quiet: bool = False,
+    command: Sequence[str] | None = None,
+) -> TrainingResult:
+    """Train a network and write everything about it to ``output``.
+
+    Args:
+        config: The settings.
+        data: The images.
+        output: The run's folder, made if needed.
+        overwrite: Replace a run that is already there.
+        quiet: Show nothing; the log is written all the same.
+        command: What to note as the command line; None takes that of the process.
+
+    Raises:
+        TrainingError: If the output holds a run or cannot be written, or the loss stops being a number.
+        ConfigError, UnknownNameError, CheckpointError: If the network cannot be built as asked.
+        DataError: If an image turns out to be damaged.
+        InterruptedRunError: If stopped by Ctrl-C, after saving.
+    """
+    folder = RunFolder(output)
+    folder.check_free(overwrite)
+    _check_device(config)
+    model = build_model(config, data.classes)
+    folder.prepare(overwrite)
+    folder.write_config(config)
+    described = {
+        "description": data.description,
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "images_to_train": len(data.train),  # type: ignore[arg-type]
+        "images_to_validate": len(data.val),  # type: ignore[arg-type]
+        "left_out": [list(entry) for entry in data.left_out],
+    }
+    write_json(folder.environment, describe_environment(config.seed, described, command))
+    if data.folders is not None:
+        data.folders.write_split(folder.split)
+    return _fit(config, data, model, folder, TrainingConsole(folder, quiet=quiet), resumes=False)
+
+
+def resume(
+    run: str | Path, *, data: TrainingData | None = None, root: str | Path | None = None, quiet: bool = False
+) -> TrainingResult:
+    """Continue a run that was stopped, with its own settings, images and random numbers.
+
+    Args:
+        run: The run's folder.
+        data: The images, for runs that were not trained from a folder.
+        root: The folder of images, if it has moved.
+        quiet: Show nothing.
+
+    Raises:
+        TrainingError: If there is nothing to continue or the run is complete.
+        DataError: If the images are not those of the run.
+    """
+    folder = RunFolder(run)
+    config = folder.read_config()
+    if not folder.resume_point.exists():
+        raise TrainingError(
+            f"The run '{folder.root}' was stopped before anything was saved; start it again with --overwrite."
+        )
+    _check_device(config)
+    if data is None:
+        if not folder.split.exists():
+            raise TrainingError(
+                f"The run '{folder.root}' was not trained from a folder of images; continue it from Python with its data."
+            )
+        data = TrainingData.from_folders(ImageFolders.read_split(folder.split, root=root), config)
+        known = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]["fingerprint"]
+        if data.fingerprint != known:
+            raise DataError(
+                f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing needs "
+                "the same ones. Restore them, or start a new run with --pretrained."
+            )
+    return _fit(config, data, build_model(config, data.classes), folder, TrainingConsole(folder, quiet=quiet), resumes=True)
+
+
+def build_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNet:
+    """The network that ``config`` asks for, for these classes, with the weights that training starts from."""
+    seed_everything(config.seed, workers=True, verbose=False)
+    if config.pretrained is None:
+        overrides = dict(config.model_overrides)
+        if "num_classes" in overrides:
+            raise ConfigError("model_overrides cannot hold num_classes; the data decides how many classes there are.")
+        model = create_model(config.model, num_classes=len(classes), **overrides)
+        model.class_names = tuple(classes)
+    else:
+        model = _pretrained_model(config, classes)
+    if config.image_size is not None:
+        model.preprocessing = dataclasses.replace(model.preprocessing, input_size_px=config.image_size)
+    return model.train()
+
+
+def _pretrained_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNet:
+    options = dict(config.model_overrides)
+    unusable = sorted(set(options) - {"drop_path", "focal_levels", "focal_windows", "normalize_modulator", "post_norm"})
+    if unusable:
+        raise ConfigError(
+            f"model_overrides cannot change {', '.join(unusable)} of pretrained weights; leave it out or train from scratch."
+        )
+    assert config.pretrained is not None
+    model = load_model(config.pretrained, **options)
+    if model.class_names != tuple(classes):
+        model.reset_classifier(len(classes), classes)
+    return model
+
+
+def _check_device(config: TrainingConfig) -> None:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is cuda but there is no usable NVIDIA GPU here; use --device auto (see focalnets doctor).")
+    if config.device == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device is mps but there is no usable Apple GPU here; use --device auto.")
+    if config.precision == "float16" and not (torch.cuda.is_available() and config.device != "cpu"):
+        raise ConfigError("precision float16 needs an NVIDIA GPU; use bfloat16 or float32 here.")
+
+
+def _fit(
+    config: TrainingConfig,
+    data: TrainingData,
+    model: FocalNet,
+    folder: RunFolder,
+    console: TrainingConsole,
+    *,
+    resumes: bool,
+) -> TrainingResult:
+    train_batches = training_loader(data, config, model.preprocessing)
+    val_batches = validation_loader(data, config, model.preprocessing)
+    steps_an_epoch = math.ceil(len(train_batches) / config.accumulate)
+    module = ClassifierModule(
+        model,
+        config,
+        steps=steps_an_epoch * config.epochs,
+        warmup_steps=min(round(config.warmup_epochs * steps_an_epoch), steps_an_epoch * config.epochs - 1),
+    )
+    origin = model.origin
+    model.origin = f"trained on {data.description}, from {origin}"
+    recorder = Recorder(folder, console)
+    with stop_request_on_signals() as request, _quiet_lightning():
+        callbacks: list[Callback] = [recorder]
+        if config.ema_decay:
+            callbacks.append(WeightAveraging(multi_avg_fn=ema_average(config.ema_decay)))
+        callbacks.append(Guard(folder, request))
+        trainer = Trainer(
+            accelerator="gpu" if config.device == "cuda" else config.device,
+            devices=1,
+            precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
+            max_epochs=config.epochs,
+            accumulate_grad_batches=config.accumulate,
+            gradient_clip_val=config.gradient_clip or None,
+            limit_val_batches=config.limit_val_batches,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            default_root_dir=folder.root,
+        )
+        console.line(_headline(config, data, model, steps_an_epoch, trainer, origin, resumes))
+        try:
+            trainer.fit(
+                module, train_batches, val_batches,
+                ckpt_path=folder.resume_point if resumes else None, weights_only=True,
+            )  # fmt: skip
+        except (Stopped, KeyboardInterrupt, SystemExit):
+            raise InterruptedRunError(_how_to_go_on(folder)) from None
+        except ImageError as error:
+            raise DataError(
+                f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
+            ) from None
+    best = recorder.best
+    if best is None or recorder.history[-1]["epoch"] < config.epochs:
+        raise TrainingError(f"The training in '{folder.root}' ended before its last epoch; see {folder.log.name} there.")
+    result = TrainingResult(
+        run=folder.root,
+        best_weights=folder.best,
+        best_top1=best["val_top1"],
+        best_epoch=best["epoch"],
+        history=tuple(recorder.history),
+    )
+    write_text(folder.card, _card(config, data, model, result))
+    return result
+
+
+def _headline(
+    config: TrainingConfig, data: TrainingData, model: FocalNet, steps: int, trainer: Trainer, origin: str, resumes: bool
+) -> str:
+    device = trainer.strategy.root_device
+    place = f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    name = config.model if config.pretrained is None else config.pretrained
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return (
+        f"{'continuing' if resumes else 'training'} {name} ({parameters / 1e6:.2f} M parameters, {origin}) at "
+        f"{model.preprocessing.input_size_px} px on {len(data.classes)} classes: {len(data.train):,} images to train, "  # type: ignore[arg-type]
+        f"{len(data.val):,} held out; {config.epochs} epochs of {steps} steps, {place}"  # type: ignore[arg-type]
+    )
+
+
+def _how_to_go_on(folder: RunFolder) -> str:
+    name = shlex.quote(str(folder.root))
+    if folder.resume_point.exists():
+        return f"Stopped; everything so far is saved. Go on with: focalnets train --resume {name}"
+    return f"Stopped before anything was saved; start again with --overwrite (the folder is '{folder.root}')."
+
+
+def _card(config: TrainingConfig, data: TrainingData, model: FocalNet, result: TrainingResult) -> str:
+    best = result.history[result.best_epoch - 1]
+    name = config.model if config.pretrained is None else f"weights from {config.pretrained}"
+    return "\n".join(
+        (
+            f"# {name} trained on {', '.join(data.classes[:10])}{' and more' if len(data.classes) > 10 else ''}",
+            "",
+            f"Trained for {config.epochs} epochs at {model.preprocessing.input_size_px} px on {data.description}: "
+            f"{len(data.train):,} images, {len(data.val):,} held out.",  # type: ignore[arg-type]
+            f"Best epoch {result.best_epoch}: top-1 {best['val_top1']:.2%}, top-5 {best['val_top5']:.2%} on the images "
+            "held out, which also chose the epoch: on other images expect a little less.",
+            "",
+            "- `best.safetensors`, `last.safetensors`: weights with config, classes and preprocessing inside",
+            "- `config.yaml`, `split.json`, `environment.json`: settings, images and software that repeat the run",
+            "- `metrics.csv`, `curves.png`, `log.txt`: its course;  `checkpoints/`: what continuing needs",
+            "",
+        )
+    )
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's tips for programmers away from users; its errors pass."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
