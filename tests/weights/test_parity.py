@@ -35,8 +35,8 @@ def logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return output if isinstance(output, torch.Tensor) else output.logits
 
 
-def compare(layout: str, ours: FocalNet, theirs: nn.Module, size: tuple[int, int] = (96, 64)) -> None:
-    images = torch.randn(2, ours.config.in_chans, *size, generator=torch.Generator().manual_seed(5))
+def compare(layout: str, ours: FocalNet, theirs: nn.Module) -> None:
+    images = torch.randn(2, ours.config.in_chans, 96, 64, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         expected = PEERS[layout][1](theirs, images)
         got = ours.forward_pyramid(images)
@@ -86,8 +86,8 @@ def test_every_weight_matters_to_the_comparison() -> None:
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_names_and_shapes_of_every_variant_are_those_of_the_peers(layout: str, name: str) -> None:
     config = VARIANTS[name].config
-    if why_inexpressible(layout, config, suffix="" if layout == "transformers" else ".pth"):
-        assert config.stem == "convolutional" or (layout == "timm" and config.patch_size != 4)
+    if config.stem == "convolutional" or (layout == "timm" and config.patch_size != 4):
+        assert why_inexpressible(layout, config, suffix="") is not None
         return
     with torch.device("meta"):
         if layout == "timm" and timm.is_model(name):
@@ -103,7 +103,14 @@ def test_names_and_shapes_of_every_variant_are_those_of_the_peers(layout: str, n
     "name", [f"focalnet_{size}_{focus}" for size in ("tiny", "small", "base") for focus in ("srf", "lrf")]
 )
 def test_full_size_networks_agree(layout: str, name: str) -> None:
+    """Equal in float64. In float32 drawn weights amplify rounding over the depth, here no more than in the peer."""
     config = VARIANTS[name].config
     theirs = PEERS[layout][0](config)
     draw(theirs)
-    compare(layout, assemble(config, from_layout(layout, theirs.state_dict())[0], ""), theirs, (224, 160))
+    ours = assemble(config, from_layout(layout, theirs.state_dict())[0], "")
+    images = torch.randn(1, 3, 224, 160, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        got, expected = ours(images), logits(theirs, images)
+        exact = logits(theirs.double(), images.double())
+        assert relative_error(ours.double()(images.double()), exact) < 1e-12
+    assert relative_error(got.double(), exact) < 2 * relative_error(expected.double(), exact)

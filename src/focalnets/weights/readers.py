@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +30,12 @@ _FOLDER_NAMES = (
     "pytorch_model.bin.index.json",
 )
 _CONTAINERS = ("state_dict_ema", "model_ema", "model", "state_dict")
+_SETTINGS = [argparse.Namespace, (collections.OrderedDict, "yacs.config.CfgNode")]
+"""Settings objects that training scripts save beside the weights; a plain container stands for yacs."""
+_EXECUTABLE = re.compile(
+    r"(?:unsupported GLOBAL |Unsupported global: GLOBAL |unrecognized function |but got <class ')"
+    r"([\w.<> -]+?)(?:'| was| whose|$)"
+)
 _MAX_JSON_BYTES = 64 * 2**20
 
 
@@ -96,16 +104,14 @@ def read_pickle(path: Path) -> Any:
     """
     _check_not_empty(path)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace, (_InertSettings, "yacs.config.CfgNode")]):
+        with torch.serialization.safe_globals(_SETTINGS):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise CheckpointError(
-                f"{path} is refused: besides tensors it holds Python objects whose loading can execute code "
-                f"({_named_global(error)}); ask for a safetensors file or one with tensors only."
-            ) from error
-        raise CheckpointError(f"{path} is damaged or no weights file: {_first_line(error)}.") from error
     except Exception as error:  # torch.load meets damaged files with errors of every kind
+        if isinstance(error, pickle.UnpicklingError) and (named := _EXECUTABLE.search(str(error))):
+            raise CheckpointError(
+                f"{path} is refused: besides tensors it holds a Python object whose loading can execute code "
+                f"({named[1]}); ask for a safetensors file or one with tensors only."
+            ) from error
         raise CheckpointError(f"{path} is damaged or no weights file: {_first_line(error)}.") from error
 
 
@@ -124,10 +130,6 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} must hold a JSON object, got a {type(value).__name__}.")
     return value
-
-
-class _InertSettings(dict[str, Any]):
-    """Stands for settings objects in old checkpoints; keeps nothing but plain values."""
 
 
 def _file_in_folder(folder: Path) -> Path:
@@ -198,17 +200,6 @@ def _check_not_empty(path: Path) -> None:
         raise CheckpointError(f"{path} is empty; it was probably not completely written or downloaded.")
 
 
-def _named_global(error: Exception) -> str:
-    for word in str(error).replace("`", " ").split():
-        if (
-            "." in word
-            and word.rstrip(".,").replace(".", "").replace("_", "").isalnum()
-            and not word.startswith(("torch.", "http"))
-        ):
-            return word.rstrip(".,")
-    return "an unknown class"
-
-
 def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
+    text = str(error).partition("WeightsUnpickler error: ")[2].strip() or str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")[:200]

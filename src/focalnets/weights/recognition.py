@@ -76,8 +76,7 @@ def visible_settings(shapes: Shapes, file: str) -> dict[str, Any]:
     for stage in range(len(counts)):
         kernels = _indices(shapes, rf"stages\.{stage}\.blocks\.\d+\.modulation\.kernels\.(\d+)", file)
         levels.append(kernels)
-        name = f"stages.{stage}.blocks.0.modulation.kernels.0"
-        windows.append(_shape(shapes, name, 3, file)[-1] if kernels else None)
+        windows.append(_window(shapes, stage) if kernels else None)
     settings["focal_levels"], settings["focal_windows"] = tuple(levels), tuple(windows)
     settings.update(_stem_settings(shapes, file))
     return settings
@@ -124,6 +123,13 @@ def _stem_settings(shapes: Shapes, file: str) -> dict[str, Any]:
         "patch_size": 4 if overlapped else kernel,
         "in_chans": in_chans,
     }
+
+
+def _window(shapes: Shapes, stage: int) -> int:
+    """Kernel size of a stage's first level, told by any kernel of that stage; at least 1."""
+    pattern = re.compile(rf"stages\.{stage}\.blocks\.\d+\.modulation\.kernels\.(\d+)")
+    name, match = next((name, match) for name in shapes if (match := pattern.fullmatch(name)))
+    return max(1, (shapes[name] or (1,))[-1] - 2 * int(match[1]))
 
 
 def _stage_counts(shapes: Shapes, file: str) -> list[int]:

@@ -1,0 +1,130 @@
+"""Our own format: what goes in comes out, and no failure damages what was there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from tests.weights.networks import COMBINATIONS, drawn, small_config
+
+import focalnets
+from focalnets import FocalNet, FocalNetConfig, Preprocessing
+from focalnets.errors import CheckpointError
+from focalnets.weights.checkpoint import load_checkpoint, read_description, save_checkpoint
+from focalnets.weights.key_maps import to_layout
+
+
+@pytest.mark.parametrize("name", [*COMBINATIONS, "convolutional", "dense"])
+def test_round_trip(tmp_path: Path, name: str) -> None:
+    other = {"convolutional": {"stem": "convolutional"}, "dense": {"pyramid_norms": True, "num_classes": 0}}
+    config = small_config("srf", **other[name]) if name in other else small_config(name)
+    config = config.replace(drop_path=0.25, dropout=0.125, initialization="fan_in")
+    classes = [f"class {index} é" for index in range(config.num_classes)] or None
+    channels = {"mean": (0.1,) * config.in_chans, "std": (0.2,) * config.in_chans}
+    preprocessing = Preprocessing(input_size_px=96, crop_fraction=0.5, interpolation="bilinear", **channels)
+    model = drawn(config, preprocessing=preprocessing, class_names=classes)
+    save_checkpoint(model, tmp_path / "new" / "w.safetensors", notes={"epoch": "3"})
+    for loaded in (load_checkpoint(tmp_path / "new" / "w.safetensors"), focalnets.load_model(tmp_path / "new")):
+        assert loaded.config == config
+        assert loaded.preprocessing == preprocessing
+        assert loaded.class_names == model.class_names
+        assert loaded.state_dict().keys() == model.state_dict().keys()
+        assert all(torch.equal(one, loaded.state_dict()[key]) for key, one in model.state_dict().items())
+        assert not loaded.training
+        assert all(parameter.requires_grad for parameter in loaded.parameters())
+    with safe_open(tmp_path / "new" / "w.safetensors", framework="pt") as file:
+        description = read_description(file.metadata(), "file")
+    assert description is not None
+    assert description.notes == {"epoch": "3"}
+
+
+def test_a_run_folder_gives_its_best_and_else_its_last(tmp_path: Path) -> None:
+    last, best = drawn(small_config("srf"), seed=1), drawn(small_config("srf"), seed=2)
+    save_checkpoint(last, tmp_path / "last.safetensors")
+    assert torch.equal(focalnets.load_model(tmp_path).head.weight, last.head.weight)
+    save_checkpoint(best, tmp_path / "best.safetensors")
+    assert torch.equal(focalnets.load_model(str(tmp_path)).head.weight, best.head.weight)
+
+
+def test_the_origin_does_not_grow_with_each_generation(tmp_path: Path) -> None:
+    model = drawn(small_config("srf"))
+    model.origin = "somewhere"
+    for generation in range(4):
+        save_checkpoint(model, tmp_path / f"{generation}.safetensors")
+        model = load_checkpoint(tmp_path / f"{generation}.safetensors")
+    assert model.origin == f"{tmp_path / '3.safetensors'}, descended from somewhere"
+
+
+def test_loaded_weights_do_not_hang_on_the_file(tmp_path: Path) -> None:
+    model = drawn(small_config("srf"))
+    path = tmp_path / "w.safetensors"
+    save_checkpoint(model, path)
+    loaded = load_checkpoint(path)
+    before = {name: tensor.clone() for name, tensor in loaded.state_dict().items()}
+    with open(path, "rb+") as file:
+        file.write(b"\x00" * path.stat().st_size)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.state_dict().items())
+    with torch.no_grad():
+        loaded.head.weight.zero_()
+
+
+def test_state_dicts_of_ours_without_description_are_recognised(tmp_path: Path) -> None:
+    model = drawn(small_config("overlapped"))
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    assert focalnets.load_model(tmp_path / "w.pth").config == model.config
+    with pytest.raises(CheckpointError, match=r"load_model reads the other layouts"):
+        load_checkpoint(tmp_path / "w.pth")
+    torch.save(to_layout("timm", model.state_dict(), post_norm=False), tmp_path / "timm.pth")
+    with pytest.raises(CheckpointError, match=r"load_model reads the other layouts"):
+        load_checkpoint(tmp_path / "timm.pth")
+    with pytest.raises(CheckpointError, match="There is no file"):
+        load_checkpoint(tmp_path)
+
+
+def test_large_networks_survive(tmp_path: Path) -> None:
+    names = [f"n{index}" for index in range(21842)]
+    model = FocalNet(FocalNetConfig(depths=(1,), embed_dim=2, focal_levels=(1,), focal_windows=(3,), num_classes=21842))
+    model.class_names = tuple(names)
+    save_checkpoint(model, tmp_path / "w.safetensors")
+    assert load_checkpoint(tmp_path / "w.safetensors").class_names == tuple(names)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from focalnets import FocalNet, FocalNetConfig
+from focalnets.errors import CheckpointError
+from focalnets.weights.checkpoint import save_checkpoint
+from focalnets.weights.conversion import save_in_layout
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+model = FocalNet(FocalNetConfig(depths=(1,), embed_dim=64, focal_levels=(2,), focal_windows=(3,), num_classes=1000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for write, name in ((save_checkpoint, "old.safetensors"), (lambda m, p: save_in_layout(m, p, "official"), "old.pth")):
+    try:
+        write(model, sys.argv[1] + "/" + name)
+    except CheckpointError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files stands for a full disk")
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    old = {"old.safetensors": b"precious", "old.pth": b"dear"}
+    for name, content in old.items():
+        (tmp_path / name).write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
+    lines = done.stdout.strip().splitlines()
+    assert len(lines) == 2, done.stdout + done.stderr
+    assert all("could not be written" in line and "unchanged" in line for line in lines)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        save_checkpoint(drawn(small_config("srf")), tmp_path / "file" / "w.safetensors")

@@ -1,0 +1,308 @@
+"""Files that are damaged, hostile, or of something else: one sentence each, nothing executed, nothing loaded."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import pickle
+import sys
+import tarfile
+import types
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.weights.networks import drawn, small_config
+
+import focalnets
+from focalnets.errors import CheckpointError
+from focalnets.weights.checkpoint import describe, save_checkpoint, write_safetensors
+from focalnets.weights.key_maps import to_layout
+from focalnets.weights.loading import inspect_checkpoint
+
+
+class Payload:
+    """Unpickles by creating a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = str(marker)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (open, (self.marker, "w"))
+
+
+def official() -> dict[str, torch.Tensor]:
+    model = drawn(small_config("srf"))
+    return to_layout("official", model.state_dict(), post_norm=False)
+
+
+def refused(path: Path, *words: str) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        focalnets.load_model(path)
+    message = str(caught.value)
+    assert path.name in message or path.parent.name in message
+    assert message.count("\n") == 0
+    for word in words:
+        assert word in message
+    return message
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_executes_code_is_refused_and_executes_nothing(tmp_path: Path, zipped: bool) -> None:
+    marker, path = tmp_path / "marker", tmp_path / "weights.pth"
+    content = {"model": official(), "extra": Payload(marker)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    refused(path, "is refused", "execute code", "open")
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Payload(marker))).close()
+    assert marker.exists(), "the payload works, so the refusal above means something"
+
+
+def test_a_bare_pickle_is_refused(tmp_path: Path) -> None:
+    marker, path = tmp_path / "marker", tmp_path / "weights.pt"
+    path.write_bytes(pickle.dumps(Payload(marker)))
+    refused(path)
+    assert not marker.exists()
+
+
+def test_old_files_that_are_no_zip_archives_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"model": official()}, path, _use_new_zipfile_serialization=False)
+    assert inspect_checkpoint(path).layout == "official"
+
+
+def test_tar_archives_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            data = pickle.dumps(0)
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    refused(path, "damaged or no weights file")
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_truncated_files_are_refused(tmp_path: Path, share: float, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save({"model": official()}, path)
+    else:
+        save_file(official(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    refused(path, "damaged")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"these are no weights\n", b"\x00" * 64, b"\xff" * 64])
+def test_files_that_hold_no_weights_are_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    refused(path, "damaged" if content else "empty")
+
+
+@pytest.mark.parametrize("content", [{}, [1, 2], {"model": {}}, {"epoch": 3}, torch.zeros(3)])
+def test_pickles_without_named_tensors_are_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(content, path)
+    refused(path, "no named tensors")
+
+
+def test_folders_without_weights_or_with_several_are_refused(tmp_path: Path) -> None:
+    refused(tmp_path, "holds no weights")
+    for name in ("a.pth", "b.pth"):
+        torch.save(official(), tmp_path / name)
+    refused(tmp_path, "a.pth, b.pth")
+
+
+def test_a_missing_source_is_told(tmp_path: Path) -> None:
+    refused(tmp_path / "absent.pth", "no file or folder")
+
+
+def test_shards_outside_their_folder_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    save_file(official(), tmp_path / "outside.safetensors")
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": dict.fromkeys(official(), "../outside.safetensors")})
+    )
+    refused(folder, "outside its own folder")
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    from torchvision.models import resnet18
+
+    path = tmp_path / "resnet.pth"
+    torch.save(resnet18().state_dict(), path)
+    refused(path, "is no FocalNet", "conv1.weight")
+
+
+@pytest.mark.parametrize(
+    ("layout", "lost"),
+    [
+        ("official", "layers.1.blocks.0.modulation.f.weight"),
+        ("official", "layers.1.downsample.norm.bias"),
+        ("timm", "layers.1.blocks.0.modulation.focal_layers.0.0.weight"),
+        ("transformers", "focalnet.encoder.stages.1.layers.0.mlp.fc2.bias"),
+        ("focalnets", "stages.2.blocks.0.norm2.weight"),
+    ],
+)
+def test_incomplete_files_list_what_is_missing(tmp_path: Path, layout: str, lost: str) -> None:
+    tensors = to_layout(layout, drawn(small_config("srf")).state_dict(), post_norm=False)
+    del tensors[lost]
+    path = tmp_path / "weights.pth"
+    torch.save(tensors, path)
+    refused(path, "nothing was loaded", "1 missing", lost)
+
+
+def test_a_missing_stem_or_first_block_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    for lost in ("patch_embed.proj.weight", "layers.0.blocks.0.mlp.fc1.weight"):
+        tensors = official()
+        del tensors[lost]
+        torch.save(tensors, path)
+        refused(path, "missing")
+
+
+def test_unexpected_and_mis_shaped_tensors_are_listed(tmp_path: Path) -> None:
+    tensors = official()
+    tensors["layers.0.blocks.0.attention.weight"] = torch.zeros(3)
+    tensors["norm.weight"] = torch.ones(5)
+    path = tmp_path / "weights.pth"
+    torch.save(tensors, path)
+    message = refused(path, "1 unexpected: layers.0.blocks.0.attention.weight")
+    assert "1 mis-shaped: norm.weight (5,) instead of (64,)" in message
+
+
+def test_absurd_layer_numbers_are_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({**official(), "layers.0.blocks.999999.norm1.weight": torch.ones(8)}, path)
+    refused(path, "999999")
+
+
+def test_a_tensor_that_claims_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    tensors = official()
+    tensors["head.weight"] = torch.zeros(1).expand(50_000_000, 64)
+    tensors["head.bias"] = torch.zeros(1).expand(50_000_000)
+    path = tmp_path / "weights.pth"
+    torch.save(tensors, path)
+    assert path.stat().st_size < 1_000_000
+    refused(path, "exhaust memory")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    tensors = official()
+    tensors["norm.bias"][3] = value
+    path = tmp_path / "weights.pth"
+    torch.save(tensors, path)
+    refused(path, "NaN or infinite", "norm.bias")
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.bool])
+def test_numbers_that_are_no_weights_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({name: tensor.to(dtype) for name, tensor in official().items()}, path)
+    refused(path, str(dtype))
+
+
+def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({**official(), "head.bias": torch.zeros(11).to_sparse()}, path)
+    refused(path, "sparse")
+
+
+def test_settings_that_training_scripts_keep_are_read_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official script saves its yacs settings, others an argparse namespace; neither runs code."""
+
+    class CfgNode(dict[str, object]):
+        def __setstate__(self, state: object) -> None:
+            raise AssertionError("the real class must not be used")
+
+    yacs, config = types.ModuleType("yacs"), types.ModuleType("yacs.config")
+    CfgNode.__module__, CfgNode.__qualname__ = "yacs.config", "CfgNode"
+    config.CfgNode = CfgNode  # type: ignore[attr-defined]
+    node = CfgNode(lr=0.1)
+    node.__dict__["__immutable__"] = True
+    path = tmp_path / "weights.pth"
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "yacs", yacs)
+        patch.setitem(sys.modules, "yacs.config", config)
+        torch.save(
+            {"model": OrderedDict(official()), "config": node, "args": argparse.Namespace(lr=0.1), "epoch": 3}, path
+        )
+    recognition = inspect_checkpoint(path)
+    assert recognition.layout == "official"
+    assert "args, config, epoch" in recognition.notes[0]
+
+
+def _own(tmp_path: Path, **changes: object) -> Path:
+    model = drawn(small_config("srf"))
+    metadata = describe(model)
+    for key, value in changes.items():
+        if value is None:
+            del metadata[f"focalnets.{key}"]
+        elif isinstance(value, dict):
+            metadata[f"focalnets.{key}"] = json.dumps({**json.loads(metadata[f"focalnets.{key}"]), **value})
+        else:
+            metadata[f"focalnets.{key}"] = str(value)
+    path = tmp_path / "own.safetensors"
+    write_safetensors(model.state_dict(), path, metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"config": "{"}, "no valid JSON"),
+        ({"config": "[" * 100_000}, "no valid JSON"),
+        ({"config": "[1]"}, "is a list"),
+        ({"config": None}, "lack focalnets.config"),
+        ({"config": {"colour": "red"}}, "no field 'colour'"),
+        ({"config": {"post_norm": "yes"}}, "post_norm"),
+        ({"config": {"depths": 3}}, "depths"),
+        ({"config": {"depths": [1, 2, 1, 10**9]}}, "contradict"),
+        ({"config": {"embed_dim": 10**12}}, "contradict"),
+        ({"config": {"mlp_ratio": 10**300}}, "contradict"),
+        ({"config": {"drop_path": 2.0}}, "drop_path"),
+        ({"config": {"layer_scale": "1"}}, "layer_scale"),
+        ({"config": {"num_classes": 12}}, "contradict"),
+        ({"config": {"in_chans": True}}, "in_chans"),
+        ({"preprocessing": {"mean": "bright"}}, "mean"),
+        ({"preprocessing": {"mean": [0.5]}}, "mean and std"),
+        ({"preprocessing": '{"input_size_px": NaN}'}, "no valid JSON"),
+        ({"class_names": '["a", "b"]'}, "names 2 classes for 11 outputs"),
+        ({"class_names": "[1,2,3,4,5,6,7,8,9,10,11]"}, "must be texts"),
+        ({"class_names": '{"a": 1}'}, "is a dict"),
+        ({"notes": '{"a": {}}'}, "must be texts"),
+        ({"format_version": "2"}, "update focalnets"),
+        ({"format_version": "one"}, "update focalnets"),
+        ({"notes": '{"a": "%s"}' % ("x" * (17 * 2**20))}, "16 Mi characters"),
+    ],
+)
+def test_hostile_metadata_are_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    refused(_own(tmp_path, **changes), words)
+
+
+def test_tensors_that_contradict_their_own_metadata_are_refused(tmp_path: Path) -> None:
+    model = drawn(small_config("srf"))
+    state = model.state_dict()
+    del state["head.bias"]
+    path = tmp_path / "own.safetensors"
+    write_safetensors(state, path, describe(model))
+    refused(path, "1 missing: head.bias")
+    state["head.bias"] = torch.full((11,), float("nan"))
+    write_safetensors(state, path, describe(model))
+    refused(path, "NaN")
+
+
+def test_a_checkpoint_of_ours_is_loaded_by_both_functions(tmp_path: Path) -> None:
+    model = drawn(small_config("srf"))
+    save_checkpoint(model, tmp_path / "own.safetensors")
+    for load in (focalnets.load_model, focalnets.weights.checkpoint.load_checkpoint):
+        assert torch.equal(load(tmp_path / "own.safetensors").state_dict()["head.weight"], model.head.weight)
