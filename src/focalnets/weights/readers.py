@@ -30,7 +30,7 @@ _FOLDER_NAMES = (
     "pytorch_model.bin.index.json",
 )
 _CONTAINERS = ("state_dict_ema", "model_ema", "model", "state_dict")
-_SETTINGS = [argparse.Namespace, (collections.OrderedDict, "yacs.config.CfgNode")]
+_SETTINGS: list[Any] = [argparse.Namespace, (collections.OrderedDict, "yacs.config.CfgNode")]
 """Settings objects that training scripts save beside the weights; a plain container stands for yacs."""
 _EXECUTABLE = re.compile(
     r"(?:unsupported GLOBAL |Unsupported global: GLOBAL |unrecognized function |but got <class ')"

@@ -1,0 +1,160 @@
+"""``focalnets doctor``: versions, devices and backends, and why one cannot run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from focalnets.cli.json_output import STANDARD_OUTPUT, add_json_argument, write_json
+from focalnets.version import __version__
+
+EXAMPLES = """\
+  focalnets doctor
+  focalnets doctor --json doctor.json
+"""
+
+_REQUIRED = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "safetensors",
+    "huggingface-hub",
+    "jsonargparse",
+    "matplotlib",
+    "numpy",
+    "pillow",
+    "rich",
+)
+_OPTIONAL = {
+    "triton": "fused kernels on CUDA devices",
+    "timm": "its FocalNets as peers to compare with",
+    "transformers": "its FocalNets as peers to compare with",
+}
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    add_json_argument(parser, "what was found")
+
+
+def run(arguments: Any) -> int:
+    """Look and tell."""
+    found = examine()
+    if arguments.json is not None:
+        write_json(found, arguments.json)
+    if arguments.json != STANDARD_OUTPUT:
+        _print(found)
+    return 0
+
+
+def examine() -> dict[str, Any]:
+    """Everything the command tells, as plain values."""
+    from focalnets.ops.backends import BACKENDS
+
+    backends = []
+    for backend in BACKENDS.values():
+        reason = backend.why_unavailable()
+        backends.append(
+            {"name": backend.name, "summary": backend.summary, "available": reason is None, "reason": reason}
+        )
+    return {
+        "focalnets": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _REQUIRED},
+        "optional_packages": [
+            {"name": name, "version": _version(name), "adds": adds} for name, adds in _OPTIONAL.items()
+        ],
+        "devices": _devices(),
+        "backends": backends,
+        "caches": _caches(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _devices() -> dict[str, Any]:
+    import torch
+
+    with warnings.catch_warnings(record=True) as told:  # an old driver is told as a warning
+        warnings.simplefilter("always")
+        has_cuda = torch.cuda.is_available()
+    reason = None
+    if not has_cuda:
+        reason = "this build of torch has no CUDA" if torch.version.cuda is None else "no usable CUDA device was found"
+        if told:
+            reason += f" ({str(told[0].message).splitlines()[0]})"
+    devices = []
+    for index in range(torch.cuda.device_count() if has_cuda else 0):
+        properties = torch.cuda.get_device_properties(index)
+        devices.append(
+            {
+                "name": properties.name,
+                "memory_gib": round(properties.total_memory / 2**30, 1),
+                "capability": f"{properties.major}.{properties.minor}",
+            }
+        )
+    return {
+        "cpu": {
+            "name": _cpu_name(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+        },
+        "cuda": {"available": has_cuda, "reason": reason, "version": torch.version.cuda, "devices": devices},
+        "mps": {"available": torch.backends.mps.is_available()},
+    }
+
+
+def _cpu_name() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        match = re.search(r"^model name\s*:\s*(.+)$", information.read_text(errors="replace"), re.MULTILINE)
+        if match:
+            return match[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _caches() -> dict[str, str]:
+    from huggingface_hub import constants
+
+    from focalnets.weights.sources import release_cache
+
+    return {"hub": str(constants.HF_HUB_CACHE), "release files": str(release_cache())}
+
+
+def _print(found: dict[str, Any]) -> None:
+    packages = ", ".join(f"{name} {version or 'MISSING'}" for name, version in found["packages"].items())
+    cpu, cuda = found["devices"]["cpu"], found["devices"]["cuda"]
+    lines = [
+        f"focalnets {found['focalnets']}, Python {found['python']}, {found['platform']}",
+        f"packages: {packages}",
+        "",
+        f"cpu: {cpu['name']}, {cpu['instructions']}, {cpu['cores']} cores, {cpu['threads']} threads in use",
+    ]
+    if cuda["available"]:
+        for device in cuda["devices"]:
+            lines.append(f"cuda: {device['name']}, {device['memory_gib']} GiB, capability {device['capability']}")
+    else:
+        lines.append(f"cuda: none, {cuda['reason']}")
+    lines += [f"mps: {'available' if found['devices']['mps']['available'] else 'none'}", "", "backends, best first:"]
+    for backend in found["backends"]:
+        state = "can run" if backend["available"] else f"cannot run: {backend['reason']}"
+        lines.append(f"  {backend['name']:<12}{backend['summary']}; {state}")
+    lines += ["", "optional packages:"]
+    for package in found["optional_packages"]:
+        lines.append(f"  {package['name']:<14}{package['version'] or 'not installed':<16}adds {package['adds']}")
+    lines += ["", "caches of published weights:"]
+    lines += [f"  {name:<15}{path}" for name, path in found["caches"].items()]
+    print("\n".join(lines))

@@ -1,0 +1,118 @@
+"""``focalnets models``: every network with its size and cost, beside the published figures. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from focalnets.cli.json_output import STANDARD_OUTPUT, add_json_argument, write_json
+from focalnets.errors import ConfigError, UnknownNameError
+from focalnets.models.complexity import complexity
+from focalnets.models.variants import VARIANTS, list_models
+from focalnets.weights.sources import SOURCES
+
+EXAMPLES = """\
+  focalnets models
+  focalnets models tiny
+  focalnets models "*_lrf" --size 384
+  focalnets models --json models.json
+"""
+
+_TABLE_WIDTH = 100
+
+
+def add_arguments(parser: Any) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "pattern", type=str, nargs="?", default="*", help="names to list, a part of them or with * and ?"
+    )
+    parser.add_argument("--size", type=int, default=224, help="height and width that costs are counted for [px]")
+    add_json_argument(parser, "the table")
+
+
+def run(arguments: Any) -> int:
+    """List the networks."""
+    if arguments.size < 1:
+        raise ConfigError(f"--size must be a whole number of pixels from 1 up, got {arguments.size}.")
+    pattern = arguments.pattern
+    names = list_models(pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*")
+    if not names:
+        raise UnknownNameError(f"No network is called like {pattern!r}; `focalnets models` lists them all.")
+    rows = [_row(name, arguments.size) for name in names]
+    if arguments.json is not None:
+        write_json({"size_px": arguments.size, "models": rows}, arguments.json)
+    if arguments.json != STANDARD_OUTPUT:
+        _print_table(rows, arguments.size)
+    return 0
+
+
+def _row(name: str, size_px: int) -> dict[str, Any]:
+    row = VARIANTS[name]
+    counted = complexity(row.config, size_px)
+    published = row.published
+    sources = SOURCES.get(name, ())
+    return {
+        "name": name,
+        "summary": row.summary,
+        "parameters": counted.parameters,
+        "parameters_without_classifier": complexity(row.config.replace(num_classes=0), size_px).parameters,
+        "macs": counted.macs,
+        "overlap_macs": counted.overlap_macs,
+        "num_classes": row.config.num_classes,
+        "input_size_px": row.preprocessing.input_size_px,
+        "published_parameters_m": published.parameters_m if published else None,
+        "published_parameters_without_classifier": bool(published and published.head_excluded),
+        "published_gmacs_at_224": published.gmacs if published else None,
+        "published_top1_percent": published.top1_percent if published else None,
+        "published_weights": [source.place for source in sources],
+        "weights_licence": sources[0].licence if sources else None,
+        "weights_trained_on": sources[0].trained_on if sources else None,
+    }
+
+
+def _print_table(rows: list[dict[str, Any]], size_px: int) -> None:
+    import rich.markup
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    headings = (
+        "params\n[M]",
+        "pub-\nlished",
+        f"GMACs\nat {size_px}",
+        "+ over-\nlap",
+        "pub-\nlished",
+        "top-1\n[%]",
+        "input\n[px]",
+    )
+    for heading in map(rich.markup.escape, headings):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("published\nweights", no_wrap=True)
+    for row in rows:
+        excluded = row["published_parameters_without_classifier"]
+        parameters = row["parameters_without_classifier"] if excluded else row["parameters"]
+        table.add_row(
+            row["name"],
+            f"{parameters / 1e6:.2f}{'*' if excluded else ' '}",
+            _digits(row["published_parameters_m"]) + ("*" if excluded else " "),
+            f"{row['macs'] / 1e9:.2f}",
+            f"{row['overlap_macs'] / 1e9:.2f}" if row["overlap_macs"] else "",
+            _digits(row["published_gmacs_at_224"] if size_px == 224 else None),
+            _digits(row["published_top1_percent"]),
+            str(row["input_size_px"]),
+            row["weights_trained_on"] or "none",
+        )
+    # Never narrower than the table: names that are cut cannot be copied.
+    console = Console(width=max(Console().width, _TABLE_WIDTH))
+    console.print(table)
+    console.print(
+        "\nMultiply-accumulates are counted as the published ones: an overlapped embedding counts as one without "
+        "overlap;\nwhat it costs beyond that stands under + overlap. Top-1 is ImageNet-1K at 224 px, trained on "
+        "ImageNet-1K alone.\n* without the classifier of 21,842 classes",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"

@@ -1,0 +1,75 @@
+"""`focalnets convert`: every layout, and one sentence for what cannot be done."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+import focalnets
+from focalnets import FocalNet, FocalNetConfig
+from focalnets.cli.main import main
+from focalnets.weights.checkpoint import save_checkpoint
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    config = FocalNetConfig(depths=(1, 1, 1, 1), embed_dim=4, num_classes=3, post_norm=True, normalize_modulator=True)
+    save_checkpoint(FocalNet(config, class_names="abc"), tmp_path / "source.safetensors")
+    return tmp_path / "source.safetensors"
+
+
+def test_through_every_layout_and_back(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [
+        ("official.pth", "official"),
+        ("own.safetensors", "focalnets"),
+        ("hub", "transformers"),
+        ("official.safetensors", "official"),
+        ("final.safetensors", "focalnets"),
+    ]
+    for (before, _), (after, layout) in itertools.pairwise([(str(source), ""), *steps]):
+        flags = ["--post_norm", "true", "--normalize_modulator", "true"] if before.endswith(".pth") else []
+        assert main(["convert", str(tmp_path / before), str(tmp_path / after), "--to", layout, *flags]) == 0
+        assert f"wrote {tmp_path / after}" in capsys.readouterr().out
+    first, last = focalnets.load_model(source), focalnets.load_model(tmp_path / "final.safetensors")
+    assert first.config == last.config
+    images = torch.randn(1, 3, 64, 64)
+    assert torch.equal(first(images), last(images))
+
+
+def test_what_was_recognised_and_guessed_is_told(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", str(source), str(tmp_path / "w.pth"), "--to", "official"]) == 0
+    capsys.readouterr()
+    assert main(["convert", str(tmp_path / "w.pth"), str(tmp_path / "o.safetensors"), "--to", "focalnets"]) == 0
+    output = capsys.readouterr().out
+    assert "3 classes, official layout" in output
+    assert "note: The tensors do not show normalize_modulator" in output
+
+
+@pytest.mark.parametrize(
+    ("destination", "layout", "words"),
+    [
+        ("out", "official", "end the name in .pth or .safetensors"),
+        ("w.pth", "timm", "normalize_modulator"),
+        ("w.pth", "focalnets", "ends in .safetensors"),
+    ],
+)
+def test_refusals(
+    source: Path, tmp_path: Path, destination: str, layout: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", str(source), str(tmp_path / destination), "--to", layout]) == 2
+    assert words in capsys.readouterr().err
+    assert [one.name for one in tmp_path.iterdir()] == ["source.safetensors"]
+
+
+def test_mistakes(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(tmp_path / "absent.pth"), "x.pth", "--to", "official"]) == 2
+    assert "There is no file or folder" in capsys.readouterr().err
+    for argv in ([str(source), "x.pth"], [str(source), "x.pth", "--to", "keras"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(["convert", *argv])
+        assert stopped.value.code == 2

@@ -1,0 +1,57 @@
+"""`focalnets models`: the table, its figures, and its JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from focalnets.cli.main import main
+from focalnets.models.variants import VARIANTS
+
+
+def test_the_table_names_every_network_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    output = capsys.readouterr().out
+    assert all(f"{name} " in output for name in VARIANTS)
+    assert "…" not in output
+    assert "28.43" in output
+
+
+def test_json_on_standard_output_is_nothing_but_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "tiny_srf", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in content["models"]}
+    assert set(rows) == {name for name in VARIANTS if "tiny_srf" in name}
+    row = rows["focalnet_tiny_srf"]
+    assert row["parameters"] / 1e6 == pytest.approx(row["published_parameters_m"], abs=0.005)
+    assert row["macs"] / 1e9 == pytest.approx(row["published_gmacs_at_224"], abs=0.01)
+    assert row["published_weights"][0] == "timm/focalnet_tiny_srf.ms_in1k"
+    assert rows["focalnet_tiny_srf_overlapped"]["overlap_macs"] > 0
+
+
+def test_json_in_a_file_and_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "models.json"
+    assert main(["models", "*_lrf", "--size", "448", "--json", str(path)]) == 0
+    assert "focalnet_tiny_lrf" in capsys.readouterr().out
+    content = json.loads(path.read_text())
+    assert content["size_px"] == 448
+    assert content["models"][0]["macs"] > 4 * 4.4e9
+    assert [one.name for one in tmp_path.iterdir()] == ["models.json"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [(["nothing"], "No network is called like 'nothing'"), (["--size", "0"], "--size must be a whole number")],
+)
+def test_mistakes(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", *argv]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_listing_needs_no_torch() -> None:
+    code = "import sys; from focalnets.cli.main import main; main(['models', 'pico']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=False).returncode == 0
