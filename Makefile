@@ -30,6 +30,18 @@ format: ## rewrite in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+native: ## build the C++ kernels into the source tree
+	cmake -S . -B build/native -DCMAKE_BUILD_TYPE=Release
+	cmake --build build/native --parallel
+	cmake --install build/native --prefix src
+
+sanitize: ## test the C++ kernels with the address and undefined behaviour sanitizers
+	cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=Debug -DSANITIZERS=address,undefined
+	cmake --build build/sanitize --parallel
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+	UBSAN_OPTIONS=print_stacktrace=1 FOCALNETS_CPU_LIBRARY=build/sanitize/_focal_cpu.so \
+	$(BIN)/python -m pytest tests/ops/test_cpu_backend.py -k "not compile"
+
 demo: ## generate pictures, train on them and write a report
 	$(BIN)/python -m focalnets demo
 

@@ -1,0 +1,307 @@
+// The C ABI: picks the instruction set, cuts a call into tasks and runs them on the threads asked for.
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "problem.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#else
+#include <atomic>
+#include <thread>
+#include <vector>
+#endif
+
+#if defined(_WIN32)
+#define FOCAL_EXPORT extern "C" __declspec(dllexport)
+#else
+#define FOCAL_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+namespace focal_baseline {
+extern const focal::Kernels kernels;
+}
+#if defined(FOCAL_X86)
+namespace focal_avx2 {
+extern const focal::Kernels kernels;
+}
+namespace focal_avx512 {
+extern const focal::Kernels kernels;
+}
+#endif
+
+namespace {
+
+using focal::Gradients;
+using focal::Kernels;
+using focal::Plan;
+using focal::Problem;
+using focal::RingShape;
+
+enum Status { done = 0, out_of_memory = 1, unknown_instruction_set = 2, missing_instruction_set = 3 };
+
+int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+struct Choice {
+  const Kernels* kernels;
+  Status status;
+};
+
+Choice choose_kernels(const char* name) {
+#if defined(FOCAL_X86)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const struct {
+    const Kernels* kernels;
+    bool runs;
+  } all[] = {{&focal_avx512::kernels, avx512}, {&focal_avx2::kernels, avx2}, {&focal_baseline::kernels, true}};
+#else
+  const struct {
+    const Kernels* kernels;
+    bool runs;
+  } all[] = {{&focal_baseline::kernels, true}};
+#endif
+  for (const auto& candidate : all) {
+    if (name && *name) {
+      if (std::strcmp(name, candidate.kernels->name) == 0)
+        return {candidate.kernels, candidate.runs ? done : missing_instruction_set};
+    } else if (candidate.runs) {
+      return {candidate.kernels, done};
+    }
+  }
+  return {nullptr, unknown_instruction_set};
+}
+
+// Memory of one call. Addresses are those of cache lines; null once an allocation failed.
+class Memory {
+ public:
+  ~Memory() {
+    for (int i = 0; i < count_; ++i) ::operator delete(blocks_[i], std::align_val_t(64));
+  }
+
+  float* floats(int64_t size) {
+    void* block = ::operator new(static_cast<size_t>(larger(size, 1)) * sizeof(float), std::align_val_t(64), std::nothrow);
+    if (!block) failed = true;
+    else blocks_[count_++] = block;
+    return static_cast<float*>(block);
+  }
+
+  bool failed = false;
+
+ private:
+  void* blocks_[8];
+  int count_ = 0;
+};
+
+// Runs tasks 0 .. count - 1; run(task, thread).
+template <class Run>
+void in_parallel(int64_t threads, int64_t count, const Run& run) {
+  threads = smaller(threads, count);
+  if (threads <= 1) {
+    for (int64_t task = 0; task < count; ++task) run(task, 0);
+    return;
+  }
+#if defined(_OPENMP)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast<int>(threads))
+  for (int64_t task = 0; task < count; ++task) run(task, omp_get_thread_num());
+#else
+  std::atomic<int64_t> next{0};
+  const auto work = [&](int64_t thread) {
+    for (int64_t task = next++; task < count; task = next++) run(task, thread);
+  };
+  std::vector<std::thread> others;
+  for (int64_t thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  work(0);
+  for (auto& other : others) other.join();
+#endif
+}
+
+// Shares of the rows of the maps: taps, lags and what they imply.
+void describe_levels(Plan& plan) {
+  const Problem& p = *plan.problem;
+  plan.taps = 0;
+  plan.row_padding[0] = plan.lag[0] = 0;
+  for (int64_t l = 1; l <= p.levels; ++l) {
+    plan.first_tap[l - 1] = plan.taps;
+    plan.taps += p.kernel_heights[l - 1] * p.kernel_widths[l - 1];
+    plan.row_padding[l] = p.kernel_heights[l - 1] / 2;
+    plan.lag[l] = plan.lag[l - 1] + plan.row_padding[l];
+  }
+  plan.gradient_lag[p.levels] = plan.lag[p.levels];
+  for (int64_t l = p.levels; l > 0; --l) plan.gradient_lag[l - 1] = plan.gradient_lag[l] + plan.row_padding[l];
+}
+
+// Blocks of one or two cache lines of channels, and bands of rows if there are too few blocks to share among threads.
+void cut(Plan& plan, int64_t lanes, int64_t tasks_wanted, int64_t rows_at_least) {
+  const Problem& p = *plan.problem;
+  plan.lanes = lanes;
+  plan.vectors = ceil_divide(p.channels, lanes);
+  const int64_t channels = p.width <= 128 && p.images * ceil_divide(p.channels, 32) >= 16 ? 32 : 16;
+  plan.vectors_per_block = smaller(channels / lanes, plan.vectors);
+  plan.blocks = ceil_divide(plan.vectors, plan.vectors_per_block);
+  const int64_t bands = smaller(ceil_divide(tasks_wanted, p.images * plan.blocks), p.height / rows_at_least);
+  plan.band_rows = ceil_divide(p.height, larger(bands, 1));
+  plan.bands = ceil_divide(p.height, plan.band_rows);
+}
+
+class ScratchLayout {
+ public:
+  explicit ScratchLayout(Plan& plan) : plan_(plan) { plan.scratch_floats = 0; }
+
+  // Eight columns of zeros more than the padding, so that tiles may reach beyond the map.
+  RingShape ring(int64_t rows, int64_t kernel_width) {
+    const Problem& p = *plan_.problem;
+    const int64_t left = kernel_width / 2;
+    const RingShape shape = {plan_.scratch_floats, smaller(rows, p.height), left, (p.width + 2 * left + 8) * plan_.lanes};
+    plan_.scratch_floats += shape.depth * plan_.vectors_per_block * shape.row_floats;
+    return shape;
+  }
+
+ private:
+  Plan& plan_;
+};
+
+// Mean of Z_L: the reciprocal of the number of valid tokens, at least one.
+void count_tokens(const Plan& plan) {
+  const Problem& p = *plan.problem;
+  for (int64_t image = 0; image < p.images; ++image) {
+    int64_t count = 0;
+    if (p.mask)
+      for (int64_t y = 0; y < p.height; ++y)
+        for (int64_t x = 0; x < p.width; ++x)
+          count += p.mask[image * p.mask_strides.image + y * p.mask_strides.row + x * p.mask_strides.column] != 0;
+    else
+      count = p.height * p.width;
+    plan.inverse_counts[image] = static_cast<float>(1.0 / static_cast<double>(larger(count, 1)));
+  }
+}
+
+// Waking other threads does not pay for less work than this (multiply-adds; about ten microseconds).
+int64_t threads_for(const Problem& p, const Plan& plan) {
+  const int64_t work = p.images * p.height * p.width * p.channels * (plan.taps + 20 * p.levels + 2);
+  return work < 200000 ? 1 : larger(p.threads, 1);
+}
+
+// The rings of every thread start as zeros; tasks leave the padding zero.
+float* zeroed_scratch(const Plan& plan, float* scratch, int64_t thread, bool* ready) {
+  float* mine = scratch + thread * plan.scratch_floats;
+  if (!ready[thread]) {
+    std::memset(mine, 0, static_cast<size_t>(plan.scratch_floats) * sizeof(float));
+    ready[thread] = true;
+  }
+  return mine;
+}
+
+}  // namespace
+
+// Changes with the structures that Python fills, so that a library left over from another version is not used.
+FOCAL_EXPORT int64_t focal_interface() { return 1000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
+
+// Name of the instruction set that `name` (null or empty: the best one here) stands for; null and a status if it cannot run.
+FOCAL_EXPORT const char* focal_instruction_set(const char* name, int32_t* status) {
+  const Choice choice = choose_kernels(name);
+  *status = choice.status;
+  return choice.kernels ? choice.kernels->name : nullptr;
+}
+
+// Writes `result` (B, H, W, C) and `means` (B, C), the mean of Z_L that the backward call needs; both contiguous.
+FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* problem, float* result, float* means) {
+  const Problem& p = *problem;
+  const Choice choice = choose_kernels(instruction_set);
+  if (choice.status != done) return choice.status;
+  const Kernels& kernels = *choice.kernels;
+  Plan plan = {};
+  plan.problem = problem;
+  plan.result = result;
+  plan.means = means;
+  describe_levels(plan);
+  const int64_t levels = p.levels, lag = plan.lag[levels];
+  cut(plan, kernels.lanes, 32, larger(32, 4 * lag));
+  ScratchLayout layout(plan);
+  for (int64_t l = 0; l <= levels; ++l) {
+    const int64_t kept_for_gates = l > 0 ? lag - plan.lag[l] + 1 : 1;
+    const int64_t kept_for_kernel = l < levels ? p.kernel_heights[l] : 1;
+    plan.level[l] = layout.ring(larger(kept_for_gates, kept_for_kernel), l < levels ? p.kernel_widths[l] : 1);
+  }
+
+  const int64_t threads = threads_for(p, plan), tasks = p.images * plan.blocks * plan.bands;
+  const int64_t workers = smaller(threads, tasks);
+  Memory memory;
+  float* scratch = memory.floats(workers * plan.scratch_floats);
+  bool* ready = reinterpret_cast<bool*>(memory.floats(ceil_divide(workers, sizeof(float))));
+  plan.packed_kernels = memory.floats(plan.vectors * plan.taps * plan.lanes);
+  plan.inverse_counts = memory.floats(p.images);
+  plan.band_sums = memory.floats(p.images * plan.bands * plan.vectors * plan.lanes);
+  if (memory.failed) return out_of_memory;
+  std::memset(ready, 0, static_cast<size_t>(workers));
+
+  count_tokens(plan);
+  in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.pack_kernels(plan, vector); });
+  in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
+    kernels.forward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
+  });
+  if (plan.bands > 1) in_parallel(threads, tasks, [&](int64_t task, int64_t) { kernels.forward_finish(plan, task); });
+  return done;
+}
+
+FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* problem, const Gradients* gradients) {
+  const Problem& p = *problem;
+  const Choice choice = choose_kernels(instruction_set);
+  if (choice.status != done) return choice.status;
+  const Kernels& kernels = *choice.kernels;
+  Plan plan = {};
+  plan.problem = problem;
+  plan.gradients = gradients;
+  describe_levels(plan);
+  const int64_t levels = p.levels;
+  cut(plan, kernels.lanes, 32, larger(48, 6 * plan.lag[levels]));
+  plan.groups = smaller(p.images, ceil_divide(48, plan.blocks));
+  plan.images_per_group = ceil_divide(p.images, plan.groups);
+  plan.groups = ceil_divide(p.images, plan.images_per_group);
+  plan.flush_rows = larger(1, smaller(56 / p.width, p.height));
+
+  ScratchLayout layout(plan);
+  for (int64_t l = 0; l <= levels; ++l) {
+    const int64_t width = l > 0 ? p.kernel_widths[l - 1] : 1;
+    // Rows of Z_l are last read for the gradient of the next level's kernel.
+    const int64_t kept = l < levels ? plan.gradient_lag[l] + plan.flush_rows - plan.lag[l] : 1;
+    plan.level[l] = layout.ring(kept, l < levels ? p.kernel_widths[l] : 1);
+    if (l > 0) plan.derivative[l] = layout.ring(plan.gradient_lag[l] - plan.lag[l] + 1, 1);
+    plan.gradient[l] = layout.ring(l > 0 ? larger(p.kernel_heights[l - 1], plan.flush_rows) : 1, width);
+  }
+  plan.upstream = layout.ring(levels > 0 ? plan.gradient_lag[1] - plan.lag[levels] + 1 : 1, 1);
+
+  const int64_t threads = threads_for(p, plan), tasks = plan.groups * plan.blocks * plan.bands;
+  const int64_t workers = smaller(threads, tasks), positions = p.images * p.height * p.width;
+  Memory memory;
+  float* scratch = memory.floats(workers * plan.scratch_floats);
+  bool* ready = reinterpret_cast<bool*>(memory.floats(ceil_divide(workers, sizeof(float))));
+  plan.packed_kernels = memory.floats(plan.vectors * plan.taps * plan.lanes);
+  plan.inverse_counts = memory.floats(p.images);
+  plan.mean_gradients = memory.floats(p.images * plan.vectors * plan.lanes);
+  if (gradients->gates) plan.gate_partials = plan.blocks == 1 ? gradients->gates : memory.floats(plan.blocks * positions * (levels + 1));
+  if (gradients->kernels) plan.kernel_partials = memory.floats(plan.groups * plan.bands * plan.vectors * plan.taps * plan.lanes);
+  if (memory.failed) return out_of_memory;
+  std::memset(ready, 0, static_cast<size_t>(workers));
+
+  count_tokens(plan);
+  in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.pack_kernels(plan, vector); });
+  if (plan.bands > 1)
+    in_parallel(threads, p.images * plan.blocks, [&](int64_t task, int64_t) { kernels.mean_gradient(plan, task); });
+  in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
+    kernels.backward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
+  });
+  if (gradients->kernels) in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.reduce_kernels(plan, vector); });
+  if (gradients->gates && plan.blocks > 1) {
+    const int64_t share = 4096;
+    in_parallel(threads, ceil_divide(positions, share), [&](int64_t task, int64_t) {
+      kernels.reduce_gates(plan, task * share, smaller(positions, (task + 1) * share));
+    });
+  }
+  return done;
+}
