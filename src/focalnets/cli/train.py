@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from focalnets.cli.threads import wait_without_spinning
 from focalnets.errors import ConfigError, UnknownNameError
 from focalnets.training.config import TrainingConfig, field_descriptions
 from focalnets.training.recipes import RECIPES
@@ -64,6 +65,7 @@ def run(arguments: Any) -> int:
     if arguments.data is None:
         raise ConfigError("expected a folder of images to train on, got none; see focalnets train --help.")
 
+    wait_without_spinning()
     from focalnets.training.data import TrainingData
     from focalnets.training.run_folder import RunFolder
     from focalnets.training.trainer import train
@@ -84,10 +86,11 @@ def _resume(arguments: Any, given: dict[str, Any]) -> int:
     unfitting += [name for name in ("overwrite", "print_config") if getattr(arguments, name)] + sorted(given)
     if unfitting:
         raise ConfigError(
-            f"--resume continues a run with its own settings and takes no {', '.join(f'--{name}' for name in unfitting)}; "
+            f"--resume continues a run with its own settings, without {', '.join(f'--{name}' for name in unfitting)}; "
             "leave that out, or start a new run with --pretrained RUN."
         )
 
+    wait_without_spinning()
     from focalnets.training.trainer import resume
 
     result = resume(arguments.resume, root=arguments.data)

@@ -20,7 +20,7 @@ from focalnets.training.module import ClassifierModule
 from focalnets.training.run_folder import RunFolder
 from focalnets.weights.checkpoint import replace_durably, save_checkpoint
 
-__all__ = ["Guard", "Recorder", "Stopped", "StopRequest", "stop_request_on_signals"]
+__all__ = ["Guard", "Recorder", "StopRequest", "Stopped", "stop_request_on_signals"]
 
 _STEPS_BETWEEN_CHECKS_ON_GPU = 20
 
@@ -209,7 +209,8 @@ class Guard(Callback):
         if math.isfinite(loss):
             return
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
-        kept = f" The weights of the last complete epoch are in '{self.folder.last}'." if self.folder.last.exists() else ""
+        last = self.folder.last
+        kept = f" The weights of the last complete epoch are in '{last}'." if last.exists() else ""
         raise TrainingError(
             f"The loss became {loss} at step {trainer.global_step} (epoch {trainer.current_epoch + 1}, learning rate "
             f"{rate:.2g}); lower --learning_rate, lengthen --warmup_epochs or use --precision float32.{kept}"

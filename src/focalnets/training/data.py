@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from focalnets.data.folders import ImageFolder, ImageFolders, Sample, open_image_folders
 from focalnets.data.images import image_size, read_image
@@ -71,8 +71,8 @@ class TrainingData:
         if failures and not config.skip_unreadable:
             shown = "; ".join(reason.rstrip(".") for reason in list(failures.values())[:3])
             raise DataError(
-                f"{len(failures)} of {len(folders.train) + len(folders.val)} images in '{folders.root}' cannot be read: "
-                f"{shown}{'; ...' if len(failures) > 3 else ''}. Repair or remove them, or leave them out with "
+                f"{len(failures)} of {len(folders.train) + len(folders.val)} images in '{folders.root}' cannot be "
+                f"read: {shown}{'; ...' if len(failures) > 3 else ''}. Repair or remove them, or leave them out with "
                 "--skip_unreadable."
             )
         if failures:
@@ -124,10 +124,14 @@ def training_loader(data: TrainingData, config: TrainingConfig, preprocessing: P
 
 
 def validation_loader(data: TrainingData, config: TrainingConfig, preprocessing: Preprocessing) -> DataLoader:
-    """Batches as in evaluation, every image once, in the order of the data."""
-    workers = _workers(config, math.ceil(len(data.val) / config.batch_size))  # type: ignore[arg-type]
+    """Batches as in evaluation, every image once, in the order of the data; with a limit, images from all over it."""
+    dataset, images = data.val, len(data.val)  # type: ignore[arg-type]
+    if config.limit_val_batches is not None and config.limit_val_batches * config.batch_size < images:
+        wanted = config.limit_val_batches * config.batch_size
+        dataset, images = Subset(dataset, [index * images // wanted for index in range(wanted)]), wanted
+    workers = _workers(config, math.ceil(images / config.batch_size))
     return DataLoader(
-        _Prepared(data.val, evaluation_transform(preprocessing), None),
+        _Prepared(dataset, evaluation_transform(preprocessing), None),
         batch_size=config.batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,
@@ -186,8 +190,9 @@ class TrainingLoader(DataLoader):
 
     def state_dict(self) -> dict[str, int]:
         """Epoch and number of the batch that comes next."""
-        epoch, batch = self.batch_sampler.epoch, self._delivered
-        return {"epoch": epoch + 1, "batch": 0} if batch >= len(self.batch_sampler) else {"epoch": epoch, "batch": batch}
+        if self._delivered >= len(self.batch_sampler):
+            return {"epoch": self.batch_sampler.epoch + 1, "batch": 0}
+        return {"epoch": self.batch_sampler.epoch, "batch": self._delivered}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Make the next iteration begin where the saved one stood."""
@@ -210,9 +215,13 @@ class _Prepared(Dataset):
             return self.transform(picture), label
         epoch, index = key
         picture, label = self.dataset[index]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mix(self.seed, epoch, index))
+        # torch.manual_seed would seed every device too: slow, and it queues a call for each image where CUDA is unused.
+        before = torch.get_rng_state()
+        torch.default_generator.manual_seed(_mix(self.seed, epoch, index))
+        try:
             return self.transform(picture), label
+        finally:
+            torch.set_rng_state(before)
 
 
 def damaged_image_message(error: ImageError) -> str:

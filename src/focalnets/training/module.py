@@ -25,7 +25,7 @@ __all__ = ["ClassifierModule"]
 
 
 class ClassifierModule(LightningModule):
-    """Trains ``model`` as ``config`` says over ``steps`` optimiser steps, the first ``warmup_steps`` of them warming up.
+    """Trains ``model`` as ``config`` says over ``steps`` optimiser steps, of which the first ``warmup_steps`` warm up.
 
     Attributes:
         train_loss, val_loss: Mean cross-entropy of the running epoch; that of training includes label smoothing.

@@ -59,7 +59,7 @@ class MuonWithAdamW(Optimizer):
 
 
 def warmup_cosine(optimizer: Optimizer, *, steps: int, warmup_steps: int, final: float) -> LambdaLR:
-    """Scale every group's rate: linear from 1 / (warmup_steps + 1) to 1, then along a cosine to ``final`` at the end."""
+    """Scale every group's rate: linearly from 1 / (warmup_steps + 1) to 1, then along a cosine down to ``final``."""
 
     def factor(step: int) -> float:
         if step < warmup_steps:

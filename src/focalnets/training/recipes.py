@@ -38,8 +38,8 @@ def imagenet() -> TrainingConfig:
     300 epochs, 20 of warm-up, strong augmentation, mixup 0.8, cutmix 1.0, clipping at 5. Published: 82.1 % top-1 for
     ``focalnet_tiny_srf`` at 224 px. Not repeated here.
 
-    Source: section 4 of the paper and the official settings. Deviations: RandAugment and colour jitter are torchvision's;
-    the decay acts on matrices and kernels, whereas the official code by mistake decays nothing.
+    Source: section 4 of the paper and the official settings. Deviations: RandAugment and colour jitter are those of
+    torchvision; the decay acts on matrices and kernels, whereas the official code by mistake decays nothing.
     """
     return TrainingConfig(
         model="focalnet_tiny_srf",

@@ -63,8 +63,8 @@ class RunFolder:
             raise TrainingError(f"The output '{self.root}' is a file; name a folder.")
         if self.holds_run() and not overwrite:
             raise TrainingError(
-                f"The folder '{self.root}' already holds a run; continue it with --resume {shlex.quote(str(self.root))}, "
-                "replace it with --overwrite, or name another --output."
+                f"The folder '{self.root}' already holds a run; continue it with "
+                f"--resume {shlex.quote(str(self.root))}, replace it with --overwrite, or name another --output."
             )
         existing = self.root
         while not existing.exists():
@@ -94,9 +94,9 @@ class RunFolder:
         try:
             return TrainingConfig.from_dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            raise TrainingError(f"There is no run in '{self.root}' (no config.yaml); name the folder of a run.") from None
+            raise TrainingError(f"There is no run in '{self.root}' (no config.yaml); name a run's folder.") from None
         except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
-            raise TrainingError(f"'{self.config}' is no training config ({type(error).__name__}); restore it.") from error
+            raise TrainingError(f"'{self.config}' is no training config ({type(error).__name__}).") from error
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Write one line an epoch as CSV."""
@@ -153,7 +153,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the source this package runs from, marked when files were changed since; None outside a checkout."""
+    """The commit that this package runs from, marked if files were changed since; None outside a checkout."""
     folder = Path(__file__).resolve().parents[3]
     if not (folder / ".git").exists():
         return None

@@ -123,16 +123,17 @@ def resume(
     if data is None:
         if not folder.split.exists():
             raise TrainingError(
-                f"The run '{folder.root}' was not trained from a folder of images; continue it from Python with its data."
+                f"The run '{folder.root}' was not trained from a folder of images; continue it in Python with its data."
             )
         data = TrainingData.from_folders(ImageFolders.read_split(folder.split, root=root), config)
         known = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]["fingerprint"]
         if data.fingerprint != known:
             raise DataError(
-                f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing needs "
-                "the same ones. Restore them, or start a new run with --pretrained."
+                f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing "
+                "needs the same ones. Restore them, or start a new run with --pretrained."
             )
-    return _fit(config, data, build_model(config, data.classes), folder, TrainingConsole(folder, quiet=quiet), resumes=True)
+    model = build_model(config, data.classes)
+    return _fit(config, data, model, folder, TrainingConsole(folder, quiet=quiet), resumes=True)
 
 
 def build_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNet:
@@ -156,7 +157,7 @@ def _pretrained_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNe
     unusable = sorted(set(options) - {"drop_path", "focal_levels", "focal_windows", "normalize_modulator", "post_norm"})
     if unusable:
         raise ConfigError(
-            f"model_overrides cannot change {', '.join(unusable)} of pretrained weights; leave it out or train from scratch."
+            f"model_overrides cannot change {', '.join(unusable)} of pretrained weights; leave it out or start afresh."
         )
     assert config.pretrained is not None
     model = load_model(config.pretrained, **options)
@@ -167,7 +168,7 @@ def _pretrained_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNe
 
 def _check_device(config: TrainingConfig) -> None:
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is cuda but there is no usable NVIDIA GPU here; use --device auto (see focalnets doctor).")
+        raise ConfigError("device is cuda but there is no usable NVIDIA GPU here; use --device auto.")
     if config.device == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device is mps but there is no usable Apple GPU here; use --device auto.")
     if config.precision == "float16" and not (torch.cuda.is_available() and config.device != "cpu"):
@@ -207,7 +208,6 @@ def _fit(
             max_epochs=config.epochs,
             accumulate_grad_batches=config.accumulate,
             gradient_clip_val=config.gradient_clip or None,
-            limit_val_batches=config.limit_val_batches,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
@@ -217,7 +217,10 @@ def _fit(
             use_distributed_sampler=False,
             default_root_dir=folder.root,
         )
-        console.line(_headline(config, data, model, steps_an_epoch, trainer, origin, resumes))
+        device = trainer.strategy.root_device
+        console.line(
+            _headline(config, data, model, steps=steps_an_epoch, device=device, origin=origin, resumes=resumes)
+        )
         try:
             trainer.fit(
                 module, train_batches, val_batches,
@@ -231,7 +234,7 @@ def _fit(
             ) from None
     best = recorder.best
     if best is None or recorder.history[-1]["epoch"] < config.epochs:
-        raise TrainingError(f"The training in '{folder.root}' ended before its last epoch; see {folder.log.name} there.")
+        raise TrainingError(f"The training in '{folder.root}' ended before its last epoch; see log.txt there.")
     result = TrainingResult(
         run=folder.root,
         best_weights=folder.best,
@@ -244,9 +247,15 @@ def _fit(
 
 
 def _headline(
-    config: TrainingConfig, data: TrainingData, model: FocalNet, steps: int, trainer: Trainer, origin: str, resumes: bool
+    config: TrainingConfig,
+    data: TrainingData,
+    model: FocalNet,
+    *,
+    steps: int,
+    device: torch.device,
+    origin: str,
+    resumes: bool,
 ) -> str:
-    device = trainer.strategy.root_device
     place = f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
     name = config.model if config.pretrained is None else config.pretrained
     parameters = sum(parameter.numel() for parameter in model.parameters())
