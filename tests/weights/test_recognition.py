@@ -104,7 +104,16 @@ def test_timm_forgets_the_normalised_modulator_and_ours_does_not(tmp_path: Path)
 
 def test_maps_of_ours_are_those_before_downsampling() -> None:
     """The backbone of transformers returns maps after downsampling, at strides 8, 16, 32 and 32."""
+    from transformers import FocalNetBackbone
+    from transformers import FocalNetConfig as TransformersConfig
+
     model = drawn(small_config("srf"))
+    described = transformers_network(model.config).config.to_dict()
+    del described["out_indices"]
+    described |= {"hidden_sizes": [8, 16, 32, 64], "out_features": ["stage1", "stage2", "stage3", "stage4"]}
+    with torch.no_grad():
+        maps = FocalNetBackbone(TransformersConfig(**described))(torch.zeros(1, 3, 96, 64)).feature_maps
+    assert [tuple(one.shape[1:]) for one in maps] == [(16, 12, 8), (32, 6, 4), (64, 3, 2), (64, 3, 2)]
     maps = model.forward_pyramid(torch.zeros(1, 3, 96, 64))
     assert [tuple(one.shape[1:]) for one in maps] == [(8, 24, 16), (16, 12, 8), (32, 6, 4), (64, 3, 2)]
 

@@ -97,6 +97,11 @@ def test_a_silent_hub_is_asked_once_per_repository(offline: Hub) -> None:
     assert [only_cache for _, _, only_cache in offline.asked] == [False, True, True, True]
 
 
+def test_a_mistyped_folder_is_told_to_be_neither_folder_nor_hub_id(offline: Hub) -> None:
+    with pytest.raises(CheckpointError, match=r"no file or folder rums/birds, and as a hub id it did not work"):
+        focalnets.load_model("rums/birds")
+
+
 def test_variants_without_published_weights_say_so(offline: Hub) -> None:
     with pytest.raises(CheckpointError, match="No weights of focalnet_pico are published"):
         focalnets.create_model("focalnet_pico", pretrained=True)

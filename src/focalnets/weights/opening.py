@@ -59,7 +59,12 @@ def locate(source: str | os.PathLike[str]) -> Path:
         return fetch_variant(text)
     named = hub_id(text)
     if named is not None and path.suffix not in _WEIGHTS_SUFFIXES and not path.parent.is_dir():
-        return fetch_hub(*named)
+        try:
+            return fetch_hub(*named)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"There is no file or folder {text}, and as a hub id it did not work: {error}"
+            ) from error
     raise CheckpointError(
         f"There is no file or folder {text}; expected weights, a run folder, a hub id such as "
         "timm/focalnet_tiny_srf.ms_in1k, or the name of a published network."

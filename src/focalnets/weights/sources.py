@@ -176,7 +176,8 @@ def _fetch_shards(index: Path, fetch: Callable[[str], Path | None]) -> None:
     from focalnets.weights.readers import read_json_object
 
     for filename in sorted(set(map(str, read_json_object(index).get("weight_map", {}).values()))):
-        fetch(filename)
+        if Path(filename).name == filename:  # the reader refuses others
+            fetch(filename)
 
 
 def release_cache() -> Path:
