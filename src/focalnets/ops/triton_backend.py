@@ -1,0 +1,168 @@
+"""Focal aggregation on GPUs through Triton: one custom operator with fake, autograd and operation counts.
+
+Legend: B images, *S one or two spatial axes, C channels, L focal levels.
+
+Importing this module registers the operators and imports no triton; that happens at the first call. A compiled model
+sees one opaque operator forward and one backward. Forward saves its inputs only; backward computes the levels again.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+__all__ = ["focal_aggregation_triton", "why_unavailable", "why_unsupported"]
+
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# Taps of one kernel column and a sum per row are held in registers; see triton_kernels.
+_MAX_KERNEL_HEIGHT = 31
+
+
+@torch.compiler.assume_constant_result
+@functools.cache
+def _availability(interpreted: bool) -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed; PyTorch for Linux with GPU support brings it, other systems have none."
+    if interpreted:
+        return None
+    if not torch.cuda.is_available():
+        return "PyTorch finds no GPU that Triton could compile for; use another backend."
+    if torch.version.hip is None and torch.cuda.get_device_capability() < (7, 5):
+        major, minor = torch.cuda.get_device_capability()
+        return (
+            f"Triton needs a GPU of compute capability 7.5 or later, this one has {major}.{minor}; use another backend."
+        )
+    return None
+
+
+def _interpreted() -> bool:
+    """Triton runs kernels on CPU tensors, statement by statement, if this was set before it was imported."""
+    return os.environ.get("TRITON_INTERPRET", "0") == "1"
+
+
+def why_unavailable() -> str | None:
+    """Why the backend cannot run on this machine, in one sentence, or None if it can.
+
+    The kernels use nothing that AMD GPUs lack and ROCm builds of PyTorch are let through, but none has been run there.
+    """
+    return _availability(_interpreted())
+
+
+def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> str | None:
+    """Why the backend cannot take these tensors although it is available, in one sentence, or None if it can."""
+    if context.ndim not in (3, 4):
+        return f"The GPU kernels take one or two spatial axes, the context has {context.ndim - 2}; use another backend."
+    if context.dtype not in _DTYPES:
+        return f"The GPU kernels take float32, float16 and bfloat16, the context is {context.dtype}; convert it."
+    if not context.is_cuda and not _interpreted():
+        return f"The GPU kernels need a GPU, the context is on {context.device}; move it or use another backend."
+    if any(kernel.dtype not in _DTYPES for kernel in (gates, *kernels)):
+        return "The GPU kernels take gates and kernels in float32, float16 or bfloat16; convert them."
+    if context.ndim == 4 and any(kernel.shape[1] > _MAX_KERNEL_HEIGHT for kernel in kernels):
+        return f"The GPU kernels take depthwise kernels of at most {_MAX_KERNEL_HEIGHT} rows; use another backend."
+    return None
+
+
+def focal_aggregation_triton(
+    context: Tensor,
+    gates: Tensor,
+    kernels: Sequence[Tensor],
+    *,
+    normalize: bool = False,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Focal aggregation on a GPU; arguments and result as :func:`focalnets.focal_aggregation`.
+
+    Context and gates are read in place whatever their strides, as long as neighbouring channels are neighbours in
+    memory: both may be slices of one projection. Arithmetic is float32; the maps between levels are kept in the dtype
+    of the context, as plain PyTorch does. Equal inputs give equal bits within a process.
+    """
+    return torch.ops.focalnets.focal_aggregation_triton(context, gates, list(kernels), mask, normalize)
+
+
+@torch.library.custom_op(
+    "focalnets::focal_aggregation_triton",
+    mutates_args=(),
+    schema="(Tensor context, Tensor gates, Tensor[] kernels, Tensor? mask, bool normalize) -> Tensor",
+)
+def _forward(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None, normalize: bool) -> Tensor:
+    from focalnets.ops import triton_launch
+
+    return triton_launch.forward(context, gates, kernels, mask, normalize)
+
+
+@_forward.register_fake
+def _(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None, normalize: bool) -> Tensor:
+    return context.new_empty(context.shape)
+
+
+@torch.library.custom_op(
+    "focalnets::focal_aggregation_triton_backward",
+    mutates_args=(),
+    schema="(Tensor out_gradient, Tensor context, Tensor gates, Tensor[] kernels, Tensor? mask, bool normalize)"
+    " -> Tensor[]",
+)
+def _backward(
+    out_gradient: Tensor, context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None, normalize: bool
+) -> list[Tensor]:
+    """Gradients of context, gates and every kernel."""
+    from focalnets.ops import triton_gradient_launch
+
+    return triton_gradient_launch.backward(out_gradient, context, gates, kernels, mask, normalize)
+
+
+@_backward.register_fake
+def _(
+    out_gradient: Tensor, context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None, normalize: bool
+) -> list[Tensor]:
+    return [tensor.new_empty(tensor.shape) for tensor in (context, gates, *kernels)]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    context, gates, kernels, mask, ctx.normalize = inputs
+    ctx.save_for_backward(context, gates, mask, *kernels)
+
+
+def _differentiate(ctx: Any, out_gradient: Tensor) -> tuple[Any, ...]:
+    context, gates, mask, *kernels = ctx.saved_tensors
+    arguments = (out_gradient, context, gates, kernels, mask, ctx.normalize)
+    context_gradient, gate_gradient, *kernel_gradients = torch.ops.focalnets.focal_aggregation_triton_backward(
+        *arguments
+    )
+    return context_gradient, gate_gradient, kernel_gradients, None, None
+
+
+_forward.register_autograd(_differentiate, setup_context=_save)
+
+
+def _convolution_flops(context_shape: Sequence[int], kernel_shapes: Sequence[Sequence[int]]) -> int:
+    """Two operations a tap and element: what the counter says of the reference's convolutions."""
+    return 2 * math.prod(context_shape) * sum(math.prod(shape[1:]) for shape in kernel_shapes)
+
+
+@register_flop_formula(torch.ops.focalnets.focal_aggregation_triton)
+def _forward_flops(
+    context_shape: Sequence[int], gate_shape: Sequence[int], kernel_shapes: Sequence[Sequence[int]], *_: Any, **__: Any
+) -> int:
+    return _convolution_flops(context_shape, kernel_shapes)
+
+
+@register_flop_formula(torch.ops.focalnets.focal_aggregation_triton_backward)
+def _backward_flops(
+    out_shape: Sequence[int],
+    context_shape: Sequence[int],
+    gate_shape: Sequence[int],
+    kernel_shapes: Sequence[Sequence[int]],
+    *_: Any,
+    **__: Any,
+) -> int:
+    # The levels again, the gradient of their inputs and of their kernels.
+    return 3 * _convolution_flops(context_shape, kernel_shapes)
