@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from focalnets.errors import BackendUnavailableError, UnknownNameError
-from focalnets.ops import reference
+from focalnets.ops import cpu, reference, triton_backend
 
 __all__ = ["BACKENDS", "Backend", "select_backend"]
 
@@ -39,6 +39,20 @@ class Backend:
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
+        Backend(
+            "triton",
+            "fused Triton kernels for GPUs",
+            triton_backend.focal_aggregation_triton,
+            triton_backend.why_unavailable,
+            triton_backend.why_unsupported,
+        ),
+        Backend(
+            "cpu",
+            "fused C++ kernels for CPUs",
+            cpu.focal_aggregation_cpu,
+            cpu.why_unavailable,
+            cpu.why_unsupported,
+        ),
         Backend(
             "reference",
             "plain PyTorch, any device",
