@@ -39,7 +39,8 @@ def add_arguments(parser: Any) -> None:
         "--recipe", choices=list(RECIPES), help="settings to start from (default: small, or finetune with --pretrained)"
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file with settings, e.g. the config.yaml of a run")
-    parser.add_argument("--print_config", action="store_true", help="show the resulting settings as YAML and stop")
+    # jsonargparse gives this option an empty value when it prepares the arguments.
+    parser.add_argument("--print_config", nargs="?", const="", help="show the resulting settings as YAML and stop")
     hints = typing.get_type_hints(TrainingConfig)
     descriptions = field_descriptions(TrainingConfig)
     for field in dataclasses.fields(TrainingConfig):
@@ -59,7 +60,7 @@ def run(arguments: Any) -> int:
     if arguments.resume is not None:
         return _resume(arguments, given)
     config = _resolve(arguments.recipe, arguments.config, given)
-    if arguments.print_config:
+    if arguments.print_config is not None:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
     if arguments.data is None:
@@ -82,8 +83,10 @@ def run(arguments: Any) -> int:
 
 
 def _resume(arguments: Any, given: dict[str, Any]) -> int:
-    unfitting = [name for name in ("recipe", "config", "output") if getattr(arguments, name) is not None]
-    unfitting += [name for name in ("overwrite", "print_config") if getattr(arguments, name)] + sorted(given)
+    unfitting = [
+        name for name in ("recipe", "config", "output", "print_config") if getattr(arguments, name) is not None
+    ]
+    unfitting += (["overwrite"] if arguments.overwrite else []) + sorted(given)
     if unfitting:
         raise ConfigError(
             f"--resume continues a run with its own settings, without {', '.join(f'--{name}' for name in unfitting)}; "

@@ -179,9 +179,11 @@ class Guard(Callback):
         # Reading the loss waits for a GPU, so there it is read seldom.
         if pl_module.device.type == "cpu" or trainer.global_step % _STEPS_BETWEEN_CHECKS_ON_GPU == 0:
             self._check_loss(trainer, float(outputs["loss"]))
-        # After the last batch the validation follows, then the end of the epoch, where the stop is cleaner.
+        # Gradients that no step has used yet would be lost. After the last batch come the validation and the end of the
+        # epoch, which saves and stops too.
+        between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         last = batch_idx + 1 >= trainer.num_training_batches
-        if self.request.asked and not last:
+        if self.request.asked and between_steps and not last:
             self._save(trainer)
             raise Stopped
 

@@ -37,7 +37,7 @@ class ClassifierModule(LightningModule):
         self.model = model
         self.config = config
         self.steps, self.warmup_steps = steps, warmup_steps
-        self._saved_random_state: dict[str, Any] | None = None
+        self._saved: dict[str, Any] | None = None
         classes = model.config.num_classes
         self.train_loss, self.val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
         self.val_top1 = MulticlassAccuracy(classes, top_k=1, average="micro", validate_args=False)
@@ -76,22 +76,26 @@ class ClassifierModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the random numbers that drop branches and blend images."""
-        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "device": self._device_random_state()}
+        """Keep the random numbers that drop branches and blend images, and the running epoch's mean loss."""
+        on_device = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "device": on_device}
+        checkpoint["train_loss"] = {name: value.cpu() for name, value in self.train_loss.metric_state.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember the saved state of the random numbers until training begins."""
-        self._saved_random_state = checkpoint["random_state"]
+        """Remember what was saved until training begins."""
+        self._saved = {name: checkpoint[name] for name in ("random_state", "train_loss")}
 
     def on_train_start(self) -> None:
         """Go on with the saved random numbers; what happened since loading must not matter."""
-        if self._saved_random_state is not None:
-            torch.set_rng_state(self._saved_random_state["cpu"])
-            if self._saved_random_state["device"] is not None and self.device.type == "cuda":
-                torch.cuda.set_rng_state(self._saved_random_state["device"], self.device)
-
-    def _device_random_state(self) -> Tensor | None:
-        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        if self._saved is None:
+            return
+        random_state = self._saved["random_state"]
+        torch.set_rng_state(random_state["cpu"])
+        if random_state["device"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(random_state["device"], self.device)
+        for name, value in self._saved["train_loss"].items():
+            setattr(self.train_loss, name, value.to(self.device))
+        self._saved = None
 
     def lr_scheduler_step(self, scheduler: Any, _metric: Any) -> None:
         """Advance the schedule; a step that float16 scaling skipped is no reason to warn."""

@@ -44,7 +44,7 @@ class RunFolder:
         self.metrics = self.root / "metrics.csv"
         self.curves = self.root / "curves.png"
         self.log = self.root / "log.txt"
-        self.card = self.root / "README.md"
+        self.card = self.root / "MODEL_CARD.md"
         self.best = self.root / "best.safetensors"
         self.last = self.root / "last.safetensors"
         self.resume_point = self.root / "checkpoints" / "last.ckpt"

@@ -115,6 +115,11 @@ def resume(
     """
     folder = RunFolder(run)
     config = folder.read_config()
+    if folder.card.exists():
+        raise TrainingError(
+            f"The run '{folder.root}' is complete ({config.epochs} epochs); to train it further start a new run with "
+            f"--pretrained {shlex.quote(str(folder.root))}."
+        )
     if not folder.resume_point.exists():
         raise TrainingError(
             f"The run '{folder.root}' was stopped before anything was saved; start it again with --overwrite."

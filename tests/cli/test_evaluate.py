@@ -1,0 +1,73 @@
+"""``focalnets evaluate`` as users run it."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from focalnets.cli.main import main
+
+
+def last_row(run):
+    return list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+
+
+def test_repeats_the_validation_of_the_run(coloured_run, coloured_images, tmp_path, capsys):
+    target = tmp_path / "report"
+    assert main(["evaluate", str(coloured_run), str(coloured_images), "--output", str(target)]) == 0
+    shown = capsys.readouterr()
+    assert "12 images" in shown.err  # those that the run held out, not those it was trained on
+    assert shown.out.startswith("top-1 ")
+    result = json.loads((target / "evaluation.json").read_text())
+    best = max(last_row(coloured_run), key=lambda row: float(row["val_top1"]))
+    assert result["images"] == 12
+    assert result["top1"] == pytest.approx(float(best["val_top1"]), abs=1e-5)
+    assert result["loss"] == pytest.approx(float(best["val_loss"]), rel=1e-4)
+    assert {path.name for path in target.iterdir()} == {"evaluation.json", "per_class.csv", "confusion.png"}
+
+
+def test_other_folders_are_counted_whole(coloured_run, write_coloured_images, tmp_path, capsys):
+    images = write_coloured_images(tmp_path / "images", 5)
+    weights = coloured_run / "last.safetensors"
+    assert main(["evaluate", str(weights), str(images), "--json", "-", "--batch_size", "4"]) == 0
+    shown = capsys.readouterr()
+    result = json.loads(shown.out)
+    assert shown.err == ""
+    assert result["images"] == 15 == sum(map(sum, result["confusion"]))
+    assert result["preprocessing"]["input_size_px"] == 32
+    assert main(["evaluate", str(weights), str(images), "--image_size", "24", "--json", str(tmp_path / "r.json")]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["preprocessing"]["input_size_px"] == 24
+
+
+def test_classes_are_matched_by_name(coloured_run, write_coloured_images, tmp_path, capsys):
+    images = write_coloured_images(tmp_path / "images", 3)
+    for file in (images / "blue").iterdir():
+        file.unlink()
+    (images / "blue").rmdir()
+    assert main(["evaluate", str(coloured_run), str(images), "--json", "-"]) == 0
+    per_class = json.loads(capsys.readouterr().out)["per_class"]
+    assert [(figures["name"], figures["images"]) for figures in per_class] == [("blue", 0), ("green", 3), ("red", 3)]
+    (images / "red").rename(images / "scarlet")
+    assert main(["evaluate", str(coloured_run), str(images)]) == 2
+    assert "scarlet" in capsys.readouterr().err
+
+
+def test_unreadable_images(coloured_run, write_coloured_images, tmp_path, capsys):
+    images = write_coloured_images(tmp_path / "images", 3)
+    (images / "red" / "text.png").write_text("no image")
+    assert main(["evaluate", str(coloured_run), str(images)]) == 2
+    assert "text.png" in capsys.readouterr().err
+    assert main(["evaluate", str(coloured_run), str(images), "--skip-unreadable"]) == 0
+    assert "left out, unreadable: 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("model", "data"), [("missing", "images"), ("run", "missing")])
+def test_mistakes_are_one_sentence(coloured_run, coloured_images, capsys, model, data):
+    paths = {"run": coloured_run, "images": coloured_images, "missing": "missing"}
+    assert main(["evaluate", str(paths[model]), str(paths[data])]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""

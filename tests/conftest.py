@@ -1,0 +1,44 @@
+"""Things that tests of several rooms need."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
+
+
+@pytest.fixture(scope="session")
+def write_coloured_images():
+    """Writes noisy images, one folder a colour: easy to learn, quick to read."""
+
+    def write(folder, images_per_class, size_px=24):
+        random = np.random.default_rng(images_per_class)
+        for name, colour in COLOURS.items():
+            (folder / name).mkdir(parents=True)
+            for index in range(images_per_class):
+                pixels = np.array(colour) + random.normal(0, 40, (size_px, size_px, 3))
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{index}.png")
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def coloured_images(write_coloured_images, tmp_path_factory):
+    """A folder with 3 classes of 20 images."""
+    return write_coloured_images(tmp_path_factory.mktemp("coloured"), 20)
+
+
+@pytest.fixture(scope="session")
+def coloured_run(coloured_images, tmp_path_factory):
+    """The folder of a finished miniature training on ``coloured_images``."""
+    from focalnets.training.data import TrainingData
+    from focalnets.training.recipes import miniature
+    from focalnets.training.trainer import train
+
+    config = miniature().replace(epochs=4)
+    output = tmp_path_factory.mktemp("runs") / "coloured"
+    train(config, TrainingData.from_folder(coloured_images, config), output=output, quiet=True)
+    return output

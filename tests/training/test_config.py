@@ -1,0 +1,52 @@
+"""Settings and recipes: complete, strict, without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from focalnets.errors import ConfigError
+from focalnets.training.config import TrainingConfig, field_descriptions
+from focalnets.training.recipes import RECIPES
+
+
+@pytest.mark.parametrize("module", ["config", "recipes"])
+def test_imports_no_torch(module):
+    code = f"import sys, focalnets.training.{module}; assert not ({{'torch', 'lightning', 'numpy'}} & set(sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values())
+def test_recipes_survive_yaml(recipe):
+    config = recipe()
+    assert TrainingConfig.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
+    assert recipe.__doc__
+
+
+def test_every_field_is_described():
+    descriptions = field_descriptions(TrainingConfig)
+    assert list(descriptions) == [field.name for field in dataclasses.fields(TrainingConfig)]
+    assert descriptions["ema_decay"].endswith("steps.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 1.5}, "batch_size"),
+        ({"image_size": 4}, "image_size"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+        ({"min_crop_scale": 0.0}, "min_crop_scale"),
+        ({"optimizer": "sgd"}, "optimizer"),
+        ({"speed": 3}, "speed"),
+    ],
+)
+def test_wrong_values_are_named(changes, named):
+    with pytest.raises(ConfigError, match=named):
+        TrainingConfig().replace(**changes)
