@@ -65,7 +65,8 @@ def test_unreadable_files_are_reported_in_their_place(model, dataset, tmp_path):
     results = list(predict_images(model, [tmp_path / "text.png", *good, tmp_path / "gone.png"], batch_size=2))
     assert [type(result) for result in results] == [Failure, Prediction, Prediction, Prediction, Failure]
     assert "text.png" in results[0].reason
-    assert list(predict_images(model, [tmp_path / "gone.png"]))[0].path.name == "gone.png"
+    (failure,) = predict_images(model, [tmp_path / "gone.png"])
+    assert failure.path.name == "gone.png"
 
 
 def test_size_reaches_the_network(model, dataset):

@@ -80,8 +80,10 @@ def test_a_run_learns_and_holds_everything(coloured_run, coloured_images):
     assert "epoch 4/4" in (coloured_run / "log.txt").read_text()
 
 
-def test_the_same_settings_repeat_the_run(config, data, tmp_path):
-    runs = [train(config.replace(epochs=1), data, output=tmp_path / name, quiet=True) for name in "ab"]
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_same_settings_repeat_the_run(config, data, tmp_path, precision):
+    config = config.replace(epochs=1, precision=precision)
+    runs = [train(config, data, output=tmp_path / name, quiet=True) for name in "ab"]
     first, second = (load_file(run.best_weights) for run in runs)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert runs[0].history[0]["train_loss"] == runs[1].history[0]["train_loss"]
@@ -147,6 +149,28 @@ def test_a_loss_that_is_no_number_stops_with_advice(config, data, tmp_path):
     ):
         train(config.replace(learning_rate=1e30, gradient_clip=0.0), data, output=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_gradients_are_clipped(config, data, tmp_path, monkeypatch):
+    norms = []
+    original = torch.optim.AdamW.step
+
+    def step(self, closure=None):
+        def observed():
+            loss = closure()
+            gradients = [p.grad for group in self.param_groups for p in group["params"]]
+            norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+            return loss
+
+        return original(self, observed)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    train(config.replace(epochs=1, gradient_clip=0.1), data, output=tmp_path / "clipped", quiet=True)
+    assert len(norms) == 6
+    assert max(norms) == pytest.approx(0.1, rel=1e-3)
+    norms.clear()
+    train(config.replace(epochs=1, gradient_clip=0.0), data, output=tmp_path / "free", quiet=True)
+    assert max(norms) > 0.2
 
 
 def test_the_moving_average_is_what_is_saved(config, data, tmp_path):

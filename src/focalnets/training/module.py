@@ -75,11 +75,22 @@ class ClassifierModule(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
+        """Limit the norm of all gradients together.
+
+        Lightning's own refuses fused optimisers under mixed precision because of float16's scaling, which
+        :func:`build_optimizer` keeps apart.
+        """
+        if self.config.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the random numbers that drop branches and blend images, and the running epoch's mean loss."""
         on_device = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "device": on_device}
-        checkpoint["train_loss"] = {name: value.cpu() for name, value in self.train_loss.metric_state.items()}
+        checkpoint["train_loss"] = {
+            name: torch.as_tensor(value).cpu() for name, value in self.train_loss.metric_state.items()
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember what was saved until training begins."""

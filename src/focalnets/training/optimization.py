@@ -23,9 +23,11 @@ def build_optimizer(model: FocalNet, config: TrainingConfig) -> Optimizer:
         model, learning_rate=config.learning_rate, weight_decay=config.weight_decay, layer_decay=config.layer_decay
     )
     betas = (0.9, config.beta2)
+    # A fused optimiser undoes float16's scaling itself, too late for clipping.
+    fused = config.precision != "float16"
     if config.optimizer == "adamw":
-        return AdamW(groups, betas=betas, fused=config.precision != "float16")
-    return MuonWithAdamW(_divided(model, groups), betas=betas)
+        return AdamW(groups, betas=betas, fused=fused)
+    return MuonWithAdamW(_divided(model, groups), betas=betas, fused=fused)
 
 
 class MuonWithAdamW(Optimizer):
@@ -36,11 +38,11 @@ class MuonWithAdamW(Optimizer):
     Source: torch.optim.Muon with ``adjust_lr_fn="match_rms_adamw"`` (Liu et al., Muon is scalable for LLM training).
     """
 
-    def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> None:
+    def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float], fused: bool = True) -> None:
         matrices = [group for group in groups if group["orthogonal"]]
         others = [group for group in groups if not group["orthogonal"]]
         self._muon = Muon(matrices, momentum=0.95, adjust_lr_fn="match_rms_adamw")
-        self._adamw = AdamW(others, betas=betas, fused=True)
+        self._adamw = AdamW(others, betas=betas, fused=fused)
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
 
     @torch.no_grad()

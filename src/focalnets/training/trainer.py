@@ -212,7 +212,6 @@ def _fit(
             precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
             max_epochs=config.epochs,
             accumulate_grad_batches=config.accumulate,
-            gradient_clip_val=config.gradient_clip or None,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
