@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from focalnets.models.layers import FocalModulation as FocalModulation
     from focalnets.models.variants import list_models as list_models
     from focalnets.ops.aggregation import focal_aggregation as focal_aggregation
+    from focalnets.weights.checkpoint import save_checkpoint as save_checkpoint
+    from focalnets.weights.class_names import class_names as class_names
     from focalnets.weights.loading import create_model as create_model
+    from focalnets.weights.loading import inspect_checkpoint as inspect_checkpoint
     from focalnets.weights.loading import load_model as load_model
 
 _HOMES = {
@@ -30,11 +33,14 @@ _HOMES = {
     "FocalNetsError": "focalnets.errors",
     "Preprocessing": "focalnets.models.config",
     "SceneGenerator": "focalnets.data.scenes",
+    "class_names": "focalnets.weights.class_names",
     "create_model": "focalnets.weights.loading",
     "focal_aggregation": "focalnets.ops.aggregation",
+    "inspect_checkpoint": "focalnets.weights.loading",
     "list_models": "focalnets.models.variants",
     "load_model": "focalnets.weights.loading",
     "read_image": "focalnets.data.images",
+    "save_checkpoint": "focalnets.weights.checkpoint",
 }
 _ROOMS = ("data", "errors", "models", "ops", "tasks", "training", "visualize", "weights")
 

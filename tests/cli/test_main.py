@@ -1,0 +1,106 @@
+"""The command's frame: help, mistakes and exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from focalnets.cli import main as cli
+from focalnets.errors import DataError, InterruptedRunError
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Make a command raise what is given."""
+
+    def install(error):
+        def run(command, arguments):
+            raise error
+
+        monkeypatch.setattr(cli, "_run", run)
+
+    return install
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"]])
+def test_help_lists_every_command(argv, capsys):
+    assert cli.main(argv) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in cli.COMMANDS)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from focalnets.cli.main import main; main(['--help']);"
+        "assert not {'torch', 'jsonargparse', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_of_each_command_has_examples(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert "examples:" in shown
+    assert f"focalnets {command}" in shown
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_commands_import_no_torch_before_they_run(command):
+    code = f"import sys, focalnets.cli.{command}; assert not {{'torch', 'matplotlib'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_arguments_the_overview_is_shown_and_the_status_is_a_mistake(capsys):
+    assert cli.main([]) == 2
+    assert "usage" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert importlib.import_module("focalnets").__version__ in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_named(capsys):
+    assert cli.main(["tarin"]) == 2
+    assert "'tarin'" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_is_a_mistake(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["models", "--jsno"])
+    assert stopped.value.code == 2
+    assert "jsno" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (DataError("The folder x is empty."), 2, "error: The folder x is empty."),
+        (InterruptedRunError("Go on with --resume x."), 130, "--resume"),
+        (KeyboardInterrupt(), 130, "Ctrl-C"),
+        (OSError(28, "No space left on device", "x.json"), 2, "No space left on device (x.json)"),
+    ],
+)
+def test_each_mistake_is_one_sentence(failing, capsys, error, status, said):
+    failing(error)
+    assert cli.main(["models"]) == status
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_programmers_error_is_not_hidden(failing):
+    failing(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["models"])
+
+
+def test_the_module_can_be_run():
+    done = subprocess.run([sys.executable, "-m", "focalnets", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("focalnets ")
