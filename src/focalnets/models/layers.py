@@ -249,20 +249,22 @@ class ConvolutionalStem(nn.Module):
 
     def __init__(self, in_chans: int, dim: int) -> None:
         super().__init__()
-        widths, strides = (in_chans, max(1, dim // 2), max(1, dim // 2), dim), (2, 1, 2)
+        widths = (in_chans, max(1, dim // 2), max(1, dim // 2), dim)
+        self.strides = (2, 1, 2)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride, 1, bias=False)
-            for before, after, stride in zip(widths, widths[1:], strides, strict=False)
+            for before, after, stride in zip(widths, widths[1:], self.strides, strict=False)
         )
         self.batch_norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
         self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Embed images (B, C, H, W) into tokens (B, ceil(H/4), ceil(W/4), D)."""
-        for index, (convolution, batch_norm) in enumerate(zip(self.convolutions, self.batch_norms, strict=True)):
+        layers = zip(self.convolutions, self.batch_norms, self.strides, strict=True)
+        for index, (convolution, batch_norm, stride) in enumerate(layers):
             if mask is not None:
                 features = torch.where(mask.unsqueeze(1), features, 0)
-                mask = downsample_mask(mask, convolution.stride[0])
+                mask = downsample_mask(mask, stride)
             features = batch_norm(convolution(features))
             if index < 2:
                 features = F.gelu(features)
