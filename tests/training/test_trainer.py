@@ -22,10 +22,12 @@ from focalnets.errors import (
     TrainingError,
     UnknownNameError,
 )
-from focalnets.training.callbacks import Guard
+from focalnets.training.callbacks import Guard, Recorder
 from focalnets.training.config import TrainingConfig
+from focalnets.training.console import TrainingConsole
 from focalnets.training.data import TrainingData
 from focalnets.training.recipes import miniature
+from focalnets.training.run_folder import RunFolder
 from focalnets.training.trainer import resume, train
 from focalnets.weights.checkpoint import load_checkpoint
 
@@ -264,3 +266,13 @@ def test_data_need_no_files(config, tmp_path):
     result = train(config.replace(epochs=1), data, output=tmp_path / "run", quiet=True)
     assert result.history[0]["step"] == 1
     assert not (result.run / "split.json").exists()
+
+
+def test_among_equal_accuracies_the_lowest_loss_is_best():
+    recorder = Recorder(RunFolder("unused"), TrainingConsole(RunFolder("unused"), quiet=True))
+    assert recorder.best is None
+    recorder.history = [
+        {"epoch": epoch, "val_top1": top1, "val_loss": loss}
+        for epoch, top1, loss in ((1, 0.5, 0.1), (2, 1.0, 0.4), (3, 1.0, 0.3), (4, 1.0, 0.35))
+    ]
+    assert recorder.best["epoch"] == 3

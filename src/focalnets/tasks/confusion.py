@@ -46,7 +46,7 @@ def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        figure.savefig(temporary, format="png", dpi=110)
+        figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -76,8 +76,8 @@ class Recorder(Callback):
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The first row with the highest validation accuracy."""
-        return max(self.history, key=lambda row: row["val_top1"], default=None)
+        """The row with the highest validation accuracy; among equals, which small sets often give, the lowest loss."""
+        return max(self.history, key=_merit, default=None)
 
     def state_dict(self) -> dict[str, Any]:
         """The history, for continuing."""
@@ -99,6 +99,8 @@ class Recorder(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Show how far the epoch is, every now and then."""
+        if not self.console.due():
+            return
         seconds = time.monotonic() - self._begun
         done = batch_idx + 1 - self._first_batch
         batches = int(trainer.num_training_batches)
@@ -107,7 +109,7 @@ class Recorder(Callback):
         left += sum(row["validation_seconds"] for row in self.history[-1:]) * (
             (trainer.max_epochs or 1) - trainer.current_epoch
         )
-        details = f"{self._images / max(seconds, 1e-9):.0f} images/s"
+        details = f"loss {float(outputs['loss']):.3f}, {self._images / max(seconds, 1e-9):.0f} images/s"
         self.console.advance(batch_idx + 1, details, left)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -143,7 +145,7 @@ class Recorder(Callback):
         for metric in (module.train_loss, module.val_loss, module.val_top1, module.val_top5):
             metric.reset()
         self._images = 0
-        improved = self.best is None or row["val_top1"] > self.best["val_top1"]
+        improved = self.best is None or _merit(row) > _merit(self.best)
         self.history.append(row)
         notes = {key: f"{row[key]:.6g}" for key in ("epoch", "step", "val_top1", "val_top5", "val_loss")}
         save_checkpoint(module.model, self.folder.last, notes=notes)
@@ -217,3 +219,7 @@ class Guard(Callback):
             f"The loss became {loss} at step {trainer.global_step} (epoch {trainer.current_epoch + 1}, learning rate "
             f"{rate:.2g}); lower --learning_rate, lengthen --warmup_epochs or use --precision float32.{kept}"
         )
+
+
+def _merit(row: dict[str, Any]) -> tuple[float, float]:
+    return row["val_top1"], -row["val_loss"]

@@ -49,12 +49,15 @@ class TrainingConsole:
         self._bar = self._progress.add_task(description, total=total, completed=completed, details="", whole="")
         self._progress.start()
 
+    def due(self) -> bool:
+        """Whether the bar would be drawn now: at most four times a second, so that it costs nothing."""
+        return self._bar is not None and time.monotonic() - self._shown_at >= _SECONDS_BETWEEN_UPDATES
+
     def advance(self, completed: int, details: str = "", seconds_left: float | None = None) -> None:
-        """Move the bar; drawn at most four times a second, so that it costs nothing."""
-        now = time.monotonic()
-        if self._progress is None or self._bar is None or now - self._shown_at < _SECONDS_BETWEEN_UPDATES:
+        """Move the bar, if it is due."""
+        if self._progress is None or self._bar is None or not self.due():
             return
-        self._shown_at = now
+        self._shown_at = time.monotonic()
         whole = "" if seconds_left is None else f"run in {short_duration(seconds_left)}"
         self._progress.update(self._bar, completed=completed, details=details, whole=whole)
         self._progress.refresh()

@@ -26,6 +26,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     for key, label in (("val_top1", "top-1"), ("val_top5", "top-5")):
         accuracy.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label=label)
     rate.plot(epochs, [row["learning_rate"] for row in history], marker="o", markersize=3)
+    accuracy.set_ylim(0.0, 1.03)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes, title in ((loss, "Loss"), (accuracy, "Validation accuracy"), (rate, "Learning rate at the epoch's end")):
         axes.set_title(title)

@@ -40,7 +40,7 @@ class TrainingResult:
 
     Attributes:
         run: The run's folder.
-        best_weights: Weights of the epoch with the highest validation accuracy.
+        best_weights: Weights of the epoch with the highest validation accuracy (the lowest loss among equals).
         best_top1: That accuracy, from 0 to 1.
         best_epoch: That epoch, counted from 1.
         history: One row an epoch, the columns of ``metrics.csv``.
