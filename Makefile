@@ -45,5 +45,9 @@ sanitize: ## test the C++ kernels with the address and undefined behaviour sanit
 demo: ## generate pictures, train on them and write a report
 	$(BIN)/python -m focalnets demo
 
+bench: ## measure speed and memory beside the peers, then rewrite docs/performance.md (half an hour)
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.report
+
 clean: ## remove what was built
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache src/focalnets/ops/*.so

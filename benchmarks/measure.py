@@ -1,0 +1,277 @@
+"""Timing several contenders side by side, and refusing to when they do not compute the same.
+
+All contenders of a case live in one process. Each round calls every one of them, in an order drawn anew, so that a
+machine that slows down or speeds up does so for all; ratios are taken within rounds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Absent",
+    "Contender",
+    "DisagreementError",
+    "Target",
+    "Timing",
+    "check_agreement",
+    "describe_case",
+    "interleave",
+    "ratios",
+    "relative_error",
+    "spread",
+    "time_case",
+]
+
+_PAUSE_S = 0.01
+"""Between turns [s]: the thread pools of the libraries keep their cores busy for a moment after the last call."""
+
+
+class DisagreementError(Exception):
+    """Contenders do not compute the same, so their times must not be compared."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """Something to be timed.
+
+    Attributes:
+        name: As printed.
+        call: What is timed; everything that can be prepared is prepared.
+        outputs: What the call computes, by name, in layouts common to all contenders; None for what computes nothing
+            comparable, such as a copy of memory.
+    """
+
+    name: str
+    call: Callable[[], Any]
+    outputs: Callable[[], Mapping[str, Tensor]] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Absent:
+    """A contender that was not measured: ``status`` is ``"not installed"`` or ``"not run"``, ``why`` a sentence."""
+
+    name: str
+    status: str
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a ratio should be.
+
+    For times the ratio says how many times as fast ``contender`` is as ``against``; for memory, which share of the
+    memory of ``against`` it needs.
+    """
+
+    contender: str
+    against: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How long to measure: rounds fill ``budget_s`` within ``[fewest, most]``; a turn repeats calls for ``turn_s``."""
+
+    budget_s: float
+    fewest: int = 7
+    most: int = 30
+    turn_s: float = 0.05
+
+
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    """Euclidean norm of the difference over that of what was expected, in float64; infinite for non-finite values."""
+    if got.shape != expected.shape:
+        raise DisagreementError(f"an output has shape {tuple(got.shape)} where {tuple(expected.shape)} is expected.")
+    got, expected = got.detach().double().cpu(), expected.detach().double().cpu()
+    error = float((got - expected).norm() / expected.norm().clamp(min=torch.finfo(torch.float64).tiny))
+    return error if math.isfinite(error) else math.inf
+
+
+def check_agreement(
+    contenders: Sequence[Contender], expected: Mapping[str, Tensor], tolerance: float
+) -> dict[str, float]:
+    """The largest relative error of each contender over all outputs.
+
+    Raises:
+        DisagreementError: If one is above the tolerance, or outputs are missing.
+    """
+    errors = {}
+    for contender in contenders:
+        if contender.outputs is None:
+            continue
+        got = contender.outputs()
+        if set(got) != set(expected):
+            raise DisagreementError(f"{contender.name} gives other outputs than expected; nothing is reported.")
+        worst, errors[contender.name] = max(
+            ((name, relative_error(got[name], expected[name])) for name in expected), key=lambda pair: pair[1]
+        )
+        if not errors[contender.name] <= tolerance:
+            raise DisagreementError(
+                f"{contender.name} does not compute the same: the relative error of {worst} is "
+                f"{errors[contender.name]:.1e}, allowed is {tolerance:.0e}; nothing is reported."
+            )
+    return errors
+
+
+def interleave(calls: Mapping[str, Callable[[], Any]], timing: Timing, seed: int = 0) -> dict[str, list[float]]:
+    """Time calls in rounds.
+
+    Args:
+        calls: What to time, by name; warmed up here.
+        timing: How long.
+        seed: Of the order within rounds.
+
+    Returns:
+        For each name one mean time a call and round [s], rounds in order.
+    """
+    generator = random.Random(seed)
+    once = {name: _estimate(call) for name, call in calls.items()}
+    repeats = {name: max(1, min(1000, math.ceil(timing.turn_s / estimate))) for name, estimate in once.items()}
+    round_s = sum(once[name] * (repeats[name] + (repeats[name] > 1)) + _PAUSE_S for name in calls)
+    rounds = max(timing.fewest, min(timing.most, int(timing.budget_s / round_s)))
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name in generator.sample(list(calls), len(calls)):
+                samples[name].append(_turn(calls[name], repeats[name]))
+    finally:
+        gc.enable()
+    return samples
+
+
+def _estimate(call: Callable[[], Any]) -> float:
+    call()
+    begin = time.perf_counter()
+    call()
+    return max(time.perf_counter() - begin, 1e-7)
+
+
+def _turn(call: Callable[[], Any], repeats: int) -> float:
+    time.sleep(_PAUSE_S)
+    if repeats > 1:
+        call()  # brings back to the caches what the others displaced
+    begin = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - begin) / repeats
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, 20th and 80th percentile."""
+    p20, median, p80 = np.percentile(np.asarray(values, dtype=np.float64), (20, 50, 80))
+    return {"median": float(median), "p20": float(p20), "p80": float(p80)}
+
+
+def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> dict[str, float]:
+    """Spread of the ratios within rounds."""
+    return spread([above / below for above, below in zip(numerator, denominator, strict=True)])
+
+
+def time_case(
+    name: str,
+    contenders: Sequence[Contender | Absent],
+    *,
+    baseline: str,
+    tolerance: float,
+    timing: Timing,
+    expected: Mapping[str, Tensor] | None = None,
+    targets: Sequence[Target] = (),
+    details: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Check that all contenders agree, time them, and describe the outcome as plain values for JSON.
+
+    Args:
+        name: As printed.
+        contenders: Who takes part, and who does not.
+        baseline: The contender that the others are compared with in the report.
+        tolerance: Of the outputs, relative.
+        timing: How long to measure.
+        expected: The outputs; None takes those of the baseline, or of the first where the baseline is absent.
+        targets: What ratios should be.
+        details: Further plain values that describe the case.
+
+    Raises:
+        DisagreementError: If a contender does not compute what is expected.
+    """
+    present = [contender for contender in contenders if isinstance(contender, Contender)]
+    if expected is None:
+        judge = next((one for one in present if one.name == baseline), present[0])
+        assert judge.outputs is not None
+        expected = {key: one.detach().clone() for key, one in judge.outputs().items()}
+    errors = check_agreement(present, expected, tolerance)
+    samples = interleave({contender.name: contender.call for contender in present}, timing)
+    return describe_case(
+        name,
+        "s",
+        samples,
+        [contender for contender in contenders if isinstance(contender, Absent)],
+        errors,
+        baseline=baseline,
+        tolerance=tolerance,
+        targets=targets,
+        details=details,
+    )
+
+
+def describe_case(
+    name: str,
+    unit: str,
+    samples: Mapping[str, Sequence[float]],
+    absent: Sequence[Absent],
+    errors: Mapping[str, float],
+    *,
+    baseline: str,
+    tolerance: float,
+    targets: Sequence[Target] = (),
+    details: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One case as plain values; ``unit`` is ``"s"``, with ratios of speed, or ``"bytes"``, with shares of memory."""
+
+    def ratio(contender: str, against: str) -> dict[str, float]:
+        if unit == "s":
+            return ratios(samples[against], samples[contender])
+        return ratios(samples[contender], samples[against])
+
+    rows: list[dict[str, Any]] = []
+    for contender, values in samples.items():
+        row: dict[str, Any] = {"name": contender, "status": "measured", **spread(values)}
+        if baseline in samples:
+            row["ratio"] = ratio(contender, baseline)
+        if contender in errors:
+            row["relative_error"] = errors[contender]
+        row["samples"] = [float(f"{value:.5g}") for value in values]
+        rows.append(row)
+    rows.extend({"name": one.name, "status": one.status, "why": one.why} for one in absent)
+    goals = []
+    for target in targets:
+        goal = {key: value for key, value in dataclasses.asdict(target).items() if value is not None}
+        if target.contender in samples and target.against in samples:
+            goal["ratio"] = ratio(target.contender, target.against)
+            value = goal["ratio"]["median"]
+            low, high = target.at_least or 0.0, target.at_most or math.inf
+            goal["reached"] = low <= value <= high
+        goals.append(goal)
+    return {
+        "name": name,
+        "unit": unit,
+        "baseline": baseline,
+        "tolerance": tolerance,
+        "rounds": max((len(values) for values in samples.values()), default=0),
+        **(details or {}),
+        "contenders": rows,
+        "targets": goals,
+    }

@@ -1,0 +1,106 @@
+"""Networks with the same weights, as ours and as everybody else trains them.
+
+Axes: B batch, H W height and width [px].
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.command import Size
+from benchmarks.measure import Absent, Contender
+from benchmarks.peers import SLOW_TO_BUILD, absent, logits_of, timm_network, transformers_network
+from focalnets.models.focalnet import FocalNet
+from focalnets.weights.key_maps import OWN_LAYOUT, from_layout
+
+__all__ = ["TRAINING", "Trainer", "TrainingPeer", "training_contender"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPeer:
+    """A way to train: the layout of its weights, how it is built from ours, and how it is run."""
+
+    layout: str
+    packages: tuple[str, ...]
+    build: Callable[[FocalNet], nn.Module]
+    memory_format: torch.memory_format = torch.contiguous_format
+    compiled: bool = False
+    sizes: tuple[Size, ...] = ("full", "quick", "tiny")
+
+
+def _copy_of(ours: FocalNet, recompute: str = "none") -> FocalNet:
+    network = copy.deepcopy(ours)
+    network.set_recompute(recompute)  # type: ignore[arg-type]
+    return network
+
+
+def _checkpointed_timm(ours: FocalNet) -> nn.Module:
+    network: Any = timm_network(ours)
+    network.set_grad_checkpointing(True)
+    return network
+
+
+TRAINING: dict[str, TrainingPeer] = {
+    "focalnets": TrainingPeer(OWN_LAYOUT, (), _copy_of),
+    "focalnets, blocks recomputed": TrainingPeer(OWN_LAYOUT, (), lambda ours: _copy_of(ours, "block")),
+    "focalnets compiled": TrainingPeer(OWN_LAYOUT, (), _copy_of, compiled=True, sizes=SLOW_TO_BUILD),
+    "timm": TrainingPeer("timm", ("timm",), timm_network),
+    "timm, blocks recomputed": TrainingPeer("timm", ("timm",), _checkpointed_timm),
+    "timm channels_last": TrainingPeer("timm", ("timm",), timm_network, torch.channels_last),
+    "timm compiled": TrainingPeer("timm", ("timm",), timm_network, compiled=True, sizes=SLOW_TO_BUILD),
+    "transformers": TrainingPeer("transformers", ("transformers",), transformers_network),
+}
+
+
+class Trainer:
+    """A network in training mode with its optimizer."""
+
+    def __init__(self, name: str, ours: FocalNet) -> None:
+        peer = TRAINING[name]
+        self.memory_format = peer.memory_format
+        self._layout = peer.layout
+        self._network = peer.build(ours).to(memory_format=peer.memory_format).train()
+        self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=0.0, weight_decay=0.05, fused=True)
+        self._forward = torch.compile(self._network) if peer.compiled else self._network
+
+    def drop_gradients(self) -> None:
+        """Free the gradients of the last step."""
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Drop gradients, forward pass, cross-entropy, backward pass, AdamW; returns the loss.
+
+        The learning rate is 0: the step does all its work, and the weights stay those that all contenders share.
+        """
+        self.drop_gradients()
+        loss = F.cross_entropy(logits_of(self._forward(images)), labels)
+        loss.backward()
+        self._optimizer.step()
+        return loss.detach()
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients of the last step under our names and in our shapes."""
+        gradients = {key: one.grad for key, one in self._network.named_parameters() if one.grad is not None}
+        return from_layout(self._layout, gradients)[0]
+
+
+def training_contender(name: str, ours: FocalNet, images: Tensor, labels: Tensor, size: Size) -> Contender | Absent:
+    """The contender of that name, ready for steps on images (B, 3, H, W) and labels (B,)."""
+    peer = TRAINING[name]
+    reason = absent(name, peer.packages, peer.sizes, size)
+    if reason is not None:
+        return reason
+    trainer = Trainer(name, ours)
+    images = images.contiguous(memory_format=trainer.memory_format)
+
+    def outputs() -> dict[str, Tensor]:
+        return {"loss": trainer.step(images, labels), **trainer.gradients()}
+
+    return Contender(name, lambda: trainer.step(images, labels), outputs)

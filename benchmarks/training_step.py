@@ -1,0 +1,67 @@
+"""One training step of FocalNet-T: ``python -m benchmarks.training_step [--quick]``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+import torch
+
+from benchmarks.command import Case, Size, Topic, topic_main
+from benchmarks.measure import Target, Timing, time_case
+from benchmarks.peers import drawn_network, network_config
+from benchmarks.trainers import TRAINING, training_contender
+
+__all__ = ["TOLERANCE", "TOPIC"]
+
+TOLERANCE = 1e-3
+"""Of the loss and of the gradient of every weight, relative."""
+
+_TARGETS = [
+    Target("focalnets", "timm", at_least=1.45),
+    Target("focalnets compiled", "timm", at_least=1.6),
+]
+
+
+def measure(name: str, batch: int, side_px: int, timing: Timing, size: Size) -> list[dict[str, Any]]:
+    """Time steps on one batch of random images (batch, 3, side_px, side_px) with random labels."""
+    ours = drawn_network(network_config(size))
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(batch, 3, side_px, side_px, generator=generator)
+    labels = torch.randint(ours.config.num_classes, (batch,), generator=generator)
+    contenders = [training_contender(one, ours, images, labels, size) for one in TRAINING]
+    outcome = time_case(
+        name,
+        contenders,
+        baseline="timm",
+        tolerance=TOLERANCE,
+        timing=timing,
+        targets=_TARGETS if size == "full" else (),
+        details={"batch": batch, "side_px": side_px, "dtype": "float32"},
+    )
+    return [outcome]
+
+
+def cases(size: Size) -> list[Case]:
+    """One batch at the training resolution."""
+    batch, side_px = {"full": (8, 224), "quick": (1, 128), "tiny": (2, 64)}[size]
+    budget_s = {"full": 120.0, "quick": 2.0, "tiny": 0.0}[size]
+    name = f"training step, {side_px} px, batch {batch}"
+    timing = Timing(budget_s) if size == "full" else Timing(budget_s, fewest=3, turn_s=0.01)
+    run = functools.partial(measure, name, batch, side_px, timing, size)
+    return [Case(name, budget_s + (240 if size == "full" else 8), run)]
+
+
+TOPIC = Topic(
+    "training_step",
+    "A training step of FocalNet-T (large receptive field), float32, random weights shared by all.",
+    "One step drops the gradients, runs the forward pass, cross-entropy, the backward pass and fused AdamW at "
+    "learning rate 0, which leaves the weights as they are. No stochastic depth and no dropout. Agreement is checked "
+    "on the loss and on the gradient of every weight. Blocks recomputed: the backward pass computes every block "
+    "again, in timm by set_grad_checkpointing().",
+    cases,
+)
+
+if __name__ == "__main__":
+    sys.exit(topic_main(TOPIC))
