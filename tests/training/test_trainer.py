@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -276,3 +277,30 @@ def test_among_equal_accuracies_the_lowest_loss_is_best():
         for epoch, top1, loss in ((1, 0.5, 0.1), (2, 1.0, 0.4), (3, 1.0, 0.3), (4, 1.0, 0.35))
     ]
     assert recorder.best["epoch"] == 3
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_full_disk_stops_in_one_sentence_and_leaves_whole_files(config, data, tmp_path, monkeypatch, writes):
+    original = torch.save
+    done = []
+
+    def save(content, file):
+        if len(done) < writes:
+            done.append(original(content, file))
+            return
+        file.write(b"half")
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            raise RuntimeError("unexpected pos 512 vs 454")  # noqa: B904 - as torch does it
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", save)
+        with pytest.raises(
+            TrainingError, match="No space left .*--resume" if writes else "No space left .*--overwrite"
+        ):
+            train(config, data, output=tmp_path / "run", quiet=True)
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() == bool(writes)
+    if writes:
+        assert len(resume(tmp_path / "run", quiet=True).history) == 2

@@ -9,9 +9,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from focalnets.errors import TrainingError
 from focalnets.training.console import TrainingConsole, short_duration
@@ -20,7 +23,7 @@ from focalnets.training.module import ClassifierModule
 from focalnets.training.run_folder import RunFolder
 from focalnets.weights.checkpoint import replace_durably, save_checkpoint
 
-__all__ = ["Guard", "Recorder", "StopRequest", "Stopped", "stop_request_on_signals"]
+__all__ = ["DurableCheckpoints", "Guard", "Recorder", "StopRequest", "Stopped", "stop_request_on_signals"]
 
 _STEPS_BETWEEN_CHECKS_ON_GPU = 20
 
@@ -54,6 +57,29 @@ def stop_request_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class DurableCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside their place and renames them once they are whole and on the disk.
+
+    Lightning's own are gathered in the system's folder for temporary files, which may be smaller or another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Replace the file at once, or leave it as it was."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+            replace_durably(temporary, path)
+        except RuntimeError as error:
+            # torch.save finds its archive unfinished after the disk's own error and reports only that.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 class Recorder(Callback):
@@ -201,13 +227,7 @@ class Guard(Callback):
             raise Stopped
 
     def _save(self, trainer: Trainer) -> None:
-        path = self.folder.resume_point
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            trainer.save_checkpoint(temporary)
-            replace_durably(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        trainer.save_checkpoint(self.folder.resume_point)
 
     def _check_loss(self, trainer: Trainer, loss: float) -> None:
         if math.isfinite(loss):

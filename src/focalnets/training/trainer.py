@@ -18,9 +18,9 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import WeightAveraging
 
 from focalnets.data.folders import ImageFolders
-from focalnets.errors import ConfigError, DataError, ImageError, InterruptedRunError, TrainingError
+from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError, InterruptedRunError, TrainingError
 from focalnets.models.focalnet import FocalNet
-from focalnets.training.callbacks import Guard, Recorder, Stopped, stop_request_on_signals
+from focalnets.training.callbacks import DurableCheckpoints, Guard, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import TrainingData, damaged_image_message, training_loader, validation_loader
@@ -213,6 +213,7 @@ def _fit(
             max_epochs=config.epochs,
             accumulate_grad_batches=config.accumulate,
             callbacks=callbacks,
+            plugins=[DurableCheckpoints()],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -236,6 +237,8 @@ def _fit(
             raise DataError(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
+        except (OSError, CheckpointError) as error:
+            raise TrainingError(f"{_writing_failed(error)} {_how_to_go_on(folder, stopped=False)}") from error
     best = recorder.best
     if best is None or recorder.history[-1]["epoch"] < config.epochs:
         raise TrainingError(f"The training in '{folder.root}' ended before its last epoch; see log.txt there.")
@@ -270,11 +273,19 @@ def _headline(
     )
 
 
-def _how_to_go_on(folder: RunFolder) -> str:
+def _how_to_go_on(folder: RunFolder, *, stopped: bool = True) -> str:
     name = shlex.quote(str(folder.root))
     if folder.resume_point.exists():
-        return f"Stopped; everything so far is saved. Go on with: focalnets train --resume {name}"
-    return f"Stopped before anything was saved; start again with --overwrite (the folder is '{folder.root}')."
+        saved = "Stopped; everything so far is saved." if stopped else "What was saved before is whole."
+        return f"{saved} Go on with: focalnets train --resume {name}"
+    saved = "Stopped before anything was saved" if stopped else "Nothing was saved before"
+    return f"{saved}; start again with --overwrite (the folder is {name})."
+
+
+def _writing_failed(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"The run could not be written ({error.strerror})."
+    return str(error)
 
 
 def _card(config: TrainingConfig, data: TrainingData, model: FocalNet, result: TrainingResult) -> str:
