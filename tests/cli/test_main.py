@@ -101,6 +101,12 @@ def test_a_programmers_error_is_not_hidden(failing):
         cli.main(["models"])
 
 
+@pytest.mark.parametrize("flag", ["--image-size=96", "--image_size=96"])
+def test_flags_may_be_written_with_hyphens_or_underscores(flag, capsys):
+    assert cli.main(["train", "nowhere", flag, "--print_config"]) in (0, None)
+    assert "image_size: 96" in capsys.readouterr().out
+
+
 def test_the_module_can_be_run():
     done = subprocess.run([sys.executable, "-m", "focalnets", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("focalnets ")

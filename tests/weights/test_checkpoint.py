@@ -42,6 +42,13 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     assert description.notes == {"epoch": "3"}
 
 
+def test_others_may_read_what_they_may_read_usually(tmp_path: Path) -> None:
+    ordinary = tmp_path / "ordinary.txt"
+    ordinary.write_text("x", encoding="utf-8")
+    save_checkpoint(drawn(small_config("srf")), tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").stat().st_mode == ordinary.stat().st_mode
+
+
 def test_a_run_folder_gives_its_best_and_else_its_last(tmp_path: Path) -> None:
     last, best = drawn(small_config("srf"), seed=1), drawn(small_config("srf"), seed=2)
     save_checkpoint(last, tmp_path / "last.safetensors")

@@ -9,7 +9,6 @@ from typing import Any
 
 from focalnets.cli.model_argument import load_for_command
 from focalnets.cli.output import progress, write_json, write_text
-from focalnets.cli.threads import wait_without_spinning
 from focalnets.errors import DataError
 
 EXAMPLES = """\
@@ -42,7 +41,6 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Evaluate and report."""
-    wait_without_spinning()
     from focalnets.data.folders import ImageFolder
     from focalnets.tasks.classify import evaluate_images
 

@@ -79,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(command: str, arguments: Sequence[str]) -> int:
     from jsonargparse import ArgumentParser
 
+    from focalnets.cli.threads import wait_without_spinning
+
+    wait_without_spinning()
     module = importlib.import_module(f"focalnets.cli.{command}")
     parser = ArgumentParser(
         prog=f"focalnets {command}",
@@ -87,7 +90,18 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    return module.run(parser.parse_args(list(arguments)))
+    return module.run(parser.parse_args([_as_spelled(argument, parser) for argument in arguments]))
+
+
+def _as_spelled(argument: str, parser: argparse.ArgumentParser) -> str:
+    """Take ``--image-size`` for ``--image_size`` and the other way round, whichever the parser knows."""
+    name, equals, value = argument.partition("=")
+    if not name.startswith("--"):
+        return argument
+    for spelling in (name, f"--{name[2:].replace('-', '_')}", f"--{name[2:].replace('_', '-')}"):
+        if spelling in parser._option_string_actions:
+            return f"{spelling}{equals}{value}"
+    return argument
 
 
 def _overview() -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 from focalnets.cli.model_argument import load_for_command, require_model
 from focalnets.cli.output import progress, write_json, write_text
-from focalnets.cli.threads import wait_without_spinning
 from focalnets.errors import DataError
 
 EXAMPLES = """\
@@ -36,7 +35,6 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Classify and report."""
     source = require_model(arguments.model)
-    wait_without_spinning()
     from focalnets.data.images import find_images
     from focalnets.tasks.classify import predict_images
     from focalnets.tasks.results import Failure, Prediction

@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from focalnets.cli.threads import wait_without_spinning
 from focalnets.errors import ConfigError, UnknownNameError
 from focalnets.training.config import TrainingConfig, field_descriptions
 from focalnets.training.recipes import RECIPES
@@ -66,7 +65,6 @@ def run(arguments: Any) -> int:
     if arguments.data is None:
         raise ConfigError("expected a folder of images to train on, got none; see focalnets train --help.")
 
-    wait_without_spinning()
     from focalnets.training.data import TrainingData
     from focalnets.training.run_folder import RunFolder
     from focalnets.training.trainer import train
@@ -93,7 +91,6 @@ def _resume(arguments: Any, given: dict[str, Any]) -> int:
             "leave that out, or start a new run with --pretrained RUN."
         )
 
-    wait_without_spinning()
     from focalnets.training.trainer import resume
 
     result = resume(arguments.resume, root=arguments.data)

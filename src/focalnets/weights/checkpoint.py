@@ -173,7 +173,10 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: str | os.PathLike[str
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        usual_mode = temporary.stat().st_mode
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        temporary.chmod(usual_mode)  # safetensors makes files that only their owner can read
         replace_durably(temporary, path)
     except (OSError, SafetensorError) as error:
         raise write_failed(path, error) from error
