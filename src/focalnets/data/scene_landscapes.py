@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from focalnets.data.scene_shapes import Colour, mix
 
-__all__ = ["MOODS", "PALETTES", "Canvas", "Mood"]
+__all__ = ["DISTRACTOR_PALETTES", "MOODS", "TARGET_PALETTES", "Canvas", "Mood", "Palette"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,19 +77,29 @@ MOODS = (
     ),
 )  # fmt: skip
 
-PALETTES: tuple[tuple[Colour, Colour, Colour], ...] = (
-    ((224, 72, 60), (252, 240, 214), (44, 62, 102)),
-    ((40, 92, 158), (250, 206, 88), (206, 68, 62)),
-    ((246, 168, 48), (178, 48, 66), (252, 244, 222)),
-    ((26, 138, 132), (252, 232, 190), (228, 96, 66)),
-    ((142, 68, 138), (248, 190, 92), (250, 240, 224)),
-    ((250, 244, 230), (214, 62, 74), (40, 84, 140)),
-    ((236, 110, 138), (255, 238, 200), (78, 68, 130)),
-    ((60, 140, 82), (250, 222, 110), (186, 52, 56)),
-    ((38, 44, 86), (240, 126, 80), (250, 236, 204)),
-    ((250, 214, 74), (52, 78, 146), (222, 72, 62)),
+Palette = tuple[Colour, Colour, Colour]
+"""The main colour of a thing, a second one and one for small parts."""
+
+TARGET_PALETTES: tuple[Palette, ...] = (
+    ((228, 62, 52), (255, 246, 224), (44, 50, 92)),
+    ((246, 130, 36), (255, 246, 224), (44, 50, 92)),
+    ((214, 48, 106), (255, 246, 224), (44, 50, 92)),
+    ((250, 196, 48), (214, 48, 66), (44, 50, 92)),
+    ((255, 246, 224), (228, 62, 52), (44, 50, 92)),
+    ((255, 246, 224), (214, 48, 106), (44, 50, 92)),
+    ((214, 48, 66), (250, 196, 48), (44, 50, 92)),
+    ((255, 240, 206), (246, 130, 36), (44, 50, 92)),
 )
-"""Three colours each, shared by everything colourful in the air, whatever it is."""
+"""Vivid and shared by all classes: they draw the eye to the target but do not tell which one it is. Most pairs exist in
+both orders, or the share of each colour would give the class away."""
+
+DISTRACTOR_PALETTES: tuple[Palette, ...] = (
+    ((70, 124, 164), (156, 196, 206), (60, 80, 100)),
+    ((88, 150, 122), (174, 206, 184), (60, 80, 100)),
+    ((122, 120, 172), (186, 184, 214), (60, 80, 100)),
+    ((104, 142, 152), (190, 204, 204), (60, 80, 100)),
+)
+"""Cool and quieter, for what else is in the air."""
 
 
 @functools.lru_cache(maxsize=4)

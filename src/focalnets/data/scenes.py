@@ -1,8 +1,9 @@
 """Generated pictures of cluttered landscapes in which the thing to be named is small.
 
-Every picture shows one small thing in the air, its class, among plants, houses, rocks, and other colourful things that
-are no class. All things in the air share one set of colours, places and sizes, so that only the shape tells the class.
-Class, box and mask of every object are known.
+Every picture shows one small thing in the air, its class, among plants, houses, rocks, and other things in the air that
+are no class. All classes share the same vivid colours, places and sizes, so that only the shape tells them apart; the
+other things are cooler in colour, which lets a small network find the target within a few thousand pictures. Class, box
+and mask of every object are known.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from focalnets.data.scene_landscapes import MOODS, PALETTES, Canvas
-from focalnets.data.scene_shapes import FLOATING, GROUNDED, TARGETS, Colour, Shape, mix, render
+from focalnets.data.scene_landscapes import DISTRACTOR_PALETTES, MOODS, TARGET_PALETTES, Canvas, Palette
+from focalnets.data.scene_shapes import FLOATING, GROUNDED, TARGETS, Shape, mix, render
 from focalnets.errors import ConfigError, UnknownNameError
 
 __all__ = ["DISTRACTOR_CLASSES", "SCENE_CLASSES", "Scene", "SceneGenerator", "SceneObject"]
@@ -232,11 +233,11 @@ class _Painter:
             self.canvas.paint_sprite(sprite, round(left), round(top), 0)
 
     def _paint_floating(self, name: str, shape: Shape, tilt: float) -> None:
-        """Where, how large and in which colours: the same for classes and for everything else in the air."""
+        """Where and how large is the same for classes and for everything else in the air; only the palettes differ."""
         rng = self.rng
         size = rng.uniform(*self.generator.target_size) * self.side
         x, y = self._free_place(size)
-        palette = self._visible_palette(x, y, size)
+        palette = self._visible_palette(x, y, size, TARGET_PALETTES if name in TARGETS else DISTRACTOR_PALETTES)
         sprite = render(
             shape(palette, rng),
             size,
@@ -261,12 +262,12 @@ class _Painter:
                 break
         return best
 
-    def _visible_palette(self, x: float, y: float, size: float) -> tuple[Colour, Colour, Colour]:
+    def _visible_palette(self, x: float, y: float, size: float, palettes: Sequence[Palette]) -> Palette:
         """Of three random palettes the one whose main colours differ most from the surroundings."""
         half = size / 2
         around = self.canvas.pixels[int(y - half) : math.ceil(y + half), int(x - half) : math.ceil(x + half)]
         mean = around.mean(axis=(0, 1))
-        choices = [PALETTES[number] for number in self.rng.choice(len(PALETTES), 3, replace=False)]
+        choices = [palettes[number] for number in self.rng.choice(len(palettes), 3, replace=False)]
         return max(choices, key=lambda colours: 2 * math.dist(colours[0], mean) + math.dist(colours[1], mean))
 
     def _paint(self, name: str, sprite: np.ndarray, left: int, top: int) -> None:
