@@ -53,10 +53,11 @@ class Problem:
         batch, side, channels, sizes = dataclasses.astuple(setting)
         self.setting, self.sizes = setting, (channels, channels, len(sizes) + 1)
         shape = (batch, side, side, sum(self.sizes))
-        self.projected = torch.randn(shape, generator=generator).to(device, dtype)
+        # Kernels first: they are then the same for maps of all sizes, and one export serves them all.
         self.kernels = [
             (torch.randn(channels, size, size, generator=generator) * 1.5 / size).to(device, dtype) for size in sizes
         ]
+        self.projected = torch.randn(shape, generator=generator).to(device, dtype)
         self.upstream = torch.randn(batch, side, side, channels, generator=generator).to(device, dtype)
 
     def in_float32(self) -> Problem:

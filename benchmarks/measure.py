@@ -33,6 +33,9 @@ __all__ = [
     "time_case",
 ]
 
+_LONG_S = 1.0
+"""A first call at least this long [s] is trusted as an estimate; what happens only once hardly shows in it."""
+
 _PAUSE_S = 0.01
 """Between turns [s]: the thread pools of the libraries keep their cores busy for a moment after the last call."""
 
@@ -101,17 +104,22 @@ def relative_error(got: Tensor, expected: Tensor) -> float:
 
 def check_agreement(
     contenders: Sequence[Contender], expected: Mapping[str, Tensor], tolerance: float
-) -> dict[str, float]:
-    """The largest relative error of each contender over all outputs.
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Compare what contenders compute.
+
+    Returns:
+        The largest relative error of each contender over all outputs, and how long computing them took [s].
 
     Raises:
-        DisagreementError: If one is above the tolerance, or outputs are missing.
+        DisagreementError: If an error is above the tolerance, or outputs are missing.
     """
-    errors = {}
+    errors, durations = {}, {}
     for contender in contenders:
         if contender.outputs is None:
             continue
+        begin = time.perf_counter()
         got = contender.outputs()
+        durations[contender.name] = time.perf_counter() - begin
         if set(got) != set(expected):
             raise DisagreementError(f"{contender.name} gives other outputs than expected; nothing is reported.")
         worst, errors[contender.name] = max(
@@ -122,22 +130,25 @@ def check_agreement(
                 f"{contender.name} does not compute the same: the relative error of {worst} is "
                 f"{errors[contender.name]:.1e}, allowed is {tolerance:.0e}; nothing is reported."
             )
-    return errors
+    return errors, durations
 
 
-def interleave(calls: Mapping[str, Callable[[], Any]], timing: Timing, seed: int = 0) -> dict[str, list[float]]:
+def interleave(
+    calls: Mapping[str, Callable[[], Any]], timing: Timing, first: Mapping[str, float] | None = None, seed: int = 0
+) -> dict[str, list[float]]:
     """Time calls in rounds.
 
     Args:
         calls: What to time, by name; warmed up here.
         timing: How long.
+        first: How long a call took before [s], by name; a long one serves as warm-up and estimate.
         seed: Of the order within rounds.
 
     Returns:
         For each name one mean time a call and round [s], rounds in order.
     """
     generator = random.Random(seed)
-    once = {name: _estimate(call) for name, call in calls.items()}
+    once = {name: _estimate(call, (first or {}).get(name, 0.0)) for name, call in calls.items()}
     repeats = {name: max(1, min(1000, math.ceil(timing.turn_s / estimate))) for name, estimate in once.items()}
     round_s = sum(once[name] * (repeats[name] + (repeats[name] > 1)) + _PAUSE_S for name in calls)
     rounds = max(timing.fewest, min(timing.most, int(timing.budget_s / round_s)))
@@ -153,7 +164,9 @@ def interleave(calls: Mapping[str, Callable[[], Any]], timing: Timing, seed: int
     return samples
 
 
-def _estimate(call: Callable[[], Any]) -> float:
+def _estimate(call: Callable[[], Any], first_s: float) -> float:
+    if first_s >= _LONG_S:
+        return first_s
     call()
     begin = time.perf_counter()
     call()
@@ -212,8 +225,8 @@ def time_case(
         judge = next((one for one in present if one.name == baseline), present[0])
         assert judge.outputs is not None
         expected = {key: one.detach().clone() for key, one in judge.outputs().items()}
-    errors = check_agreement(present, expected, tolerance)
-    samples = interleave({contender.name: contender.call for contender in present}, timing)
+    errors, durations = check_agreement(present, expected, tolerance)
+    samples = interleave({contender.name: contender.call for contender in present}, timing, durations)
     return describe_case(
         name,
         "s",

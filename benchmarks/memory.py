@@ -104,7 +104,7 @@ def describe_memory(
         raise DisagreementError("no contender could be measured; nothing is reported.")
     judge = present.get("timm") or next(iter(present.values()))
     contenders = [Contender(key, _nothing, functools.partial(_tensors, one)) for key, one in present.items()]
-    errors = check_agreement(contenders, _tensors(judge), tolerance)
+    errors, _ = check_agreement(contenders, _tensors(judge), tolerance)
     case = describe_case(
         name,
         "bytes",

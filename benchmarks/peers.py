@@ -281,7 +281,7 @@ def absent(name: str, packages: Sequence[str], sizes: Sequence[Size], size: Size
     if missing:
         return Absent(name, "not installed", f"Needs {', '.join(missing)}: pip install 'focalnets[bench]'.")
     if size not in sizes:
-        return Absent(name, "not run", "Takes long to build; only in the full run.")
+        return Absent(name, "not run", "Takes long; only in the full run.")
     return None
 
 

@@ -49,10 +49,12 @@ def _checkpointed_timm(ours: FocalNet) -> nn.Module:
 
 TRAINING: dict[str, TrainingPeer] = {
     "focalnets": TrainingPeer(OWN_LAYOUT, (), _copy_of),
-    "focalnets, blocks recomputed": TrainingPeer(OWN_LAYOUT, (), lambda ours: _copy_of(ours, "block")),
+    "focalnets, blocks recomputed": TrainingPeer(
+        OWN_LAYOUT, (), lambda ours: _copy_of(ours, "block"), sizes=SLOW_TO_BUILD
+    ),
     "focalnets compiled": TrainingPeer(OWN_LAYOUT, (), _copy_of, compiled=True, sizes=SLOW_TO_BUILD),
     "timm": TrainingPeer("timm", ("timm",), timm_network),
-    "timm, blocks recomputed": TrainingPeer("timm", ("timm",), _checkpointed_timm),
+    "timm, blocks recomputed": TrainingPeer("timm", ("timm",), _checkpointed_timm, sizes=SLOW_TO_BUILD),
     "timm channels_last": TrainingPeer("timm", ("timm",), timm_network, torch.channels_last),
     "timm compiled": TrainingPeer("timm", ("timm",), timm_network, compiled=True, sizes=SLOW_TO_BUILD),
     "transformers": TrainingPeer("transformers", ("transformers",), transformers_network),
