@@ -8,55 +8,96 @@
 namespace FOCAL_NAMESPACE {
 namespace {
 
-// What the mean of Z_L receives from the global level of one image, divided by the number of valid tokens.
-void mean_gradient(const Plan& plan, int64_t task) {
+// The mean of Z_L receives one gradient from the global level of its image: gelu'(mean) times the sum over tokens of upstream
+// gradient and gate. For every token it is divided by their number.
+void finish_mean_gradient(const Plan& plan, int64_t image, int64_t vector, Vector sum) {
   const Problem& p = *plan.problem;
-  const int64_t image = task / plan.blocks;
-  const ChannelBlock block(plan, task % plan.blocks);
+  const int64_t channel = vector * lanes, count = smaller(lanes, p.channels - channel);
+  Vector derivative;
+  gelu_with_derivative(load_some(plan.gradients->means + image * p.channels + channel, count), &derivative);
+  store(plan.mean_gradients + (image * plan.vectors + vector) * lanes, sum * derivative * (p.scale * plan.inverse_counts[image]));
+}
+
+// For maps of which a block of channels fits the cache, where the task will need it again at once.
+void mean_gradients_of_block(const Plan& plan, int64_t image, const ChannelBlock& block) {
+  const Problem& p = *plan.problem;
+  const Strides& strides = plan.gradients->upstream_strides;
   Vector sums[focal::max_vectors_per_block] = {};
   for (int64_t y = 0; y < p.height; ++y) {
     const float* gates = p.gates + offset_of(p.gates_strides, image, y) + p.levels;
-    const Strides& strides = plan.gradients->upstream_strides;
-    const float* upstream = plan.gradients->upstream + offset_of(strides, image, y);
+    const float* upstream = plan.gradients->upstream + offset_of(strides, image, y) + block.channel(0);
     const MaskRow mask(p, image, y);
+    if (y + 1 < p.height) prefetch_row(upstream + strides.row, strides.column, block.all_channels(), p.width, false);
     for (int64_t v = 0; v < block.vectors; ++v) {
-      const float* source = upstream + block.channel(v);
       const int64_t count = block.count(v);
-      Vector sum = sums[v];
+      Vector sum = {};
       for (int64_t x = 0; x < p.width; ++x) {
         if (mask && !mask[x]) continue;
-        const Vector value = count == lanes ? load_unaligned(source + x * strides.column) : load_some(source + x * strides.column, count);
-        sum = value * gates[x * p.gates_strides.column] + sum;
+        const float* source = upstream + x * strides.column + v * lanes;
+        sum = (count == lanes ? load_unaligned(source) : load_some(source, count)) * gates[x * p.gates_strides.column] + sum;
       }
-      sums[v] = sum;
+      sums[v] += sum;
     }
   }
-  for (int64_t v = 0; v < block.vectors; ++v) {
-    Vector derivative;
-    gelu_with_derivative(load_some(plan.gradients->means + image * p.channels + block.channel(v), block.count(v)), &derivative);
-    store(plan.mean_gradients + (image * plan.vectors + block.first + v) * lanes,
-          sums[v] * derivative * (p.scale * plan.inverse_counts[image]));
+  for (int64_t v = 0; v < block.vectors; ++v) finish_mean_gradient(plan, image, block.first + v, sums[v]);
+}
+
+// For larger maps, in the order of memory: the sums of one row (of all images) for all channels.
+void mean_gradient_row(const Plan& plan, int64_t row) {
+  const Problem& p = *plan.problem;
+  const int64_t image = row / p.height, y = row % p.height;
+  const Strides& strides = plan.gradients->upstream_strides;
+  const float* gates = p.gates + offset_of(p.gates_strides, image, y) + p.levels;
+  const float* upstream = plan.gradients->upstream + offset_of(strides, image, y);
+  const MaskRow mask(p, image, y);
+  float* sums = plan.row_sums + row * plan.vectors * lanes;
+  for (int64_t v = 0; v < plan.vectors; ++v) store(sums + v * lanes, Vector{});
+  for (int64_t x = 0; x < p.width; ++x, upstream += strides.column) {
+    if (mask && !mask[x]) continue;
+    const float gate = gates[x * p.gates_strides.column];
+    for (int64_t v = 0; v < plan.vectors; ++v) {
+      const int64_t count = smaller(lanes, p.channels - v * lanes);
+      const Vector value = count == lanes ? load_unaligned(upstream + v * lanes) : load_some(upstream + v * lanes, count);
+      store(sums + v * lanes, value * gate + load(sums + v * lanes));
+    }
   }
 }
 
-// Gradients of all gates of one row, summed over the channels of a block: upstream times each level.
-void gate_gradient_row(const Ring* level, const Ring& upstream, const ChannelBlock& block, int64_t levels, int64_t y, int64_t width,
+void mean_gradients_of_image(const Plan& plan, int64_t image) {
+  const int64_t height = plan.problem->height;
+  for (int64_t v = 0; v < plan.vectors; ++v) {
+    Vector sum = {};
+    for (int64_t y = 0; y < height; ++y) sum += load(plan.row_sums + ((image * height + y) * plan.vectors + v) * lanes);
+    finish_mean_gradient(plan, image, v, sum);
+  }
+}
+
+// Gradients of all gates of one row, summed over the channels of a block: upstream times each level. levels[l * vectors + v] is the row
+// of a vector of Z_(l + 1).
+void gate_gradient_row(const float* const* levels, const float* const* upstream, int64_t vectors, int64_t level_count, int64_t width,
                        const Vector* global, float* gradients) {
+  const int64_t gates = level_count + 1;
   for (int64_t x = 0; x < width; x += 4) {
-    const int64_t count = smaller(4, width - x);
-    for (int64_t l = 0; l <= levels; ++l) {
-      Vector products[4] = {};
-      for (int64_t v = 0; v < block.vectors; ++v) {
-        const float* values = upstream.row(y, v) + x * lanes;
-        if (l < levels) {
-          const float* level_row = level[l + 1].row(y, v) + x * lanes;
-          for (int i = 0; i < 4; ++i) products[i] = load(values + i * lanes) * load(level_row + i * lanes) + products[i];
+    const int64_t count = smaller(4, width - x), offset = x * lanes;
+    for (int64_t l = 0; l < gates; ++l) {
+      Vector a = {}, b = {}, c = {}, d = {};
+      for (int64_t v = 0; v < vectors; ++v) {
+        const float* values = upstream[v] + offset;
+        if (l < level_count) {
+          const float* level = levels[l * vectors + v] + offset;
+          a = load(values) * load(level) + a;
+          b = load(values + lanes) * load(level + lanes) + b;
+          c = load(values + 2 * lanes) * load(level + 2 * lanes) + c;
+          d = load(values + 3 * lanes) * load(level + 3 * lanes) + d;
         } else {
-          for (int i = 0; i < 4; ++i) products[i] = load(values + i * lanes) * global[v] + products[i];
+          a = load(values) * global[v] + a;
+          b = load(values + lanes) * global[v] + b;
+          c = load(values + 2 * lanes) * global[v] + c;
+          d = load(values + 3 * lanes) * global[v] + d;
         }
       }
-      const Quad sums = sum_lanes(products[0], products[1], products[2], products[3]);
-      for (int64_t i = 0; i < count; ++i) gradients[(x + i) * (levels + 1) + l] = sums[i];
+      const Quad sums = sum_lanes(a, b, c, d);
+      for (int64_t i = 0; i < count; ++i) gradients[(x + i) * gates + l] = sums[i];
     }
   }
 }
@@ -96,7 +137,7 @@ struct BackwardBand {
     }
     const int64_t last_image = smaller(p.images, (group + 1) * plan.images_per_group);
     for (int64_t image = group * plan.images_per_group; image < last_image; ++image) {
-      if (plan.bands == 1) mean_gradient(plan, image * plan.blocks + block_index);
+      if (!plan.apart) mean_gradients_of_block(plan, image, block);
       const int64_t first_step = RowRange(plan, band, plan.gradient_lag[0]).first;
       for (int64_t step = first_step; step < rows.last + plan.gradient_lag[0]; ++step) {
         compute_levels(image, step);
@@ -113,6 +154,9 @@ struct BackwardBand {
   // Z_l and gelu'(U_l) of the rows that this step reaches.
   void compute_levels(int64_t image, int64_t step) const {
     const int64_t halo = plan.gradient_lag[0];
+    if (RowRange(plan, band, halo).has(step + 1))
+      prefetch_row(p.context + offset_of(p.context_strides, image, step + 1) + block.channel(0), p.context_strides.column,
+                   block.all_channels(), p.width, false);
     if (RowRange(plan, band, halo).has(step))
       for (int64_t v = 0; v < block.vectors; ++v)
         pack_row(p.context + offset_of(p.context_strides, image, step) + block.channel(v), p.context_strides.column,
@@ -135,6 +179,9 @@ struct BackwardBand {
   void start_gradients(int64_t image, int64_t y) const {
     if (!RowRange(plan, band, plan.lag[levels]).has(y)) return;
     const Strides& strides = plan.gradients->upstream_strides;
+    if (RowRange(plan, band, plan.lag[levels]).has(y + 1))
+      prefetch_row(plan.gradients->upstream + offset_of(strides, image, y + 1) + block.channel(0), strides.column,
+                   block.all_channels(), p.width, false);
     Vector global[focal::max_vectors_per_block];
     for (int64_t v = 0; v < block.vectors; ++v) {
       float* row = upstream.row(y, v);
@@ -147,7 +194,12 @@ struct BackwardBand {
     if (plan.gate_partials && rows.has(y)) {
       const int64_t position = (image * p.height + y) * p.width;
       float* target = plan.gate_partials + (block_index * p.images * p.height * p.width + position) * (levels + 1);
-      gate_gradient_row(level, upstream, block, levels, y, p.width, global, target);
+      const float *level_rows[focal::max_levels * focal::max_vectors_per_block], *upstream_rows[focal::max_vectors_per_block];
+      for (int64_t v = 0; v < block.vectors; ++v) {
+        upstream_rows[v] = upstream.row(y, v);
+        for (int64_t l = 0; l < levels; ++l) level_rows[l * block.vectors + v] = level[l + 1].row(y, v);
+      }
+      gate_gradient_row(level_rows, upstream_rows, block.vectors, levels, p.width, global, target);
     }
     if (!wants_levels || levels == 0) return;
     const float* gates = p.gates + offset_of(p.gates_strides, image, y) + levels - 1;
@@ -179,6 +231,8 @@ struct BackwardBand {
     }
     const int64_t y = step - plan.gradient_lag[0];
     if (plan.gradients->context && rows.has(y)) {
+      float* target = plan.gradients->context + (image * p.height + y) * p.width * p.channels + block.channel(0);
+      prefetch_row(target, p.channels, block.all_channels(), p.width, true);
       const MaskRow mask(p, image, y);
       for (int64_t v = 0; v < block.vectors; ++v) {
         float* row = gradient[0].row(y, v);
@@ -187,8 +241,7 @@ struct BackwardBand {
         else
           for (int64_t x = 0; x < p.width; ++x) store(row + x * lanes, load(mean_gradients(image, v)));
         clear_masked(row, mask, p.width);
-        unpack_row(row, block.count(v), p.width,
-                   plan.gradients->context + (image * p.height + y) * p.width * p.channels + block.channel(v), p.channels);
+        unpack_row(row, block.count(v), p.width, target + v * lanes, p.channels);
       }
     }
     if (!wants_kernels) return;
@@ -206,17 +259,17 @@ struct BackwardBand {
 
 void backward_band(const Plan& plan, int64_t task, float* scratch) { BackwardBand(plan, task, scratch); }
 
+// Sums what the tasks found into the first of their partial results, and puts that into the order of the kernels.
 void reduce_kernels(const Plan& plan, int64_t vector) {
   const Problem& p = *plan.problem;
-  const int64_t channel = vector * lanes, count = smaller(lanes, p.channels - channel);
+  const int64_t channel = vector * lanes, count = smaller(lanes, p.channels - channel), part_floats = plan.vectors * plan.taps * lanes;
+  float* sums = plan.kernel_partials + vector * plan.taps * lanes;
+  for (int64_t part = 1; part < plan.groups * plan.bands; ++part)
+    for (int64_t tap = 0; tap < plan.taps; ++tap)
+      store(sums + tap * lanes, load(sums + tap * lanes) + load(sums + part * part_floats + tap * lanes));
   for (int64_t l = 0; l < p.levels; ++l) {
     const int64_t taps = p.kernel_heights[l] * p.kernel_widths[l];
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      Vector sum = {};
-      for (int64_t part = 0; part < plan.groups * plan.bands; ++part)
-        sum += load(plan.kernel_partials + ((part * plan.vectors + vector) * plan.taps + plan.first_tap[l] + tap) * lanes);
-      for (int64_t lane = 0; lane < count; ++lane) plan.gradients->kernels[l][(channel + lane) * taps + tap] = sum[lane];
-    }
+    transpose(sums + plan.first_tap[l] * lanes, lanes, plan.gradients->kernels[l] + channel * taps, taps, taps, count);
   }
 }
 

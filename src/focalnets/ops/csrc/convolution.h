@@ -19,8 +19,11 @@ struct Window {
     const int64_t above = kernel_height / 2;
     first_row = larger(0, above - y);
     count = smaller(kernel_height, map_height - y + above) - first_row;
-    for (int64_t i = 0; i < count; ++i)
-      rows[i] = ring.row(y + first_row + i - above, vector) - (kernel_width / 2) * lanes;
+    int64_t slot = ring.slot(y + first_row - above);
+    for (int64_t i = 0; i < count; ++i) {
+      rows[i] = ring.row_in(slot, vector) - (kernel_width / 2) * lanes;
+      if (++slot == ring.depth) slot = 0;
+    }
   }
 };
 

@@ -136,17 +136,30 @@ void describe_levels(Plan& plan) {
   for (int64_t l = p.levels; l > 0; --l) plan.gradient_lag[l - 1] = plan.gradient_lag[l] + plan.row_padding[l];
 }
 
-// Blocks of one or two cache lines of channels, and bands of rows if there are too few blocks to share among threads.
-void cut(Plan& plan, int64_t lanes, int64_t tasks_wanted, int64_t rows_at_least) {
+// Shares of a call: blocks of `channels` channels, and bands of rows if there are too few blocks to keep many threads busy. Bands
+// are high enough that computing their halo again costs little.
+void cut(Plan& plan, int64_t lanes, int64_t channels, int64_t rows_at_least) {
   const Problem& p = *plan.problem;
+  const int64_t tasks_wanted = 32;
   plan.lanes = lanes;
   plan.vectors = ceil_divide(p.channels, lanes);
-  const int64_t channels = p.width <= 128 && p.images * ceil_divide(p.channels, 32) >= 16 ? 32 : 16;
   plan.vectors_per_block = smaller(channels / lanes, plan.vectors);
   plan.blocks = ceil_divide(plan.vectors, plan.vectors_per_block);
   const int64_t bands = smaller(ceil_divide(tasks_wanted, p.images * plan.blocks), p.height / rows_at_least);
   plan.band_rows = ceil_divide(p.height, larger(bands, 1));
   plan.bands = ceil_divide(p.height, plan.band_rows);
+  plan.apart = plan.bands > 1 || p.height * p.width * channels * 4 > 1024 * 1024;
+}
+
+// Blocks of two cache lines of channels where they leave enough tasks and the rows kept fit a usual second level cache, else of one.
+template <class Lay>
+void cut_and_lay(Plan& plan, int64_t lanes, int64_t rows_at_least, const Lay& lay_rings) {
+  const int64_t tasks_at_least = 8, bytes_at_most = 1536 * 1024;
+  cut(plan, lanes, 32, rows_at_least);
+  lay_rings();
+  if (plan.problem->images * plan.blocks * plan.bands >= tasks_at_least && plan.scratch_floats * 4 <= bytes_at_most) return;
+  cut(plan, lanes, 16, rows_at_least);
+  lay_rings();
 }
 
 class ScratchLayout {
@@ -221,13 +234,14 @@ FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* p
   plan.means = means;
   describe_levels(plan);
   const int64_t levels = p.levels, lag = plan.lag[levels];
-  cut(plan, kernels.lanes, 32, larger(32, 4 * lag));
-  ScratchLayout layout(plan);
-  for (int64_t l = 0; l <= levels; ++l) {
-    const int64_t kept_for_gates = l > 0 ? lag - plan.lag[l] + 1 : 1;
-    const int64_t kept_for_kernel = l < levels ? p.kernel_heights[l] : 1;
-    plan.level[l] = layout.ring(larger(kept_for_gates, kept_for_kernel), l < levels ? p.kernel_widths[l] : 1);
-  }
+  cut_and_lay(plan, kernels.lanes, larger(64, 8 * lag), [&] {
+    ScratchLayout layout(plan);
+    for (int64_t l = 0; l <= levels; ++l) {
+      const int64_t kept_for_gates = l > 0 ? lag - plan.lag[l] + 1 : 1;
+      const int64_t kept_for_kernel = l < levels ? p.kernel_heights[l] : 1;
+      plan.level[l] = layout.ring(larger(kept_for_gates, kept_for_kernel), l < levels ? p.kernel_widths[l] : 1);
+    }
+  });
 
   const int64_t threads = threads_for(p, plan), tasks = p.images * plan.blocks * plan.bands;
   const int64_t workers = smaller(threads, tasks);
@@ -237,6 +251,7 @@ FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* p
   plan.packed_kernels = memory.floats(plan.vectors * plan.taps * plan.lanes);
   plan.inverse_counts = memory.floats(p.images);
   plan.band_sums = memory.floats(p.images * plan.bands * plan.vectors * plan.lanes);
+  if (plan.apart) plan.global_levels = memory.floats(p.images * plan.vectors * plan.lanes);
   if (memory.failed) return out_of_memory;
   std::memset(ready, 0, static_cast<size_t>(workers));
 
@@ -245,7 +260,10 @@ FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* p
   in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
     kernels.forward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
   });
-  if (plan.bands > 1) in_parallel(threads, tasks, [&](int64_t task, int64_t) { kernels.forward_finish(plan, task); });
+  if (plan.apart) {
+    in_parallel(threads, p.images, [&](int64_t image, int64_t) { kernels.global_levels_of_image(plan, image); });
+    in_parallel(threads, p.images * p.height, [&](int64_t row, int64_t) { kernels.add_global_level_to_row(plan, row); });
+  }
   return done;
 }
 
@@ -259,22 +277,22 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
   plan.gradients = gradients;
   describe_levels(plan);
   const int64_t levels = p.levels;
-  cut(plan, kernels.lanes, 32, larger(48, 6 * plan.lag[levels]));
+  plan.flush_rows = larger(1, smaller(56 / p.width, p.height));
+  cut_and_lay(plan, kernels.lanes, larger(64, 8 * plan.lag[levels]), [&] {
+    ScratchLayout layout(plan);
+    for (int64_t l = 0; l <= levels; ++l) {
+      const int64_t width = l > 0 ? p.kernel_widths[l - 1] : 1;
+      // Rows of Z_l are last read for the gradient of the next level's kernel.
+      const int64_t kept = l < levels ? plan.gradient_lag[l] + plan.flush_rows - plan.lag[l] : 1;
+      plan.level[l] = layout.ring(kept, l < levels ? p.kernel_widths[l] : 1);
+      if (l > 0) plan.derivative[l] = layout.ring(plan.gradient_lag[l] - plan.lag[l] + 1, 1);
+      plan.gradient[l] = layout.ring(l > 0 ? larger(p.kernel_heights[l - 1], plan.flush_rows) : 1, width);
+    }
+    plan.upstream = layout.ring(levels > 0 ? plan.gradient_lag[1] - plan.lag[levels] + 1 : 1, 1);
+  });
   plan.groups = smaller(p.images, ceil_divide(48, plan.blocks));
   plan.images_per_group = ceil_divide(p.images, plan.groups);
   plan.groups = ceil_divide(p.images, plan.images_per_group);
-  plan.flush_rows = larger(1, smaller(56 / p.width, p.height));
-
-  ScratchLayout layout(plan);
-  for (int64_t l = 0; l <= levels; ++l) {
-    const int64_t width = l > 0 ? p.kernel_widths[l - 1] : 1;
-    // Rows of Z_l are last read for the gradient of the next level's kernel.
-    const int64_t kept = l < levels ? plan.gradient_lag[l] + plan.flush_rows - plan.lag[l] : 1;
-    plan.level[l] = layout.ring(kept, l < levels ? p.kernel_widths[l] : 1);
-    if (l > 0) plan.derivative[l] = layout.ring(plan.gradient_lag[l] - plan.lag[l] + 1, 1);
-    plan.gradient[l] = layout.ring(l > 0 ? larger(p.kernel_heights[l - 1], plan.flush_rows) : 1, width);
-  }
-  plan.upstream = layout.ring(levels > 0 ? plan.gradient_lag[1] - plan.lag[levels] + 1 : 1, 1);
 
   const int64_t threads = threads_for(p, plan), tasks = plan.groups * plan.blocks * plan.bands;
   const int64_t workers = smaller(threads, tasks), positions = p.images * p.height * p.width;
@@ -283,6 +301,7 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
   bool* ready = reinterpret_cast<bool*>(memory.floats(ceil_divide(workers, sizeof(float))));
   plan.packed_kernels = memory.floats(plan.vectors * plan.taps * plan.lanes);
   plan.inverse_counts = memory.floats(p.images);
+  if (plan.apart) plan.row_sums = memory.floats(p.images * p.height * plan.vectors * plan.lanes);
   plan.mean_gradients = memory.floats(p.images * plan.vectors * plan.lanes);
   if (gradients->gates) plan.gate_partials = plan.blocks == 1 ? gradients->gates : memory.floats(plan.blocks * positions * (levels + 1));
   if (gradients->kernels) plan.kernel_partials = memory.floats(plan.groups * plan.bands * plan.vectors * plan.taps * plan.lanes);
@@ -291,8 +310,10 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
 
   count_tokens(plan);
   in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.pack_kernels(plan, vector); });
-  if (plan.bands > 1)
-    in_parallel(threads, p.images * plan.blocks, [&](int64_t task, int64_t) { kernels.mean_gradient(plan, task); });
+  if (plan.apart) {
+    in_parallel(threads, p.images * p.height, [&](int64_t row, int64_t) { kernels.mean_gradient_row(plan, row); });
+    in_parallel(threads, p.images, [&](int64_t image, int64_t) { kernels.mean_gradients_of_image(plan, image); });
+  }
   in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
     kernels.backward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
   });

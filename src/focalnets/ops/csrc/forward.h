@@ -11,7 +11,7 @@ template <int fixed_levels>
 void gate_row(const float* const* level_rows, int64_t any_levels, const float* gates, int64_t gate_stride, int64_t width,
               int64_t count, float* result, int64_t stride, Vector* sum) {
   const int64_t levels = fixed_levels > 0 ? fixed_levels : any_levels;
-  Vector total = *sum;
+  Vector total = {};
   for (int64_t x = 0; x < width; ++x) {
     const float* gate = gates + x * gate_stride;
     const Vector last = load(level_rows[levels] + x * lanes);
@@ -23,40 +23,63 @@ void gate_row(const float* const* level_rows, int64_t any_levels, const float* g
     else
       store_some(result + x * stride, gated, count);
   }
-  *sum = total;
+  *sum += total;
 }
 
-// Adds the global level to rows [first, last) of the result.
-void add_global_level(const Plan& plan, int64_t image, int64_t first, int64_t last, int64_t channel, int64_t count, Vector global) {
+// The global level of one image and one vector of channels, once the sums of all bands are known.
+Vector global_level(const Plan& plan, int64_t image, int64_t vector) {
+  const int64_t channels = plan.problem->channels, channel = vector * lanes;
+  Vector sum = {};
+  for (int64_t band = 0; band < plan.bands; ++band)
+    sum += load(plan.band_sums + ((image * plan.bands + band) * plan.vectors + vector) * lanes);
+  const Vector mean = sum * plan.inverse_counts[image];
+  store_some(plan.means + image * channels + channel, mean, smaller(lanes, channels - channel));
+  return gelu(mean);
+}
+
+FOCAL_INLINE void add_global_level(float* result, int64_t count, Vector global, float gate, float scale) {
+  if (count == lanes)
+    store_unaligned(result, (global * gate + load_unaligned(result)) * scale);
+  else
+    store_some(result, (global * gate + load_some(result, count)) * scale, count);
+}
+
+// For maps of which a block of channels fits the cache: right after the task that wrote it.
+void add_global_level_to_block(const Plan& plan, int64_t image, const ChannelBlock& block) {
   const Problem& p = *plan.problem;
-  for (int64_t y = first; y < last; ++y) {
+  Vector global[focal::max_vectors_per_block];
+  for (int64_t v = 0; v < block.vectors; ++v) global[v] = global_level(plan, image, block.first + v);
+  for (int64_t y = 0; y < p.height; ++y) {
     const float* gates = p.gates + offset_of(p.gates_strides, image, y) + p.levels;
-    float* result = plan.result + ((image * p.height + y) * p.width) * p.channels + channel;
+    float* result = plan.result + ((image * p.height + y) * p.width) * p.channels + block.channel(0);
     const MaskRow mask(p, image, y);
     for (int64_t x = 0; x < p.width; ++x, result += p.channels) {
       if (mask && !mask[x]) continue;
-      const float gate = gates[x * p.gates_strides.column];
-      if (count == lanes)
-        store_unaligned(result, (global * gate + load_unaligned(result)) * p.scale);
-      else
-        store_some(result, (global * gate + load_some(result, count)) * p.scale, count);
+      for (int64_t v = 0; v < block.vectors; ++v)
+        add_global_level(result + v * lanes, block.count(v), global[v], gates[x * p.gates_strides.column], p.scale);
     }
   }
 }
 
-// Adds the global level to a band once all bands of its image are done.
-void forward_finish(const Plan& plan, int64_t task) {
-  const int64_t band = task % plan.bands, image = task / plan.bands / plan.blocks;
-  const ChannelBlock block(plan, task / plan.bands % plan.blocks);
-  const RowRange rows(plan, band, 0);
-  for (int64_t v = 0; v < block.vectors; ++v) {
-    const int64_t channel = block.channel(v), count = block.count(v);
-    Vector sum = {};
-    for (int64_t other = 0; other < plan.bands; ++other)
-      sum += load(plan.band_sums + ((image * plan.bands + other) * plan.vectors + block.first + v) * lanes);
-    const Vector mean = sum * plan.inverse_counts[image];
-    if (band == 0) store_some(plan.means + image * plan.problem->channels + channel, mean, count);
-    add_global_level(plan, image, rows.first, rows.last, channel, count, gelu(mean));
+// For larger maps, in the order of memory: first the global level of all channels of an image ...
+void global_levels_of_image(const Plan& plan, int64_t image) {
+  for (int64_t v = 0; v < plan.vectors; ++v)
+    store(plan.global_levels + (image * plan.vectors + v) * lanes, global_level(plan, image, v));
+}
+
+// ... then one row after the other (counted through all images).
+void add_global_level_to_row(const Plan& plan, int64_t row) {
+  const Problem& p = *plan.problem;
+  const int64_t image = row / p.height, y = row % p.height;
+  const float* gates = p.gates + offset_of(p.gates_strides, image, y) + p.levels;
+  const float* global = plan.global_levels + image * plan.vectors * lanes;
+  float* result = plan.result + row * p.width * p.channels;
+  const MaskRow mask(p, image, y);
+  for (int64_t x = 0; x < p.width; ++x, result += p.channels) {
+    if (mask && !mask[x]) continue;
+    for (int64_t v = 0; v < plan.vectors; ++v)
+      add_global_level(result + v * lanes, smaller(lanes, p.channels - v * lanes), load(global + v * lanes),
+                       gates[x * p.gates_strides.column], p.scale);
   }
 }
 
@@ -71,6 +94,12 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
   const int64_t total_lag = plan.lag[levels];
   Vector sums[focal::max_vectors_per_block] = {};
   for (int64_t step = RowRange(plan, band, total_lag).first; step < rows.last + total_lag; ++step) {
+    if (RowRange(plan, band, total_lag).has(step + 1))
+      prefetch_row(p.context + offset_of(p.context_strides, image, step + 1) + block.channel(0), p.context_strides.column,
+                   block.all_channels(), p.width, false);
+    if (rows.has(step - total_lag))
+      prefetch_row(plan.result + ((image * p.height + step - total_lag) * p.width) * p.channels + block.channel(0), p.channels,
+                   block.all_channels(), p.width, true);
     if (RowRange(plan, band, total_lag).has(step))
       for (int64_t v = 0; v < block.vectors; ++v)
         pack_row(p.context + offset_of(p.context_strides, image, step) + block.channel(v), p.context_strides.column,
@@ -99,7 +128,7 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
 
   for (int64_t v = 0; v < block.vectors; ++v)
     store(plan.band_sums + ((image * plan.bands + band) * plan.vectors + block.first + v) * lanes, sums[v]);
-  if (plan.bands == 1) forward_finish(plan, task);
+  if (!plan.apart) add_global_level_to_block(plan, image, block);
 }
 
 }  // namespace

@@ -12,9 +12,9 @@ void pack_kernels(const Plan& plan, int64_t vector) {
   for (int64_t l = 0; l < p.levels; ++l) {
     const int64_t taps = p.kernel_heights[l] * p.kernel_widths[l];
     float* packed = plan.packed_kernels + (vector * plan.taps + plan.first_tap[l]) * lanes;
-    for (int64_t lane = 0; lane < lanes; ++lane)
-      for (int64_t tap = 0; tap < taps; ++tap)
-        packed[tap * lanes + lane] = lane < count ? p.kernels[l][(channel + lane) * taps + tap] : 0.0f;
+    if (count < lanes)
+      for (int64_t tap = 0; tap < taps; ++tap) store(packed + tap * lanes, Vector{});
+    transpose(p.kernels[l] + channel * taps, taps, packed, lanes, count, taps);
   }
 }
 
@@ -22,8 +22,12 @@ void pack_kernels(const Plan& plan, int64_t vector) {
 
 extern const focal::Kernels kernels;
 const focal::Kernels kernels = {
-    FOCAL_NAME,    lanes,         pack_kernels,   forward_band, forward_finish,
-    mean_gradient, backward_band, reduce_kernels, reduce_gates,
+    FOCAL_NAME,        lanes,
+    pack_kernels,      forward_band,
+    global_levels_of_image,  add_global_level_to_row,
+    mean_gradient_row, mean_gradients_of_image,
+    backward_band,     reduce_kernels,
+    reduce_gates,
 };
 
 }  // namespace FOCAL_NAMESPACE

@@ -60,6 +60,7 @@ struct Plan {
   int64_t groups;
   int64_t band_rows;          // ... in a band of rows, whose halo it computes again
   int64_t bands;
+  bool apart;                 // whether the global level is handled apart from these tasks, in the order of memory
 
   int64_t taps;                          // of all levels together
   int64_t first_tap[max_levels];         // of level l + 1
@@ -79,6 +80,8 @@ struct Plan {
   float* band_sums;         // (B, bands, vectors * lanes): sums of Z_L
   float* means;             // forward: (B, C), written
   float* result;            // forward: (B, H, W, C) contiguous, written
+  float* global_levels;     // (B, vectors * lanes), only if apart
+  float* row_sums;          // (B * H, vectors * lanes), only if apart: sums of upstream gradient times the last gate
   float* mean_gradients;    // (B, vectors * lanes): gradient that the mean sends to every valid token of Z_L
   float* gate_partials;     // (blocks, B * H * W, L + 1)
   float* kernel_partials;   // (groups * bands, vectors, taps, lanes)
@@ -89,12 +92,14 @@ struct Kernels {
   const char* name;
   int64_t lanes;
   void (*pack_kernels)(const Plan&, int64_t vector);
-  void (*forward_band)(const Plan&, int64_t task, float* scratch);    // task = (image * blocks + block) * bands + band
-  void (*forward_finish)(const Plan&, int64_t task);                  // the same, only if there are several bands
-  void (*mean_gradient)(const Plan&, int64_t task);                   // task = image * blocks + block
-  void (*backward_band)(const Plan&, int64_t task, float* scratch);   // task = (group * blocks + block) * bands + band
+  void (*forward_band)(const Plan&, int64_t task, float* scratch);  // task = (image * blocks + block) * bands + band
+  void (*global_levels_of_image)(const Plan&, int64_t image);       // these two only if apart
+  void (*add_global_level_to_row)(const Plan&, int64_t row);        // row of (B * H)
+  void (*mean_gradient_row)(const Plan&, int64_t row);              // these two only if apart
+  void (*mean_gradients_of_image)(const Plan&, int64_t image);
+  void (*backward_band)(const Plan&, int64_t task, float* scratch);  // task = (group * blocks + block) * bands + band
   void (*reduce_kernels)(const Plan&, int64_t vector);
-  void (*reduce_gates)(const Plan&, int64_t first, int64_t last);     // positions of (B * H * W)
+  void (*reduce_gates)(const Plan&, int64_t first, int64_t last);  // positions of (B * H * W)
 };
 
 }  // namespace focal

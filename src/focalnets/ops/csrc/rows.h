@@ -24,10 +24,11 @@ struct Ring {
         row_floats(shape.row_floats),
         vectors(vectors_per_block) {}
 
+  int64_t slot(int64_t y) const { return static_cast<uint32_t>(y) % static_cast<uint32_t>(depth); }
+  float* row_in(int64_t slot, int64_t vector) const { return memory + (slot * vectors + vector) * row_floats + left * lanes; }
+
   // Column 0 of a row of the map; the row must be one of the last `depth` ones written.
-  float* row(int64_t y, int64_t vector) const {
-    return memory + ((y % depth) * vectors + vector) * row_floats + left * lanes;
-  }
+  float* row(int64_t y, int64_t vector) const { return row_in(slot(y), vector); }
 };
 
 // The channels of one task: `vectors` vectors from `first` on, the last of which may be partial.
@@ -40,6 +41,7 @@ struct ChannelBlock {
         channels(plan.problem->channels) {}
 
   int64_t channel(int64_t vector) const { return (first + vector) * lanes; }
+  int64_t all_channels() const { return smaller(vectors * lanes, channels - channel(0)); }
   int64_t count(int64_t vector) const { return smaller(lanes, channels - channel(vector)); }
 };
 
@@ -72,6 +74,18 @@ void pack_row(const float* source, int64_t stride, int64_t count, const MaskRow&
   else
     for (int64_t x = 0; x < width; ++x) store(row + x * lanes, load_some(source + x * stride, count));
   clear_masked(row, mask, width);
+}
+
+// Starts to fetch a block's channels of a row that will soon be read (or written): the tokens of a row lie too far apart for the
+// processor to foresee.
+FOCAL_INLINE void prefetch_row(const float* row, int64_t stride, int64_t channels, int64_t width, bool to_write) {
+  constexpr int64_t line = 16;
+  for (int64_t x = 0; x < width; ++x)
+    for (int64_t channel = 0; channel < channels; channel += line)
+      if (to_write)
+        __builtin_prefetch(row + x * stride + channel, 1);
+      else
+        __builtin_prefetch(row + x * stride + channel, 0);
 }
 
 void unpack_row(const float* row, int64_t count, int64_t width, float* target, int64_t stride) {

@@ -5,7 +5,7 @@
 #pragma once
 
 #include <cstdint>
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -42,7 +42,33 @@ FOCAL_INLINE void store(float* target, Vector value) { *reinterpret_cast<Vector*
 FOCAL_INLINE Vector load_unaligned(const float* source) { return *reinterpret_cast<const UnalignedVector*>(source); }
 FOCAL_INLINE void store_unaligned(float* target, Vector value) { *reinterpret_cast<UnalignedVector*>(target) = value; }
 FOCAL_INLINE Vector splat(float value) { return value - Vector{}; }
-FOCAL_INLINE Vector minimum(Vector a, Vector b) { return a < b ? a : b; }
+
+// What compilers do not find the best instruction for by themselves: max(0, x), where NaN stays NaN, min(|x|, bound), and the
+// difference from p to the nearest integer, given that integer as well.
+#if defined(__AVX512F__)
+FOCAL_INLINE Vector positive_part(Vector x) { return (Vector)_mm512_max_ps(_mm512_setzero_ps(), (__m512)x); }
+FOCAL_INLINE Vector magnitude(Vector x, float bound) { return (Vector)_mm512_range_ps((__m512)x, _mm512_set1_ps(bound), 0b1010); }
+FOCAL_INLINE Vector fraction(Vector p, Vector) { return (Vector)_mm512_reduce_ps((__m512)p, _MM_FROUND_NO_EXC); }
+#elif defined(__AVX2__)
+FOCAL_INLINE Vector positive_part(Vector x) { return (Vector)_mm256_max_ps(_mm256_setzero_ps(), (__m256)x); }
+FOCAL_INLINE Vector magnitude(Vector x, float bound) {
+  return (Vector)_mm256_min_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), (__m256)x), _mm256_set1_ps(bound));
+}
+FOCAL_INLINE Vector fraction(Vector p, Vector nearest) { return p - nearest; }
+#elif defined(__SSE2__)
+FOCAL_INLINE Vector positive_part(Vector x) { return (Vector)_mm_max_ps(_mm_setzero_ps(), (__m128)x); }
+FOCAL_INLINE Vector magnitude(Vector x, float bound) {
+  return (Vector)_mm_min_ps(_mm_andnot_ps(_mm_set1_ps(-0.0f), (__m128)x), _mm_set1_ps(bound));
+}
+FOCAL_INLINE Vector fraction(Vector p, Vector nearest) { return p - nearest; }
+#else
+FOCAL_INLINE Vector positive_part(Vector x) { return x < 0.0f ? Vector{} : x; }
+FOCAL_INLINE Vector magnitude(Vector x, float bound) {
+  const Vector a = (Vector)((Integers)x & 0x7fffffff);
+  return a < bound ? a : splat(bound);
+}
+FOCAL_INLINE Vector fraction(Vector p, Vector nearest) { return p - nearest; }
+#endif
 
 FOCAL_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 FOCAL_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -78,25 +104,70 @@ FOCAL_INLINE void store_some(float* target, Vector value, int64_t count) {
 
 typedef float Quad __attribute__((vector_size(16), may_alias));
 
+// Shuffles of two vectors that repeat in every group of four lanes: 0..3 are the group's lanes of the first, 4..7 of the second.
+#define FOCAL_PICK(group, i) ((i) < 4 ? 4 * (group) + (i) : FOCAL_VECTOR_BYTES / 4 + 4 * (group) + (i)-4)
+#define FOCAL_GROUP(group, i, j, k, l) FOCAL_PICK(group, i), FOCAL_PICK(group, j), FOCAL_PICK(group, k), FOCAL_PICK(group, l)
+#if FOCAL_VECTOR_BYTES == 64
+#define FOCAL_GROUPS(...) \
+  FOCAL_GROUP(0, __VA_ARGS__), FOCAL_GROUP(1, __VA_ARGS__), FOCAL_GROUP(2, __VA_ARGS__), FOCAL_GROUP(3, __VA_ARGS__)
+#elif FOCAL_VECTOR_BYTES == 32
+#define FOCAL_GROUPS(...) FOCAL_GROUP(0, __VA_ARGS__), FOCAL_GROUP(1, __VA_ARGS__)
+#else
+#define FOCAL_GROUPS(...) FOCAL_GROUP(0, __VA_ARGS__)
+#endif
+typedef int32_t QuadIntegers __attribute__((vector_size(16)));
+#if defined(__clang__)
+#define FOCAL_SHUFFLE_QUADS(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define FOCAL_SHUFFLE_QUADS(a, b, i, j, k, l) __builtin_shuffle(a, b, QuadIntegers{i, j, k, l})
+#endif
+#if defined(__clang__)
+#define FOCAL_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, FOCAL_GROUPS(__VA_ARGS__))
+#else
+#define FOCAL_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Integers{FOCAL_GROUPS(__VA_ARGS__)})
+#endif
+
+typedef float UnalignedQuad __attribute__((vector_size(16), may_alias, aligned(4)));
+
+// Writes the transpose of four rows of four numbers.
+FOCAL_INLINE void transpose(const float* source, int64_t source_stride, float* target, int64_t target_stride) {
+  Quad in[4];
+  for (int i = 0; i < 4; ++i) in[i] = *reinterpret_cast<const UnalignedQuad*>(source + i * source_stride);
+  const Quad low01 = FOCAL_SHUFFLE_QUADS(in[0], in[1], 0, 4, 1, 5), high01 = FOCAL_SHUFFLE_QUADS(in[0], in[1], 2, 6, 3, 7);
+  const Quad low23 = FOCAL_SHUFFLE_QUADS(in[2], in[3], 0, 4, 1, 5), high23 = FOCAL_SHUFFLE_QUADS(in[2], in[3], 2, 6, 3, 7);
+  const Quad out[4] = {FOCAL_SHUFFLE_QUADS(low01, low23, 0, 1, 4, 5), FOCAL_SHUFFLE_QUADS(low01, low23, 2, 3, 6, 7),
+                       FOCAL_SHUFFLE_QUADS(high01, high23, 0, 1, 4, 5), FOCAL_SHUFFLE_QUADS(high01, high23, 2, 3, 6, 7)};
+  for (int i = 0; i < 4; ++i) *reinterpret_cast<UnalignedQuad*>(target + i * target_stride) = out[i];
+}
+
+// The same for any matrix, (rows, columns) to (columns, rows).
+void transpose(const float* source, int64_t source_stride, float* target, int64_t target_stride, int64_t rows, int64_t columns) {
+  if (rows < 4 || columns < 4) {
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t column = 0; column < columns; ++column)
+        target[column * target_stride + row] = source[row * source_stride + column];
+    return;
+  }
+  for (int64_t row = 0;; row = smaller(row + 4, rows - 4)) {  // the last four may overlap those before
+    for (int64_t column = 0;; column = smaller(column + 4, columns - 4)) {
+      transpose(source + row * source_stride + column, source_stride, target + column * target_stride + row, target_stride);
+      if (column == columns - 4) break;
+    }
+    if (row == rows - 4) break;
+  }
+}
+
 // Sums over the lanes of four vectors.
 FOCAL_INLINE Quad sum_lanes(Vector a, Vector b, Vector c, Vector d) {
-  constexpr int64_t quads = lanes / 4;
-  alignas(64) float memory[4][lanes];
-  store(memory[0], a);
-  store(memory[1], b);
-  store(memory[2], c);
-  store(memory[3], d);
-  Quad folded[4];
+  const Vector ab = FOCAL_SHUFFLE(a, b, 0, 4, 1, 5) + FOCAL_SHUFFLE(a, b, 2, 6, 3, 7);
+  const Vector cd = FOCAL_SHUFFLE(c, d, 0, 4, 1, 5) + FOCAL_SHUFFLE(c, d, 2, 6, 3, 7);
+  const Vector abcd = FOCAL_SHUFFLE(ab, cd, 0, 1, 4, 5) + FOCAL_SHUFFLE(ab, cd, 2, 3, 6, 7);
+  Quad quads[lanes / 4];
+  __builtin_memcpy(quads, &abcd, sizeof abcd);
+  Quad sum = quads[0];
   FOCAL_UNROLL
-  for (int row = 0; row < 4; ++row) {
-    folded[row] = *reinterpret_cast<const Quad*>(memory[row]);
-    FOCAL_UNROLL
-    for (int64_t quad = 1; quad < quads; ++quad) folded[row] += *reinterpret_cast<const Quad*>(memory[row] + 4 * quad);
-  }
-  return Quad{folded[0][0], folded[1][0], folded[2][0], folded[3][0]} +
-         Quad{folded[0][1], folded[1][1], folded[2][1], folded[3][1]} +
-         Quad{folded[0][2], folded[1][2], folded[2][2], folded[3][2]} +
-         Quad{folded[0][3], folded[1][3], folded[2][3], folded[3][3]};
+  for (int64_t group = 1; group < lanes / 4; ++group) sum += quads[group];
+  return sum;
 }
 
 }  // namespace
