@@ -24,6 +24,7 @@ __all__ = [
     "DisagreementError",
     "Target",
     "Timing",
+    "attempt",
     "check_agreement",
     "describe_case",
     "interleave",
@@ -62,7 +63,10 @@ class Contender:
 
 @dataclasses.dataclass(frozen=True)
 class Absent:
-    """A contender that was not measured: ``status`` is ``"not installed"`` or ``"not run"``, ``why`` a sentence."""
+    """A contender that was not measured.
+
+    ``status`` is ``"not installed"``, ``"not run"`` or ``"failed"``, ``why`` a sentence.
+    """
 
     name: str
     status: str
@@ -91,6 +95,21 @@ class Timing:
     fewest: int = 7
     most: int = 30
     turn_s: float = 0.05
+
+
+def attempt(name: str, build: Callable[[], Contender]) -> Contender | Absent:
+    """A contender made ready. A peer that breaks down meanwhile is a failed one; our own failures are errors."""
+    try:
+        return build()
+    except Exception as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: Exception) -> Absent:
+    if name.startswith("focalnets") or isinstance(error, DisagreementError):
+        raise error
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    return Absent(name, "failed", f"{type(error).__name__}: {first[:200]}")
 
 
 def relative_error(got: Tensor, expected: Tensor) -> float:
@@ -221,17 +240,28 @@ def time_case(
         DisagreementError: If a contender does not compute what is expected.
     """
     present = [contender for contender in contenders if isinstance(contender, Contender)]
+    absent = [contender for contender in contenders if isinstance(contender, Absent)]
     if expected is None:
         judge = next((one for one in present if one.name == baseline), present[0])
         assert judge.outputs is not None
         expected = {key: one.detach().clone() for key, one in judge.outputs().items()}
-    errors, durations = check_agreement(present, expected, tolerance)
+    errors: dict[str, float] = {}
+    durations: dict[str, float] = {}
+    for contender in tuple(present):
+        try:
+            found = check_agreement([contender], expected, tolerance)
+        except Exception as error:
+            absent.append(_failed(contender.name, error))
+            present.remove(contender)
+        else:
+            errors |= found[0]
+            durations |= found[1]
     samples = interleave({contender.name: contender.call for contender in present}, timing, durations)
     return describe_case(
         name,
         "s",
         samples,
-        [contender for contender in contenders if isinstance(contender, Absent)],
+        absent,
         errors,
         baseline=baseline,
         tolerance=tolerance,

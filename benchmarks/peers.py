@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.command import Size
-from benchmarks.measure import Absent, Contender
+from benchmarks.measure import Absent, Contender, attempt
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.variants import variant
@@ -34,6 +34,7 @@ __all__ = [
     "INFERENCE",
     "SLOW_TO_BUILD",
     "absent",
+    "classifying",
     "drawn_network",
     "export_onnx",
     "exports_folder",
@@ -132,7 +133,8 @@ def _compiled(build: Callable[[FocalNet], nn.Module]) -> Callable[..., Prepare]:
 
         def prepare(images: Tensor) -> Callable[[], Tensor]:
             # Freezing makes constants of the weights, which lets inductor lay them out for the products beforehand.
-            with torch.no_grad(), torch._inductor.config.patch(freezing=True):
+            # Not together with sizes that vary: PyTorch 2.15 then lays out timm's convolutions wrongly and stops.
+            with torch.no_grad(), torch._inductor.config.patch(freezing=not dynamic):
                 module(images)
             return torch.no_grad()(lambda: module(images))
 
@@ -291,5 +293,10 @@ def inference_contender(name: str, ours: FocalNet, images: Tensor, size: Size) -
     reason = absent(name, peer.packages, peer.sizes, size)
     if reason is not None:
         return reason
-    call = peer.build(ours, False)(images)
+    return attempt(name, lambda: classifying(name, peer.build(ours, False), images))
+
+
+def classifying(name: str, prepare: Prepare, images: Tensor) -> Contender:
+    """The contender that classifies images (B, 3, H, W)."""
+    call = prepare(images)
     return Contender(name, call, lambda: {"logits": call().clone()})

@@ -9,9 +9,9 @@ import torch
 
 from benchmarks.command import Case, Size, Topic, topic_main
 from benchmarks.inference import TOLERANCE
-from benchmarks.measure import Absent, Contender, Timing, time_case
+from benchmarks.measure import Absent, Contender, Timing, attempt, time_case
 from benchmarks.memory import METHOD, Outcome, describe_memory, run_worker
-from benchmarks.peers import INFERENCE, Prepare, absent, drawn_network, network_config
+from benchmarks.peers import INFERENCE, Prepare, absent, classifying, drawn_network, network_config
 
 __all__ = ["SIDES_PX", "TOPIC"]
 
@@ -53,8 +53,7 @@ class _Networks:
 def _contender(name: str, built: Prepare | Absent, images: torch.Tensor) -> Contender | Absent:
     if isinstance(built, Absent):
         return built
-    call = built(images)
-    return Contender(name, call, lambda: {"logits": call().clone()})
+    return attempt(name, lambda: classifying(name, built, images))
 
 
 def measure_time(networks: _Networks, side_px: int, size: Size) -> list[dict[str, Any]]:
@@ -117,8 +116,8 @@ def cases(size: Size) -> list[Case]:
 TOPIC = Topic(
     "resolution",
     "Cost of classifying one image with FocalNet-T (large receptive field) from 224 to 2048 px, float32.",
-    "Time: one call on one image that lies ready; compiled networks are compiled once, for sizes that vary. Memory: "
-    + METHOD,
+    "Time: one call on one image that lies ready; compiled networks are compiled once, for sizes that "
+    "vary, and their weights are not frozen. Memory: " + METHOD,
     cases,
 )
 

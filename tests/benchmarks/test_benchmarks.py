@@ -21,6 +21,7 @@ from benchmarks.measure import (
     DisagreementError,
     Target,
     Timing,
+    attempt,
     check_agreement,
     describe_case,
     interleave,
@@ -241,3 +242,17 @@ def test_the_page_tells_targets_missed_and_contenders_that_failed(tmp_path):
     assert "| at least 1.5 | 0.50 | missed |" in page
     assert "| not measured |" in page
     assert "- third: failed. It was killed." in page
+
+
+def _break_down():
+    raise RuntimeError("out of order\nand a long trace")
+
+
+def test_a_peer_that_breaks_down_is_a_cell_and_our_own_failure_an_error():
+    ours = Contender("focalnets", lambda: None, lambda: {"result": torch.ones(1)})
+    broken = Contender("peer", lambda: None, _break_down)
+    case = time_case("case", [ours, broken], baseline="focalnets", tolerance=0.1, timing=Timing(0.0, 1, 1, 0.0))
+    assert case["contenders"][1] == {"name": "peer", "status": "failed", "why": "RuntimeError: out of order"}
+    assert attempt("peer", _break_down) == Absent("peer", "failed", "RuntimeError: out of order")
+    with pytest.raises(RuntimeError, match="out of order"):
+        attempt("focalnets compiled", _break_down)
