@@ -17,12 +17,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 from focalnets.errors import BackendUnavailableError
@@ -31,43 +33,9 @@ __all__ = ["focal_aggregation_cpu", "instruction_set", "why_unavailable", "why_u
 
 _MAX_LEVELS = 16
 _MAX_KERNEL_SIZE = 63
+_UNUSED_LEVELS = [[0] * (_MAX_LEVELS - levels) for levels in range(_MAX_LEVELS + 1)]
+_INTERFACE = 2_000_000 + 1000 * 8 * (7 + 3 * 4 + 3 * _MAX_LEVELS) + 8 * (8 + _MAX_LEVELS)
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
-
-class _Strides(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("image", "row", "column")]
-
-
-class _Problem(ctypes.Structure):
-    """Mirrors ``Problem`` in csrc/problem.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("images", "height", "width", "channels", "levels", "threads")),
-        ("context", ctypes.c_void_p),
-        ("context_strides", _Strides),
-        ("gates", ctypes.c_void_p),
-        ("gates_strides", _Strides),
-        ("mask", ctypes.c_void_p),
-        ("mask_strides", _Strides),
-        ("kernels", ctypes.c_void_p),
-        ("kernel_heights", ctypes.c_void_p),
-        ("kernel_widths", ctypes.c_void_p),
-        ("scale", ctypes.c_float),
-    ]
-
-
-class _Gradients(ctypes.Structure):
-    """Mirrors ``Gradients`` in csrc/problem.h."""
-
-    _fields_ = [
-        ("means", ctypes.c_void_p),
-        ("upstream", ctypes.c_void_p),
-        ("upstream_strides", _Strides),
-        *((name, ctypes.c_void_p) for name in ("context", "gates", "kernels")),
-    ]
-
-
-_INTERFACE = 1_000_000 + 1000 * ctypes.sizeof(_Problem) + ctypes.sizeof(_Gradients)
 
 
 class _Library:
@@ -96,6 +64,8 @@ class _Library:
             self._name = library.focal_instruction_set
             self._name.restype = ctypes.c_char_p
             self.forward, self.backward = library.focal_forward, library.focal_backward
+            self.forward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 3]
+            self.backward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 2]
         except (OSError, AttributeError) as error:
             raise BackendUnavailableError(f"The kernels in {path} cannot be loaded ({error}); install again.") from None
         if interface() != _INTERFACE:
@@ -186,7 +156,7 @@ def focal_aggregation_cpu(
     Raises:
         BackendUnavailableError: If the library cannot run here.
     """
-    return torch.ops.focalnets.focal_aggregation_cpu(context, gates, kernels, mask, normalize)[0]
+    return _forward_operator(context, gates, kernels, mask, normalize)[0]
 
 
 def _readable(tensor: Tensor) -> Tensor:
@@ -195,42 +165,40 @@ def _readable(tensor: Tensor) -> Tensor:
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
 
 
-def _strides(tensor: Tensor, spatial_axes: int) -> _Strides:
+def _strides(tensor: Tensor) -> tuple[int, ...]:
+    """Of the image, row and column; one spatial axis is a single row."""
     strides = tensor.stride()
-    return _Strides(strides[0], strides[1] if spatial_axes == 2 else 0, strides[spatial_axes])
+    return strides[:3] if len(strides) == 4 else (strides[0], 0, strides[1])
 
 
-class _Call:
-    """A filled ``Problem`` and everything whose memory it points to."""
-
-    def __init__(self, context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, normalize: bool):
-        self.context, self.gates = _readable(context), _readable(gates)
-        self.kernels = [kernel.float().contiguous() for kernel in kernels]
-        self.mask = mask
-        self.axes = context.ndim - 2
-        levels = len(kernels)
-        pointers = (ctypes.c_void_p * levels)(*[kernel.data_ptr() for kernel in self.kernels])
-        heights = (ctypes.c_int64 * levels)(*[kernel.shape[1] if self.axes == 2 else 1 for kernel in self.kernels])
-        widths = (ctypes.c_int64 * levels)(*[kernel.shape[-1] for kernel in self.kernels])
-        self.arrays = pointers, heights, widths
-        self.problem = _Problem(
-            context.shape[0],
-            context.shape[1] if self.axes == 2 else 1,
-            context.shape[-2],
-            context.shape[-1],
-            levels,
+def _problem(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None, normalize: bool) -> array[int]:
+    """``Problem`` of csrc/problem.h; it holds addresses, so the tensors must outlive it."""
+    shape = context.shape
+    unused = _UNUSED_LEVELS[len(kernels)]
+    flat = len(shape) == 3
+    return array(
+        "q",
+        [
+            shape[0],
+            1 if flat else shape[1],
+            shape[-2],
+            shape[-1],
+            len(kernels),
             torch.get_num_threads(),
-            self.context.data_ptr(),
-            _strides(self.context, self.axes),
-            self.gates.data_ptr(),
-            _strides(self.gates, self.axes),
-            None if mask is None else mask.data_ptr(),
-            _Strides() if mask is None else _strides(mask, self.axes),
-            ctypes.addressof(pointers),
-            ctypes.addressof(heights),
-            ctypes.addressof(widths),
-            1 / (levels + 1) if normalize else 1.0,
-        )
+            normalize,
+            context.data_ptr(),
+            *_strides(context),
+            gates.data_ptr(),
+            *_strides(gates),
+            *((0, 0, 0, 0) if mask is None else (mask.data_ptr(), *_strides(mask.unsqueeze(-1)))),
+            *[kernel.data_ptr() for kernel in kernels],
+            *unused,
+            *[1 if flat else kernel.shape[1] for kernel in kernels],
+            *unused,
+            *[kernel.shape[-1] for kernel in kernels],
+            *unused,
+        ],
+    )
 
 
 def _check(status: int) -> None:
@@ -242,13 +210,14 @@ def _forward(
     context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, normalize: bool
 ) -> tuple[Tensor, Tensor]:
     library = _library()
-    result = torch.empty(context.shape, dtype=torch.float32)
-    means = torch.empty((context.shape[0], context.shape[-1]), dtype=torch.float32)
+    result = torch.empty(context.shape)
+    means = torch.empty((context.shape[0], context.shape[-1]))
     if result.numel() > 0:
-        call = _Call(context, gates, kernels, mask, normalize)
-        pointers = ctypes.c_void_p(result.data_ptr()), ctypes.c_void_p(means.data_ptr())
-        _check(library.forward(library.instruction_set, ctypes.byref(call.problem), *pointers))
-    return result.to(context.dtype), means
+        tokens, weights, filters = _readable(context), _readable(gates), [_readable(k).contiguous() for k in kernels]
+        problem = _problem(tokens, weights, filters, mask, normalize)
+        status = library.forward(library.instruction_set, problem.buffer_info()[0], result.data_ptr(), means.data_ptr())
+        _check(status)
+    return result if context.dtype == torch.float32 else result.to(context.dtype), means
 
 
 def _backward(
@@ -265,25 +234,31 @@ def _backward(
     library = _library()
     shapes = _gradient_shapes(context, gates, kernels, wanted)
     create = torch.empty if context.numel() > 0 else torch.zeros
-    context_gradient, gates_gradient, *kernel_gradients = (create(shape, dtype=torch.float32) for shape in shapes)
+    results = [create(shape) for shape in shapes]
     if context.numel() > 0:
-        call = _Call(context, gates, kernels, mask, normalize)
+        tokens, weights, filters = _readable(context), _readable(gates), [_readable(k).contiguous() for k in kernels]
         upstream = _readable(upstream)
-        pointers = (ctypes.c_void_p * len(kernels))(*[gradient.data_ptr() for gradient in kernel_gradients])
-        gradients = _Gradients(
-            means.data_ptr(),
-            upstream.data_ptr(),
-            _strides(upstream, call.axes),
-            context_gradient.data_ptr() if wanted[0] else None,
-            gates_gradient.data_ptr() if wanted[1] else None,
-            ctypes.addressof(pointers) if wanted[2] and kernels else None,
+        problem = _problem(tokens, weights, filters, mask, normalize)
+        gradients = array(
+            "q",
+            [
+                means.data_ptr(),
+                upstream.data_ptr(),
+                *_strides(upstream),
+                results[0].data_ptr() if wanted[0] else 0,
+                results[1].data_ptr() if wanted[1] else 0,
+                wanted[2],
+                *[result.data_ptr() for result in results[2:]],
+                *_UNUSED_LEVELS[len(kernels)],
+            ],
         )
-        _check(library.backward(library.instruction_set, ctypes.byref(call.problem), ctypes.byref(gradients)))
-    return (
-        context_gradient.to(context.dtype),
-        gates_gradient.to(gates.dtype),
-        [gradient.to(kernel.dtype) for gradient, kernel in zip(kernel_gradients, kernels, strict=True)],
-    )
+        _check(library.backward(library.instruction_set, problem.buffer_info()[0], gradients.buffer_info()[0]))
+    inputs = (context, gates, *kernels)
+    results = [
+        result if tensor.dtype == torch.float32 else result.to(tensor.dtype)
+        for result, tensor in zip(results, inputs, strict=True)
+    ]
+    return results[0], results[1], results[2:]
 
 
 def _gradient_shapes(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], wanted: Sequence[bool]) -> list[Any]:
@@ -316,27 +291,46 @@ def _backward_fake(
     return empty[0], empty[1], empty[2:]
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    context, gates, kernels, mask, normalize = inputs
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(context, gates, mask, output[1], *kernels)
-    ctx.normalize = normalize
+class _Aggregation(torch.autograd.Function):
+    """The derivative of ``focal_aggregation_cpu``."""
+
+    # One method for both: with a separate setup_context every call takes 35 microseconds more.
+    @staticmethod
+    def forward(
+        ctx: Any, context: Tensor, gates: Tensor, mask: Tensor | None, normalize: bool, *kernels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        with torch._C._AutoDispatchBelowAutograd():
+            result, means = _forward_operator(context, gates, kernels, mask, normalize)
+        ctx.mark_non_differentiable(means)
+        ctx.save_for_backward(context, gates, mask, means, *kernels)
+        ctx.normalize = normalize
+        return result, means
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
+        context, gates, mask, means, *kernels = ctx.saved_tensors
+        wants_context, wants_gates, _, _, *wants_kernels = ctx.needs_input_grad
+        wanted = [wants_context, wants_gates, any(wants_kernels)]
+        context_gradient, gates_gradient, kernel_gradients = _backward_operator(
+            upstream, context, gates, kernels, mask, ctx.normalize, means, wanted
+        )
+        return (
+            context_gradient if wants_context else None,
+            gates_gradient if wants_gates else None,
+            None,
+            None,
+            *(gradient if wants else None for gradient, wants in zip(kernel_gradients, wants_kernels, strict=True)),
+        )
 
 
-def _differentiate(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
-    context, gates, mask, means, *kernels = ctx.saved_tensors
-    wants_context, wants_gates, wants_kernels = ctx.needs_input_grad[:3]
-    wanted = [wants_context, wants_gates, any(wants_kernels)]
-    context_gradient, gates_gradient, kernel_gradients = torch.ops.focalnets.focal_aggregation_cpu_backward(
-        upstream, context, gates, kernels, mask, ctx.normalize, means, wanted
-    )
-    return (
-        context_gradient if wanted[0] else None,
-        gates_gradient if wanted[1] else None,
-        [gradient if wants else None for gradient, wants in zip(kernel_gradients, wants_kernels, strict=True)],
-        None,
-        None,
-    )
+def _forward_with_derivative(
+    context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, normalize: bool
+) -> tuple[Tensor, Tensor]:
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, *kernels)):
+        return _Aggregation.apply(context, gates, mask, normalize, *kernels)
+    with torch._C._AutoDispatchBelowAutograd():
+        return _forward_operator(context, gates, kernels, mask, normalize)
 
 
 _operators = torch.library.Library("focalnets", "FRAGMENT")
@@ -354,9 +348,10 @@ _operators.impl("focal_aggregation_cpu", _forward, "CPU")
 _operators.impl("focal_aggregation_cpu_backward", _backward, "CPU")
 torch.library.register_fake("focalnets::focal_aggregation_cpu", _forward_fake, lib=_operators)
 torch.library.register_fake("focalnets::focal_aggregation_cpu_backward", _backward_fake, lib=_operators)
-torch.library.register_autograd(
-    "focalnets::focal_aggregation_cpu", _differentiate, setup_context=_setup_context, lib=_operators
-)
+# As torch.library.register_autograd would, which takes 35 microseconds more for each call.
+_operators.impl("focal_aggregation_cpu", _forward_with_derivative, "Autograd")
+_forward_operator = torch.ops.focalnets.focal_aggregation_cpu.default
+_backward_operator = torch.ops.focalnets.focal_aggregation_cpu_backward.default
 
 
 def _convolution_flops(context: Sequence[int], kernels: Sequence[Sequence[int]]) -> int:

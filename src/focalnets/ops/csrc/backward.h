@@ -15,7 +15,7 @@ void finish_mean_gradient(const Plan& plan, int64_t image, int64_t vector, Vecto
   const int64_t channel = vector * lanes, count = smaller(lanes, p.channels - channel);
   Vector derivative;
   gelu_with_derivative(load_some(plan.gradients->means + image * p.channels + channel, count), &derivative);
-  store(plan.mean_gradients + (image * plan.vectors + vector) * lanes, sum * derivative * (p.scale * plan.inverse_counts[image]));
+  store(plan.mean_gradients + (image * plan.vectors + vector) * lanes, sum * derivative * (plan.scale * plan.inverse_counts[image]));
 }
 
 // For maps of which a block of channels fits the cache, where the task will need it again at once.
@@ -122,7 +122,7 @@ struct BackwardBand {
         block(plan, task / plan.bands % plan.blocks),
         block_index(task / plan.bands % plan.blocks),
         rows(plan, band, 0),
-        wants_kernels(plan.gradients->kernels != nullptr),
+        wants_kernels(plan.gradients->wants_kernels && levels > 0),
         wants_levels(wants_kernels || plan.gradients->context != nullptr),
         upstream(scratch, plan.upstream, plan.vectors_per_block) {
     const int64_t group = task / plan.bands / plan.blocks;
@@ -187,8 +187,8 @@ struct BackwardBand {
       float* row = upstream.row(y, v);
       pack_row(plan.gradients->upstream + offset_of(strides, image, y) + block.channel(v), strides.column, block.count(v),
                MaskRow(p, image, y), p.width, row);
-      if (p.scale != 1.0f)
-        for (int64_t x = 0; x < p.width; ++x) store(row + x * lanes, load(row + x * lanes) * p.scale);
+      if (plan.scale != 1.0f)
+        for (int64_t x = 0; x < p.width; ++x) store(row + x * lanes, load(row + x * lanes) * plan.scale);
       global[v] = gelu(load_some(plan.gradients->means + image * p.channels + block.channel(v), block.count(v)));
     }
     if (plan.gate_partials && rows.has(y)) {

@@ -121,9 +121,10 @@ void in_parallel(int64_t threads, int64_t count, const Run& run) {
 #endif
 }
 
-// Shares of the rows of the maps: taps, lags and what they imply.
+// What follows from the levels alone.
 void describe_levels(Plan& plan) {
   const Problem& p = *plan.problem;
+  plan.scale = p.normalize ? 1.0f / static_cast<float>(p.levels + 1) : 1.0f;
   plan.taps = 0;
   plan.row_padding[0] = plan.lag[0] = 0;
   for (int64_t l = 1; l <= p.levels; ++l) {
@@ -213,7 +214,7 @@ float* zeroed_scratch(const Plan& plan, float* scratch, int64_t thread, bool* re
 }  // namespace
 
 // Changes with the structures that Python fills, so that a library left over from another version is not used.
-FOCAL_EXPORT int64_t focal_interface() { return 1000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
+FOCAL_EXPORT int64_t focal_interface() { return 2000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
 
 // Name of the instruction set that `name` (null or empty: the best one here) stands for; null and a status if it cannot run.
 FOCAL_EXPORT const char* focal_instruction_set(const char* name, int32_t* status) {
@@ -304,7 +305,7 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
   if (plan.apart) plan.row_sums = memory.floats(p.images * p.height * plan.vectors * plan.lanes);
   plan.mean_gradients = memory.floats(p.images * plan.vectors * plan.lanes);
   if (gradients->gates) plan.gate_partials = plan.blocks == 1 ? gradients->gates : memory.floats(plan.blocks * positions * (levels + 1));
-  if (gradients->kernels) plan.kernel_partials = memory.floats(plan.groups * plan.bands * plan.vectors * plan.taps * plan.lanes);
+  if (gradients->wants_kernels) plan.kernel_partials = memory.floats(plan.groups * plan.bands * plan.vectors * plan.taps * plan.lanes);
   if (memory.failed) return out_of_memory;
   std::memset(ready, 0, static_cast<size_t>(workers));
 
@@ -317,7 +318,7 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
   in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
     kernels.backward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
   });
-  if (gradients->kernels) in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.reduce_kernels(plan, vector); });
+  if (gradients->wants_kernels) in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.reduce_kernels(plan, vector); });
   if (gradients->gates && plan.blocks > 1) {
     const int64_t share = 4096;
     in_parallel(threads, ceil_divide(positions, share), [&](int64_t task, int64_t) {

@@ -56,7 +56,7 @@ void add_global_level_to_block(const Plan& plan, int64_t image, const ChannelBlo
     for (int64_t x = 0; x < p.width; ++x, result += p.channels) {
       if (mask && !mask[x]) continue;
       for (int64_t v = 0; v < block.vectors; ++v)
-        add_global_level(result + v * lanes, block.count(v), global[v], gates[x * p.gates_strides.column], p.scale);
+        add_global_level(result + v * lanes, block.count(v), global[v], gates[x * p.gates_strides.column], plan.scale);
     }
   }
 }
@@ -79,7 +79,7 @@ void add_global_level_to_row(const Plan& plan, int64_t row) {
     if (mask && !mask[x]) continue;
     for (int64_t v = 0; v < plan.vectors; ++v)
       add_global_level(result + v * lanes, smaller(lanes, p.channels - v * lanes), load(global + v * lanes),
-                       gates[x * p.gates_strides.column], p.scale);
+                       gates[x * p.gates_strides.column], plan.scale);
   }
 }
 

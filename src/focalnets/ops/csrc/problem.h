@@ -16,29 +16,31 @@ struct Strides {
   int64_t image, row, column;
 };
 
-// Filled by Python (ctypes); the order of the fields is the ABI.
+// Filled by Python, which writes them as arrays of 64-bit integers; the order of the fields is the interface.
 struct Problem {
   int64_t images, height, width, channels, levels, threads;
-  const float* context;  // (B, H, W, C)
+  int64_t normalize;       // whether to divide the result by L + 1
+  const float* context;    // (B, H, W, C)
   Strides context_strides;
-  const float* gates;  // (B, H, W, L + 1)
+  const float* gates;      // (B, H, W, L + 1)
   Strides gates_strides;
-  const uint8_t* mask;  // (B, H, W), 1 = valid token; null = all valid
+  const uint8_t* mask;     // (B, H, W), 1 = valid token; null = all valid
   Strides mask_strides;
-  const float* const* kernels;  // L contiguous tensors (C, kernel height, kernel width)
-  const int64_t* kernel_heights;
-  const int64_t* kernel_widths;
-  float scale;  // multiplies the result: 1 / (L + 1) to normalize, otherwise 1
+  const float* kernels[max_levels];  // L contiguous tensors (C, kernel height, kernel width)
+  int64_t kernel_heights[max_levels];
+  int64_t kernel_widths[max_levels];
 };
 
 struct Gradients {
-  const float* means;        // (B, C), saved by the forward call: mean of Z_L over valid tokens
-  const float* upstream;     // (B, H, W, C): gradient of the result
+  const float* means;      // (B, C), saved by the forward call: mean of Z_L over valid tokens
+  const float* upstream;   // (B, H, W, C): gradient of the result
   Strides upstream_strides;
-  float* context;            // (B, H, W, C) contiguous, or null if not wanted
-  float* gates;              // (B, H, W, L + 1) contiguous, or null
-  float* const* kernels;     // L contiguous tensors like the kernels, or null
+  float* context;          // (B, H, W, C) contiguous, or null if not wanted
+  float* gates;            // (B, H, W, L + 1) contiguous, or null
+  int64_t wants_kernels;
+  float* kernels[max_levels];  // L contiguous tensors like the kernels
 };
+static_assert(sizeof(Problem) == (7 + 3 * 4 + 3 * max_levels) * 8 && sizeof(Gradients) == (8 + max_levels) * 8, "64-bit pointers");
 
 // A window of the last `depth` rows of a map, for each vector of a channel block. Columns outside the map stay zero.
 struct RingShape {
@@ -52,6 +54,7 @@ struct RingShape {
 struct Plan {
   const Problem* problem;
   const Gradients* gradients;
+  float scale;                // multiplies the result
   int64_t lanes;              // channels per vector
   int64_t vectors;            // ceil(C / lanes)
   int64_t vectors_per_block;  // a task handles one block of channels ...
