@@ -27,13 +27,15 @@ struct Window {
   }
 };
 
-template <int width, int tile, bool flipped>
+// With `whole` the tile is the whole row: then the zeros beside it are left out as well.
+template <int width, int tile, bool flipped, bool whole>
 FOCAL_INLINE void add_taps(const float* row, const float* taps, Vector (&sums)[tile]) {
   Vector weights[width];
   FOCAL_UNROLL
   for (int tap = 0; tap < width; ++tap) weights[tap] = load(taps + (flipped ? -tap : tap) * lanes);
+  constexpr int skipped = whole ? width / 2 : 0;
   FOCAL_UNROLL
-  for (int column = 0; column < tile + width - 1; ++column) {
+  for (int column = skipped; column < tile + width - 1 - skipped; ++column) {
     const Vector value = load(row + column * lanes);
     FOCAL_UNROLL
     for (int tap = 0; tap < width; ++tap) {
@@ -46,7 +48,7 @@ FOCAL_INLINE void add_taps(const float* row, const float* taps, Vector (&sums)[t
 // `taps` is the tap of the window's first row and column; a flipped kernel runs backwards from there. `kernel` is the kernel's width
 // if it is known at compile time, else 0: then taps are added five by five. Outputs go to `finish`; the last tile of a row overlaps
 // the one before it, so `finish` may see an output twice.
-template <int kernel, int tile, class Finish>
+template <int kernel, int tile, bool whole, class Finish>
 void convolve_row(const Window& window, const float* taps, int64_t kernel_width, int64_t width, const Finish& finish) {
   constexpr bool flipped = Finish::flipped;
   constexpr int64_t step = flipped ? -lanes : lanes;
@@ -57,11 +59,12 @@ void convolve_row(const Window& window, const float* taps, int64_t kernel_width,
       const float* row = window.rows[i] + x * lanes;
       const float* row_taps = taps + i * kernel_width * step;
       if constexpr (kernel > 0) {
-        add_taps<kernel, tile, flipped>(row, row_taps, sums);
+        add_taps<kernel, tile, flipped, whole>(row, row_taps, sums);
       } else {
         int64_t tap = 0;
-        for (; tap + 5 <= kernel_width; tap += 5) add_taps<5, tile, flipped>(row + tap * lanes, row_taps + tap * step, sums);
-        for (; tap < kernel_width; ++tap) add_taps<1, tile, flipped>(row + tap * lanes, row_taps + tap * step, sums);
+        for (; tap + 5 <= kernel_width; tap += 5)
+          add_taps<5, tile, flipped, false>(row + tap * lanes, row_taps + tap * step, sums);
+        for (; tap < kernel_width; ++tap) add_taps<1, tile, flipped, false>(row + tap * lanes, row_taps + tap * step, sums);
       }
     }
     FOCAL_UNROLL
@@ -72,15 +75,23 @@ void convolve_row(const Window& window, const float* taps, int64_t kernel_width,
 
 template <int kernel, class Finish>
 void convolve_row_by_tile(int64_t tile, const Window& w, const float* taps, int64_t kernel_width, int64_t width, const Finish& f) {
-  switch (tile) {
-    case 1: return convolve_row<kernel, 1>(w, taps, kernel_width, width, f);
-    case 2: return convolve_row<kernel, 2>(w, taps, kernel_width, width, f);
-    case 3: return convolve_row<kernel, 3>(w, taps, kernel_width, width, f);
-    case 4: return convolve_row<kernel, 4>(w, taps, kernel_width, width, f);
-    case 5: return convolve_row<kernel, 5>(w, taps, kernel_width, width, f);
-    case 6: return convolve_row<kernel, 6>(w, taps, kernel_width, width, f);
-    case 7: return convolve_row<kernel, 7>(w, taps, kernel_width, width, f);
-    default: return convolve_row<kernel, 8>(w, taps, kernel_width, width, f);
+  if (width > 8) {
+    switch (tile) {
+      case 5: return convolve_row<kernel, 5, false>(w, taps, kernel_width, width, f);
+      case 6: return convolve_row<kernel, 6, false>(w, taps, kernel_width, width, f);
+      case 7: return convolve_row<kernel, 7, false>(w, taps, kernel_width, width, f);
+      default: return convolve_row<kernel, 8, false>(w, taps, kernel_width, width, f);
+    }
+  }
+  switch (width) {
+    case 1: return convolve_row<kernel, 1, true>(w, taps, kernel_width, width, f);
+    case 2: return convolve_row<kernel, 2, true>(w, taps, kernel_width, width, f);
+    case 3: return convolve_row<kernel, 3, true>(w, taps, kernel_width, width, f);
+    case 4: return convolve_row<kernel, 4, true>(w, taps, kernel_width, width, f);
+    case 5: return convolve_row<kernel, 5, true>(w, taps, kernel_width, width, f);
+    case 6: return convolve_row<kernel, 6, true>(w, taps, kernel_width, width, f);
+    case 7: return convolve_row<kernel, 7, true>(w, taps, kernel_width, width, f);
+    default: return convolve_row<kernel, 8, true>(w, taps, kernel_width, width, f);
   }
 }
 
@@ -145,8 +156,8 @@ struct StoreGradient {
 
 // Kernel gradient: sums[tap] += output gradient at (y, x) times input at (y, x) shifted by the tap, for `width` neighbouring taps.
 // Reads up to tile - 1 columns of zeros right of the map. `sets` independent sums hide the latency of a multiply-add.
-template <int width, int tile, int sets>
-FOCAL_INLINE void correlate(const Ring& input, const Ring& gradient, int64_t vector, int64_t first, int64_t last, int64_t rows_down,
+template <int width, int tile, int sets, bool whole>
+void correlate(const Ring& input, const Ring& gradient, int64_t vector, int64_t first, int64_t last, int64_t rows_down,
                             int64_t columns_right, int64_t map_height, int64_t map_width, float* sums) {
   Vector partial[sets][width] = {};
   const int64_t begin = larger(first, -rows_down), end = smaller(last, map_height - rows_down);
@@ -158,8 +169,9 @@ FOCAL_INLINE void correlate(const Ring& input, const Ring& gradient, int64_t vec
       Vector outputs[tile];
       FOCAL_UNROLL
       for (int i = 0; i < tile; ++i) outputs[i] = load(gradients + (x + i) * lanes);
+      constexpr int skipped = whole ? width / 2 : 0;
       FOCAL_UNROLL
-      for (int column = 0; column < tile + width - 1; ++column) {
+      for (int column = skipped; column < tile + width - 1 - skipped; ++column) {
         const Vector value = load(inputs + (x + column) * lanes);
         FOCAL_UNROLL
         for (int tap = 0; tap < width; ++tap) {
@@ -178,27 +190,28 @@ FOCAL_INLINE void correlate(const Ring& input, const Ring& gradient, int64_t vec
   }
 }
 
-template <int tile>
+// Rows and columns of a kernel gradient, up to seven taps at a time. `whole`: a row of the map is one tile.
+template <int tile, bool whole>
 void kernel_gradient_by_tile(const Ring& input, const Ring& gradient, int64_t vector, int64_t first, int64_t last,
                              int64_t kernel_height, int64_t kernel_width, int64_t map_height, int64_t map_width, float* sums) {
   for (int64_t row = 0; row < kernel_height; ++row) {
     const int64_t down = row - kernel_height / 2;
-    for (int64_t tap = 0; tap < kernel_width;) {
-      const int64_t left = kernel_width - tap, right = tap - kernel_width / 2;
+    const auto add = [&](auto correlate_taps, int64_t tap) {
       float* target = sums + (row * kernel_width + tap) * lanes;
-      if (left == 7 || left > 9) {
-        correlate<7, tile, (lanes > 8 ? 2 : 1)>(input, gradient, vector, first, last, down, right, map_height, map_width, target);
-        tap += 7;
-      } else if (left >= 5) {
-        correlate<5, tile, 2>(input, gradient, vector, first, last, down, right, map_height, map_width, target);
-        tap += 5;
-      } else if (left >= 3) {
-        correlate<3, tile, 3>(input, gradient, vector, first, last, down, right, map_height, map_width, target);
-        tap += 3;
-      } else {
-        correlate<1, tile, 4>(input, gradient, vector, first, last, down, right, map_height, map_width, target);
-        tap += 1;
-      }
+      correlate_taps(input, gradient, vector, first, last, down, tap - kernel_width / 2, map_height, map_width, target);
+    };
+    constexpr int sets7 = lanes > 8 ? 2 : 1;
+    if (kernel_width == 7) {
+      add(correlate<7, tile, sets7, whole>, 0);
+    } else if (kernel_width == 5) {
+      add(correlate<5, tile, 2, whole>, 0);
+    } else if (kernel_width == 3) {
+      add(correlate<3, tile, 3, whole>, 0);
+    } else {
+      int64_t tap = 0;
+      for (; tap + 7 <= kernel_width; tap += 7) add(correlate<7, tile, sets7, false>, tap);
+      for (; tap + 3 <= kernel_width; tap += 3) add(correlate<3, tile, 3, false>, tap);
+      for (; tap < kernel_width; ++tap) add(correlate<1, tile, 4, false>, tap);
     }
   }
 }
@@ -206,12 +219,12 @@ void kernel_gradient_by_tile(const Ring& input, const Ring& gradient, int64_t ve
 // Adds the rows [first, last) of a level's output gradient to the gradient of its kernel, packed as (taps, lanes).
 void add_kernel_gradient(const Ring& input, const Ring& gradient, int64_t vector, int64_t first, int64_t last, int64_t kernel_height,
                          int64_t kernel_width, int64_t map_height, int64_t map_width, float* sums) {
-  if (map_width <= 4)
-    kernel_gradient_by_tile<4>(input, gradient, vector, first, last, kernel_height, kernel_width, map_height, map_width, sums);
-  else if (map_width % 7 == 0)
-    kernel_gradient_by_tile<7>(input, gradient, vector, first, last, kernel_height, kernel_width, map_height, map_width, sums);
-  else
-    kernel_gradient_by_tile<8>(input, gradient, vector, first, last, kernel_height, kernel_width, map_height, map_width, sums);
+  const auto add = map_width == 7         ? kernel_gradient_by_tile<7, true>
+                   : map_width == 8       ? kernel_gradient_by_tile<8, true>
+                   : map_width <= 4       ? kernel_gradient_by_tile<4, false>
+                   : map_width % 7 == 0   ? kernel_gradient_by_tile<7, false>
+                                          : kernel_gradient_by_tile<8, false>;
+  add(input, gradient, vector, first, last, kernel_height, kernel_width, map_height, map_width, sums);
 }
 
 }  // namespace
