@@ -1,1 +1,49 @@
-"""Looking inside: modulators and gates."""
+"""Looking inside a network: modulators, gates and kernels, how to draw them, and whether they lie on the object."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from focalnets.visualize.draw import explain_figure as explain_figure
+    from focalnets.visualize.draw import overlay as overlay
+    from focalnets.visualize.evidence import look_inside as look_inside
+    from focalnets.visualize.localization import energy_inside as energy_inside
+    from focalnets.visualize.localization import pointing_game as pointing_game
+    from focalnets.visualize.maps import default_focus as default_focus
+    from focalnets.visualize.maps import evidence_map as evidence_map
+    from focalnets.visualize.maps import focus_map as focus_map
+    from focalnets.visualize.maps import gate_maps as gate_maps
+    from focalnets.visualize.maps import mean_kernels as mean_kernels
+    from focalnets.visualize.maps import modulator_map as modulator_map
+    from focalnets.visualize.recording import capture as capture
+
+_HOMES = {
+    "capture": "recording",
+    "default_focus": "maps",
+    "energy_inside": "localization",
+    "evidence_map": "maps",
+    "explain_figure": "draw",
+    "focus_map": "maps",
+    "gate_maps": "maps",
+    "look_inside": "evidence",
+    "mean_kernels": "maps",
+    "modulator_map": "maps",
+    "overlay": "draw",
+    "pointing_game": "localization",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'focalnets.visualize' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"focalnets.visualize.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,1 @@
+"""The whole chain once, on generated scenes: draw, train, evaluate, look inside, report. Needs no data."""
