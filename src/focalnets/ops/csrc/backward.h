@@ -1,6 +1,6 @@
-// The backward pass: the levels are computed again, row by row, and the gradients follow a few rows behind, from the last level to
-// the context. Only the mean of Z_L must be known before (the forward pass saves it), because the global level sends every token
-// the same gradient.
+// The backward pass: the levels are computed again, row by row, and the gradients follow a few rows behind, from the
+// last level to the context. Only the mean of Z_L must be known before (the forward pass saves it), because the global
+// level sends every token the same gradient.
 #pragma once
 
 #include "convolution.h"
@@ -8,14 +8,15 @@
 namespace FOCAL_NAMESPACE {
 namespace {
 
-// The mean of Z_L receives one gradient from the global level of its image: gelu'(mean) times the sum over tokens of upstream
-// gradient and gate. For every token it is divided by their number.
+// The mean of Z_L receives one gradient from the global level of its image: gelu'(mean) times the sum over tokens of
+// upstream gradient and gate. For every token it is divided by their number.
 void finish_mean_gradient(const Plan& plan, int64_t image, int64_t vector, Vector sum) {
   const Problem& p = *plan.problem;
   const int64_t channel = vector * lanes, count = smaller(lanes, p.channels - channel);
   Vector derivative;
   gelu_with_derivative(load_some(plan.gradients->means + image * p.channels + channel, count), &derivative);
-  store(plan.mean_gradients + (image * plan.vectors + vector) * lanes, sum * derivative * (plan.scale * plan.inverse_counts[image]));
+  store(plan.mean_gradients + (image * plan.vectors + vector) * lanes,
+        sum * derivative * (plan.scale * plan.inverse_counts[image]));
 }
 
 // For maps of which a block of channels fits the cache, where the task will need it again at once.
@@ -34,7 +35,8 @@ void mean_gradients_of_block(const Plan& plan, int64_t image, const ChannelBlock
       for (int64_t x = 0; x < p.width; ++x) {
         if (mask && !mask[x]) continue;
         const float* source = upstream + x * strides.column + v * lanes;
-        sum = (count == lanes ? load_unaligned(source) : load_some(source, count)) * gates[x * p.gates_strides.column] + sum;
+        sum = (count == lanes ? load_unaligned(source) : load_some(source, count)) * gates[x * p.gates_strides.column] +
+              sum;
       }
       sums[v] += sum;
     }
@@ -57,7 +59,8 @@ void mean_gradient_row(const Plan& plan, int64_t row) {
     const float gate = gates[x * p.gates_strides.column];
     for (int64_t v = 0; v < plan.vectors; ++v) {
       const int64_t count = smaller(lanes, p.channels - v * lanes);
-      const Vector value = count == lanes ? load_unaligned(upstream + v * lanes) : load_some(upstream + v * lanes, count);
+      const Vector value =
+          count == lanes ? load_unaligned(upstream + v * lanes) : load_some(upstream + v * lanes, count);
       store(sums + v * lanes, value * gate + load(sums + v * lanes));
     }
   }
@@ -72,10 +75,10 @@ void mean_gradients_of_image(const Plan& plan, int64_t image) {
   }
 }
 
-// Gradients of all gates of one row, summed over the channels of a block: upstream times each level. levels[l * vectors + v] is the row
-// of a vector of Z_(l + 1).
-void gate_gradient_row(const float* const* levels, const float* const* upstream, int64_t vectors, int64_t level_count, int64_t width,
-                       const Vector* global, float* gradients) {
+// Gradients of all gates of one row, summed over the channels of a block: upstream times each level. levels[l * vectors
+// + v] is the row of a vector of Z_(l + 1).
+void gate_gradient_row(const float* const* levels, const float* const* upstream, int64_t vectors, int64_t level_count,
+                       int64_t width, const Vector* global, float* gradients) {
   const int64_t gates = level_count + 1;
   for (int64_t x = 0; x < width; x += 4) {
     const int64_t count = smaller(4, width - x), offset = x * lanes;
@@ -132,7 +135,8 @@ struct BackwardBand {
       gradient[l] = Ring(scratch, plan.gradient[l], plan.vectors_per_block);
     }
     if (wants_kernels) {
-      kernel_sums = plan.kernel_partials + ((group * plan.bands + band) * plan.vectors + block.first) * plan.taps * lanes;
+      kernel_sums =
+          plan.kernel_partials + ((group * plan.bands + band) * plan.vectors + block.first) * plan.taps * lanes;
       for (int64_t i = 0; i < block.vectors * plan.taps; ++i) store(kernel_sums + i * lanes, Vector{});
     }
     const int64_t last_image = smaller(p.images, (group + 1) * plan.images_per_group);
@@ -155,8 +159,8 @@ struct BackwardBand {
   void compute_levels(int64_t image, int64_t step) const {
     const int64_t halo = plan.gradient_lag[0];
     if (RowRange(plan, band, halo).has(step + 1))
-      prefetch_row(p.context + offset_of(p.context_strides, image, step + 1) + block.channel(0), p.context_strides.column,
-                   block.all_channels(), p.width, false);
+      prefetch_row(p.context + offset_of(p.context_strides, image, step + 1) + block.channel(0),
+                   p.context_strides.column, block.all_channels(), p.width, false);
     if (RowRange(plan, band, halo).has(step))
       for (int64_t v = 0; v < block.vectors; ++v)
         pack_row(p.context + offset_of(p.context_strides, image, step) + block.channel(v), p.context_strides.column,
@@ -185,8 +189,8 @@ struct BackwardBand {
     Vector global[focal::max_vectors_per_block];
     for (int64_t v = 0; v < block.vectors; ++v) {
       float* row = upstream.row(y, v);
-      pack_row(plan.gradients->upstream + offset_of(strides, image, y) + block.channel(v), strides.column, block.count(v),
-               MaskRow(p, image, y), p.width, row);
+      pack_row(plan.gradients->upstream + offset_of(strides, image, y) + block.channel(v), strides.column,
+               block.count(v), MaskRow(p, image, y), p.width, row);
       if (plan.scale != 1.0f)
         for (int64_t x = 0; x < p.width; ++x) store(row + x * lanes, load(row + x * lanes) * plan.scale);
       global[v] = gelu(load_some(plan.gradients->means + image * p.channels + block.channel(v), block.count(v)));
@@ -194,7 +198,8 @@ struct BackwardBand {
     if (plan.gate_partials && rows.has(y)) {
       const int64_t position = (image * p.height + y) * p.width;
       float* target = plan.gate_partials + (block_index * p.images * p.height * p.width + position) * (levels + 1);
-      const float *level_rows[focal::max_levels * focal::max_vectors_per_block], *upstream_rows[focal::max_vectors_per_block];
+      const float *level_rows[focal::max_levels * focal::max_vectors_per_block],
+          *upstream_rows[focal::max_vectors_per_block];
       for (int64_t v = 0; v < block.vectors; ++v) {
         upstream_rows[v] = upstream.row(y, v);
         for (int64_t l = 0; l < levels; ++l) level_rows[l * block.vectors + v] = level[l + 1].row(y, v);
@@ -237,7 +242,8 @@ struct BackwardBand {
       for (int64_t v = 0; v < block.vectors; ++v) {
         float* row = gradient[0].row(y, v);
         if (levels > 0)
-          convolve(gradient[1], v, y, kernel(1, v), p.kernel_heights[0], p.kernel_widths[0], p.height, p.width, StoreGradient{row});
+          convolve(gradient[1], v, y, kernel(1, v), p.kernel_heights[0], p.kernel_widths[0], p.height, p.width,
+                   StoreGradient{row});
         else
           for (int64_t x = 0; x < p.width; ++x) store(row + x * lanes, load(mean_gradients(image, v)));
         clear_masked(row, mask, p.width);
@@ -246,13 +252,14 @@ struct BackwardBand {
     }
     if (!wants_kernels) return;
     for (int64_t l = 1; l <= levels; ++l) {
-      const int64_t done = step - plan.gradient_lag[l] - rows.first + 1;  // rows of this band whose gradient of U_l is known
+      const int64_t done =
+          step - plan.gradient_lag[l] - rows.first + 1;  // rows of this band whose gradient of U_l is known
       if (done < 1 || done > rows.last - rows.first) continue;
       if (done % plan.flush_rows != 0 && done != rows.last - rows.first) continue;
       const int64_t last = rows.first + done, first = rows.first + (done - 1) / plan.flush_rows * plan.flush_rows;
       for (int64_t v = 0; v < block.vectors; ++v)
-        add_kernel_gradient(level[l - 1], gradient[l], v, first, last, p.kernel_heights[l - 1], p.kernel_widths[l - 1], p.height,
-                            p.width, kernel_sums + (v * plan.taps + plan.first_tap[l - 1]) * lanes);
+        add_kernel_gradient(level[l - 1], gradient[l], v, first, last, p.kernel_heights[l - 1], p.kernel_widths[l - 1],
+                            p.height, p.width, kernel_sums + (v * plan.taps + plan.first_tap[l - 1]) * lanes);
     }
   }
 };
@@ -262,7 +269,8 @@ void backward_band(const Plan& plan, int64_t task, float* scratch) { BackwardBan
 // Sums what the tasks found into the first of their partial results, and puts that into the order of the kernels.
 void reduce_kernels(const Plan& plan, int64_t vector) {
   const Problem& p = *plan.problem;
-  const int64_t channel = vector * lanes, count = smaller(lanes, p.channels - channel), part_floats = plan.vectors * plan.taps * lanes;
+  const int64_t channel = vector * lanes, count = smaller(lanes, p.channels - channel),
+                part_floats = plan.vectors * plan.taps * lanes;
   float* sums = plan.kernel_partials + vector * plan.taps * lanes;
   for (int64_t part = 1; part < plan.groups * plan.bands; ++part)
     for (int64_t tap = 0; tap < plan.taps; ++tap)

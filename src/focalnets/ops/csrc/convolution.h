@@ -1,7 +1,7 @@
 // Depthwise convolution of one row, and the gradient of its kernel.
 //
-// A tile of up to eight neighbouring outputs stays in registers while all taps are added; the rows of a map that a kernel would
-// read outside the map are left out, the columns outside are zeros of the ring.
+// A tile of up to eight neighbouring outputs stays in registers while all taps are added; the rows of a map that a
+// kernel would read outside the map are left out, the columns outside are zeros of the ring.
 #pragma once
 
 #include "gelu.h"
@@ -45,9 +45,9 @@ FOCAL_INLINE void add_taps(const float* row, const float* taps, Vector (&sums)[t
   }
 }
 
-// `taps` is the tap of the window's first row and column; a flipped kernel runs backwards from there. `kernel` is the kernel's width
-// if it is known at compile time, else 0: then taps are added five by five. Outputs go to `finish`; the last tile of a row overlaps
-// the one before it, so `finish` may see an output twice.
+// `taps` is the tap of the window's first row and column; a flipped kernel runs backwards from there. `kernel` is the
+// kernel's width if it is known at compile time, else 0: then taps are added five by five. Outputs go to `finish`; the
+// last tile of a row overlaps the one before it, so `finish` may see an output twice.
 template <int kernel, int tile, bool whole, class Finish>
 void convolve_row(const Window& window, const float* taps, int64_t kernel_width, int64_t width, const Finish& finish) {
   constexpr bool flipped = Finish::flipped;
@@ -64,7 +64,8 @@ void convolve_row(const Window& window, const float* taps, int64_t kernel_width,
         int64_t tap = 0;
         for (; tap + 5 <= kernel_width; tap += 5)
           add_taps<5, tile, flipped, false>(row + tap * lanes, row_taps + tap * step, sums);
-        for (; tap < kernel_width; ++tap) add_taps<1, tile, flipped, false>(row + tap * lanes, row_taps + tap * step, sums);
+        for (; tap < kernel_width; ++tap)
+          add_taps<1, tile, flipped, false>(row + tap * lanes, row_taps + tap * step, sums);
       }
     }
     FOCAL_UNROLL
@@ -74,7 +75,8 @@ void convolve_row(const Window& window, const float* taps, int64_t kernel_width,
 }
 
 template <int kernel, class Finish>
-void convolve_row_by_tile(int64_t tile, const Window& w, const float* taps, int64_t kernel_width, int64_t width, const Finish& f) {
+void convolve_row_by_tile(int64_t tile, const Window& w, const float* taps, int64_t kernel_width, int64_t width,
+                          const Finish& f) {
   if (width > 8) {
     switch (tile) {
       case 5: return convolve_row<kernel, 5, false>(w, taps, kernel_width, width, f);
@@ -95,10 +97,11 @@ void convolve_row_by_tile(int64_t tile, const Window& w, const float* taps, int6
   }
 }
 
-// Convolves one row of `ring` with a kernel packed as (taps, lanes); with Finish::flipped the kernel is turned by 180 degrees.
+// Convolves one row of `ring` with a kernel packed as (taps, lanes); with Finish::flipped the kernel is turned by 180
+// degrees.
 template <class Finish>
-void convolve(const Ring& ring, int64_t vector, int64_t y, const float* kernel, int64_t kernel_height, int64_t kernel_width,
-              int64_t map_height, int64_t width, const Finish& finish) {
+void convolve(const Ring& ring, int64_t vector, int64_t y, const float* kernel, int64_t kernel_height,
+              int64_t kernel_width, int64_t map_height, int64_t width, const Finish& finish) {
   const Window window(ring, vector, y, kernel_height, kernel_width, map_height);
   const int64_t first = window.first_row * kernel_width;
   const float* taps = kernel + (Finish::flipped ? kernel_height * kernel_width - 1 - first : first) * lanes;
@@ -132,7 +135,8 @@ struct StoreGeluAndDerivative {
   }
 };
 
-// The gradient of U_l: what comes through the next level's convolution and what comes through the gate, times gelu'(U_l).
+// The gradient of U_l: what comes through the next level's convolution and what comes through the gate, times
+// gelu'(U_l).
 struct StoreLevelGradient {
   static constexpr bool flipped = true;
   float* output;
@@ -154,11 +158,12 @@ struct StoreGradient {
   FOCAL_INLINE void operator()(Vector sum, int64_t x) const { store(output + x * lanes, sum); }
 };
 
-// Kernel gradient: sums[tap] += output gradient at (y, x) times input at (y, x) shifted by the tap, for `width` neighbouring taps.
-// Reads up to tile - 1 columns of zeros right of the map. `sets` independent sums hide the latency of a multiply-add.
+// Kernel gradient: sums[tap] += output gradient at (y, x) times input at (y, x) shifted by the tap, for `width`
+// neighbouring taps. Reads up to tile - 1 columns of zeros right of the map. `sets` independent sums hide the latency
+// of a multiply-add.
 template <int width, int tile, int sets, bool whole>
 void correlate(const Ring& input, const Ring& gradient, int64_t vector, int64_t first, int64_t last, int64_t rows_down,
-                            int64_t columns_right, int64_t map_height, int64_t map_width, float* sums) {
+               int64_t columns_right, int64_t map_height, int64_t map_width, float* sums) {
   Vector partial[sets][width] = {};
   const int64_t begin = larger(first, -rows_down), end = smaller(last, map_height - rows_down);
   for (int64_t y = begin; y < end; ++y) {
@@ -193,7 +198,8 @@ void correlate(const Ring& input, const Ring& gradient, int64_t vector, int64_t 
 // Rows and columns of a kernel gradient, up to seven taps at a time. `whole`: a row of the map is one tile.
 template <int tile, bool whole>
 void kernel_gradient_by_tile(const Ring& input, const Ring& gradient, int64_t vector, int64_t first, int64_t last,
-                             int64_t kernel_height, int64_t kernel_width, int64_t map_height, int64_t map_width, float* sums) {
+                             int64_t kernel_height, int64_t kernel_width, int64_t map_height, int64_t map_width,
+                             float* sums) {
   for (int64_t row = 0; row < kernel_height; ++row) {
     const int64_t down = row - kernel_height / 2;
     const auto add = [&](auto correlate_taps, int64_t tap) {
@@ -217,13 +223,14 @@ void kernel_gradient_by_tile(const Ring& input, const Ring& gradient, int64_t ve
 }
 
 // Adds the rows [first, last) of a level's output gradient to the gradient of its kernel, packed as (taps, lanes).
-void add_kernel_gradient(const Ring& input, const Ring& gradient, int64_t vector, int64_t first, int64_t last, int64_t kernel_height,
-                         int64_t kernel_width, int64_t map_height, int64_t map_width, float* sums) {
-  const auto add = map_width == 7         ? kernel_gradient_by_tile<7, true>
-                   : map_width == 8       ? kernel_gradient_by_tile<8, true>
-                   : map_width <= 4       ? kernel_gradient_by_tile<4, false>
-                   : map_width % 7 == 0   ? kernel_gradient_by_tile<7, false>
-                                          : kernel_gradient_by_tile<8, false>;
+void add_kernel_gradient(const Ring& input, const Ring& gradient, int64_t vector, int64_t first, int64_t last,
+                         int64_t kernel_height, int64_t kernel_width, int64_t map_height, int64_t map_width,
+                         float* sums) {
+  const auto add = map_width == 7       ? kernel_gradient_by_tile<7, true>
+                   : map_width == 8     ? kernel_gradient_by_tile<8, true>
+                   : map_width <= 4     ? kernel_gradient_by_tile<4, false>
+                   : map_width % 7 == 0 ? kernel_gradient_by_tile<7, false>
+                                        : kernel_gradient_by_tile<8, false>;
   add(input, gradient, vector, first, last, kernel_height, kernel_width, map_height, map_width, sums);
 }
 

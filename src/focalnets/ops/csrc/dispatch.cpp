@@ -85,9 +85,12 @@ class Memory {
   }
 
   float* floats(int64_t size) {
-    void* block = ::operator new(static_cast<size_t>(larger(size, 1)) * sizeof(float), std::align_val_t(64), std::nothrow);
-    if (!block) failed = true;
-    else blocks_[count_++] = block;
+    void* block =
+        ::operator new(static_cast<size_t>(larger(size, 1)) * sizeof(float), std::align_val_t(64), std::nothrow);
+    if (!block)
+      failed = true;
+    else
+      blocks_[count_++] = block;
     return static_cast<float*>(block);
   }
 
@@ -137,8 +140,8 @@ void describe_levels(Plan& plan) {
   for (int64_t l = p.levels; l > 0; --l) plan.gradient_lag[l - 1] = plan.gradient_lag[l] + plan.row_padding[l];
 }
 
-// Shares of a call: blocks of `channels` channels, and bands of rows if there are too few blocks to keep many threads busy. Bands
-// are high enough that computing their halo again costs little.
+// Shares of a call: blocks of `channels` channels, and bands of rows if there are too few blocks to keep many threads
+// busy. Bands are high enough that computing their halo again costs little.
 void cut(Plan& plan, int64_t lanes, int64_t channels, int64_t rows_at_least) {
   const Problem& p = *plan.problem;
   const int64_t tasks_wanted = 32;
@@ -152,13 +155,15 @@ void cut(Plan& plan, int64_t lanes, int64_t channels, int64_t rows_at_least) {
   plan.apart = plan.bands > 1 || p.height * p.width * channels * 4 > 1024 * 1024;
 }
 
-// Blocks of two cache lines of channels where they leave enough tasks and the rows kept fit a usual second level cache, else of one.
+// Blocks of two cache lines of channels where they leave enough tasks and the rows kept fit a usual second level cache,
+// else of one.
 template <class Lay>
 void cut_and_lay(Plan& plan, int64_t lanes, int64_t rows_at_least, const Lay& lay_rings) {
   const int64_t tasks_at_least = 8, bytes_at_most = 1536 * 1024;
   cut(plan, lanes, 32, rows_at_least);
   lay_rings();
-  if (plan.problem->images * plan.blocks * plan.bands >= tasks_at_least && plan.scratch_floats * 4 <= bytes_at_most) return;
+  if (plan.problem->images * plan.blocks * plan.bands >= tasks_at_least && plan.scratch_floats * 4 <= bytes_at_most)
+    return;
   cut(plan, lanes, 16, rows_at_least);
   lay_rings();
 }
@@ -171,7 +176,8 @@ class ScratchLayout {
   RingShape ring(int64_t rows, int64_t kernel_width) {
     const Problem& p = *plan_.problem;
     const int64_t left = kernel_width / 2;
-    const RingShape shape = {plan_.scratch_floats, smaller(rows, p.height), left, (p.width + 2 * left + 8) * plan_.lanes};
+    const RingShape shape = {plan_.scratch_floats, smaller(rows, p.height), left,
+                             (p.width + 2 * left + 8) * plan_.lanes};
     plan_.scratch_floats += shape.depth * plan_.vectors_per_block * shape.row_floats;
     return shape;
   }
@@ -216,7 +222,8 @@ float* zeroed_scratch(const Plan& plan, float* scratch, int64_t thread, bool* re
 // Changes with the structures that Python fills, so that a library left over from another version is not used.
 FOCAL_EXPORT int64_t focal_interface() { return 2000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
 
-// Name of the instruction set that `name` (null or empty: the best one here) stands for; null and a status if it cannot run.
+// Name of the instruction set that `name` (null or empty: the best one here) stands for; null and a status if it cannot
+// run.
 FOCAL_EXPORT const char* focal_instruction_set(const char* name, int32_t* status) {
   const Choice choice = choose_kernels(name);
   *status = choice.status;
@@ -263,7 +270,8 @@ FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* p
   });
   if (plan.apart) {
     in_parallel(threads, p.images, [&](int64_t image, int64_t) { kernels.global_levels_of_image(plan, image); });
-    in_parallel(threads, p.images * p.height, [&](int64_t row, int64_t) { kernels.add_global_level_to_row(plan, row); });
+    in_parallel(threads, p.images * p.height,
+                [&](int64_t row, int64_t) { kernels.add_global_level_to_row(plan, row); });
   }
   return done;
 }
@@ -304,8 +312,10 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
   plan.inverse_counts = memory.floats(p.images);
   if (plan.apart) plan.row_sums = memory.floats(p.images * p.height * plan.vectors * plan.lanes);
   plan.mean_gradients = memory.floats(p.images * plan.vectors * plan.lanes);
-  if (gradients->gates) plan.gate_partials = plan.blocks == 1 ? gradients->gates : memory.floats(plan.blocks * positions * (levels + 1));
-  if (gradients->wants_kernels) plan.kernel_partials = memory.floats(plan.groups * plan.bands * plan.vectors * plan.taps * plan.lanes);
+  if (gradients->gates)
+    plan.gate_partials = plan.blocks == 1 ? gradients->gates : memory.floats(plan.blocks * positions * (levels + 1));
+  if (gradients->wants_kernels)
+    plan.kernel_partials = memory.floats(plan.groups * plan.bands * plan.vectors * plan.taps * plan.lanes);
   if (memory.failed) return out_of_memory;
   std::memset(ready, 0, static_cast<size_t>(workers));
 
@@ -318,7 +328,8 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
   in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
     kernels.backward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
   });
-  if (gradients->wants_kernels) in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.reduce_kernels(plan, vector); });
+  if (gradients->wants_kernels)
+    in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.reduce_kernels(plan, vector); });
   if (gradients->gates && plan.blocks > 1) {
     const int64_t share = 4096;
     in_parallel(threads, ceil_divide(positions, share), [&](int64_t task, int64_t) {

@@ -1,4 +1,5 @@
-// The forward pass: rows of the context stream through all levels, so that only a few rows of each level exist at a time.
+// The forward pass: rows of the context stream through all levels, so that only a few rows of each level exist at a
+// time.
 #pragma once
 
 #include "convolution.h"
@@ -8,8 +9,8 @@ namespace {
 
 // result[x] = sum over l of gates[x][l] * Z_l[x]; adds the row of the last level to `sum`.
 template <int fixed_levels>
-void gate_row(const float* const* level_rows, int64_t any_levels, const float* gates, int64_t gate_stride, int64_t width,
-              int64_t count, float* result, int64_t stride, Vector* sum) {
+void gate_row(const float* const* level_rows, int64_t any_levels, const float* gates, int64_t gate_stride,
+              int64_t width, int64_t count, float* result, int64_t stride, Vector* sum) {
   const int64_t levels = fixed_levels > 0 ? fixed_levels : any_levels;
   Vector total = {};
   for (int64_t x = 0; x < width; ++x) {
@@ -95,11 +96,11 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
   Vector sums[focal::max_vectors_per_block] = {};
   for (int64_t step = RowRange(plan, band, total_lag).first; step < rows.last + total_lag; ++step) {
     if (RowRange(plan, band, total_lag).has(step + 1))
-      prefetch_row(p.context + offset_of(p.context_strides, image, step + 1) + block.channel(0), p.context_strides.column,
-                   block.all_channels(), p.width, false);
+      prefetch_row(p.context + offset_of(p.context_strides, image, step + 1) + block.channel(0),
+                   p.context_strides.column, block.all_channels(), p.width, false);
     if (rows.has(step - total_lag))
-      prefetch_row(plan.result + ((image * p.height + step - total_lag) * p.width) * p.channels + block.channel(0), p.channels,
-                   block.all_channels(), p.width, true);
+      prefetch_row(plan.result + ((image * p.height + step - total_lag) * p.width) * p.channels + block.channel(0),
+                   p.channels, block.all_channels(), p.width, true);
     if (RowRange(plan, band, total_lag).has(step))
       for (int64_t v = 0; v < block.vectors; ++v)
         pack_row(p.context + offset_of(p.context_strides, image, step) + block.channel(v), p.context_strides.column,
@@ -121,8 +122,9 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
       const float* level_rows[focal::max_levels + 1];
       for (int64_t l = 0; l <= levels; ++l) level_rows[l] = ring[l].row(y, v);
       const auto gate = levels == 3 ? gate_row<3> : levels == 2 ? gate_row<2> : gate_row<0>;
-      gate(level_rows, levels, p.gates + offset_of(p.gates_strides, image, y), p.gates_strides.column, p.width, block.count(v),
-           plan.result + ((image * p.height + y) * p.width) * p.channels + block.channel(v), p.channels, &sums[v]);
+      gate(level_rows, levels, p.gates + offset_of(p.gates_strides, image, y), p.gates_strides.column, p.width,
+           block.count(v), plan.result + ((image * p.height + y) * p.width) * p.channels + block.channel(v), p.channels,
+           &sums[v]);
     }
   }
 

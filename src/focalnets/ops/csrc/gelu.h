@@ -1,10 +1,11 @@
 // GELU by the error function and its derivative, without divisions.
 //
-// With a = |x| and h(a) = Phi(-a), the upper tail of the normal distribution: gelu(x) = max(x, 0) - a h(a). The logarithm of h is
-// nearly a parabola, so h(a) = 2^p(a) with a polynomial p; and phi(a) / h(a), the hazard rate, is nearly linear, so the derivative
-// Phi(x) + x phi(x) needs only one polynomial more. Coefficients: weighted minimax fits on [0, 5.75], exact at 0; the derivative takes
-// a finer p because there errors of h are multiplied by a times the hazard rate. Largest errors in float32 for |x| < 6.5: gelu 6e-7,
-// derivative 1.5e-7; those of PyTorch's own are 1.2e-6 and 2.7e-7.
+// With a = |x| and h(a) = Phi(-a), the upper tail of the normal distribution: gelu(x) = max(x, 0) - a h(a). The
+// logarithm of h is nearly a parabola, so h(a) = 2^p(a) with a polynomial p; and phi(a) / h(a), the hazard rate, is
+// nearly linear, so the derivative Phi(x) + x phi(x) needs only one polynomial more. Coefficients: weighted minimax
+// fits on [0, 5.75], exact at 0; the derivative takes a finer p because there errors of h are multiplied by a times the
+// hazard rate. Largest errors in float32 for |x| < 6.5: gelu 6e-7, derivative 1.5e-7; those of PyTorch's own are 1.2e-6
+// and 2.7e-7.
 #pragma once
 
 #include "vector.h"

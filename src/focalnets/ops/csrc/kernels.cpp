@@ -22,11 +22,16 @@ void pack_kernels(const Plan& plan, int64_t vector) {
 
 extern const focal::Kernels kernels;
 const focal::Kernels kernels = {
-    FOCAL_NAME,        lanes,
-    pack_kernels,      forward_band,
-    global_levels_of_image,  add_global_level_to_row,
-    mean_gradient_row, mean_gradients_of_image,
-    backward_band,     reduce_kernels,
+    FOCAL_NAME,
+    lanes,
+    pack_kernels,
+    forward_band,
+    global_levels_of_image,
+    add_global_level_to_row,
+    mean_gradient_row,
+    mean_gradients_of_image,
+    backward_band,
+    reduce_kernels,
     reduce_gates,
 };
 

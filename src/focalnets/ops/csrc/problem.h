@@ -1,7 +1,7 @@
 // What the Python side asks for (Problem, the C ABI) and how one call is cut into tasks (Plan).
 //
-// Legend: B images, H x W tokens, C channels, L focal levels, Z_l the level of context, U_l its convolution (Z_l = gelu(U_l)).
-// All tensors are channels-last float32; strides are in elements, and channels (or gates) are adjacent.
+// Legend: B images, H x W tokens, C channels, L focal levels, Z_l the level of context, U_l its convolution (Z_l =
+// gelu(U_l)). All tensors are channels-last float32; strides are in elements, and channels (or gates) are adjacent.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +19,12 @@ struct Strides {
 // Filled by Python, which writes them as arrays of 64-bit integers; the order of the fields is the interface.
 struct Problem {
   int64_t images, height, width, channels, levels, threads;
-  int64_t normalize;       // whether to divide the result by L + 1
-  const float* context;    // (B, H, W, C)
+  int64_t normalize;     // whether to divide the result by L + 1
+  const float* context;  // (B, H, W, C)
   Strides context_strides;
-  const float* gates;      // (B, H, W, L + 1)
+  const float* gates;  // (B, H, W, L + 1)
   Strides gates_strides;
-  const uint8_t* mask;     // (B, H, W), 1 = valid token; null = all valid
+  const uint8_t* mask;  // (B, H, W), 1 = valid token; null = all valid
   Strides mask_strides;
   const float* kernels[max_levels];  // L contiguous tensors (C, kernel height, kernel width)
   int64_t kernel_heights[max_levels];
@@ -32,15 +32,16 @@ struct Problem {
 };
 
 struct Gradients {
-  const float* means;      // (B, C), saved by the forward call: mean of Z_L over valid tokens
-  const float* upstream;   // (B, H, W, C): gradient of the result
+  const float* means;     // (B, C), saved by the forward call: mean of Z_L over valid tokens
+  const float* upstream;  // (B, H, W, C): gradient of the result
   Strides upstream_strides;
-  float* context;          // (B, H, W, C) contiguous, or null if not wanted
-  float* gates;            // (B, H, W, L + 1) contiguous, or null
+  float* context;  // (B, H, W, C) contiguous, or null if not wanted
+  float* gates;    // (B, H, W, L + 1) contiguous, or null
   int64_t wants_kernels;
   float* kernels[max_levels];  // L contiguous tensors like the kernels
 };
-static_assert(sizeof(Problem) == (7 + 3 * 4 + 3 * max_levels) * 8 && sizeof(Gradients) == (8 + max_levels) * 8, "64-bit pointers");
+static_assert(sizeof(Problem) == (7 + 3 * 4 + 3 * max_levels) * 8 && sizeof(Gradients) == (8 + max_levels) * 8,
+              "64-bit pointers");
 
 // A window of the last `depth` rows of a map, for each vector of a channel block. Columns outside the map stay zero.
 struct RingShape {
@@ -59,11 +60,11 @@ struct Plan {
   int64_t vectors;            // ceil(C / lanes)
   int64_t vectors_per_block;  // a task handles one block of channels ...
   int64_t blocks;
-  int64_t images_per_group;   // ... of a group of images (forward: one image) ...
+  int64_t images_per_group;  // ... of a group of images (forward: one image) ...
   int64_t groups;
-  int64_t band_rows;          // ... in a band of rows, whose halo it computes again
+  int64_t band_rows;  // ... in a band of rows, whose halo it computes again
   int64_t bands;
-  bool apart;                 // whether the global level is handled apart from these tasks, in the order of memory
+  bool apart;  // whether the global level is handled apart from these tasks, in the order of memory
 
   int64_t taps;                          // of all levels together
   int64_t first_tap[max_levels];         // of level l + 1
@@ -76,18 +77,18 @@ struct Plan {
   RingShape derivative[max_levels + 1];  // gelu'(U_l)
   RingShape gradient[max_levels + 1];    // gradient of U_l; [0]: of one row of the context
   RingShape upstream;
-  int64_t scratch_floats;                // of one thread
+  int64_t scratch_floats;  // of one thread
 
-  float* packed_kernels;    // (vectors, taps, lanes)
-  float* inverse_counts;    // (B): 1 / number of valid tokens
-  float* band_sums;         // (B, bands, vectors * lanes): sums of Z_L
-  float* means;             // forward: (B, C), written
-  float* result;            // forward: (B, H, W, C) contiguous, written
-  float* global_levels;     // (B, vectors * lanes), only if apart
-  float* row_sums;          // (B * H, vectors * lanes), only if apart: sums of upstream gradient times the last gate
-  float* mean_gradients;    // (B, vectors * lanes): gradient that the mean sends to every valid token of Z_L
-  float* gate_partials;     // (blocks, B * H * W, L + 1)
-  float* kernel_partials;   // (groups * bands, vectors, taps, lanes)
+  float* packed_kernels;   // (vectors, taps, lanes)
+  float* inverse_counts;   // (B): 1 / number of valid tokens
+  float* band_sums;        // (B, bands, vectors * lanes): sums of Z_L
+  float* means;            // forward: (B, C), written
+  float* result;           // forward: (B, H, W, C) contiguous, written
+  float* global_levels;    // (B, vectors * lanes), only if apart
+  float* row_sums;         // (B * H, vectors * lanes), only if apart: sums of upstream gradient times the last gate
+  float* mean_gradients;   // (B, vectors * lanes): gradient that the mean sends to every valid token of Z_L
+  float* gate_partials;    // (blocks, B * H * W, L + 1)
+  float* kernel_partials;  // (groups * bands, vectors, taps, lanes)
 };
 
 // The tasks of one instruction set; kernels.cpp is compiled once for each.

@@ -25,7 +25,9 @@ struct Ring {
         vectors(vectors_per_block) {}
 
   int64_t slot(int64_t y) const { return static_cast<uint32_t>(y) % static_cast<uint32_t>(depth); }
-  float* row_in(int64_t slot, int64_t vector) const { return memory + (slot * vectors + vector) * row_floats + left * lanes; }
+  float* row_in(int64_t slot, int64_t vector) const {
+    return memory + (slot * vectors + vector) * row_floats + left * lanes;
+  }
 
   // Column 0 of a row of the map; the row must be one of the last `depth` ones written.
   float* row(int64_t y, int64_t vector) const { return row_in(slot(y), vector); }
@@ -76,8 +78,8 @@ void pack_row(const float* source, int64_t stride, int64_t count, const MaskRow&
   clear_masked(row, mask, width);
 }
 
-// Starts to fetch a block's channels of a row that will soon be read (or written): the tokens of a row lie too far apart for the
-// processor to foresee.
+// Starts to fetch a block's channels of a row that will soon be read (or written): the tokens of a row lie too far
+// apart for the processor to foresee.
 FOCAL_INLINE void prefetch_row(const float* row, int64_t stride, int64_t channels, int64_t width, bool to_write) {
   constexpr int64_t line = 16;
   for (int64_t x = 0; x < width; ++x)

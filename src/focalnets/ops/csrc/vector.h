@@ -1,7 +1,8 @@
 // One vector of float32 channels, as wide as the instruction set this file is compiled for.
 //
-// Everything sits in a namespace of that instruction set and is internal to the file including it: the linker must never
-// merge code compiled for AVX-512 with code for older processors. For the same reason no inline library function is used.
+// Everything sits in a namespace of that instruction set and is internal to the file including it: the linker must
+// never merge code compiled for AVX-512 with code for older processors. For the same reason no inline library function
+// is used.
 #pragma once
 
 #include <cstdint>
@@ -43,11 +44,13 @@ FOCAL_INLINE Vector load_unaligned(const float* source) { return *reinterpret_ca
 FOCAL_INLINE void store_unaligned(float* target, Vector value) { *reinterpret_cast<UnalignedVector*>(target) = value; }
 FOCAL_INLINE Vector splat(float value) { return value - Vector{}; }
 
-// What compilers do not find the best instruction for by themselves: max(0, x), where NaN stays NaN, min(|x|, bound), and the
-// difference from p to the nearest integer, given that integer as well.
+// What compilers do not find the best instruction for by themselves: max(0, x), where NaN stays NaN, min(|x|, bound),
+// and the difference from p to the nearest integer, given that integer as well.
 #if defined(__AVX512F__)
 FOCAL_INLINE Vector positive_part(Vector x) { return (Vector)_mm512_max_ps(_mm512_setzero_ps(), (__m512)x); }
-FOCAL_INLINE Vector magnitude(Vector x, float bound) { return (Vector)_mm512_range_ps((__m512)x, _mm512_set1_ps(bound), 0b1010); }
+FOCAL_INLINE Vector magnitude(Vector x, float bound) {
+  return (Vector)_mm512_range_ps((__m512)x, _mm512_set1_ps(bound), 0b1010);
+}
 FOCAL_INLINE Vector fraction(Vector p, Vector) { return (Vector)_mm512_reduce_ps((__m512)p, _MM_FROUND_NO_EXC); }
 #elif defined(__AVX2__)
 FOCAL_INLINE Vector positive_part(Vector x) { return (Vector)_mm256_max_ps(_mm256_setzero_ps(), (__m256)x); }
@@ -82,9 +85,7 @@ FOCAL_INLINE void store_some(float* target, Vector value, int64_t count) {
   _mm512_mask_storeu_ps(target, (__mmask16)((1u << count) - 1), (__m512)value);
 }
 #elif defined(__AVX2__)
-FOCAL_INLINE Integers first_lanes(int64_t count) {
-  return Integers{0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)count;
-}
+FOCAL_INLINE Integers first_lanes(int64_t count) { return Integers{0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)count; }
 FOCAL_INLINE Vector load_some(const float* source, int64_t count) {
   return (Vector)_mm256_maskload_ps(source, (__m256i)first_lanes(count));
 }
@@ -104,9 +105,11 @@ FOCAL_INLINE void store_some(float* target, Vector value, int64_t count) {
 
 typedef float Quad __attribute__((vector_size(16), may_alias));
 
-// Shuffles of two vectors that repeat in every group of four lanes: 0..3 are the group's lanes of the first, 4..7 of the second.
-#define FOCAL_PICK(group, i) ((i) < 4 ? 4 * (group) + (i) : FOCAL_VECTOR_BYTES / 4 + 4 * (group) + (i)-4)
-#define FOCAL_GROUP(group, i, j, k, l) FOCAL_PICK(group, i), FOCAL_PICK(group, j), FOCAL_PICK(group, k), FOCAL_PICK(group, l)
+// Shuffles of two vectors that repeat in every group of four lanes: 0..3 are the group's lanes of the first, 4..7 of
+// the second.
+#define FOCAL_PICK(group, i) ((i) < 4 ? 4 * (group) + (i) : FOCAL_VECTOR_BYTES / 4 + 4 * (group) + (i) - 4)
+#define FOCAL_GROUP(group, i, j, k, l) \
+  FOCAL_PICK(group, i), FOCAL_PICK(group, j), FOCAL_PICK(group, k), FOCAL_PICK(group, l)
 #if FOCAL_VECTOR_BYTES == 64
 #define FOCAL_GROUPS(...) \
   FOCAL_GROUP(0, __VA_ARGS__), FOCAL_GROUP(1, __VA_ARGS__), FOCAL_GROUP(2, __VA_ARGS__), FOCAL_GROUP(3, __VA_ARGS__)
@@ -133,15 +136,19 @@ typedef float UnalignedQuad __attribute__((vector_size(16), may_alias, aligned(4
 FOCAL_INLINE void transpose(const float* source, int64_t source_stride, float* target, int64_t target_stride) {
   Quad in[4];
   for (int i = 0; i < 4; ++i) in[i] = *reinterpret_cast<const UnalignedQuad*>(source + i * source_stride);
-  const Quad low01 = FOCAL_SHUFFLE_QUADS(in[0], in[1], 0, 4, 1, 5), high01 = FOCAL_SHUFFLE_QUADS(in[0], in[1], 2, 6, 3, 7);
-  const Quad low23 = FOCAL_SHUFFLE_QUADS(in[2], in[3], 0, 4, 1, 5), high23 = FOCAL_SHUFFLE_QUADS(in[2], in[3], 2, 6, 3, 7);
+  const Quad low01 = FOCAL_SHUFFLE_QUADS(in[0], in[1], 0, 4, 1, 5),
+             high01 = FOCAL_SHUFFLE_QUADS(in[0], in[1], 2, 6, 3, 7);
+  const Quad low23 = FOCAL_SHUFFLE_QUADS(in[2], in[3], 0, 4, 1, 5),
+             high23 = FOCAL_SHUFFLE_QUADS(in[2], in[3], 2, 6, 3, 7);
   const Quad out[4] = {FOCAL_SHUFFLE_QUADS(low01, low23, 0, 1, 4, 5), FOCAL_SHUFFLE_QUADS(low01, low23, 2, 3, 6, 7),
-                       FOCAL_SHUFFLE_QUADS(high01, high23, 0, 1, 4, 5), FOCAL_SHUFFLE_QUADS(high01, high23, 2, 3, 6, 7)};
+                       FOCAL_SHUFFLE_QUADS(high01, high23, 0, 1, 4, 5),
+                       FOCAL_SHUFFLE_QUADS(high01, high23, 2, 3, 6, 7)};
   for (int i = 0; i < 4; ++i) *reinterpret_cast<UnalignedQuad*>(target + i * target_stride) = out[i];
 }
 
 // The same for any matrix, (rows, columns) to (columns, rows).
-void transpose(const float* source, int64_t source_stride, float* target, int64_t target_stride, int64_t rows, int64_t columns) {
+void transpose(const float* source, int64_t source_stride, float* target, int64_t target_stride, int64_t rows,
+               int64_t columns) {
   if (rows < 4 || columns < 4) {
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t column = 0; column < columns; ++column)
@@ -150,7 +157,8 @@ void transpose(const float* source, int64_t source_stride, float* target, int64_
   }
   for (int64_t row = 0;; row = smaller(row + 4, rows - 4)) {  // the last four may overlap those before
     for (int64_t column = 0;; column = smaller(column + 4, columns - 4)) {
-      transpose(source + row * source_stride + column, source_stride, target + column * target_stride + row, target_stride);
+      transpose(source + row * source_stride + column, source_stride, target + column * target_stride + row,
+                target_stride);
       if (column == columns - 4) break;
     }
     if (row == rows - 4) break;
