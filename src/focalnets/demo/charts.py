@@ -73,7 +73,7 @@ def confusion_table(names: Sequence[str], counts: Sequence[Sequence[int]]) -> st
         cells = []
         for count in row:
             share = count / total
-            ink = "#fff" if share > 0.5 else "inherit"
+            ink = "var(--on-accent)" if share > 0.5 else "inherit"
             shade = f'style="background: rgba(var(--accent-rgb), {0.12 + 0.8 * share:.2f}); color: {ink}"'
             cells.append(f"<td {shade}>{count}</td>" if count else '<td class="empty">0</td>')
         rows.append(f"<tr><th>{html.escape(name)}</th>{''.join(cells)}</tr>")

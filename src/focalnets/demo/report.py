@@ -247,7 +247,7 @@ Times: {times}.</p>
 {config.focal_levels[0]}
 focal levels from {config.focal_windows[0]} × {config.focal_windows[0]}, {config.stem} stem, input {settings.input_px}
 px.
-Training: Muon and AdamW, batches of {settings.batch_size}, no change of images besides the window. Best epoch of each
+Training: Muon and AdamW, batches of {settings.batch_size}, windows mirrored half of the time. Best epoch of each
 lesson by {settings.choice_scenes} scenes of their own.</p></details></footer>"""
 
 

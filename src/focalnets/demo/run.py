@@ -164,6 +164,7 @@ def _training_config(settings: DemoSettings, lesson: Lesson, previous: Path | No
         optimizer="muon",
         learning_rate=lesson.learning_rate,
         warmup_epochs=0.1 * lesson.epochs,
+        gradient_clip=5.0,
         label_smoothing=0.0,
         augmentation="none",
         workers=0,

@@ -48,7 +48,8 @@ class Windows(Dataset):
     Args:
         scenes: The scenes, drawn at the size at which the windows are cut.
         window_px: Side of the windows.
-        random: Whether the target lies anywhere in the window, drawn from torch's generator, or in its middle.
+        random: Whether the target lies anywhere in the window and half of the windows are mirrored, drawn from torch's
+            generator; otherwise it lies in the middle.
     """
 
     def __init__(self, scenes: Sequence[DrawnScene], window_px: int, *, random: bool) -> None:
@@ -68,7 +69,10 @@ class Windows(Dataset):
                 first = last = min(max((low + high - side) // 2, 0), size - side)
             corner.append(int(torch.randint(first, last + 1, ())) if self.random else (first + last) // 2)
         left, top = corner
-        return Image.fromarray(scene.picture[top : top + side, left : left + side]), scene.label
+        window = scene.picture[top : top + side, left : left + side]
+        if self.random and torch.rand(()) < 0.5:
+            window = np.ascontiguousarray(window[:, ::-1])
+        return Image.fromarray(window), scene.label
 
 
 class _Drawings(Dataset):

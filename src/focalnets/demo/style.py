@@ -8,13 +8,13 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --paper: #fbfaf8; --card: #ffffff; --ink: #1d2129; --soft: #5b6472; --line: #e4e1db;
-  --accent: #c2410c; --accent-rgb: 194, 65, 12; --good: #15803d; --bad: #b91c1c; --track: #ece9e3;
+  --accent: #c2410c; --accent-rgb: 194, 65, 12; --on-accent: #ffffff; --good: #15803d; --bad: #b91c1c; --track: #ece9e3;
   --shadow: 0 1px 2px rgba(20, 20, 30, .06), 0 8px 24px rgba(20, 20, 30, .05);
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14161b; --card: #1d2027; --ink: #eceef2; --soft: #9aa3b2; --line: #2d323c;
-    --accent: #fb923c; --accent-rgb: 251, 146, 60; --good: #4ade80; --bad: #f87171; --track: #2a2f39;
+    --accent: #fb923c; --accent-rgb: 251, 146, 60; --on-accent: #1b1206; --good: #4ade80; --bad: #f87171; --track: #2a2f39;
     --shadow: none;
   }
 }
@@ -91,6 +91,7 @@ details summary { cursor: pointer; color: var(--soft); }
 @media (max-width: 760px) {
   main { padding-top: 2rem; }
   .hero { grid-template-columns: 1fr; gap: 1.5rem; }
+  .panel svg { min-width: 600px; }
 }
 @media print { .fact, .panel, .scene { break-inside: avoid; box-shadow: none; } }
 """.strip()
