@@ -182,11 +182,9 @@ def _gallery(result: DemoResult) -> str:
         )
     return f"""
 <section><h2>New scenes, and where it looks</h2>
-<p>The first {len(cards)} of the scenes it was measured on, not picked by anyone. The white outline is the true
-object, which
-the network was never shown: it learned from names alone. The cross marks the brightest point of the map, which is “on
-it”
-or not.</p>
+<p>The first {len(cards)} of the scenes it was measured on, not picked by anyone. The white outline is the true object,
+which the network was never shown: it learned from names, and from windows that hold the object somewhere. The cross
+marks the brightest point of the map, which is “on it” or not.</p>
 <div class="gallery">{"".join(cards)}</div></section>"""
 
 

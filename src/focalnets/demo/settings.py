@@ -64,8 +64,8 @@ def full() -> DemoSettings:
     """
     return DemoSettings(
         lessons=(
-            Lesson(name="close-ups", window_px=32, epochs=3, learning_rate=4e-3),
-            Lesson(name="surroundings", window_px=56, epochs=2, learning_rate=3e-3),
+            Lesson(name="close-ups", window_px=32, epochs=6, learning_rate=4e-3),
+            Lesson(name="surroundings", window_px=56, epochs=3, learning_rate=3e-3),
             Lesson(name="whole scenes", window_px=96, epochs=3, learning_rate=3e-3),
         ),
         network={

@@ -14,7 +14,8 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14161b; --card: #1d2027; --ink: #eceef2; --soft: #9aa3b2; --line: #2d323c;
-    --accent: #fb923c; --accent-rgb: 251, 146, 60; --on-accent: #1b1206; --good: #4ade80; --bad: #f87171; --track: #2a2f39;
+    --accent: #fb923c; --accent-rgb: 251, 146, 60; --on-accent: #1b1206; --good: #4ade80; --bad: #f87171;
+    --track: #2a2f39;
     --shadow: none;
   }
 }

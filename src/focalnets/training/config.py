@@ -65,13 +65,13 @@ class TrainingConfig:
     batch_size: int = 64
     accumulate: int = 1
     optimizer: Optimizer = "adamw"
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     final_learning_rate: float = 0.01
     warmup_epochs: float = 0.5
     weight_decay: float = 0.05
     layer_decay: float = 1.0
-    beta2: float = 0.99
-    gradient_clip: float = 1.0
+    beta2: float = 0.999
+    gradient_clip: float = 5.0
     label_smoothing: float = 0.1
     ema_decay: float = 0.0
     augmentation: Augmentation = "light"
