@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from focalnets.errors import BackendUnavailableError
-from focalnets.ops import cpu
+from focalnets.ops import cpu, cpu_library
 from focalnets.ops.aggregation import focal_aggregation
 from focalnets.ops.reference import focal_aggregation_reference
 
@@ -82,10 +82,10 @@ def instruction_set(request, monkeypatch):
     """Makes the kernels run with one of the instruction sets that this processor has."""
     monkeypatch.setenv("FOCALNETS_CPU_ISA", request.param)
     try:
-        library = cpu._Library()
+        library = cpu_library.Library()
     except BackendUnavailableError as error:
         pytest.skip(str(error))
-    monkeypatch.setattr(cpu, "_load", lambda: library)
+    monkeypatch.setattr(cpu_library, "load", lambda: library)
     assert cpu.instruction_set() == request.param
 
 
@@ -105,27 +105,27 @@ def test_many_images_and_channels():
 def test_unknown_instruction_set_is_named(monkeypatch):
     monkeypatch.setenv("FOCALNETS_CPU_ISA", "mmx")
     with pytest.raises(BackendUnavailableError, match="asks for 'mmx', which is none of avx512, avx2 and baseline"):
-        cpu._Library()
+        cpu_library.Library()
 
 
 def test_missing_library_is_named(monkeypatch):
     monkeypatch.setenv("FOCALNETS_CPU_LIBRARY", "nowhere.so")
     with pytest.raises(BackendUnavailableError, match="FOCALNETS_CPU_LIBRARY names nowhere"):
-        cpu._Library()
+        cpu_library.Library()
 
 
 def test_library_of_another_version_is_refused(monkeypatch):
-    monkeypatch.setattr(cpu, "_INTERFACE", 7)
+    monkeypatch.setattr(cpu_library, "INTERFACE", 7)
     with pytest.raises(BackendUnavailableError, match="another version"):
-        cpu._Library()
+        cpu_library.Library()
 
 
 def test_without_library_the_backend_says_so(monkeypatch, tmp_path):
     context, gates, kernels, _, _ = draw(1, (5, 6), 4, [(3, 3)])
-    monkeypatch.setattr(cpu, "__file__", str(tmp_path / "cpu.py"))
+    monkeypatch.setattr(cpu_library, "__file__", str(tmp_path / "cpu.py"))
     monkeypatch.delenv("FOCALNETS_CPU_LIBRARY", raising=False)
-    reason = cpu._load.__wrapped__()
-    monkeypatch.setattr(cpu, "_load", lambda: reason)
+    reason = cpu_library.load.__wrapped__()
+    monkeypatch.setattr(cpu_library, "load", lambda: reason)
     assert "were not built" in cpu.why_unavailable()
     with pytest.raises(BackendUnavailableError, match="were not built"):
         cpu.focal_aggregation_cpu(context, gates, kernels)

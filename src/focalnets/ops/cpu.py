@@ -7,19 +7,12 @@ pass computes the levels again in the same way: only context, gates, kernels and
 saved. Tensors are read where they are, whatever their strides, as long as channels are adjacent. Arithmetic is float32;
 float16 and bfloat16 tensors are converted on the way in and out. Results do not depend on the number of threads, which
 is that of ``torch.get_num_threads()``.
-
-Environment: ``FOCALNETS_CPU_ISA`` forces an instruction set (avx512, avx2 or baseline), ``FOCALNETS_CPU_LIBRARY`` names
-another library file.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import os
 from array import array
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,68 +21,18 @@ from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 from focalnets.errors import BackendUnavailableError
+from focalnets.ops import cpu_library
+from focalnets.ops.cpu_library import MAX_LEVELS
 
 __all__ = ["focal_aggregation_cpu", "instruction_set", "why_unavailable", "why_unsupported"]
 
-_MAX_LEVELS = 16
 _MAX_KERNEL_SIZE = 63
-_UNUSED_LEVELS = [[0] * (_MAX_LEVELS - levels) for levels in range(_MAX_LEVELS + 1)]
-_INTERFACE = 2_000_000 + 1000 * 8 * (7 + 3 * 4 + 3 * _MAX_LEVELS) + 8 * (8 + _MAX_LEVELS)
+_UNUSED_LEVELS = [[0] * (MAX_LEVELS - levels) for levels in range(MAX_LEVELS + 1)]
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-class _Library:
-    """The loaded library, for one instruction set.
-
-    Raises:
-        BackendUnavailableError: If it cannot be loaded or run here.
-    """
-
-    def __init__(self) -> None:
-        named = os.environ.get("FOCALNETS_CPU_LIBRARY")
-        folder = Path(__file__).parent
-        candidates = [Path(named)] if named else [folder / f"_focal_cpu.{suffix}" for suffix in ("so", "dylib", "dll")]
-        path = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if path is None:
-            raise BackendUnavailableError(
-                f"FOCALNETS_CPU_LIBRARY names {named}, which is no file; correct or unset it."
-                if named
-                else "The C++ kernels were not built when focalnets was installed, because no working CMake and C++ "
-                "compiler (GCC or Clang) was found; install both and install focalnets again."
-            )
-        try:
-            library = ctypes.CDLL(str(path))
-            interface = library.focal_interface
-            interface.restype = ctypes.c_int64
-            self._name = library.focal_instruction_set
-            self._name.restype = ctypes.c_char_p
-            self.forward, self.backward = library.focal_forward, library.focal_backward
-            self.forward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 3]
-            self.backward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 2]
-        except (OSError, AttributeError) as error:
-            raise BackendUnavailableError(f"The kernels in {path} cannot be loaded ({error}); install again.") from None
-        if interface() != _INTERFACE:
-            raise BackendUnavailableError(f"{path} was built from another version of focalnets; build it again.")
-        forced = os.environ.get("FOCALNETS_CPU_ISA") or None
-        status = ctypes.c_int32()
-        name = self._name(None if forced is None else forced.encode(), ctypes.byref(status))
-        if status.value != 0:
-            reason = "this processor does not have" if name else "is none of avx512, avx2 and baseline"
-            raise BackendUnavailableError(f"FOCALNETS_CPU_ISA asks for {forced!r}, which {reason}; unset it.")
-        self.instruction_set: bytes = name
-
-
-@functools.cache
-def _load() -> _Library | str:
-    """The library, or why there is none."""
-    try:
-        return _Library()
-    except BackendUnavailableError as error:
-        return str(error)
-
-
-def _library() -> _Library:
-    library = _load()
+def _library() -> cpu_library.Library:
+    library = cpu_library.load()
     if isinstance(library, str):
         raise BackendUnavailableError(library)
     return library
@@ -98,7 +41,7 @@ def _library() -> _Library:
 @torch.compiler.assume_constant_result
 def why_unavailable() -> str | None:
     """Why the C++ kernels cannot run on this machine, one sentence, or None if they can."""
-    library = _load()
+    library = cpu_library.load()
     return library if isinstance(library, str) else None
 
 
@@ -113,8 +56,8 @@ def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], m
         return f"The C++ kernels take float32, float16 and bfloat16, got {dtype}; use backend='reference'."
     if context.ndim not in (3, 4):
         return f"The C++ kernels take one or two spatial axes, got {context.ndim - 2}; use backend='reference'."
-    if len(kernels) > _MAX_LEVELS:
-        return f"The C++ kernels take up to {_MAX_LEVELS} focal levels, got {len(kernels)}; use backend='reference'."
+    if len(kernels) > MAX_LEVELS:
+        return f"The C++ kernels take up to {MAX_LEVELS} focal levels, got {len(kernels)}; use backend='reference'."
     for kernel in kernels:
         if any(size % 2 == 0 or size > _MAX_KERNEL_SIZE for size in kernel.shape[1:]):
             return (
