@@ -21,7 +21,7 @@ def test_repeats_the_validation_of_the_run(coloured_run, coloured_images, tmp_pa
     assert "12 images" in shown.err  # those that the run held out, not those it was trained on
     assert shown.out.startswith("top-1 ")
     result = json.loads((target / "evaluation.json").read_text())
-    best = max(last_row(coloured_run), key=lambda row: float(row["val_top1"]))
+    best = max(last_row(coloured_run), key=lambda row: (float(row["val_top1"]), -float(row["val_loss"])))
     assert result["images"] == 12
     assert result["top1"] == pytest.approx(float(best["val_top1"]), abs=1e-5)
     assert result["loss"] == pytest.approx(float(best["val_loss"]), rel=1e-4)

@@ -237,6 +237,13 @@ def _fit(
             raise DataError(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                "A process that reads images was ended from outside, perhaps for want of memory; try fewer --workers. "
+                f"{_how_to_go_on(folder, stopped=False)}"
+            ) from error
         except (OSError, CheckpointError) as error:
             raise TrainingError(f"{_writing_failed(error)} {_how_to_go_on(folder, stopped=False)}") from error
     best = recorder.best
