@@ -32,7 +32,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--block",
         metavar="STAGE.BLOCK",
-        help="block to draw large, both numbers from 0 (default: the finest that decides)",
+        help="block whose modulator and gates are drawn, from 0 (default: the last of the last stage but one)",
     )
     parser.add_argument(
         "--size",

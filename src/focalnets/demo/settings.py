@@ -60,7 +60,7 @@ def full() -> DemoSettings:
     """About two minutes on two cores.
 
     Three stages leave a map with a value every 8 px of the input before the last one. Small objects are hard to begin
-    with: close-ups first reach in a minute what whole scenes alone do not, see docs/looking_inside.md.
+    with, so close-ups come first, see docs/looking_inside.md.
     """
     return DemoSettings(
         lessons=(

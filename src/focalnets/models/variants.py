@@ -66,7 +66,6 @@ _FROM_SCRATCH = {
     "focal_levels": (3, 3, 3, 3),
     "stem": "convolutional",
     "initialization": "fan_in",
-    "drop_path": 0.05,
 }
 
 _AT_224 = Preprocessing(input_size_px=224, crop_fraction=0.9)
@@ -106,7 +105,7 @@ VARIANTS: dict[str, Variant] = {
         _row(
             "focalnet_nano",
             "ours, for tens of thousands of images",
-            {**_FROM_SCRATCH, "embed_dim": 48, "drop_path": 0.1},
+            {**_FROM_SCRATCH, "embed_dim": 48},
             None,
             preprocessing=_AT_128,
         ),
