@@ -26,7 +26,6 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _MAX_KERNEL_HEIGHT = 31
 
 
-@torch.compiler.assume_constant_result
 @functools.cache
 def _availability(interpreted: bool) -> str | None:
     if importlib.util.find_spec("triton") is None:
@@ -48,6 +47,7 @@ def _interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 
+@torch.compiler.assume_constant_result
 def why_unavailable() -> str | None:
     """Why the backend cannot run on this machine, in one sentence, or None if it can.
 
