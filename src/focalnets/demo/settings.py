@@ -57,7 +57,7 @@ class DemoSettings:
 
 
 def full() -> DemoSettings:
-    """About two minutes on two cores.
+    """About three minutes on two cores.
 
     Three stages leave a map with a value every 8 px of the input before the last one. Small objects are hard to begin
     with, so close-ups come first, see docs/looking_inside.md.
