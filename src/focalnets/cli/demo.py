@@ -1,4 +1,4 @@
-"""``focalnets demo``: the whole chain on generated pictures, in about three minutes, with a report to look at."""
+"""``focalnets demo``: the whole chain on generated pictures, in two to three minutes, with a report to look at."""
 
 from __future__ import annotations
 

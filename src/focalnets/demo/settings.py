@@ -57,15 +57,15 @@ class DemoSettings:
 
 
 def full() -> DemoSettings:
-    """About three minutes on two cores.
+    """Two to three minutes on two cores.
 
     Three stages leave a map with a value every 8 px of the input before the last one. Small objects are hard to begin
     with, so close-ups come first, see docs/looking_inside.md.
     """
     return DemoSettings(
         lessons=(
-            Lesson(name="close-ups", window_px=32, epochs=6, learning_rate=4e-3),
-            Lesson(name="surroundings", window_px=56, epochs=3, learning_rate=3e-3),
+            Lesson(name="close-ups", window_px=32, epochs=4, learning_rate=4e-3),
+            Lesson(name="surroundings", window_px=56, epochs=2, learning_rate=3e-3),
             Lesson(name="whole scenes", window_px=96, epochs=3, learning_rate=3e-3),
         ),
         network={
