@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.output import progress
-from focalnets.cli.threads import wait_without_spinning
 from focalnets.errors import ConfigError
 
 EXAMPLES = """\
@@ -32,7 +31,6 @@ def run(arguments: Any) -> int:
     output = Path(arguments.output).expanduser()
     if output.exists() and not output.is_dir():
         raise ConfigError(f"The output '{output}' is a file; name a folder.")
-    wait_without_spinning()
     from focalnets.demo import settings
     from focalnets.demo.report import write_report
     from focalnets.demo.run import picture_path, run_demo

@@ -8,7 +8,6 @@ from typing import Any
 
 from focalnets.cli.model_argument import load_for_command, require_model
 from focalnets.cli.output import progress
-from focalnets.cli.threads import wait_without_spinning
 from focalnets.errors import ConfigError, DataError, ImageError
 
 EXAMPLES = """\
@@ -51,7 +50,6 @@ def run(arguments: Any) -> int:
     output = Path(arguments.output)
     if output.exists() and not output.is_dir():
         raise ConfigError(f"The output '{output}' is a file; name a folder.")
-    wait_without_spinning()
     from focalnets.data.images import find_images
     from focalnets.visualize.explain import explain_file, output_names
     from focalnets.visualize.maps import parse_block
