@@ -17,7 +17,7 @@ ROOMS = ["ops", "models", "weights", "data", "tasks", "training", "visualize", "
 """Lowest first: a room may import itself and those before it."""
 
 SAME_FLOOR = {"visualize": {"training"}, "training": {"visualize"}}
-LEAVES = {"focalnets.errors", "focalnets.version", "focalnets.models.config"}
+LEAVES = {"focalnets.errors", "focalnets.files", "focalnets.version", "focalnets.models.config"}
 
 
 def imports_of(path):

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from focalnets.cli.json_output import STANDARD_OUTPUT, add_json_argument, write_json
+from focalnets.cli.output import STANDARD_OUTPUT, add_json_argument, write_result
 from focalnets.version import __version__
 
 EXAMPLES = """\
@@ -47,7 +47,7 @@ def run(arguments: Any) -> int:
     """Look and tell."""
     found = examine()
     if arguments.json is not None:
-        write_json(found, arguments.json)
+        write_result(found, arguments.json)
     if arguments.json != STANDARD_OUTPUT:
         _print(found)
     return 0

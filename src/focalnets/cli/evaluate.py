@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.model_argument import load_for_command
-from focalnets.cli.output import progress, write_json, write_text
+from focalnets.cli.output import progress, write_result
 from focalnets.errors import DataError
+from focalnets.files import write_json, write_text
 
 EXAMPLES = """\
   focalnets evaluate runs/photos photos
@@ -67,11 +68,11 @@ def run(arguments: Any) -> int:
         from focalnets.tasks.confusion import draw_confusion
 
         folder = Path(arguments.output)
-        write_json(str(folder / "evaluation.json"), result)
+        write_json(folder / "evaluation.json", result)
         write_text(folder / "per_class.csv", evaluation.per_class_csv())
         draw_confusion(evaluation, folder / "confusion.png")
     if arguments.json is not None:
-        write_json(arguments.json, result)
+        write_result(result, arguments.json)
     if arguments.json != "-":
         _show(evaluation)
         if arguments.output is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from focalnets.cli.json_output import STANDARD_OUTPUT, add_json_argument, write_json
+from focalnets.cli.output import STANDARD_OUTPUT, add_json_argument, write_result
 from focalnets.errors import ConfigError, UnknownNameError
 from focalnets.models.complexity import complexity
 from focalnets.models.variants import VARIANTS, list_models
@@ -39,7 +39,7 @@ def run(arguments: Any) -> int:
         raise UnknownNameError(f"No network is called like {pattern!r}; `focalnets models` lists them all.")
     rows = [_row(name, arguments.size) for name in names]
     if arguments.json is not None:
-        write_json({"size_px": arguments.size, "models": rows}, arguments.json)
+        write_result({"size_px": arguments.size, "models": rows}, arguments.json)
     if arguments.json != STANDARD_OUTPUT:
         _print_table(rows, arguments.size)
     return 0

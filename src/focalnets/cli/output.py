@@ -1,36 +1,52 @@
-"""Writing what commands compute: whole files or none, and progress on a terminal."""
+"""What commands share: where their results go, and progress on a terminal."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-__all__ = ["progress", "write_json", "write_text"]
+from focalnets.errors import ConfigError
+from focalnets.files import json_text, write_text
+
+__all__ = ["STANDARD_OUTPUT", "add_json_argument", "progress", "write_output", "write_result"]
+
+STANDARD_OUTPUT = "-"
 
 
-def write_json(destination: str, content: Any) -> None:
-    """Write JSON to a file, or to standard output for ``-``."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if destination == "-":
+def add_json_argument(parser: Any, content: str) -> None:
+    """Add ``--json [FILE]``; alone or with ``-`` it prints to standard output."""
+    parser.add_argument(
+        "--json",
+        type=str,
+        nargs="?",
+        const=STANDARD_OUTPUT,
+        metavar="FILE",
+        help=f"write {content} as JSON to FILE, or to standard output if no FILE or - is given",
+    )
+
+
+def write_result(content: Any, destination: str) -> None:
+    """Write a command's result as JSON, see :func:`write_output`."""
+    write_output(json_text(content), destination)
+
+
+def write_output(text: str, destination: str) -> None:
+    """Write to a file, whole or not at all, or to standard output for ``-``.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    if destination == STANDARD_OUTPUT:
         sys.stdout.write(text)
-    else:
-        write_text(Path(destination), text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file under another name and rename it; its folder is made if needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        return
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_text(destination, text)
+    except OSError as error:
+        raise ConfigError(
+            f"'{destination}' could not be written ({error.strerror}); name a file in a folder that you may write to."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.model_argument import load_for_command, require_model
-from focalnets.cli.output import progress, write_json, write_text
+from focalnets.cli.output import progress, write_output, write_result
 from focalnets.errors import DataError
 
 EXAMPLES = """\
@@ -66,9 +66,9 @@ def run(arguments: Any) -> int:
             "predictions": [prediction.to_dict() for prediction in predictions],
             "failures": [failure.to_dict() for failure in failures],
         }
-        write_json(arguments.json, content)
+        write_result(content, arguments.json)
     if arguments.csv is not None:
-        write_text(Path(arguments.csv), _table_csv(predictions))
+        write_output(_table_csv(predictions), arguments.csv)
     if arguments.json != "-":
         _show(predictions)
     sys.stdout.flush()

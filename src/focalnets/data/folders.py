@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 
 from focalnets.data.images import DEFAULT_MAX_PIXELS, IMAGE_EXTENSIONS, find_images, natural_key, read_image
 from focalnets.errors import ConfigError, DataError
+from focalnets.files import write_json
 
 __all__ = [
     "EvaluationFolder",
@@ -102,12 +102,8 @@ class ImageFolders:
             "train": [[file.relative_to(self.root).as_posix(), label] for file, label in self.train],
             "val": [[file.relative_to(self.root).as_posix(), label] for file, label in self.val],
         }
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
-        return path
+        write_json(path, content)
+        return Path(path)
 
     @classmethod
     def read_split(cls, path: str | Path, *, root: str | Path | None = None) -> ImageFolders:

@@ -19,6 +19,7 @@ from focalnets.demo.run import DemoResult, chosen_example, picture_path
 from focalnets.demo.scenes import DrawnScene
 from focalnets.demo.scores import Look
 from focalnets.demo.style import STYLE
+from focalnets.files import write_text
 from focalnets.training.console import short_duration
 from focalnets.version import __version__
 from focalnets.visualize.draw import draw_outline, mark_point, overlay
@@ -31,14 +32,8 @@ _PAGE_WIDTH_PX = 1500
 
 def write_report(result: DemoResult, path: str | Path) -> Path:
     """Write the report, complete or not at all; returns the file."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(_document(result), encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    write_text(path, _document(result))
+    return Path(path)
 
 
 def _document(result: DemoResult) -> str:

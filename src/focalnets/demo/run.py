@@ -15,6 +15,7 @@ from focalnets.demo.scenes import DrawnScene, Windows, draw_scenes, generator, s
 from focalnets.demo.scores import Look, MapScore, score_maps
 from focalnets.demo.settings import DemoSettings, Lesson
 from focalnets.errors import InterruptedRunError
+from focalnets.files import replacing
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.classify import evaluate_images
 from focalnets.tasks.results import Evaluation
@@ -178,7 +179,5 @@ def _write_pictures(scenes: list[DrawnScene], classes: tuple[str, ...], folder: 
     for earlier in (path for name in classes for path in folder.glob(f"{name}_[0-9]*.png")):
         earlier.unlink()
     for scene in scenes:
-        path = picture_path(scene, classes, folder)
-        temporary = path.with_name(f".{path.name}.tmp")
-        Image.fromarray(scene.picture).save(temporary, format="png")
-        temporary.replace(path)
+        with replacing(picture_path(scene, classes, folder)) as temporary:
+            Image.fromarray(scene.picture).save(temporary, format="png")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from focalnets.files import replacing
 from focalnets.tasks.results import Evaluation
 
 __all__ = ["draw_confusion"]
@@ -22,7 +22,6 @@ def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    path = Path(path)
     counts = np.asarray(evaluation.confusion)
     names = [figures.name for figures in evaluation.per_class]
     totals = counts.sum(1, keepdims=True)
@@ -44,9 +43,5 @@ def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,11 +15,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from focalnets.errors import TrainingError
+from focalnets.files import replacing
 from focalnets.training.console import TrainingConsole, short_duration
 from focalnets.training.curves import draw_curves
 from focalnets.training.module import ClassifierModule
 from focalnets.training.run_folder import RunFolder
-from focalnets.weights.checkpoint import replace_durably, save_checkpoint
+from focalnets.weights.checkpoint import save_checkpoint
 
 __all__ = ["DurableCheckpoints", "Guard", "Recorder", "StopRequest", "Stopped", "stop_request_on_signals"]
 
@@ -67,19 +66,14 @@ class DurableCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Replace the file at once, or leave it as it was."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
                 torch.save(checkpoint, file)
-            replace_durably(temporary, path)
         except RuntimeError as error:
             # torch.save finds its archive unfinished after the disk's own error and reports only that.
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 class Recorder(Callback):

@@ -1,11 +1,10 @@
-"""The folder of one run: what it holds, and writing it so that no file is ever half there."""
+"""The folder of one run: what it holds."""
 
 from __future__ import annotations
 
 import csv
 import datetime
 import io
-import json
 import os
 import platform
 import shlex
@@ -20,10 +19,11 @@ from typing import Any
 import yaml
 
 from focalnets.errors import TrainingError
+from focalnets.files import write_text
 from focalnets.training.config import TrainingConfig
 from focalnets.version import __version__
 
-__all__ = ["RunFolder", "describe_environment", "write_text"]
+__all__ = ["RunFolder", "describe_environment"]
 
 
 class RunFolder:
@@ -135,21 +135,6 @@ def describe_environment(seed: int, data: Mapping[str, Any], command: Sequence[s
         "seed": seed,
         "data": dict(data),
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file under another name and rename it, so that readers see the old or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON, see :func:`write_text`."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _git_commit() -> str | None:

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 from focalnets.data.folders import ImageFolders
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError, InterruptedRunError, TrainingError
+from focalnets.files import write_json, write_text
 from focalnets.models.focalnet import FocalNet
 from focalnets.training.callbacks import DurableCheckpoints, Guard, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
@@ -26,7 +27,7 @@ from focalnets.training.console import TrainingConsole
 from focalnets.training.data import TrainingData, damaged_image_message, training_loader, validation_loader
 from focalnets.training.module import ClassifierModule
 from focalnets.training.optimization import ema_average
-from focalnets.training.run_folder import RunFolder, describe_environment, write_json, write_text
+from focalnets.training.run_folder import RunFolder, describe_environment
 from focalnets.weights.loading import create_model, load_model
 
 __all__ = ["TrainingResult", "build_model", "resume", "train"]

@@ -5,7 +5,6 @@ Figures are made without pyplot, so that nothing global changes and no window op
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from focalnets.files import replacing
 from focalnets.visualize.layout import Page, Panel
 from focalnets.visualize.maps import focus_map, gate_maps, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
@@ -178,14 +178,9 @@ def explain_figure(
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG, complete or not at all; returns the file."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", facecolor=figure.get_facecolor())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return Path(path)
 
 
 def _name(block: BlockId) -> str:

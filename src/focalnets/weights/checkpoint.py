@@ -7,7 +7,6 @@ the file that was there.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -18,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from focalnets.errors import CheckpointError, ConfigError
+from focalnets.files import replacing
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.version import __version__
@@ -170,32 +170,15 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: str | os.PathLike[str
     from safetensors.torch import save_file
 
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        usual_mode = temporary.stat().st_mode
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
-        temporary.chmod(usual_mode)  # safetensors makes files that only their owner can read
-        replace_durably(temporary, path)
+        with replacing(path, durable=True) as temporary:
+            temporary.touch()
+            usual_mode = temporary.stat().st_mode
+            save_file(contents, temporary, metadata)
+            temporary.chmod(usual_mode)  # safetensors makes files that only their owner can read
     except (OSError, SafetensorError) as error:
         raise write_failed(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def replace_durably(temporary: Path, path: Path) -> None:
-    """Rename a finished file over another once its bytes are on the disk."""
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def write_failed(path: Path, error: Exception) -> CheckpointError:

@@ -5,8 +5,6 @@ What a layout cannot express is refused before anything is written.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,11 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import CheckpointError, UnknownNameError
+from focalnets.files import replacing, write_json
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.variants import VARIANTS
-from focalnets.weights.checkpoint import describe, replace_durably, save_checkpoint, write_failed, write_safetensors
+from focalnets.weights.checkpoint import describe, save_checkpoint, write_failed, write_safetensors
 from focalnets.weights.companions import timm_settings, transformers_settings
 from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, to_layout
 
@@ -89,7 +88,7 @@ def save_in_layout(model: FocalNet, destination: str | os.PathLike[str], layout:
     write_safetensors(tensors, path / "model.safetensors", describe(model))
     files = [path / "model.safetensors"]
     for name, content in _descriptions(layout, model).items():
-        _write_json(content, path / name)
+        _write_description(content, path / name)
         files.append(path / name)
     return files
 
@@ -207,16 +206,11 @@ def _transformers_descriptions(model: FocalNet) -> dict[str, dict[str, Any]]:
 
 
 def _write_pickle(content: dict[str, Any], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(_detached(content), temporary)
-        replace_durably(temporary, path)
+        with replacing(path, durable=True) as temporary:
+            torch.save(_detached(content), temporary)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise write_failed(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _detached(content: Any) -> Any:
@@ -226,13 +220,8 @@ def _detached(content: Any) -> Any:
     return {key: _detached(value) for key, value in content.items()}
 
 
-def _write_json(content: dict[str, Any], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _write_description(content: dict[str, Any], path: Path) -> None:
     try:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        replace_durably(temporary, path)
+        write_json(path, content, durable=True)
     except OSError as error:
         raise write_failed(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
