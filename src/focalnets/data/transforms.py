@@ -15,6 +15,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
+from focalnets.data.randaugment import STRONGEST, noisy_randaugment
 from focalnets.errors import ConfigError, ImageError
 from focalnets.models.config import Preprocessing
 
@@ -96,6 +97,10 @@ def training_transform(
     augmentation: Augmentation = "light",
     scale: tuple[float, float] = (0.35, 1.0),
     horizontal_flip: float = 0.5,
+    randaugment_magnitude: float = 9.0,
+    randaugment_noise: float = 0.5,
+    colour_jitter: float = 0.4,
+    erasing: float = 0.25,
 ) -> v2.Compose:
     """Picture to randomly changed (3, S, S) float32.
 
@@ -103,10 +108,13 @@ def training_transform(
 
     Args:
         preprocessing: Size, interpolation and normalisation.
-        augmentation: See :data:`Augmentation`. ``strong`` follows the published recipe: two operations of RandAugment
-            at magnitude 9, colour jitter 0.4, erasing with probability 0.25.
+        augmentation: See :data:`Augmentation`. The defaults of what ``strong`` adds are those of the published recipe.
         scale: Smallest and largest share of the picture's area that a random crop covers.
         horizontal_flip: Probability of mirroring; 0 for pictures where left and right matter, e.g. writing.
+        randaugment_magnitude: Strength of two operations of RandAugment, from 0 to 10; for ``strong``.
+        randaugment_noise: Standard deviation of that strength; for ``strong``.
+        colour_jitter: Largest relative change of brightness, contrast and saturation; for ``strong``.
+        erasing: Probability of overwriting a rectangle with normal noise, pixel by pixel; for ``strong``.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -117,6 +125,11 @@ def training_transform(
         raise ConfigError(f"scale must be two shares of the area with 0 < smallest <= largest <= 1, got {scale}.")
     if not 0.0 <= horizontal_flip <= 1.0:
         raise ConfigError(f"horizontal_flip is a probability from 0 to 1, got {horizontal_flip!r}.")
+    if not 0.0 <= randaugment_magnitude <= STRONGEST or randaugment_noise < 0.0:
+        raise ConfigError(
+            "randaugment_magnitude must be from 0 to 10 and randaugment_noise 0 or more, got "
+            f"{randaugment_magnitude!r} and {randaugment_noise!r}."
+        )
     if augmentation == "none":
         return evaluation_transform(preprocessing)
     size = preprocessing.input_size_px
@@ -127,11 +140,11 @@ def training_transform(
     ]
     if augmentation == "strong":
         mean_colour = [round(255 * value) for value in preprocessing.mean]
-        steps.append(v2.RandAugment(num_ops=2, magnitude=9, interpolation=InterpolationMode.BILINEAR, fill=mean_colour))
-        steps.append(v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4))
+        steps.append(noisy_randaugment(randaugment_magnitude, randaugment_noise, mean_colour))
+        steps.append(v2.ColorJitter(brightness=colour_jitter, contrast=colour_jitter, saturation=colour_jitter))
     steps.append(to_tensor(preprocessing))
     if augmentation == "strong":
-        steps.append(v2.RandomErasing(p=0.25, value="random"))
+        steps.append(v2.RandomErasing(p=erasing, value="random"))
     return v2.Compose(steps)
 
 

@@ -110,10 +110,13 @@ class TrainingConfig:
             where there are several.
         recompute: What the backward pass computes again instead of keeping it: none, aggregation, mlp or block.
         compile: Let torch.compile translate the network first, which takes minutes and makes steps faster on a GPU.
-        workers: Processes on each device that read images; None chooses for this machine. The result does not depend on it.
+        workers: Processes on each device that read images; None chooses for this machine. The result does not
+            depend on it.
         seed: Decides the initial weights, the order of images and every random change of them.
         val_fraction: Share of each class held out where the data has no val folder.
         skip_unreadable: Decode every image before training and leave out those that cannot be read.
+        repeats: How often each image comes in a row, changed differently every time; an epoch is as many times longer.
+        class_balance: How far rare classes are shown more often: 0 each image once an epoch, 1 all classes equally.
         limit_train_batches: Stop each epoch after this many batches; None takes all.
         limit_val_batches: Validate on this many batches only; None takes all.
     """
@@ -162,6 +165,8 @@ class TrainingConfig:
     seed: int = 0
     val_fraction: float = 0.2
     skip_unreadable: bool = False
+    repeats: int = 1
+    class_balance: float = 0.0
     limit_train_batches: int | None = None
     limit_val_batches: int | None = None
 
@@ -198,7 +203,7 @@ class TrainingConfig:
             raise ConfigError(f"{name} must be a whole number from {smallest} up, got {value!r}.")
 
     def training_sizes(self, default: int) -> dict[int, int]:
-        """Sizes to train at [px] by the epoch, counted from 0, that each begins with; ``default`` without a schedule."""
+        """Sizes to train at [px] by the epoch, from 0, that each begins with; ``default`` if there is one only."""
         if self.image_size_schedule is None:
             return {0: default}
         pairs = (entry.split(":") for entry in self.image_size_schedule.split(","))

@@ -12,22 +12,33 @@ import math
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from focalnets.data.folders import ImageFolder, ImageFolders, Sample, open_image_folders
-from focalnets.data.images import image_size, read_image
-from focalnets.data.transforms import evaluation_transform, training_transform
-from focalnets.errors import DataError, ImageError
+from focalnets.data.image_split import (
+    ImageFile,
+    ImageFolder,
+    ImageFolders,
+    Sample,
+    read_stored_image,
+    stored_bytes,
+    stored_image_size,
+)
+from focalnets.data.shard_files import ShardMember
+from focalnets.data.sources import open_images
+from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
+from focalnets.training.augmentation import TransformSchedule, evaluation_transforms, training_transforms
 from focalnets.training.config import TrainingConfig
+from focalnets.training.sampling import EpochBatches, mixed_seed
+from focalnets.training.shares import ALONE, Share, ValidationShare
 
-__all__ = ["TrainingData", "TrainingLoader", "training_loader", "validation_loader"]
+__all__ = ["EpochBatches", "TrainingData", "TrainingLoader", "training_loader", "validation_loader"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,20 +64,29 @@ class TrainingData:
 
     @classmethod
     def from_folder(cls, root: str | Path, config: TrainingConfig) -> TrainingData:
-        """Find the images below ``root``, see :func:`focalnets.data.folders.open_image_folders`, and check them.
+        """Find the images of a folder, CSV file or shards, see :func:`focalnets.data.sources.open_images`; check them.
 
         Raises:
-            DataError: If the folder is not laid out as expected or holds images that cannot be read.
+            DataError: If the data is not laid out as expected or holds images that cannot be read.
         """
-        return cls.from_folders(open_image_folders(root, val_fraction=config.val_fraction, seed=config.seed), config)
+        return cls.from_folders(open_images(root, val_fraction=config.val_fraction, seed=config.seed), config)
 
     @classmethod
     def from_folders(cls, folders: ImageFolders, config: TrainingConfig) -> TrainingData:
         """Check the images of a known split: their headers, or with ``skip_unreadable`` every pixel.
 
+        Shards on a server are not fetched for that.
+
         Raises:
             DataError: If images cannot be read, or none is left.
+            ConfigError: If images on a server are to be left out when unreadable.
         """
+        if _shards_to_fetch(folders.train):
+            if config.skip_unreadable:
+                raise ConfigError(
+                    "skip_unreadable would fetch all shards before training; clean the data before making shards of it."
+                )
+            return cls._checked(folders, {})
         failures = _unreadable([file for file, _ in (*folders.train, *folders.val)], config.skip_unreadable)
         if failures and not config.skip_unreadable:
             shown = "; ".join(reason.rstrip(".") for reason in list(failures.values())[:3])
@@ -84,6 +104,10 @@ class TrainingData:
             for side, samples in (("train", folders.train), ("hold out", folders.val)):
                 if not samples:
                     raise DataError(f"no image to {side} is left in '{folders.root}': none of them can be read.")
+        return cls._checked(folders, failures)
+
+    @classmethod
+    def _checked(cls, folders: ImageFolders, failures: dict[ImageFile, str]) -> TrainingData:
         return cls(
             classes=folders.classes,
             train=ImageFolder(folders.train, folders.classes),
@@ -95,23 +119,39 @@ class TrainingData:
         )
 
 
-def training_loader(data: TrainingData, config: TrainingConfig, preprocessing: Preprocessing) -> TrainingLoader:
+def training_loader(
+    data: TrainingData, config: TrainingConfig, preprocessing: Preprocessing, share: Share = ALONE
+) -> TrainingLoader:
     """Batches of randomly changed images (B, 3, S, S) float32 and labels (B,), in another order every epoch."""
-    transform = training_transform(
-        preprocessing,
-        augmentation=config.augmentation,
-        scale=(config.min_crop_scale, 1.0),
-        horizontal_flip=config.horizontal_flip,
-    )
+    transforms = training_transforms(config, preprocessing)
     dataset = data.train
     if isinstance(dataset, ImageFolder) and config.augmentation != "none":
         # Enough pixels for the smallest crop to be made smaller, not larger; a JPEG beyond that is decoded coarsely.
-        smallest_side = math.ceil(preprocessing.input_size_px / math.sqrt(config.min_crop_scale))
+        smallest_side = math.ceil(transforms.largest_size_px / math.sqrt(config.min_crop_scale))
         dataset = ImageFolder(dataset.samples, dataset.classes, smallest_side_px=smallest_side)
-    batches = EpochBatches(len(dataset), config.batch_size, config.seed, config.limit_train_batches)  # type: ignore[arg-type]
+    images, together = len(dataset), config.batch_size * share.processes  # type: ignore[arg-type]
+    if share.processes > 1 and images * config.repeats < together:
+        raise DataError(
+            f"{share.processes} processes with batch_size {config.batch_size} take {together} images at once, but "
+            f"there are only {images} to train; lower --batch_size or --devices."
+        )
+    samples = dataset.samples if isinstance(dataset, ImageFolder) else ()
+    if config.class_balance and not samples:
+        raise ConfigError("class_balance needs images with known classes: a folder, a CSV file or shards.")
+    batches = EpochBatches(
+        images,
+        together,
+        config.seed,
+        config.limit_train_batches,
+        share,
+        repeats=config.repeats,
+        labels=[label for _, label in samples],
+        class_balance=config.class_balance,
+        shards=_shards_to_fetch(samples),
+    )
     workers = _workers(config, len(batches))
     return TrainingLoader(
-        _Prepared(dataset, transform, config.seed),
+        _Prepared(dataset, transforms, config.seed),
         batch_sampler=batches,
         num_workers=workers,
         persistent_workers=workers > 0,
@@ -123,15 +163,18 @@ def training_loader(data: TrainingData, config: TrainingConfig, preprocessing: P
     )
 
 
-def validation_loader(data: TrainingData, config: TrainingConfig, preprocessing: Preprocessing) -> DataLoader:
+def validation_loader(
+    data: TrainingData, config: TrainingConfig, preprocessing: Preprocessing, share: Share = ALONE
+) -> DataLoader:
     """Batches as in evaluation, every image once, in the order of the data; with a limit, images from all over it."""
     dataset, images = data.val, len(data.val)  # type: ignore[arg-type]
-    if config.limit_val_batches is not None and config.limit_val_batches * config.batch_size < images:
-        wanted = config.limit_val_batches * config.batch_size
+    wanted = (config.limit_val_batches or images) * config.batch_size * share.processes
+    if wanted < images:
         dataset, images = Subset(dataset, [index * images // wanted for index in range(wanted)]), wanted
     workers = _workers(config, math.ceil(images / config.batch_size))
+    prepared: Dataset = _Prepared(dataset, evaluation_transforms(preprocessing), None)
     return DataLoader(
-        _Prepared(dataset, evaluation_transform(preprocessing), None),
+        prepared if share.processes == 1 else ValidationShare(prepared, share),
         batch_size=config.batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,
@@ -139,36 +182,6 @@ def validation_loader(data: TrainingData, config: TrainingConfig, preprocessing:
         worker_init_fn=_begin_worker,
         generator=torch.Generator().manual_seed(config.seed),
     )
-
-
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index), shuffled by seed and epoch, from any batch of the epoch on.
-
-    An incomplete last batch is left out, unless it is the only one.
-
-    Args:
-        images: Number of images.
-        batch_size: Images a batch.
-        seed: Chooses the orders.
-        limit: At most so many batches an epoch; None for all.
-    """
-
-    def __init__(self, images: int, batch_size: int, seed: int, limit: int | None = None) -> None:
-        self.images, self.batch_size, self.seed = images, batch_size, seed
-        self.count = min(max(1, images // batch_size), limit or images)
-        self.epoch = 0
-        self.first_batch = 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        first, self.first_batch = self.first_batch, 0
-        order = torch.randperm(self.images, generator=torch.Generator().manual_seed(_mix(self.seed, self.epoch, -1)))
-        epoch = self.epoch
-        for batch in range(first, self.count):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(epoch, index) for index in chosen.tolist()]
 
 
 class TrainingLoader(DataLoader):
@@ -201,10 +214,10 @@ class TrainingLoader(DataLoader):
 
 
 class _Prepared(Dataset):
-    """Pictures of a data set as inputs of the network; with a seed, items are asked for as (epoch, index)."""
+    """Pictures of a data set as inputs of the network; with a seed, items are asked for as (epoch, index, copy)."""
 
-    def __init__(self, dataset: Dataset, transform: Callable[[Any], torch.Tensor], seed: int | None) -> None:
-        self.dataset, self.transform, self.seed = dataset, transform, seed
+    def __init__(self, dataset: Dataset, transforms: TransformSchedule, seed: int | None) -> None:
+        self.dataset, self.transforms, self.seed = dataset, transforms, seed
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
@@ -212,14 +225,14 @@ class _Prepared(Dataset):
     def __getitem__(self, key: Any) -> tuple[torch.Tensor, int]:
         if self.seed is None:
             picture, label = self.dataset[key]
-            return self.transform(picture), label
-        epoch, index = key
+            return self.transforms.at(0)(picture), label
+        epoch, index, copy = key
         picture, label = self.dataset[index]
         # torch.manual_seed would seed every device too: slow, and it queues a call for each image where CUDA is unused.
         before = torch.get_rng_state()
-        torch.default_generator.manual_seed(_mix(self.seed, epoch, index))
+        torch.default_generator.manual_seed(mixed_seed(self.seed, epoch, index, *([copy] if copy else [])))
         try:
-            return self.transform(picture), label
+            return self.transforms.at(epoch)(picture), label
         finally:
             torch.set_rng_state(before)
 
@@ -228,11 +241,6 @@ def damaged_image_message(error: ImageError) -> str:
     """The sentence of an error that a worker process may have wrapped in its traceback."""
     found = re.findall(r"^(?:focalnets\.errors\.)?ImageError: (.+)$", str(error), re.MULTILINE)
     return found[-1] if found else str(error)
-
-
-def _mix(*numbers: int) -> int:
-    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
 
 
 def _begin_worker(_worker: int) -> None:
@@ -250,10 +258,18 @@ def _workers(config: TrainingConfig, batches: int) -> int:
     return max(1, min(12, cores - 1)) if on_gpu else max(1, cores // 4)
 
 
-def _unreadable(files: Sequence[Path], decode: bool) -> dict[Path, str]:
-    def reason(file: Path) -> str | None:
+def _shards_to_fetch(samples: Sequence[Sample]) -> list[int] | None:
+    """Number of the shard of each image, where these lie on a server; None where images are on this disk."""
+    if not samples or not isinstance(samples[0][0], ShardMember) or not samples[0][0].shard.is_remote:
+        return None
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(file.shard.location, len(numbers)) for file, _ in samples]  # type: ignore[union-attr]
+
+
+def _unreadable(files: Sequence[ImageFile], decode: bool) -> dict[ImageFile, str]:
+    def reason(file: ImageFile) -> str | None:
         try:
-            read_image(file, smallest_side_px=64) if decode else image_size(file)
+            read_stored_image(file, smallest_side_px=64) if decode else stored_image_size(file)
         except ImageError as error:
             return str(error)
         return None
@@ -267,7 +283,6 @@ def _fingerprint(folders: ImageFolders) -> str:
     sides: tuple[tuple[str, tuple[Sample, ...]], ...] = (("train", folders.train), ("val", folders.val))
     for side, samples in sides:
         for file, label in samples:
-            name = file.relative_to(folders.root).as_posix()
-            line = f"{side}\t{label}\t{name}\t{file.stat().st_size}\n"
+            line = f"{side}\t{label}\t{folders.name_of(file)}\t{stored_bytes(file)}\n"
             digest.update(line.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -17,9 +17,11 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms import v2
 
+from focalnets.errors import TrainingError
 from focalnets.models.focalnet import FocalNet
 from focalnets.training.config import TrainingConfig
 from focalnets.training.optimization import build_optimizer, warmup_cosine
+from focalnets.training.shares import NOT_COUNTED
 
 __all__ = ["ClassifierModule"]
 
@@ -38,13 +40,21 @@ class ClassifierModule(LightningModule):
         self.config = config
         self.steps, self.warmup_steps = steps, warmup_steps
         self._saved: dict[str, Any] | None = None
+        self._divided = False
         classes = model.config.num_classes
         self.train_loss, self.val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
         self.val_top1 = MulticlassAccuracy(classes, top_k=1, average="micro", validate_args=False)
         self.val_top5 = MulticlassAccuracy(classes, top_k=min(5, classes), average="micro", validate_args=False)
-        blends = [v2.MixUp(alpha=config.mixup, num_classes=classes)] if config.mixup else []
-        blends += [v2.CutMix(alpha=config.cutmix, num_classes=classes)] if config.cutmix else []
-        self.blend = v2.RandomChoice(blends) if blends else None
+        blends: list[v2.Transform] = []
+        if config.mixup:
+            blends.append(v2.MixUp(alpha=config.mixup, num_classes=classes))
+        if config.cutmix:
+            blends.append(v2.CutMix(alpha=config.cutmix, num_classes=classes))
+        switch = [1 - config.mixup_switch, config.mixup_switch] if len(blends) == 2 else None
+        self.blend = v2.RandomChoice(blends, p=switch) if blends else None
+        model.set_recompute(config.recompute)
+        if config.compile:
+            model.compile()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) of images (B, 3, H, W)."""
@@ -63,17 +73,55 @@ class ClassifierModule(LightningModule):
         """Take a batch into the validation metrics."""
         images, labels = batch
         logits = self(images).float()
+        if self.trainer.world_size > 1:
+            counted = labels != NOT_COUNTED
+            if not counted.any():
+                return
+            images, labels, logits = images[counted], labels[counted], logits[counted]
         self.val_loss.update(F.cross_entropy(logits, labels), len(images))
         self.val_top1.update(logits, labels)
         self.val_top5.update(logits, labels)
 
     def configure_optimizers(self) -> Any:
         """The optimiser and the rate's course, stepped with every optimiser step."""
-        optimizer: Optimizer = build_optimizer(self.model, self.config)
+        config = self.config
+        optimizer: Optimizer = build_optimizer(self.model, config, processes=self.trainer.world_size)
+        final, start = config.final_learning_rate, config.warmup_learning_rate
+        if config.minimum_learning_rate is not None:
+            final = config.minimum_learning_rate / config.learning_rate
         schedule = warmup_cosine(
-            optimizer, steps=self.steps, warmup_steps=self.warmup_steps, final=self.config.final_learning_rate
+            optimizer,
+            steps=self.steps,
+            warmup_steps=self.warmup_steps,
+            final=final,
+            start=None if start is None else start / config.learning_rate,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_model(self) -> None:
+        """Divide the network among the devices where the strategy asks for it."""
+        if self.config.strategy != "fsdp" or self._divided:
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        assert self.device_mesh is not None
+        mesh = self.device_mesh["data_parallel"]
+        for stage in self.model.stages:
+            for block in stage.blocks:
+                fully_shard(block, mesh=mesh)
+        fully_shard(self.model, mesh=mesh)
+        self._divided = True
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Keep everything below the classifier as it is during the first ``freeze_epochs``.
+
+        Without a gradient an optimiser passes a parameter over, decay included. Parameters that need no gradient at all
+        would be unknown to what adds up gradients across devices once they learn.
+        """
+        if self.trainer.current_epoch < self.config.freeze_epochs:
+            for name, parameter in self.model.named_parameters():
+                if not name.startswith("head."):
+                    parameter.grad = None
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
         """Limit the norm of all gradients together.
@@ -85,20 +133,33 @@ class ClassifierModule(LightningModule):
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the random numbers that drop branches and blend images, and the running epoch's mean loss."""
+        """Keep what each process has of its own: random numbers that drop branches and blend images, the mean loss."""
         on_device = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "device": on_device}
-        checkpoint["train_loss"] = {
-            name: torch.as_tensor(value).cpu() for name, value in self.train_loss.metric_state.items()
+        own = {
+            "random_state": {"cpu": torch.get_rng_state(), "device": on_device},
+            "train_loss": {name: torch.as_tensor(value).cpu() for name, value in self.train_loss.metric_state.items()},
         }
+        processes: list[Any] = [own] * self.trainer.world_size
+        if self.trainer.world_size > 1:
+            torch.distributed.all_gather_object(processes, own)
+        checkpoint["processes"] = processes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember what was saved until training begins."""
-        self._saved = {name: checkpoint[name] for name in ("random_state", "train_loss")}
+        processes = checkpoint["processes"]
+        if len(processes) != self.trainer.world_size:
+            raise TrainingError(
+                f"The run was trained by {len(processes)} processes and continues only with as many, got "
+                f"{self.trainer.world_size}."
+            )
+        self._saved = processes[self.global_rank]
 
     def on_train_start(self) -> None:
         """Go on with the saved random numbers; what happened since loading must not matter."""
         if self._saved is None:
+            if self.global_rank:
+                # Processes that drop the same branches and blend alike would learn less from a step.
+                torch.manual_seed(self.config.seed + self.global_rank)
             return
         random_state = self._saved["random_state"]
         torch.set_rng_state(random_state["cpu"])

@@ -17,10 +17,19 @@ from focalnets.training.config import TrainingConfig
 __all__ = ["MuonWithAdamW", "build_optimizer", "ema_average", "warmup_cosine"]
 
 
-def build_optimizer(model: FocalNet, config: TrainingConfig) -> Optimizer:
-    """The optimiser of ``config`` with the decay on matrices and kernels only."""
+def build_optimizer(model: FocalNet, config: TrainingConfig, *, processes: int = 1) -> Optimizer:
+    """The optimiser of ``config`` with the decay on matrices and kernels only.
+
+    Args:
+        model: The network.
+        config: The settings.
+        processes: Processes that share a step, for the scale of the rate that ``reference_batch`` asks for.
+    """
     groups = parameter_groups(
-        model, learning_rate=config.learning_rate, weight_decay=config.weight_decay, layer_decay=config.layer_decay
+        model,
+        learning_rate=config.learning_rate * config.learning_rate_scale(processes),
+        weight_decay=config.weight_decay,
+        layer_decay=config.layer_decay,
     )
     betas = (0.9, config.beta2)
     # A fused optimiser undoes float16's scaling itself, too late for clipping.
@@ -60,12 +69,23 @@ class MuonWithAdamW(Optimizer):
         return loss
 
 
-def warmup_cosine(optimizer: Optimizer, *, steps: int, warmup_steps: int, final: float) -> LambdaLR:
-    """Scale every group's rate: linearly from 1 / (warmup_steps + 1) to 1, then along a cosine down to ``final``."""
+def warmup_cosine(
+    optimizer: Optimizer, *, steps: int, warmup_steps: int, final: float, start: float | None = None
+) -> LambdaLR:
+    """Scale every group's rate: linearly from ``start`` to 1, then along a cosine down to ``final``.
+
+    Args:
+        optimizer: Its groups hold their highest rates.
+        steps: Optimiser steps of the whole training.
+        warmup_steps: Steps below the highest rate.
+        final: Factor at the end.
+        start: Factor of the first step; None takes 1 / (warmup_steps + 1).
+    """
+    first = 1 / (warmup_steps + 1) if start is None else start
 
     def factor(step: int) -> float:
         if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
+            return first + (1 - first) * step / warmup_steps
         progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
         return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 

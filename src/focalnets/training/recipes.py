@@ -47,9 +47,9 @@ def imagenet() -> TrainingConfig:
     The rates hold for 1024 images a step and are scaled if a step takes another number. Drop path is that of the
     variant. Evaluation is bicubic: shorter side 256/224 of the crop, centre crop.
 
-    Command, on 8 GPUs: ``focalnets train imagenet --recipe imagenet --devices 8 --accumulate 1 --output runs/imagenet``;
-    on one GPU without ``--devices 8 --accumulate 1``. Hardware: 8 GPUs were used for the published weights. Duration and
-    score: not run here; published is 82.1 % top-1 for ``focalnet_tiny_srf`` at 224 px.
+    Command, on 8 GPUs: ``focalnets train imagenet --recipe imagenet --devices 8 --accumulate 1``; on one GPU without
+    ``--devices 8 --accumulate 1``. Hardware: meant for 8 GPUs. Duration and score: not run here; published is 82.1 %
+    top-1 for ``focalnet_tiny_srf`` at 224 px.
 
     Source: section 4 of the paper and the official settings. Deviations: RandAugment is torchvision's with timm's scale
     of magnitudes, so single operations differ in detail; the decay acts on matrices and kernels, whereas the official
@@ -94,8 +94,8 @@ def imagenet22k_finetune() -> TrainingConfig:
     Command, on 8 GPUs: ``focalnets train imagenet --recipe imagenet22k_finetune --pretrained WEIGHTS --devices 8
     --accumulate 1 --output runs/finetuned``. Hardware: 8 GPUs for the large variants. Duration and score: not run here.
 
-    Source: rate, decay, drop path and epochs of section 4 of the paper; what it does not give is as in
-    :func:`imagenet`, with 5 epochs of warm-up.
+    Source: epochs, rate, decay and drop path are the published ones, and mixup and cutmix are off; the warm-up and the
+    last rate were chosen here, everything else is as in :func:`imagenet`.
     """
     return imagenet().replace(
         epochs=30,
