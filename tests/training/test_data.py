@@ -30,8 +30,8 @@ def test_an_epoch_shows_each_image_once_in_another_order():
         sampler.epoch = epoch
         batches = list(sampler)
         assert [len(batch) for batch in batches] == [5] * 4 == [5] * len(sampler)
-        assert {held for batch in batches for held, _ in batch} == {epoch}
-        epochs.append([index for batch in batches for _, index in batch])
+        assert {held for batch in batches for held, _, _ in batch} == {epoch}
+        epochs.append([index for batch in batches for _, index, _ in batch])
         assert sorted(epochs[-1]) == list(range(20))
     assert epochs[0] != epochs[1]
 

@@ -26,7 +26,7 @@ _MOST_CLASSES_SHOWN = 40
 def add_arguments(parser: Any) -> None:
     """Add the network, the images and where results go."""
     parser.add_argument("model", metavar="MODEL", help="folder of a run, weights file, or name of published weights")
-    parser.add_argument("data", metavar="DATA", help="folder of labelled images")
+    parser.add_argument("data", metavar="DATA", help="folder of labelled images, CSV file or shards")
     parser.add_argument("--split", metavar="FILE", help="use the images that this split.json holds out")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
     parser.add_argument(
@@ -82,12 +82,13 @@ def run(arguments: Any) -> int:
 
 def _samples(arguments: Any, class_names: tuple[str, ...] | None) -> tuple[tuple[str, ...], Any]:
     """Names of the network's classes, and the files with their label among them."""
-    from focalnets.data.folders import ImageFolders, open_evaluation_folder
+    from focalnets.data.image_split import ImageFolders
+    from focalnets.data.sources import open_evaluation_images
 
     split_file = arguments.split or _split_of_run(arguments.model, arguments.data)
     if split_file is None:
-        folder = open_evaluation_folder(arguments.data, class_names)
-        return folder.classes, folder.samples
+        found = open_evaluation_images(arguments.data, class_names)
+        return found.classes, found.samples
     split = ImageFolders.read_split(split_file, root=arguments.data)
     print(f"measuring on the {len(split.val):,} images that {split_file} holds out ({split.split})", file=sys.stderr)
     names = class_names or split.classes
@@ -104,7 +105,8 @@ def _split_of_run(model: str, data: str) -> Path | None:
         root = json.loads(split_file.read_text(encoding="utf-8"))["root"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return split_file if Path(root) == Path(data).expanduser().resolve() else None
+    same = root == data or Path(root).resolve() == Path(data).expanduser().resolve()
+    return split_file if same else None
 
 
 def _show(evaluation: Any) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "classify photos",
     "explain": "draw where the network looks in photos",
     "convert": "rewrite a checkpoint in another layout",
+    "shard": "pack images into tar files that are read without unpacking",
     "models": "list the networks with their size and cost",
     "doctor": "show versions, devices and backends, and why one cannot run",
 }

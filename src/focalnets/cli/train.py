@@ -24,13 +24,14 @@ EXAMPLES = """\
   focalnets train photos --recipe small --print_config > config.yaml
   focalnets train photos --config config.yaml --model_overrides.stem convolutional
 
-  photos holds one folder of images for each class, or train/ and val/ with such folders.
+  photos holds one folder of images for each class, or train/ and val/ with such folders. It may also be a CSV file
+  with columns path,label[,split], or shards: a folder of them, a pattern such as 'train-{000..012}.tar', or a URL.
   Settings come from the recipe, then --config, then the options given here."""
 
 
 def add_arguments(parser: Any) -> None:
     """Add the folder, the run and one option for each field of the training config."""
-    parser.add_argument("data", nargs="?", metavar="DATA", help="folder of images; not needed with --resume")
+    parser.add_argument("data", nargs="?", metavar="DATA", help="images: folder, CSV file or shards; not with --resume")
     parser.add_argument("--output", metavar="RUN", help="folder for the run (default: runs/MODEL-DATE)")
     parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder with its own settings")
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is already in the output folder")
@@ -66,17 +67,22 @@ def run(arguments: Any) -> int:
         raise ConfigError("expected a folder of images to train on, got none; see focalnets train --help.")
 
     from focalnets.training.data import TrainingData
+    from focalnets.training.engine import is_first_process
     from focalnets.training.run_folder import RunFolder
     from focalnets.training.trainer import train
 
     output = arguments.output
     if output is None:
         output = Path("runs") / f"{config.model}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    RunFolder(output).check_free(arguments.overwrite)  # Before the images are looked at, which may take a while.
+    first = is_first_process(config)
+    if first:
+        RunFolder(output).check_free(arguments.overwrite)  # Before the images are looked at, which may take a while.
     data = TrainingData.from_folder(arguments.data, config)
     for file, reason in data.left_out:
         print(f"left out {file}: {reason}", file=sys.stderr)
-    _report(train(config, data, output=output, overwrite=arguments.overwrite), arguments.data)
+    result = train(config, data, output=output, overwrite=arguments.overwrite)
+    if first:
+        _report(result, arguments.data)
     return 0
 
 
@@ -91,10 +97,13 @@ def _resume(arguments: Any, given: dict[str, Any]) -> int:
             "leave that out, or start a new run with --pretrained RUN."
         )
 
+    from focalnets.training.engine import is_first_process
+    from focalnets.training.run_folder import RunFolder
     from focalnets.training.trainer import resume
 
     result = resume(arguments.resume, root=arguments.data)
-    _report(result, arguments.data or "DATA")
+    if is_first_process(RunFolder(arguments.resume).read_config()):
+        _report(result, arguments.data or "DATA")
     return 0
 
 

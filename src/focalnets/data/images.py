@@ -23,6 +23,7 @@ __all__ = [
     "DEFAULT_MAX_PIXELS",
     "IMAGE_EXTENSIONS",
     "decode_image",
+    "encoded_image_size",
     "find_images",
     "image_size",
     "natural_key",
@@ -99,9 +100,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
         ImageError: If the file is missing, unreadable or no image.
     """
     with _open_file(path) as file:
-        image, orientation = _read_header(file, f"'{path}'")
-        width, height = image.size
-        return (height, width) if orientation >= 5 else (width, height)
+        return _upright_size(file, f"'{path}'")
+
+
+def encoded_image_size(data: bytes, *, name: str = "the image") -> tuple[int, int]:
+    """Like :func:`image_size` for the bytes of an image file; ``name`` is what errors call it."""
+    return _upright_size(io.BytesIO(data), name)
 
 
 def find_images(inputs: Sequence[str | Path]) -> list[Path]:
@@ -226,6 +230,12 @@ def _read_header(file: BinaryIO, name: str) -> tuple[Image.Image, int]:
             return image, _orientation(image)
     known = ", ".join(_FORMATS)
     raise ImageError(f"{name} is no image that can be read, or its beginning is damaged; expected one of {known}.")
+
+
+def _upright_size(file: BinaryIO, name: str) -> tuple[int, int]:
+    image, orientation = _read_header(file, name)
+    width, height = image.size
+    return (height, width) if orientation >= 5 else (width, height)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -50,11 +50,20 @@ _RANGES: dict[str, tuple[float, float | None, str]] = {
     "ema_decay": (0.0, 1.0, "from 0 to below 1"),
     "min_crop_scale": (0.0, 1.0, "above 0 and at most 1"),
     "horizontal_flip": (0.0, 1.0, "from 0 to 1"),
+    "class_balance": (0.0, 1.0, "from 0 to 1"),
     "val_fraction": (0.0, 1.0, "above 0 and below 1"),
 }
 
 # Smallest whole number; those of the second table may also be None.
-_WHOLE_NUMBERS = {"epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0, "nodes": 1, "freeze_epochs": 0}
+_WHOLE_NUMBERS = {
+    "epochs": 1,
+    "batch_size": 1,
+    "accumulate": 1,
+    "seed": 0,
+    "nodes": 1,
+    "freeze_epochs": 0,
+    "repeats": 1,
+}
 _OPTIONAL_WHOLE_NUMBERS = {
     "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1, "patience": 1
 }  # fmt: skip

@@ -1,0 +1,195 @@
+"""Tables of images: a CSV file with a path and a label on each line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from focalnets.data.folders import VAL_NAMES
+from focalnets.data.image_split import (
+    EvaluationFolder,
+    ImageFile,
+    ImageFolders,
+    labelled,
+    quoted_list,
+    refuse_unknown_classes,
+    require_fraction,
+    split_by_class,
+)
+from focalnets.data.images import natural_key
+from focalnets.errors import DataError
+
+__all__ = ["is_table", "open_evaluation_table", "open_image_table"]
+
+_COLUMNS = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path"),
+    "label": ("label", "class", "class_name", "category", "target"),
+    "split": ("split", "set", "subset"),
+}
+"""What each column may be called, in any case."""
+
+_SPLIT_NAMES = ("train", *VAL_NAMES)
+
+
+def is_table(data: str | Path) -> bool:
+    """Whether this names a table of images."""
+    return str(data).lower().endswith((".csv", ".tsv"))
+
+
+def open_image_table(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> ImageFolders:
+    """Read which images a CSV file names and say which are held out.
+
+    The first line names the columns: a path (relative to the CSV file's folder), a label, and optionally a split that
+    is ``train`` or ``val`` (or ``validation``, ``valid``, ``test``, of which the first that occurs is taken). Without
+    it the same images are held out as would be from a folder. Lines of one class keep their order.
+
+    Args:
+        path: The file, in UTF-8, with commas, semicolons or tabs.
+        val_fraction: Share of each class that is held out, above 0 and below 1.
+        seed: Chooses another split.
+
+    Raises:
+        DataError: If the file is missing, no such table, or a line of it is wrong; the sentence says which line.
+        ConfigError: If ``val_fraction`` is out of range.
+    """
+    require_fraction(val_fraction)
+    path = Path(path).expanduser()
+    sides = _read_table(path)
+    base = path.parent
+    if "train" in sides and len(sides) > 1:
+        held_out = next(name for name in VAL_NAMES if name in sides)
+        train, val = sides["train"], sides[held_out]
+        alone = sorted(set(val) - set(train), key=natural_key)
+        if alone:
+            raise DataError(f"'{path}' holds out classes that it does not train: {quoted_list(alone)}.")
+        split = f"lines marked train and {held_out}"
+    elif len(sides) > 1 or (sides and "" not in sides and "train" not in sides):
+        raise DataError(f"'{path}' marks no line as train; expected train and val in its split column.")
+    else:
+        (images,) = sides.values()
+        train, val, split = split_by_class(
+            images,
+            place=str(path),
+            name_of=lambda file: (file.relative_to(base) if file.is_relative_to(base) else file).as_posix(),  # type: ignore[union-attr]
+            val_fraction=val_fraction,
+            seed=seed,
+        )
+    if len(train) < 2:
+        raise DataError(f"'{path}' holds only the class '{next(iter(train))}', expected two or more.")
+    classes = tuple(train)
+    return ImageFolders(
+        root=path, classes=classes, train=labelled(train, classes), val=labelled(val, classes), split=split, kind="csv"
+    )
+
+
+def open_evaluation_table(path: str | Path, classes: Sequence[str] | None = None) -> EvaluationFolder:
+    """The images of a CSV file that a network is measured on: lines marked as held out, or all where none are.
+
+    Args:
+        path: The file, see :func:`open_image_table`.
+        classes: Names of the network's classes; labels index into them. None takes those in the table.
+
+    Raises:
+        DataError: If the file is missing, no such table, or names classes that the network does not have.
+    """
+    path = Path(path).expanduser()
+    sides = _read_table(path)
+    images = next((sides[name] for name in VAL_NAMES if name in sides), None)
+    if images is None:
+        images = next(iter(sides.values()))
+    names = tuple(images) if classes is None else tuple(classes)
+    refuse_unknown_classes(list(images), names, str(path))
+    return EvaluationFolder(root=path, classes=names, samples=labelled(images, names))
+
+
+def _read_table(path: Path) -> dict[str, dict[str, list[ImageFile]]]:
+    """The images of each split and class; the split is "" where there is no such column. Classes in natural order."""
+    lines = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=_delimiter(path), strict=True)
+    sides: dict[str, dict[str, list[ImageFile]]] = {}
+    seen: dict[str, tuple[int, str]] = {}
+    try:
+        header = next(lines, None)
+        if header is None:
+            raise DataError(f"'{path}' is empty; expected a first line such as path,label.")
+        columns = _find_columns([name.strip() for name in header], path)
+        for row in lines:
+            if not any(cell.strip() for cell in row):
+                continue
+            where = f"line {lines.line_num} of '{path}'"
+            if len(row) != len(header):
+                raise DataError(
+                    f"{where} has {len(row)} columns, expected {len(header)} as in the first line; put names that "
+                    "hold separators in quotes."
+                )
+            values = {name: row[column].strip() for name, column in columns.items()}
+            name, label, side = values["path"], values["label"], values.get("split", "").lower()
+            for column, value in (("path", name), ("label", label)):
+                if not value:
+                    raise DataError(f"{where} has an empty {column}; fill it in or remove the line.")
+            if "split" in columns and side not in _SPLIT_NAMES:
+                raise DataError(f"{where} has the split '{side}', expected one of {', '.join(_SPLIT_NAMES)}.")
+            if name in seen:
+                line, other = seen[name]
+                contradiction = "" if other == label else f" with the label '{other}' instead of '{label}'"
+                raise DataError(f"{where} repeats '{name}' of line {line}{contradiction}; keep one of them.")
+            seen[name] = lines.line_num, label
+            file = path.parent / name
+            if not file.is_file():
+                raise DataError(
+                    f"{where} names '{name}', but there is no file '{file}'; paths count from the CSV file's folder."
+                )
+            sides.setdefault(side, {}).setdefault(label, []).append(file)
+    except csv.Error as error:
+        raise DataError(f"line {lines.line_num} of '{path}' is no CSV ({error}); check its quotes.") from error
+    if not sides:
+        raise DataError(f"'{path}' names no image; expected one on each line below the first.")
+    return {side: {name: images[name] for name in sorted(images, key=natural_key)} for side, images in sides.items()}
+
+
+def _read_text(path: Path) -> str:
+    if path.is_dir():
+        raise DataError(f"expected a CSV file, but '{path}' is a folder; name the file in it.")
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"there is no CSV file '{path}'; check the path.") from None
+    except OSError as error:
+        raise DataError(f"the CSV file '{path}' cannot be read ({error.strerror}).") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"line {line} of '{path}' is not in UTF-8; save the file again as UTF-8.") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"line {line} of '{path}' holds a zero byte; save the file again as UTF-8 text.")
+    return text
+
+
+def _delimiter(path: Path) -> str:
+    """The separator that gives the first line the most columns."""
+    first = _read_text(path).partition("\n")[0]
+    return max((",", ";", "\t"), key=first.count)
+
+
+def _find_columns(header: Sequence[str], path: Path) -> dict[str, int]:
+    """Where path, label and, if there is one, split stand."""
+    lowered = [name.lower() for name in header]
+    columns: dict[str, int] = {}
+    for meaning, names in _COLUMNS.items():
+        found = [index for index, name in enumerate(lowered) if name in names]
+        if len(found) > 1:
+            raise DataError(
+                f"line 1 of '{path}' has {len(found)} columns that could be the {meaning} "
+                f"({quoted_list([header[index] for index in found])}); rename all but one."
+            )
+        if found:
+            columns[meaning] = found[0]
+        elif meaning != "split":
+            raise DataError(
+                f"line 1 of '{path}' names no column for the {meaning}: it has {quoted_list(header)}, expected one of "
+                f"{', '.join(names)}."
+            )
+    return columns

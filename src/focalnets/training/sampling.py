@@ -1,0 +1,126 @@
+"""Which images make up an epoch, in which batches, and what each of several processes takes of them.
+
+Everything depends on the seed and the epoch alone: neither on the number of processes nor on where one begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from focalnets.training.shares import ALONE, Share
+
+__all__ = ["EpochBatches", "mixed_seed", "occurrences"]
+
+SHARDS_AT_ONCE = 4
+"""Of how many shards on a server the images are mixed; as many are kept on this disk at least twice over."""
+
+
+class EpochBatches(Sampler[list[tuple[int, int, int]]]):
+    """Batches of (epoch, index, copy), shuffled by seed and epoch, from any batch of the epoch on.
+
+    ``copy`` counts how often the image came before in the epoch: copies are changed differently. An incomplete last
+    batch is left out, unless it is the only one.
+
+    Args:
+        images: Number of images.
+        batch_size: Images a batch, of all processes together.
+        seed: Chooses the orders.
+        limit: At most so many batches an epoch; None for all.
+        share: Which part of each batch to yield.
+        repeats: How often an image comes in a row, whenever it comes; the epoch is as many times longer.
+        labels: Class of each image, needed for ``class_balance``.
+        class_balance: 0 shows each image once; 1 shows all classes equally often, those of rare classes several times
+            and of frequent ones another part each epoch; between them, class sizes count to the power of
+            1 - class_balance. The length of the epoch stays.
+        shards: Number of the shard that each image lies in, if these have to be fetched: their order is shuffled, and
+            the images of a few at a time.
+    """
+
+    def __init__(
+        self,
+        images: int,
+        batch_size: int,
+        seed: int,
+        limit: int | None = None,
+        share: Share = ALONE,
+        *,
+        repeats: int = 1,
+        labels: Sequence[int] | None = None,
+        class_balance: float = 0.0,
+        shards: Sequence[int] | None = None,
+    ) -> None:
+        assert not class_balance or labels is not None, "balancing classes needs the labels"
+        self.images, self.batch_size, self.seed, self.share, self.repeats = images, batch_size, seed, share, repeats
+        self.labels = torch.tensor(labels) if class_balance else None
+        self.class_balance = class_balance
+        self.shards = None if shards is None else torch.tensor(shards)
+        self.count = min(max(1, images * repeats // batch_size), limit or images * repeats)
+        self.epoch = 0
+        self.first_batch = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        first, self.first_batch = self.first_batch, 0
+        epoch = self.epoch
+        order = self._order(epoch)
+        copies = occurrences(order)
+        for batch in range(first, self.count):
+            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            chosen = zip(order[part].tolist(), copies[part].tolist(), strict=True)
+            yield list(self.share.of([(epoch, index, copy) for index, copy in chosen]))
+
+    def _order(self, epoch: int) -> Tensor:
+        """Indices of the images of an epoch in their order, (images * repeats,) int64."""
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, -1))
+        order = torch.randperm(self.images, generator=generator)
+        if self.labels is not None:
+            order = _balanced(order, self.labels, self.class_balance)
+            order = order[torch.randperm(self.images, generator=generator)]
+        if self.shards is not None:
+            turn = torch.randperm(int(self.shards.max()) + 1, generator=generator) // SHARDS_AT_ONCE
+            order = order[turn[self.shards[order]].argsort(stable=True)]
+        return order.repeat_interleave(self.repeats)
+
+
+def occurrences(order: Tensor) -> Tensor:
+    """How often each entry of ``order`` (N,) came before it, (N,) int64."""
+    positions = order.argsort(stable=True)
+    ordered = order[positions]
+    begins = torch.ones_like(ordered, dtype=torch.bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    places = torch.arange(len(order))
+    counts = torch.empty_like(places)
+    counts[positions] = places - torch.where(begins, places, 0).cummax(0).values
+    return counts
+
+
+def mixed_seed(*numbers: int) -> int:
+    """A seed from several numbers; other numbers give an unrelated one."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _balanced(order: Tensor, labels: Tensor, class_balance: float) -> Tensor:
+    """As many images as ``order`` holds, classes in the proportions asked for, within a class those first in order.
+
+    No image comes twice more than another of its class.
+    """
+    sizes = labels.bincount()
+    wanted = torch.where(sizes > 0, sizes.double().clamp(min=1.0) ** (1.0 - class_balance), 0.0)
+    wanted *= len(order) / wanted.sum()
+    counts = wanted.floor().long()
+    missing = len(order) - int(counts.sum())
+    counts[(wanted - counts).argsort(descending=True, stable=True)[:missing]] += 1
+    chosen = []
+    for label, count in enumerate(counts.tolist()):
+        of_class = order[labels[order] == label]
+        if count:
+            chosen.append(of_class.repeat(-(-count // len(of_class)))[:count])
+    return torch.cat(chosen)
