@@ -60,7 +60,7 @@ def interrupt_after(monkeypatch, batches):
 def test_a_run_learns_and_holds_everything(coloured_run, coloured_images):
     held = {path.name for path in coloured_run.iterdir()}
     assert held == {
-        "MODEL_CARD.md", "best.safetensors", "checkpoints", "config.yaml", "curves.png", "environment.json",
+        "README.md", "best.safetensors", "checkpoints", "config.yaml", "curves.png", "environment.json",
         "last.safetensors", "log.txt", "metrics.csv", "split.json",
     }  # fmt: skip
     rows = list(csv.DictReader((coloured_run / "metrics.csv").read_text(encoding="utf-8").splitlines()))

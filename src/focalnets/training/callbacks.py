@@ -20,11 +20,14 @@ from focalnets.training.console import TrainingConsole, short_duration
 from focalnets.training.curves import draw_curves
 from focalnets.training.module import ClassifierModule
 from focalnets.training.run_folder import RunFolder
-from focalnets.weights.checkpoint import save_checkpoint
+from focalnets.weights.checkpoint import describe, write_safetensors
 
 __all__ = ["DurableCheckpoints", "Guard", "Recorder", "StopRequest", "Stopped", "stop_request_on_signals"]
 
 _STEPS_BETWEEN_CHECKS_ON_GPU = 20
+
+_EXPLODED = 10.0
+"""A mean of the last losses of so many times that of guessing means that the training has come apart."""
 
 
 class Stopped(Exception):  # noqa: N818 - leaves Lightning's loop, never seen by users
@@ -93,6 +96,7 @@ class Recorder(Callback):
         self._begun = self._trained = time.monotonic()
         self._first_batch = 0
         self._images = 0
+        self._size_px = 0
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -113,7 +117,8 @@ class Recorder(Callback):
             self._begun, self._first_batch = time.monotonic(), batch_idx
             description = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self.console.begin(description, int(trainer.num_training_batches), batch_idx)
-        self._images += len(batch[1])
+        self._images += len(batch[1]) * trainer.world_size
+        self._size_px = batch[0].shape[-1]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -161,6 +166,7 @@ class Recorder(Callback):
             "seconds": training_seconds + now - self._trained,
             "validation_seconds": now - self._trained,
             "images_per_s": self._images / max(training_seconds, 1e-9),
+            "image_size": self._size_px,
         }
         for metric in (module.train_loss, module.val_loss, module.val_top1, module.val_top5):
             metric.reset()
@@ -168,9 +174,21 @@ class Recorder(Callback):
         improved = self.best is None or _merit(row) > _merit(self.best)
         self.history.append(row)
         notes = {key: f"{row[key]:.6g}" for key in ("epoch", "step", "val_top1", "val_top5", "val_loss")}
-        save_checkpoint(module.model, self.folder.last, notes=notes)
+        # For early stopping; the same on all processes, since computing has added up their shares.
+        self.log("val_top1", row["val_top1"], logger=False)
+        for logger in trainer.loggers:
+            logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
+        # Every process takes part in putting together a network that is divided among them.
+        tensors = {
+            name.removeprefix("model."): tensor
+            for name, tensor in trainer.strategy.lightning_module_state_dict().items()
+            if name.startswith("model.")
+        }
+        if not trainer.is_global_zero:
+            return
+        write_safetensors(tensors, self.folder.last, describe(module.model, notes))
         if improved:
-            save_checkpoint(module.model, self.folder.best, notes=notes)
+            write_safetensors(tensors, self.folder.best, describe(module.model, notes))
         self.folder.write_metrics(self.history)
         draw_curves(self.history, self.folder.curves)
         self.console.end()
@@ -188,51 +206,66 @@ class Recorder(Callback):
 class Guard(Callback):
     """Watches the loss, saves what continuing needs, and stops where asked.
 
-    Stands last among the callbacks, so that it saves a moving average that has seen the step.
+    Stands last among the callbacks, so that it saves a moving average that has seen the step. What one process meets
+    all decide on together: a process that stopped alone would leave the others waiting for it.
     """
 
     def __init__(self, folder: RunFolder, request: StopRequest) -> None:
         self.folder, self.request = folder, request
+        self._recent_loss: float | None = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Refuse to go on with a loss that is no number; save and stop if asked."""
-        # Reading the loss waits for a GPU, so there it is read seldom.
-        if pl_module.device.type == "cpu" or trainer.global_step % _STEPS_BETWEEN_CHECKS_ON_GPU == 0:
-            self._check_loss(trainer, float(outputs["loss"]))
+        """Refuse to go on with a loss that is no number or explodes; save and stop if asked."""
+        # Reading the loss waits for a GPU, and asking each other for all processes, so there it is done seldom.
+        alone = trainer.world_size == 1
+        due = pl_module.device.type == "cpu" or trainer.global_step % _STEPS_BETWEEN_CHECKS_ON_GPU == 0
+        if due:
+            self._check_loss(trainer, pl_module, float(outputs["loss"]))
         # Gradients that no step has used yet would be lost. After the last batch come the validation and the end of the
         # epoch, which saves and stops too.
         between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         last = batch_idx + 1 >= trainer.num_training_batches
-        if self.request.asked and between_steps and not last:
+        if (due or alone) and between_steps and not last and _any_process(trainer, self.request.asked):
             self._save(trainer)
             raise Stopped
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check what the seldom reading may have missed."""
         assert isinstance(pl_module, ClassifierModule)
-        self._check_loss(trainer, float(pl_module.train_loss.compute()))
+        self._check_loss(trainer, pl_module, float(pl_module.train_loss.compute()))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save; stop if asked and epochs are left."""
         self._save(trainer)
-        if self.request.asked and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+        left = trainer.current_epoch + 1 < (trainer.max_epochs or 0) and not trainer.should_stop
+        if left and _any_process(trainer, self.request.asked):
             raise Stopped
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder.resume_point)
 
-    def _check_loss(self, trainer: Trainer, loss: float) -> None:
-        if math.isfinite(loss):
+    def _check_loss(self, trainer: Trainer, module: LightningModule, loss: float) -> None:
+        assert isinstance(module, ClassifierModule)
+        before = loss if self._recent_loss is None else self._recent_loss
+        self._recent_loss = 0.8 * before + 0.2 * loss
+        guessing = math.log(max(2, module.model.config.num_classes))
+        if not _any_process(trainer, not self._recent_loss <= max(20.0, _EXPLODED * guessing)):
             return
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         last = self.folder.last
         kept = f" The weights of the last complete epoch are in '{last}'." if last.exists() else ""
+        became = f"exploded to {loss:.3g} (guessing gives {guessing:.2g})" if math.isfinite(loss) else f"became {loss}"
         raise TrainingError(
-            f"The loss became {loss} at step {trainer.global_step} (epoch {trainer.current_epoch + 1}, learning rate "
+            f"The loss {became} at step {trainer.global_step} (epoch {trainer.current_epoch + 1}, learning rate "
             f"{rate:.2g}); lower --learning_rate, lengthen --warmup_epochs or use --precision float32.{kept}"
         )
+
+
+def _any_process(trainer: Trainer, here: bool) -> bool:
+    """Whether it is so in any of the processes; all of them must ask."""
+    return here if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(here, all=False)
 
 
 def _merit(row: dict[str, Any]) -> tuple[float, float]:

@@ -20,10 +20,13 @@ class TrainingConsole:
     Args:
         folder: The run whose log gets every line.
         quiet: Show nothing.
+        mute: Neither show nor log anything: for all but the first of several processes.
     """
 
-    def __init__(self, folder: RunFolder, *, quiet: bool = False) -> None:
+    def __init__(self, folder: RunFolder, *, quiet: bool = False, mute: bool = False) -> None:
         self._folder = folder
+        self._mute = mute
+        quiet = quiet or mute
         self._console = Console(quiet=quiet, highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
@@ -38,6 +41,8 @@ class TrainingConsole:
 
     def line(self, text: str) -> None:
         """Show and log one line."""
+        if self._mute:
+            return
         self._folder.append_log(text)
         self._console.print(text, markup=False)
 

@@ -33,6 +33,7 @@ class RunFolder:
         root: The folder.
         config, environment, split, metrics, curves, log, card: Files for people and for repeating the run.
         best, last: Weights of the epoch with the highest validation accuracy, and of the newest one.
+        tensorboard: Events for TensorBoard, where it is installed.
         resume_point: Everything that continuing needs: weights, optimiser, schedule, random states, history.
     """
 
@@ -44,9 +45,10 @@ class RunFolder:
         self.metrics = self.root / "metrics.csv"
         self.curves = self.root / "curves.png"
         self.log = self.root / "log.txt"
-        self.card = self.root / "MODEL_CARD.md"
+        self.card = self.root / "README.md"
         self.best = self.root / "best.safetensors"
         self.last = self.root / "last.safetensors"
+        self.tensorboard = self.root / "tensorboard"
         self.resume_point = self.root / "checkpoints" / "last.ckpt"
 
     def holds_run(self) -> bool:
@@ -75,11 +77,19 @@ class RunFolder:
     def prepare(self, overwrite: bool) -> None:
         """Make the folder, without the files of an earlier run."""
         if overwrite and self.holds_run():
+            for folder in (self.resume_point.parent, self.tensorboard):
+                shutil.rmtree(folder, ignore_errors=True)
             for file in vars(self).values():
                 if file != self.root:
                     file.unlink(missing_ok=True)
-            shutil.rmtree(self.resume_point.parent, ignore_errors=True)
+        self.remove_unfinished()
         self.resume_point.parent.mkdir(parents=True, exist_ok=True)
+
+    def remove_unfinished(self) -> None:
+        """Remove what a process that was killed while writing has left."""
+        for folder in (self.root, self.resume_point.parent):
+            for file in folder.glob(".*.tmp"):
+                file.unlink(missing_ok=True)
 
     def write_config(self, config: TrainingConfig) -> None:
         """Write the settings as YAML that ``--config`` takes."""
@@ -121,14 +131,16 @@ def describe_environment(seed: int, data: Mapping[str, Any], command: Sequence[s
     packages = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "safetensors")
     return {
         "focalnets": __version__,
-        "git_commit": _git_commit(),
+        "git_commit": _git_commit(Path(__file__).resolve().parent),
+        "working_folder_git_commit": _git_commit(Path.cwd()),
         "packages": {name: metadata.version(name) for name in packages},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda,
         "command": shlex.join(sys.argv if command is None else command),
         "working_folder": str(Path.cwd()),
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -137,16 +149,23 @@ def describe_environment(seed: int, data: Mapping[str, Any], command: Sequence[s
     }
 
 
-def _git_commit() -> str | None:
-    """The commit that this package runs from, marked if files were changed since; None outside a checkout."""
-    folder = Path(__file__).resolve().parents[3]
-    if not (folder / ".git").exists():
-        return None
+def _git_commit(folder: Path) -> str | None:
+    """The commit that is checked out around ``folder``, marked if files were changed since; None outside a checkout."""
     try:
         answer = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"],
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None
+
+
+def _processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

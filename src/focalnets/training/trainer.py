@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import logging
 import math
 import shlex
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 
 from focalnets.data.folders import ImageFolders
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError, InterruptedRunError, TrainingError
 from focalnets.files import write_json, write_text
 from focalnets.models.focalnet import FocalNet
-from focalnets.training.callbacks import DurableCheckpoints, Guard, Recorder, Stopped, stop_request_on_signals
+from focalnets.training.callbacks import Guard, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import TrainingData, damaged_image_message, training_loader, validation_loader
+from focalnets.training.engine import build_trainer, check_devices, is_first_process, quiet_lightning
+from focalnets.training.model_card import model_card
 from focalnets.training.module import ClassifierModule
 from focalnets.training.optimization import ema_average
 from focalnets.training.run_folder import RunFolder, describe_environment
+from focalnets.training.shares import Share
 from focalnets.weights.loading import create_model, load_model
 
 __all__ = ["TrainingResult", "build_model", "resume", "train"]
-
-_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,8 +78,10 @@ def train(
         InterruptedRunError: If stopped by Ctrl-C, after saving.
     """
     folder = RunFolder(output)
+    check_devices(config)
+    if not is_first_process(config):
+        return _fit(config, data, build_model(config, data.classes), folder, quiet=quiet, resumes=False)
     folder.check_free(overwrite)
-    _check_device(config)
     model = build_model(config, data.classes)
     folder.prepare(overwrite)
     folder.write_config(config)
@@ -93,10 +93,12 @@ def train(
         "images_to_validate": len(data.val),  # type: ignore[arg-type]
         "left_out": [list(entry) for entry in data.left_out],
     }
-    write_json(folder.environment, describe_environment(config.seed, described, command))
+    write_json(
+        folder.environment, describe_environment(config.seed, described, command) | {"parameters": _parameters(model)}
+    )
     if data.folders is not None:
         data.folders.write_split(folder.split)
-    return _fit(config, data, model, folder, TrainingConsole(folder, quiet=quiet), resumes=False)
+    return _fit(config, data, model, folder, quiet=quiet, resumes=False)
 
 
 def resume(
@@ -125,7 +127,7 @@ def resume(
         raise TrainingError(
             f"The run '{folder.root}' was stopped before anything was saved; start it again with --overwrite."
         )
-    _check_device(config)
+    check_devices(config)
     if data is None:
         if not folder.split.exists():
             raise TrainingError(
@@ -139,7 +141,7 @@ def resume(
                 "needs the same ones. Restore them, or start a new run with --pretrained."
             )
     model = build_model(config, data.classes)
-    return _fit(config, data, model, folder, TrainingConsole(folder, quiet=quiet), resumes=True)
+    return _fit(config, data, model, folder, quiet=quiet, resumes=True)
 
 
 def build_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNet:
@@ -172,60 +174,52 @@ def _pretrained_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNe
     return model
 
 
-def _check_device(config: TrainingConfig) -> None:
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is cuda but there is no usable NVIDIA GPU here; use --device auto.")
-    if config.device == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device is mps but there is no usable Apple GPU here; use --device auto.")
-    if config.precision == "float16" and not (torch.cuda.is_available() and config.device != "cpu"):
-        raise ConfigError("precision float16 needs an NVIDIA GPU; use bfloat16 or float32 here.")
-
-
 def _fit(
     config: TrainingConfig,
     data: TrainingData,
     model: FocalNet,
     folder: RunFolder,
-    console: TrainingConsole,
     *,
+    quiet: bool,
     resumes: bool,
 ) -> TrainingResult:
-    train_batches = training_loader(data, config, model.preprocessing)
-    val_batches = validation_loader(data, config, model.preprocessing)
-    steps_an_epoch = math.ceil(len(train_batches) / config.accumulate)
-    module = ClassifierModule(
-        model,
-        config,
-        steps=steps_an_epoch * config.epochs,
-        warmup_steps=min(round(config.warmup_epochs * steps_an_epoch), steps_an_epoch * config.epochs - 1),
-    )
-    origin = model.origin
-    model.origin = f"trained on {data.description}, from {origin}"
+    first = is_first_process(config)
+    if first:
+        folder.remove_unfinished()
+    console = TrainingConsole(folder, quiet=quiet, mute=not first)
     recorder = Recorder(folder, console)
-    with stop_request_on_signals() as request, _quiet_lightning():
-        callbacks: list[Callback] = [recorder]
+    early_stopping: list[EarlyStopping] = []
+    if config.patience is not None:
+        early_stopping.append(EarlyStopping("val_top1", mode="max", patience=config.patience))
+    with stop_request_on_signals() as request, quiet_lightning():
+        averaging: list[Callback] = []
         if config.ema_decay:
-            callbacks.append(WeightAveraging(multi_avg_fn=ema_average(config.ema_decay)))
-        callbacks.append(Guard(folder, request))
-        trainer = Trainer(
-            accelerator="gpu" if config.device == "cuda" else config.device,
-            devices=1,
-            precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
-            max_epochs=config.epochs,
-            accumulate_grad_batches=config.accumulate,
-            callbacks=callbacks,
-            plugins=[DurableCheckpoints()],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            default_root_dir=folder.root,
+            averaging.append(WeightAveraging(multi_avg_fn=ema_average(config.ema_decay)))
+        trainer = build_trainer(config, folder, [recorder, *averaging, *early_stopping, Guard(folder, request)])
+        share = Share(trainer.global_rank, trainer.world_size)
+        train_batches = training_loader(data, config, model.preprocessing, share)
+        val_batches = validation_loader(data, config, model.preprocessing, share)
+        steps_an_epoch = math.ceil(len(train_batches) / config.accumulate)
+        module = ClassifierModule(
+            model,
+            config,
+            steps=steps_an_epoch * config.epochs,
+            warmup_steps=min(round(config.warmup_epochs * steps_an_epoch), steps_an_epoch * config.epochs - 1),
         )
+        origin = model.origin
+        model.origin = f"trained on {data.description}, from {origin}"
         device = trainer.strategy.root_device
         console.line(
-            _headline(config, data, model, steps=steps_an_epoch, device=device, origin=origin, resumes=resumes)
+            _headline(
+                config,
+                data,
+                model,
+                steps=steps_an_epoch,
+                device=device,
+                processes=share.processes,
+                origin=origin,
+                resumes=resumes,
+            )
         )
         try:
             trainer.fit(
@@ -248,7 +242,8 @@ def _fit(
         except (OSError, CheckpointError) as error:
             raise TrainingError(f"{_writing_failed(error)} {_how_to_go_on(folder, stopped=False)}") from error
     best = recorder.best
-    if best is None or recorder.history[-1]["epoch"] < config.epochs:
+    ended_early = any(callback.stopped_epoch for callback in early_stopping)
+    if best is None or (recorder.history[-1]["epoch"] < config.epochs and not ended_early):
         raise TrainingError(f"The training in '{folder.root}' ended before its last epoch; see log.txt there.")
     result = TrainingResult(
         run=folder.root,
@@ -257,7 +252,18 @@ def _fit(
         best_epoch=best["epoch"],
         history=tuple(recorder.history),
     )
-    write_text(folder.card, _card(config, data, model, result))
+    if first:
+        described = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]
+        card = model_card(
+            config,
+            name=folder.root.resolve().name,
+            data=described,
+            history=recorder.history,
+            best_epoch=best["epoch"],
+            image_size_px=model.preprocessing.input_size_px,
+            parameters=_parameters(model),
+        )
+        write_text(folder.card, card)
     return result
 
 
@@ -268,17 +274,24 @@ def _headline(
     *,
     steps: int,
     device: torch.device,
+    processes: int,
     origin: str,
     resumes: bool,
 ) -> str:
     place = f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
     name = config.model if config.pretrained is None else config.pretrained
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if processes > 1:
+        place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} images a step"
+    parameters = _parameters(model)
     return (
         f"{'continuing' if resumes else 'training'} {name} ({parameters / 1e6:.2f} M parameters, {origin}) at "
         f"{model.preprocessing.input_size_px} px on {len(data.classes)} classes: {len(data.train):,} images to train, "  # type: ignore[arg-type]
         f"{len(data.val):,} held out; {config.epochs} epochs of {steps} steps, {place}"  # type: ignore[arg-type]
     )
+
+
+def _parameters(model: FocalNet) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _how_to_go_on(folder: RunFolder, *, stopped: bool = True) -> str:
@@ -294,39 +307,3 @@ def _writing_failed(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"The run could not be written ({error.strerror})."
     return str(error)
-
-
-def _card(config: TrainingConfig, data: TrainingData, model: FocalNet, result: TrainingResult) -> str:
-    best = result.history[result.best_epoch - 1]
-    name = config.model if config.pretrained is None else f"weights from {config.pretrained}"
-    return "\n".join(
-        (
-            f"# {name} trained on {', '.join(data.classes[:10])}{' and more' if len(data.classes) > 10 else ''}",
-            "",
-            f"Trained for {config.epochs} epochs at {model.preprocessing.input_size_px} px on {data.description}: "
-            f"{len(data.train):,} images, {len(data.val):,} held out.",  # type: ignore[arg-type]
-            f"Best epoch {result.best_epoch}: top-1 {best['val_top1']:.2%}, top-5 {best['val_top5']:.2%} on the images "
-            "held out, which also chose the epoch: on other images expect a little less.",
-            "",
-            "- `best.safetensors`, `last.safetensors`: weights with config, classes and preprocessing inside",
-            "- `config.yaml`, `split.json`, `environment.json`: settings, images and software that repeat the run",
-            "- `metrics.csv`, `curves.png`, `log.txt`: its course;  `checkpoints/`: what continuing needs",
-            "",
-        )
-    )
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's tips for programmers away from users; its errors pass."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,0 +1,96 @@
+"""The card of a trained network, in the format of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from focalnets.training.config import TrainingConfig
+
+__all__ = ["model_card"]
+
+_CLASSES_SHOWN = 20
+
+
+def model_card(
+    config: TrainingConfig,
+    *,
+    name: str,
+    data: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    best_epoch: int,
+    image_size_px: int,
+    parameters: int,
+) -> str:
+    """The text of ``README.md``: metadata that the Hub reads, then what a reader needs to judge and use the weights.
+
+    Args:
+        config: The settings.
+        name: Name of the run.
+        data: Its ``data`` in ``environment.json``.
+        history: One row an epoch.
+        best_epoch: Epoch of the best weights, counted from 1.
+        image_size_px: Height and width of images in validation [px].
+        parameters: Weights of the network.
+    """
+    best = history[best_epoch - 1]
+    network = config.model if config.pretrained is None else f"weights from {Path(config.pretrained).name}"
+    # The folder's name only: where it lies on this machine is nobody else's business.
+    source = Path(str(data["description"]).partition(" (")[0]).name or "images"
+    results = [
+        EvalResult(
+            task_type="image-classification", dataset_type="imagefolder", dataset_name=source,
+            dataset_split="images held out", metric_type="accuracy", metric_name=metric,
+            metric_value=round(best[key], 5),
+        )
+        for key, metric in (("val_top1", "Top-1 accuracy"), ("val_top5", "Top-5 accuracy"))
+    ]  # fmt: skip
+    header = ModelCardData(
+        license="unknown",
+        library_name="focalnets",
+        pipeline_tag="image-classification",
+        tags=["image-classification", "focal-modulation", "focalnet"],
+        model_name=name,
+        eval_results=results,
+    )
+    classes = list(data["classes"])
+    more = f" and {len(classes) - _CLASSES_SHOWN} more" if len(classes) > _CLASSES_SHOWN else ""
+    names = ", ".join(classes[:_CLASSES_SHOWN]) + more
+    hours = sum(row["seconds"] for row in history) / 3600
+    return f"""---
+{header.to_yaml()}
+---
+
+# {name}
+
+{network}, {parameters / 1e6:.2f} M parameters, trained on {len(classes)} classes: {names}.
+The licence above is for you to fill in before you publish these weights.
+
+## Data
+{data["images_to_train"]:,} images of `{source}` to train, {data["images_to_validate"]:,} held out.
+
+## Recipe
+{history[-1]["epoch"]} epochs in {hours:.2f} hours: {config.optimizer}, learning rate {config.learning_rate:g},
+augmentation {config.augmentation}, mixup {config.mixup:g}, cutmix {config.cutmix:g}, seed {config.seed}. Every setting
+is in `config.yaml`; software, machine and command line are in `environment.json`.
+
+## Metrics
+Best epoch {best_epoch}: top-1 {best["val_top1"]:.2%}, top-5 {best["val_top5"]:.2%}, loss {best["val_loss"]:.4f}, at
+{image_size_px} px on the images held out. The course is in `metrics.csv` and `curves.png`.
+
+## Limits
+The images held out also chose the epoch: on other images expect a little less, and much less on images of another kind.
+An image of none of the classes gets one all the same. How well single classes do: `focalnets evaluate`.
+
+## How to load
+```python
+import focalnets
+
+model = focalnets.load_model("best.safetensors")  # of the best epoch; last.safetensors is the newest
+```
+
+From the command line: `focalnets predict IMAGE --model .` in this folder.
+"""
