@@ -165,7 +165,8 @@ def scan_shard(shard: Shard, stream: IO[bytes] | None = None) -> list[ScannedSam
     except OSError as error:
         raise DataError(f"the shard '{shard.location}' cannot be read ({error.strerror or error}).") from error
     last = max((image.offset + image.size for image in images.values()), default=0)
-    if shard.size is not None and max(last, end) > shard.size:
+    # A whole tar file ends with empty blocks behind the last member.
+    if shard.size is not None and (last > shard.size or end + tarfile.BLOCKSIZE > shard.size):
         raise DataError(f"the shard '{shard.location}' is truncated; write or fetch it again.")
     for key in images:
         if key not in labels:

@@ -1,0 +1,261 @@
+"""Shards: the same samples as the folder they were made of, whole or not at all, and nothing trusted in them."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import json
+import pickle
+import tarfile
+import threading
+
+import pytest
+
+from focalnets.cli.main import main
+from focalnets.data.shard_writing import write_shards
+from focalnets.data.shards import is_shards, open_shards
+from focalnets.data.sources import open_evaluation_images, open_images
+from focalnets.errors import DataError, ImageError
+
+
+def contents(samples):
+    return [(file.read_bytes(), label) for file, label in samples]
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def images(write_coloured_images, tmp_path):
+    return write_coloured_images(tmp_path / "images", 5)
+
+
+@pytest.fixture
+def shards(images, tmp_path, capsys):
+    assert main(["shard", str(images), str(tmp_path / "shards"), "--samples-per-shard", "4"]) == 0
+    assert "15 images of 3 classes in 4 shards" in capsys.readouterr().out
+    return tmp_path / "shards"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Address of the folder ``tmp_path`` on a server of this machine, and what was asked of it."""
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, _format, *arguments):
+            asked.append(arguments[0])
+
+    handler = functools.partial(Handler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}", asked
+        running.shutdown()
+        thread.join()
+
+
+def test_the_same_samples_as_the_folder(images, shards):
+    folder, found = open_images(images, seed=2), open_images(shards, seed=2)
+    assert found.classes == folder.classes
+    assert contents(found.train) == contents(folder.train)
+    assert contents(found.val) == contents(folder.val)
+    assert contents(open_evaluation_images(shards).samples) == contents(open_evaluation_images(images).samples)
+    copy = pickle.loads(pickle.dumps(found.train))
+    assert copy == found.train
+
+
+def test_train_and_val_stay_apart(images, tmp_path):
+    assert main(["shard", str(images), str(tmp_path / "s"), "--val_fraction", "0.4", "--seed", "1"]) == 0
+    folder, found = open_images(images, val_fraction=0.4, seed=1), open_images(tmp_path / "s")
+    assert (contents(found.train), contents(found.val)) == (contents(folder.train), contents(folder.val))
+    assert sorted(file.name for file in (tmp_path / "s").iterdir()) == [
+        "index.json", "train-000000.tar", "val-000000.tar",
+    ]  # fmt: skip
+    index = json.loads((tmp_path / "s" / "index.json").read_text())
+    assert index["images_per_class"] == {
+        side: dict.fromkeys(("blue", "green", "red"), n) for side, n in (("train", 3), ("val", 2))
+    }
+
+
+def test_a_split_of_shards_can_be_written_and_read(shards, tmp_path):
+    found = open_images(shards, seed=4)
+    again = type(found).read_split(found.write_split(tmp_path / "split.json"))
+    assert (again.train, again.val, again.root) == (found.train, found.val, shards)
+    moved = shards.rename(tmp_path / "moved")
+    again = type(found).read_split(tmp_path / "split.json", root=moved)
+    assert contents(again.train) == contents(found.train[:0] + again.train)
+    assert again.train[0][0].shard.location.startswith(str(moved))
+
+
+def test_other_tools_can_read_the_shards(images, shards):
+    with tarfile.open(shards / "images-000000.tar") as tar:
+        names = tar.getnames()
+        assert len(names) == 8
+        assert all(
+            a.removesuffix(".png") == b.removesuffix(".cls") for a, b in zip(names[::2], names[1::2], strict=True)
+        )
+    (shards / "index.json").unlink()
+    without = open_shards(shards)
+    assert without.class_names == ("0", "1", "2")
+    assert sorted(contents(without.sides["all"])) == sorted(contents(open_evaluation_images(images).samples))
+    pattern = open_shards(str(shards / "images-{000001..000002}.tar"))
+    assert [shard.name for shard in pattern.shards] == ["images-000001.tar", "images-000002.tar"]
+
+
+def test_shards_stay_below_max_bytes(images, tmp_path):
+    assert main(["shard", str(images), str(tmp_path / "s"), "--max_bytes", "30720"]) == 0
+    sizes = [file.stat().st_size for file in (tmp_path / "s").glob("*.tar")]
+    assert len(sizes) > 1
+    assert max(sizes) <= 30720
+
+
+def test_stopped_and_started_again(images, tmp_path, monkeypatch):
+    found = open_images(images)
+    options = {"name_of": found.name_of, "split": found.split, "samples_per_shard": 4}
+    sides = {"train": found.train, "val": found.val}
+    whole = write_shards(sides, found.classes, tmp_path / "whole", **options)
+
+    def stop(done):
+        if done == 8:
+            raise KeyboardInterrupt
+
+    output = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(sides, found.classes, output, on_progress=stop, **options)
+    assert sorted(f.name for f in output.iterdir()) == ["train-000000.tar", "train-000001.tar", "unfinished.json"]
+    with pytest.raises(DataError, match="other images or settings"):
+        write_shards(sides, found.classes, output, seed=1, **options)
+    result = write_shards(sides, found.classes, output, **options)
+    assert (result.kept, result.shards) == (2, whole.shards)
+    assert {f.name: f.read_bytes() for f in output.iterdir()} == {
+        f.name: f.read_bytes() for f in whole.index.parent.iterdir()
+    }
+    again = write_shards(sides, found.classes, output, seed=1, overwrite=True, **options)
+    assert again.kept == 0
+
+
+def test_labels_of_others(tmp_path):
+    image = b"never decoded here"
+    write_tar(
+        tmp_path / "train-0.tar",
+        {"a/1.JPG": image, "a/1.cls": b"cat\n", "2.png": image, "2.json": b'{"label": "ape", "x": 1}', "2.pyd": b"!"},
+    )
+    found = open_shards(tmp_path)
+    assert found.classes == ("ape", "cat")
+    assert [(file.name, label) for file, label in found.sides["train"]] == [("a/1.JPG", 1), ("2.png", 0)]
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"../../x.jpg": b"i", "../../x.cls": b"0"}, "'../../x.jpg', which points outside"),
+        ({"/etc/x.jpg": b"i"}, "points outside"),
+        ({"a.jpg": b"i"}, "no class for the image 'a.jpg'"),
+        ({"a.txt": b"i"}, "hold no image with a class"),
+        ({"a.jpg": b"i", "a.cls": b"-1"}, None),
+        ({"a.jpg": b"i", "a.cls": b"99999999999"}, "class number 99999999999"),
+        ({"a.jpg": b"i", "a.cls": b"\xff"}, "no class that can be read"),
+        ({"a.jpg": b"i", "a.json": b"[" * 100_000}, "no class that can be read"),
+        ({"a.jpg": b"i", "a.json": b'{"label": [1]}'}, "number or the name"),
+        ({"a.jpg": b"i", "a.png": b"i", "a.cls": b"0"}, "two images"),
+    ],
+)
+def test_hostile_and_incomplete_tars(tmp_path, members, words):
+    path = write_tar(tmp_path / "x.tar", members)
+    if words is None:
+        assert open_shards(path).classes == ("-1",)  # a name like any other
+        return
+    with pytest.raises(DataError, match=words) as error:
+        open_shards(path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_tar(shards, tmp_path):
+    whole = (shards / "images-000000.tar").read_bytes()
+    for name, data in (
+        ("no.tar", b"hello" * 500),
+        ("empty.tar", b""),
+        ("cut.tar", whole[:3000]),
+        ("end.tar", whole.rstrip(b"\0")),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match=r"no plain tar|truncated"):
+            open_shards(tmp_path / name)
+    for name, words in (("gone.tar", "there is no shard"), ("x.tar.gz", "compressed"), ("a-{5..1}.tar", "count up")):
+        assert is_shards(tmp_path / name)
+        with pytest.raises(DataError, match=words):
+            open_images(tmp_path / name)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="holds no class folders"):
+        open_images(tmp_path / "folder")
+
+
+def test_a_damaged_index_and_missing_shards(shards):
+    index = shards / "index.json"
+    content = json.loads(index.read_text())
+    for change in ({"version": 2}, {"classes": ["a"]}, {"shards": [content["shards"][0] | {"file": "../x.tar"}]}):
+        index.write_text(json.dumps(content | change))
+        with pytest.raises(DataError, match="no index that focalnets shard wrote"):
+            open_shards(shards)
+    index.write_text(json.dumps(content))
+    first = open_shards(shards).sides["all"][0][0]
+    file = shards / "images-000000.tar"
+    file.write_bytes(file.read_bytes()[:-512])
+    with pytest.raises(DataError, match=r"bytes, but index\.json says"):
+        open_shards(shards)
+    for file in shards.glob("*.tar"):
+        file.write_bytes(b"")
+    with pytest.raises(ImageError, match="ends before"):
+        first.read_bytes()
+    for file in shards.glob("*.tar"):
+        file.unlink()
+    with pytest.raises(DataError, match="there is no shard"):
+        open_shards(shards)
+
+
+@pytest.mark.parametrize("address", ["pipe:curl x", "pipe://x", "file:///etc/passwd", "s3://b/x.tar"])
+def test_only_http_is_fetched(address):
+    with pytest.raises(DataError, match="expected http"):
+        open_images(address)
+
+
+def test_shards_on_a_server(images, shards, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCALNETS_CACHE", str(tmp_path / "cache"))
+    address, asked = server
+    found = open_images(f"{address}/shards/", seed=2)
+    assert sum(".tar" in line for line in asked) == 0
+    local = open_images(shards, seed=2)
+    assert sorted(contents(found.train)) == sorted(contents(local.train))
+    assert contents(found.val)
+    assert sum(".tar" in line for line in asked) == 4  # each once
+    one = open_shards(f"{address}/shards/images-{{000000..000001}}.tar")
+    assert len(one.sides["all"]) == 8
+    with pytest.raises(DataError, match="answers 404"):
+        open_images(f"{address}/nothing")
+
+
+def test_the_cache_is_kept_small_and_what_arrives_is_checked(shards, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCALNETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FOCALNETS_SHARD_CACHE_GB", "0.00004")
+    samples = open_shards(f"{server[0]}/shards").sides["all"]
+    assert len(contents(samples)) == 15
+    assert 1 <= len(list((tmp_path / "cache" / "shards").glob("*.tar"))) < 4
+    for file in (tmp_path / "cache" / "shards").glob("*.tar"):
+        file.unlink()
+    file = shards / "images-000000.tar"
+    file.write_bytes(file.read_bytes().replace(b"PNG", b"GNP"))
+    with pytest.raises(ImageError, match="cannot be fetched"):
+        samples[0][0].read_bytes()
+
+
+def test_shards_of_shards_are_refused(shards, tmp_path, capsys):
+    assert main(["shard", str(shards), str(tmp_path / "again")]) == 2
+    assert "already holds shards" in capsys.readouterr().err
