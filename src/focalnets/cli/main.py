@@ -22,9 +22,12 @@ COMMANDS = {
     "demo": "generate pictures, train, evaluate, predict and explain: everything in one report, no data needed",
     "train": "train a network on a folder of images",
     "evaluate": "measure a network on labelled images",
+    "runs": "compare trainings: accuracy, time, what differs between their settings",
     "predict": "classify photos",
     "explain": "draw where the network looks in photos",
     "convert": "rewrite a checkpoint in another layout",
+    "check": "look for damaged, doubled and mislabelled images before training",
+    "benchmark_data": "time reading images and learning them, and say which is the bottleneck",
     "shard": "pack images into tar files that are read without unpacking",
     "models": "list the networks with their size and cost",
     "doctor": "show versions, devices and backends, and why one cannot run",
@@ -50,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"focalnets {__version__}")
         return 0
-    command = arguments[0]
+    command = arguments[0].replace("-", "_")
     if command not in COMMANDS:
-        _complain(f"There is no command {command!r}; the commands are {', '.join(COMMANDS)}.")
+        _complain(f"There is no command {arguments[0]!r}; the commands are {', '.join(COMMANDS)}.")
         return _EXIT_MISTAKE
     try:
         return _run(command, arguments[1:])

@@ -25,6 +25,7 @@ __all__ = [
     "decode_image",
     "encoded_image_size",
     "find_images",
+    "image_header",
     "image_size",
     "natural_key",
     "read_image",
@@ -106,6 +107,15 @@ def image_size(path: str | Path) -> tuple[int, int]:
 def encoded_image_size(data: bytes, *, name: str = "the image") -> tuple[int, int]:
     """Like :func:`image_size` for the bytes of an image file; ``name`` is what errors call it."""
     return _upright_size(io.BytesIO(data), name)
+
+
+def image_header(file: BinaryIO, name: str) -> Image.Image:
+    """The undecoded image in an open file, for its mode and number of frames; ``name`` is what errors call it.
+
+    Raises:
+        ImageError: If it is no image.
+    """
+    return _read_header(file, name)[0]
 
 
 def find_images(inputs: Sequence[str | Path]) -> list[Path]:
