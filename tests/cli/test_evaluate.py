@@ -25,7 +25,9 @@ def test_repeats_the_validation_of_the_run(coloured_run, coloured_images, tmp_pa
     assert result["images"] == 12
     assert result["top1"] == pytest.approx(float(best["val_top1"]), abs=1e-5)
     assert result["loss"] == pytest.approx(float(best["val_loss"]), rel=1e-4)
-    assert {path.name for path in target.iterdir()} == {"evaluation.json", "per_class.csv", "confusion.png"}
+    written = {path.name for path in target.iterdir()}
+    usual = {"evaluation.json", "per_class.csv", "confusion.png", "calibration.csv", "calibration.png"}
+    assert written - {"mistakes.png"} == usual | {"mistakes.csv", "report.html"}
 
 
 def test_other_folders_are_counted_whole(coloured_run, write_coloured_images, tmp_path, capsys):
@@ -61,6 +63,46 @@ def test_unreadable_images(coloured_run, write_coloured_images, tmp_path, capsys
     assert "text.png" in capsys.readouterr().err
     assert main(["evaluate", str(coloured_run), str(images), "--skip-unreadable"]) == 0
     assert "left out, unreadable: 1" in capsys.readouterr().out
+
+
+def test_other_sizes_and_spoiled_pictures(coloured_run, write_coloured_images, tmp_path, capsys):
+    images, target = write_coloured_images(tmp_path / "images", 2), tmp_path / "report"
+    command = ["evaluate", str(coloured_run), str(images), "--output", str(target), "--resolutions", "48", "24"]
+    command += ["--corruptions", "jpeg", "darkness", "--severities", "5", "1", "--bins", "10", "--worst", "1"]
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "7 passes over 6 images: 1 evaluation, 2 resolutions, 4 corruptions\n"
+    assert "top-1 by input size: 24 px " in shown.out
+    assert "report.html in" in shown.out
+    result = json.loads((target / "evaluation.json").read_text())
+    assert [row["input_size_px"] for row in result["resolutions"]["sizes"]] == [24, 48]
+    trials = [(row["corruption"], row["severity"]) for row in result["corruptions"]["trials"]]
+    assert trials == [("jpeg", 1), ("jpeg", 5), ("darkness", 1), ("darkness", 5)]
+    assert len(result["calibration"]["equal_width"]) == 10
+    assert {"resolutions.csv", "resolutions.png", "corruptions.csv", "corruptions.png"} < {
+        p.name for p in target.iterdir()
+    }
+    assert main([*command, "--json", "-"]) == 0
+    repeated = json.loads(capsys.readouterr().out)
+    assert repeated["corruptions"] == result["corruptions"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--corruptions", "snow"], "There is no corruption 'snow'"),
+        (["--corruptions", "--severities", "6"], "severities"),
+        (["--corruptions", "--seed", "-1"], "seed"),
+        (["--resolutions", "0"], "--resolutions"),
+        (["--bins", "0"], "bins"),
+        (["--worst", "-1"], "--worst"),
+    ],
+)
+def test_options_out_of_range(coloured_run, coloured_images, capsys, options, words):
+    assert main(["evaluate", str(coloured_run), str(coloured_images), *options]) == 2
+    error = capsys.readouterr().err
+    assert f"error: {words}" in error
+    assert "passes" not in error
 
 
 @pytest.mark.parametrize(("model", "data"), [("missing", "images"), ("run", "missing")])

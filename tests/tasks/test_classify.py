@@ -130,7 +130,7 @@ def test_an_evaluation_survives_json_and_csv(model, dataset):
     content = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
     assert content["images"] == 60
     assert content["per_class"][0]["name"] == "blue"
-    assert evaluation.per_class_csv().splitlines()[0] == "class,images,recall,precision"
+    assert evaluation.per_class_csv().startswith("class,images,recall,precision,")
 
 
 def test_classes_without_images_have_no_figures(dataset):

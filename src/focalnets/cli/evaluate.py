@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from focalnets.cli.model_argument import load_for_command
-from focalnets.cli.output import progress, write_result
-from focalnets.errors import DataError
-from focalnets.files import write_json, write_text
+from focalnets.cli.output import STANDARD_OUTPUT, progress, write_result
+from focalnets.errors import ConfigError, DataError
 
 EXAMPLES = """\
   focalnets evaluate runs/photos photos
   focalnets evaluate runs/photos/best.safetensors photos/val --json result.json
   focalnets evaluate timm/focalnet_tiny_srf.ms_in1k imagenet/val --image_size 256 --output report
+  focalnets evaluate runs/photos photos --output report --resolutions 96 128 160 --corruptions jpeg gaussian_blur
+  focalnets evaluate runs/photos photos --output report --resolution_curve --corruptions
 
   DATA holds one folder of images for each class, or a folder val/ that does; classes are matched by name.
   Where a run split DATA itself, only the images that it held out are used."""
@@ -30,7 +32,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--split", metavar="FILE", help="use the images that this split.json holds out")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
     parser.add_argument(
-        "--output", metavar="FOLDER", help="write evaluation.json, per_class.csv and confusion.png there"
+        "--output",
+        metavar="FOLDER",
+        help="write everything there: report.html, figures as JSON and CSV, pictures as PNG",
     )
     parser.add_argument("--image_size", "--image-size", type=int, help="input size [px] (default: the network's own)")
     parser.add_argument("--batch_size", "--batch-size", type=int, default=32, help="images at once (default: 32)")
@@ -38,12 +42,32 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--skip_unreadable", "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
     )
+    parser.add_argument("--bins", type=int, default=15, help="bins of the calibration (default: 15)")
+    parser.add_argument("--worst", type=int, default=24, help="mistakes to show, the surest first (default: 24)")
+    parser.add_argument(
+        "--resolutions", type=int, nargs="+", metavar="PX", help="also measure at these input sizes, one pass each"
+    )
+    parser.add_argument(
+        "--resolution_curve",
+        "--resolution-curve",
+        action="store_true",
+        help="also measure at 96 to 384 px in steps of 32, ten passes",
+    )
+    parser.add_argument(
+        "--corruptions",
+        nargs="*",
+        metavar="NAME",
+        help="also measure on spoiled pictures, one pass a corruption and severity; no NAME is all of them",
+    )
+    parser.add_argument(
+        "--severities", type=int, nargs="+", default=[1, 3, 5], metavar="N", help="from 1 to 5 (default: 1 3 5)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the noise in spoiled pictures (default: 0)")
 
 
 def run(arguments: Any) -> int:
     """Evaluate and report."""
     from focalnets.data.folders import ImageFolder
-    from focalnets.tasks.classify import evaluate_images
 
     model = load_for_command(arguments.model, arguments.device)
     classes, samples = _samples(arguments, model.class_names)
@@ -54,30 +78,84 @@ def run(arguments: Any) -> int:
         )
     if model.class_names is None:
         model.class_names = tuple(classes)
-    with progress("evaluating", len(samples)) as show:
+    report = _measure(arguments, model, ImageFolder(samples, classes))
+    written: list[str] = []
+    if arguments.output is not None:
+        from focalnets.tasks.evaluation_report import write_evaluation
+
+        written = write_evaluation(report, arguments.output)
+    if arguments.json is not None:
+        write_result(report.to_dict(), arguments.json)
+    if arguments.json != STANDARD_OUTPUT:
+        _show(report.evaluation)
+        _show_studies(report)
+        if written:
+            print(f"written: {', '.join(written)} in {arguments.output}")
+    return 0
+
+
+def _measure(arguments: Any, model: Any, dataset: Any) -> Any:
+    """All passes that were asked for, with one bar over all of them."""
+    from focalnets.data.corruptions import CORRUPTIONS, check_corruptions
+    from focalnets.tasks.classify import evaluate_images
+    from focalnets.tasks.evaluation_report import EvaluationReport
+    from focalnets.tasks.robustness import RESOLUTIONS_PX, evaluate_corruptions, evaluate_resolutions
+
+    # Everything is checked before the first pass: a mistake must not show after an hour.
+    sizes = sorted({*(arguments.resolutions or ()), *(RESOLUTIONS_PX if arguments.resolution_curve else ())})
+    if sizes and sizes[0] < 1:
+        raise ConfigError(f"--resolutions takes whole numbers of pixels from 1 up, got {sizes[0]}.")
+    names: tuple[str, ...] = ()
+    if arguments.corruptions is not None:
+        names = tuple(dict.fromkeys(arguments.corruptions or CORRUPTIONS))
+        check_corruptions(names, tuple(arguments.severities), arguments.seed)
+    if arguments.worst < 0:
+        raise ConfigError(f"--worst takes a whole number from 0 up, got {arguments.worst}.")
+    images, trials = len(dataset), len(names) * len(set(arguments.severities))
+    passes = 1 + len(sizes) + trials
+    if passes > 1:
+        print(
+            f"{passes} passes over {images:,} images: 1 evaluation, {len(sizes)} resolutions, {trials} corruptions",
+            file=sys.stderr,
+        )
+    shared = {"batch_size": arguments.batch_size, "skip_unreadable": arguments.skip_unreadable}
+    with progress("evaluating", passes * images) as show:
+
+        def show_after(before: int) -> Callable[[int, str], None]:
+            return lambda done, name: show(
+                before * images + done, f"pass {before + (done - 1) // images + 1} of {passes}: {name}"
+            )
+
         evaluation = evaluate_images(
             model,
-            ImageFolder(samples, classes),
-            batch_size=arguments.batch_size,
+            dataset,
             size_px=arguments.image_size,
-            skip_unreadable=arguments.skip_unreadable,
             on_progress=show,
+            bins=arguments.bins,
+            worst=arguments.worst,
+            **shared,
         )
-    result = evaluation.to_dict() | {"data": str(arguments.data)}
-    if arguments.output is not None:
-        from focalnets.tasks.confusion import draw_confusion
-
-        folder = Path(arguments.output)
-        write_json(folder / "evaluation.json", result)
-        write_text(folder / "per_class.csv", evaluation.per_class_csv())
-        draw_confusion(evaluation, folder / "confusion.png")
-    if arguments.json is not None:
-        write_result(result, arguments.json)
-    if arguments.json != "-":
-        _show(evaluation)
-        if arguments.output is not None:
-            print(f"written: evaluation.json, per_class.csv and confusion.png in {arguments.output}")
-    return 0
+        resolutions = corruptions = None
+        if sizes:
+            resolutions = evaluate_resolutions(model, dataset, sizes, on_progress=show_after(1), **shared)
+        if names:
+            corruptions = evaluate_corruptions(
+                model,
+                dataset,
+                names,
+                arguments.severities,
+                seed=arguments.seed,
+                size_px=arguments.image_size,
+                on_progress=show_after(1 + len(sizes)),
+                **shared,
+            )
+    return EvaluationReport(
+        evaluation=evaluation,
+        dataset=dataset,
+        data=str(arguments.data),
+        resolutions=resolutions,
+        corruptions=corruptions,
+    )
 
 
 def _samples(arguments: Any, class_names: tuple[str, ...] | None) -> tuple[tuple[str, ...], Any]:
@@ -121,6 +199,12 @@ def _show(evaluation: Any) -> None:
         f"(crop {evaluation.preprocessing['crop_fraction']:g}, {evaluation.preprocessing['interpolation']}), "
         f"{evaluation.images / max(evaluation.seconds, 1e-9):.0f} images/s"
     )
+    calibration = evaluation.calibration
+    print(
+        f"mean recall {evaluation.mean_recall:.2%}, mean confidence {calibration.mean_confidence:.2%}, expected "
+        f"calibration error {calibration.ece_equal_width:.2%} ({len(calibration.equal_width)} bins of equal width), "
+        f"{calibration.ece_equal_count:.2%} ({len(calibration.equal_count)} bins of equal count)"
+    )
     if evaluation.left_out:
         print(f"left out, unreadable: {len(evaluation.left_out)}")
         for failure in evaluation.left_out:
@@ -137,3 +221,14 @@ def _show(evaluation: Any) -> None:
     console.print(table)
     if len(seen) > _MOST_CLASSES_SHOWN:
         print(f"... and {len(seen) - _MOST_CLASSES_SHOWN} classes that are recognised better (--output lists all)")
+
+
+def _show_studies(report: Any) -> None:
+    if report.resolutions is not None:
+        rows = zip(report.resolutions.sizes_px, report.resolutions.figures, strict=True)
+        print("top-1 by input size: " + ", ".join(f"{size} px {figures.top1:.1%}" for size, figures in rows))
+    if report.corruptions is not None:
+        study = report.corruptions
+        means = ", ".join(f"{name} {study.mean_top1(name):.1%}" for name in study.corruptions)
+        strengths = ", ".join(map(str, study.severities))
+        print(f"top-1 on spoiled pictures, mean of severities {strengths}: {study.mean_top1():.1%} ({means})")

@@ -50,10 +50,14 @@ def write_output(text: str, destination: str) -> None:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with the time left on standard error if that is a terminal; yields what takes the number of items done."""
+def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """A bar with the time left on standard error if that is a terminal.
+
+    Yields:
+        What takes the number of items done and, where it changes, what is being done.
+    """
     if not sys.stderr.isatty() or total < 2:
-        yield lambda done: None
+        yield lambda done, description=None: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -61,4 +65,4 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield lambda done, description=None: bar.update(task, completed=done, description=description)

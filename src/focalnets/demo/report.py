@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import os
 import platform
 import shlex
@@ -18,8 +16,8 @@ from focalnets.demo.charts import confusion_table, learning_curve, score_table
 from focalnets.demo.run import DemoResult, chosen_example, picture_path
 from focalnets.demo.scenes import DrawnScene
 from focalnets.demo.scores import Look
-from focalnets.demo.style import STYLE
 from focalnets.files import write_text
+from focalnets.tasks.page import jpeg_address, page
 from focalnets.training.console import short_duration
 from focalnets.version import __version__
 from focalnets.visualize.draw import draw_outline, mark_point, overlay
@@ -41,13 +39,7 @@ def _document(result: DemoResult) -> str:
         _opening(result), _task(result), _lessons(result), _accuracy(result), _gallery(result), _localization(result),
         _inside(result), _next_steps(result), _footer(result),
     )  # fmt: skip
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>What a small FocalNet learned</title><style>\n{STYLE}\n</style></head>\n<body><main>\n"
-        + "\n".join(sections)
-        + "\n</main></body></html>\n"
-    )
+    return page("What a small FocalNet learned", sections)
 
 
 def _opening(result: DemoResult) -> str:
@@ -203,15 +195,15 @@ where the object is, and do not.</p></section>"""
 
 
 def _inside(result: DemoResult) -> str:
-    page = Image.open(result.page).convert("RGB")
-    page = page.resize((_PAGE_WIDTH_PX, round(page.height * _PAGE_WIDTH_PX / page.width)), Image.Resampling.LANCZOS)
+    drawn = Image.open(result.page).convert("RGB")
+    drawn = drawn.resize((_PAGE_WIDTH_PX, round(drawn.height * _PAGE_WIDTH_PX / drawn.width)), Image.Resampling.LANCZOS)
     return f"""
 <section><h2>Inside one picture</h2>
 <p>This is what <code>focalnets explain</code> draws for any photo and any focal modulation network: how strongly
 context
 speaks in each stage, and which size of surroundings each place listens to.</p>
 <img class="wide" loading="lazy" alt="Modulators of every stage and gates of every level for one picture"
-src="{_jpeg(np.asarray(page), 84)}"></section>"""
+src="{jpeg_address(drawn, 84)}"></section>"""
 
 
 def _next_steps(result: DemoResult) -> str:
@@ -286,7 +278,4 @@ def _duration(seconds: float, *, short: bool = False) -> str:
 
 
 def _jpeg(pixels: np.ndarray, quality: int = 88) -> str:
-    """A picture as a data address."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="jpeg", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return jpeg_address(Image.fromarray(pixels), quality)

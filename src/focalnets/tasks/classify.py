@@ -16,19 +16,24 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
-from focalnets.data.transforms import evaluation_transform
-from focalnets.errors import ConfigError, DataError, ImageError
+from focalnets.data.transforms import ResizeAndCrop, evaluation_transform, to_tensor
+from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
-from focalnets.tasks.results import ClassFigures, Evaluation, Failure, Prediction, wilson_interval
+from focalnets.tasks.calibration import measure_calibration
+from focalnets.tasks.results import ClassFigures, Evaluation, Failure, Mistake, Prediction, wilson_interval
 
-__all__ = ["Evaluation", "Failure", "Prediction", "evaluate_images", "predict_images"]
+Alter = Callable[[Image.Image, int], Image.Image]
+"""Takes a crop (S x S, RGB) and the number of its image in the data set, and returns a changed one of the same size."""
+
+__all__ = ["Alter", "Evaluation", "Failure", "Prediction", "evaluate_images", "predict_images"]
 
 
 def predict_images(
@@ -97,6 +102,9 @@ def evaluate_images(
     size_px: int | None = None,
     skip_unreadable: bool = False,
     on_progress: Callable[[int], None] | None = None,
+    alter: Alter | None = None,
+    bins: int = 15,
+    worst: int = 24,
 ) -> Evaluation:
     """Measure a classifier on labelled images, each counted once, in their order, without any randomness.
 
@@ -108,64 +116,128 @@ def evaluate_images(
         size_px: Input size; None takes the network's own.
         skip_unreadable: Leave damaged images out and say so in the result, instead of refusing.
         on_progress: Called with the number of images done.
+        alter: Changes the pictures after resizing and cropping, e.g. to see how much noise the network stands.
+        bins: Bins of the calibration.
+        worst: Mistakes to keep, at most.
 
     Raises:
+        CheckpointError: If the network answers with numbers that are not finite.
         DataError: If there is no image, a label is no class of the network, or an image cannot be read.
         ConfigError: If a number is out of range or the network has no classes.
     """
-    if batch_size < 1:
-        raise ConfigError(f"batch_size must be a whole number from 1 up, got {batch_size}.")
+    for name, value in (("batch_size", batch_size), ("bins", bins)):
+        if value < 1:
+            raise ConfigError(f"{name} must be a whole number from 1 up, got {value}.")
     started = time.monotonic()
     names = _class_names(model)
     preprocessing = _preprocessing(model, size_px)
-    transform = evaluation_transform(preprocessing)
+    crop = ResizeAndCrop(preprocessing.input_size_px, preprocessing.crop_fraction, preprocessing.interpolation)
+    transform = to_tensor(preprocessing)
     length = len(dataset)  # type: ignore[arg-type]
 
     def read(index: int) -> tuple[Tensor, int]:
         picture, label = dataset[index]
-        return transform(picture), int(label)
+        picture = crop(picture)
+        return transform(picture if alter is None else alter(picture, index)), int(label)
 
     classes = len(names)
     loss = MeanMetric()
-    top1 = MulticlassAccuracy(classes, average="micro", validate_args=False)
-    top5 = MulticlassAccuracy(classes, top_k=min(5, classes), average="micro", validate_args=False)
     confusion = MulticlassConfusionMatrix(classes, validate_args=False)
+    answers = _Answers()
     left_out: list[Failure] = []
     with _inference(model) as device:
         for batch in _batches(_read_ahead(read, length, 2 * batch_size), batch_size):
-            readable = [item for _, item in batch if not isinstance(item, ImageError)]
+            readable = [(index, *item) for index, item in batch if not isinstance(item, ImageError)]
             for index, item in batch:
                 if isinstance(item, ImageError):
                     if not skip_unreadable:
                         raise DataError(f"{str(item).rstrip('.')}; or leave out all unreadable images.")
                     left_out.append(Failure(path=_path_of(dataset, index), reason=str(item)))
             if readable:
-                labels = torch.tensor([label for _, label in readable])
+                labels = torch.tensor([label for _, _, label in readable])
                 if int(labels.max()) >= classes or int(labels.min()) < 0:
                     raise DataError(f"The images have label {int(labels.max())} but the network has {classes} classes.")
-                logits = _logits(model, torch.stack([image for image, _ in readable]), device)
+                logits = _logits(model, torch.stack([image for _, image, _ in readable]), device)
+                if not logits.isfinite().all():
+                    raise CheckpointError(
+                        "The network answers with numbers that are not finite; its weights are damaged, load others."
+                    )
                 loss.update(F.cross_entropy(logits, labels), len(labels))
-                for metric in (top1, top5, confusion):
-                    metric.update(logits, labels)
+                confusion.update(logits, labels)
+                answers.add([index for index, _, _ in readable], logits, labels)
             if on_progress is not None:
                 on_progress(batch[-1][0] + 1)
     if length == len(left_out):
         raise DataError("There is no readable image to evaluate on.")
-    counts = confusion.compute()
+    counts = confusion.compute().reshape(classes, classes)  # torchmetrics drops axes of length 1
     images, correct = int(counts.sum()), int(counts.diagonal().sum())
     return Evaluation(
         images=images,
         top1=correct / images,
-        top5=float(top5.compute()),
+        top5=answers.in_top5 / images,
         top1_interval=wilson_interval(correct, images),
+        top5_interval=wilson_interval(answers.in_top5, images),
+        mean_recall=_mean_recall(counts),
         loss=float(loss.compute()),
         per_class=_per_class(names, counts),
         confusion=tuple(map(tuple, counts.tolist())),
         preprocessing=preprocessing.to_dict(),
+        calibration=measure_calibration(answers.confidences, answers.correct, bins=bins),
+        mistakes=answers.mistakes(dataset, names, worst),
         left_out=tuple(left_out),
         model=model.origin,
         seconds=time.monotonic() - started,
     )
+
+
+class _Answers:
+    """What the network says about each image, gathered over the batches."""
+
+    def __init__(self) -> None:
+        self.indices: list[int] = []
+        self.labels: list[int] = []
+        self.predicted: list[int] = []
+        self.confidences: list[float] = []
+        self.true_confidences: list[float] = []
+        self.in_top5 = 0
+
+    @property
+    def correct(self) -> list[bool]:
+        return [predicted == label for predicted, label in zip(self.predicted, self.labels, strict=True)]
+
+    def add(self, indices: Sequence[int], logits: Tensor, labels: Tensor) -> None:
+        """Take in logits (B, K) and labels (B,) of the images with these numbers."""
+        probabilities = logits.double().softmax(-1)
+        # As the confusion matrix chooses among equals.
+        predicted = logits.argmax(-1, keepdim=True)
+        self.indices += indices
+        self.labels += labels.tolist()
+        self.predicted += predicted[:, 0].tolist()
+        self.confidences += probabilities.gather(-1, predicted)[:, 0].tolist()
+        self.true_confidences += probabilities.gather(-1, labels[:, None])[:, 0].tolist()
+        five = logits.topk(min(5, logits.shape[-1])).indices
+        self.in_top5 += int((five == labels[:, None]).any(-1).sum())
+
+    def mistakes(self, dataset: Dataset, names: Sequence[str], most: int) -> tuple[Mistake, ...]:
+        """The most confident wrong predictions, the surest first, equals in the order of the images."""
+        wrong = [place for place, correct in enumerate(self.correct) if not correct]
+        wrong.sort(key=lambda place: -self.confidences[place])
+        return tuple(
+            Mistake(
+                path=str(_path_of(dataset, self.indices[place])),
+                index=self.indices[place],
+                true_class=names[self.labels[place]],
+                predicted_class=names[self.predicted[place]],
+                confidence=self.confidences[place],
+                true_confidence=self.true_confidences[place],
+            )
+            for place in wrong[:most]
+        )
+
+
+def _mean_recall(counts: Tensor) -> float:
+    totals = counts.sum(1)
+    return float((counts.diagonal()[totals > 0] / totals[totals > 0]).double().mean())
 
 
 def _class_names(model: FocalNet) -> tuple[str, ...]:
@@ -247,6 +319,7 @@ def _per_class(names: Sequence[str], counts: Tensor) -> tuple[ClassFigures, ...]
                 name=name,
                 images=images,
                 recall=right / images if images else None,
+                recall_interval=wilson_interval(right, images) if images else None,
                 precision=right / called if called else None,
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from focalnets.files import replacing
+from focalnets.tasks.figures import save_chart, shortened
 from focalnets.tasks.results import Evaluation
 
 __all__ = ["draw_confusion"]
@@ -36,12 +36,13 @@ def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
     axes.set_ylabel("true")
     axes.set_title(f"top-1 {evaluation.top1:.2%} on {evaluation.images:,} images")
     if len(names) <= _MOST_LABELLED_CLASSES:
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
+        # Dollar signs in names are no formulas.
+        labels = [shortened(name, 40) for name in names]
+        axes.set_xticks(range(len(names)), labels, rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(range(len(names)), labels, fontsize=8, parse_math=False)
     if len(names) <= _MOST_NUMBERED_CLASSES:
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
+    save_chart(figure, path)

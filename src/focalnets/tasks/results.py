@@ -6,10 +6,13 @@ import csv
 import dataclasses
 import io
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ClassFigures", "Evaluation", "Failure", "Prediction", "wilson_interval"]
+from focalnets.tasks.calibration import Calibration
+
+__all__ = ["ClassFigures", "Evaluation", "Failure", "Figures", "Mistake", "Prediction", "csv_text", "wilson_interval"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ class ClassFigures:
         name: The class.
         images: How many images of it were seen.
         recall: Share of them recognised; None without images.
+        recall_interval: Wilson's 95 % confidence interval of ``recall``; None without images.
         precision: Share of the images called so that are of the class; None if none was called so.
     """
 
@@ -64,6 +68,40 @@ class ClassFigures:
     images: int
     recall: float | None
     precision: float | None
+    recall_interval: tuple[float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """An image that the network calls wrongly.
+
+    Attributes:
+        path: The file, or ``image 7`` for data sets that are no files.
+        index: Its number in the data set.
+        true_class, predicted_class: What it is and what it is taken for.
+        confidence: Probability of the predicted class, from 0 to 1.
+        true_confidence: Probability of the true class.
+    """
+
+    path: str
+    index: int
+    true_class: str
+    predicted_class: str
+    confidence: float
+    true_confidence: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figures:
+    """An evaluation in one line; the attributes mean what they mean in :class:`Evaluation`."""
+
+    images: int
+    top1: float
+    top1_interval: tuple[float, float]
+    top5: float
+    top5_interval: tuple[float, float]
+    loss: float
+    ece: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,11 +111,14 @@ class Evaluation:
     Attributes:
         images: Number of images, each counted once.
         top1, top5: Share whose class is the likeliest, or among the five likeliest (all, where there are fewer).
-        top1_interval: Wilson's 95 % confidence interval of ``top1``.
+        top1_interval, top5_interval: Wilson's 95 % confidence intervals of them.
+        mean_recall: Mean over the classes that have images, so that each of them counts the same.
         loss: Mean cross-entropy [nats].
         per_class: One entry a class.
         confusion: Counts, one row for each true class, one column for each predicted one.
         preprocessing: How the images were prepared, with ``input_size_px``; figures without it mean nothing.
+        calibration: Confidence against accuracy.
+        mistakes: The most confident wrong predictions, the surest first.
         left_out: Images that could not be read and are not counted.
         model: Where the weights came from, in words.
         seconds: Duration, with reading the images.
@@ -87,10 +128,14 @@ class Evaluation:
     top1: float
     top5: float
     top1_interval: tuple[float, float]
+    top5_interval: tuple[float, float]
+    mean_recall: float
     loss: float
     per_class: tuple[ClassFigures, ...]
     confusion: tuple[tuple[int, ...], ...]
     preprocessing: dict[str, Any]
+    calibration: Calibration
+    mistakes: tuple[Mistake, ...] = ()
     left_out: tuple[Failure, ...] = ()
     model: str = ""
     seconds: float = 0.0
@@ -99,21 +144,40 @@ class Evaluation:
         """Plain values."""
         return {
             **dataclasses.asdict(self),
-            "top1_interval": list(self.top1_interval),
             "per_class": [dataclasses.asdict(figures) for figures in self.per_class],
             "confusion": [list(row) for row in self.confusion],
             "left_out": [failure.to_dict() for failure in self.left_out],
         }
 
+    def figures(self) -> Figures:
+        """The evaluation in one line."""
+        return Figures(
+            images=self.images,
+            top1=self.top1,
+            top1_interval=self.top1_interval,
+            top5=self.top5,
+            top5_interval=self.top5_interval,
+            loss=self.loss,
+            ece=self.calibration.ece_equal_width,
+        )
+
     def per_class_csv(self) -> str:
         """The figures of the classes as CSV."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["class", "images", "recall", "precision"])
+        rows = []
         for figures in self.per_class:
-            shares = ["" if share is None else f"{share:.6f}" for share in (figures.recall, figures.precision)]
-            writer.writerow([figures.name, figures.images, *shares])
-        return text.getvalue()
+            low, high = figures.recall_interval or (None, None)
+            rows.append([figures.name, figures.images, figures.recall, figures.precision, low, high])
+        return csv_text(["class", "images", "recall", "precision", "recall_low", "recall_high"], rows)
+
+
+def csv_text(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV: fractions with six digits, nothing for None."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heading)
+    for row in rows:
+        writer.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in row])
+    return text.getvalue()
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:

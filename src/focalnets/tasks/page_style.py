@@ -1,4 +1,4 @@
-"""The look of the report: one sheet, light or dark as the reader's system is, narrow or wide as the window is."""
+"""The look of reports: one sheet, light or dark as the reader's system is, narrow or wide as the window is."""
 
 from __future__ import annotations
 
@@ -55,6 +55,8 @@ figure { margin: 0; }
   margin: 1.25rem 0; }
 .classes img { border-radius: 12px; image-rendering: auto; }
 .classes figcaption { text-align: center; font-size: .9rem; padding-top: .3rem; }
+.sheet { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
+.sheet figcaption { text-align: left; line-height: 1.35; overflow-wrap: anywhere; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(310px, 1fr)); gap: 1.1rem;
   margin: 1.25rem 0; }
 .scene { overflow: hidden; }
