@@ -244,11 +244,9 @@ FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* p
   const int64_t levels = p.levels, lag = plan.lag[levels];
   cut_and_lay(plan, kernels.lanes, larger(64, 8 * lag), [&] {
     ScratchLayout layout(plan);
-    for (int64_t l = 0; l <= levels; ++l) {
-      const int64_t kept_for_gates = l > 0 ? lag - plan.lag[l] + 1 : 1;
-      const int64_t kept_for_kernel = l < levels ? p.kernel_heights[l] : 1;
-      plan.level[l] = layout.ring(larger(kept_for_gates, kept_for_kernel), l < levels ? p.kernel_widths[l] : 1);
-    }
+    plan.level[0] = layout.ring(levels > 0 ? p.kernel_heights[0] : 1, levels > 0 ? p.kernel_widths[0] : 1);
+    for (int64_t l = 1; l < levels; ++l)  // the last level is gated at once
+      plan.level[l] = layout.ring(larger(lag - plan.lag[l] + 1, p.kernel_heights[l]), p.kernel_widths[l]);
   });
 
   const int64_t threads = threads_for(p, plan), tasks = p.images * plan.blocks * plan.bands;

@@ -7,24 +7,55 @@
 namespace FOCAL_NAMESPACE {
 namespace {
 
-// result[x] = sum over l of gates[x][l] * Z_l[x]; adds the row of the last level to `sum`.
-template <int fixed_levels>
-void gate_row(const float* const* level_rows, int64_t any_levels, const float* gates, int64_t gate_stride,
-              int64_t width, int64_t count, float* result, int64_t stride, Vector* sum) {
-  const int64_t levels = fixed_levels > 0 ? fixed_levels : any_levels;
-  Vector total = {};
-  for (int64_t x = 0; x < width; ++x) {
+// A row of memory that will be needed one step later; `column` floats from token to token.
+struct RowAhead {
+  const float* row;
+  int64_t column;
+};
+
+// What becomes of the last level's convolution: Z_L is never stored, but gated together with the levels before it, and
+// summed for the mean. Memory that the next row needs is asked for meanwhile, one token at a time: the tokens of a row
+// lie too far apart for the processor to foresee, and all requests at once would have to wait for each other.
+struct GateAndStore {
+  static constexpr bool flipped = false;
+  const float* level_rows[focal::max_levels];  // of Z_1 .. Z_(L - 1)
+  int64_t levels;
+  const float* gates;
+  int64_t gate_stride;
+  MaskRow mask;
+  float* result;
+  int64_t stride, count;
+  Vector* sum;
+  RowAhead context_ahead, gates_ahead;
+  float* result_ahead;
+  mutable int64_t summed = 0;  // columns already in `sum`
+
+  FOCAL_INLINE void operator()(Vector convolved, int64_t x) const {
+    __builtin_prefetch(context_ahead.row + x * context_ahead.column);
+    __builtin_prefetch(gates_ahead.row + x * gates_ahead.column);
+    __builtin_prefetch(result_ahead + x * stride, 1);
     const float* gate = gates + x * gate_stride;
-    const Vector last = load(level_rows[levels] + x * lanes);
-    total += last;
-    Vector gated = levels > 0 ? last * gate[levels - 1] : Vector{};
-    for (int64_t l = levels - 1; l > 0; --l) gated = load(level_rows[l] + x * lanes) * gate[l - 1] + gated;
+    Vector last = gelu(convolved);
+    if (mask && !mask[x]) last = Vector{};
+    if (x >= summed) {
+      *sum += last;
+      summed = x + 1;
+    }
+    Vector gated = last * gate[levels - 1];
+    for (int64_t l = levels - 2; l >= 0; --l) gated = load(level_rows[l] + x * lanes) * gate[l] + gated;
     if (count == lanes)
       store_unaligned(result + x * stride, gated);
     else
       store_some(result + x * stride, gated, count);
   }
-  *sum += total;
+};
+
+// Without levels the mean is that of the context, and nothing is gated but the global level.
+void sum_row(const float* row, int64_t width, int64_t count, float* result, int64_t stride, Vector* sum) {
+  for (int64_t x = 0; x < width; ++x) {
+    *sum += load(row + x * lanes);
+    store_some(result + x * stride, Vector{}, count);
+  }
 }
 
 // The global level of one image and one vector of channels, once the sums of all bands are known.
@@ -84,47 +115,63 @@ void add_global_level_to_row(const Plan& plan, int64_t row) {
   }
 }
 
+const float* kernel(const Plan& plan, const ChannelBlock& block, int64_t vector, int64_t level) {
+  return plan.packed_kernels + ((block.first + vector) * plan.taps + plan.first_tap[level - 1]) * lanes;
+}
+
 void forward_band(const Plan& plan, int64_t task, float* scratch) {
   const Problem& p = *plan.problem;
   const int64_t levels = p.levels, band = task % plan.bands, image = task / plan.bands / plan.blocks;
   const ChannelBlock block(plan, task / plan.bands % plan.blocks);
   const RowRange rows(plan, band, 0);
   Ring ring[focal::max_levels + 1];
-  for (int64_t l = 0; l <= levels; ++l) ring[l] = Ring(scratch, plan.level[l], plan.vectors_per_block);
+  for (int64_t l = 0; l < larger(levels, 1); ++l) ring[l] = Ring(scratch, plan.level[l], plan.vectors_per_block);
 
   const int64_t total_lag = plan.lag[levels];
+  const RowRange needed(plan, band, total_lag);
   Vector sums[focal::max_vectors_per_block] = {};
-  for (int64_t step = RowRange(plan, band, total_lag).first; step < rows.last + total_lag; ++step) {
-    if (RowRange(plan, band, total_lag).has(step + 1))
-      prefetch_row(p.context + offset_of(p.context_strides, image, step + 1) + block.channel(0),
-                   p.context_strides.column, block.all_channels(), p.width, false);
-    if (rows.has(step - total_lag))
-      prefetch_row(plan.result + ((image * p.height + step - total_lag) * p.width) * p.channels + block.channel(0),
-                   p.channels, block.all_channels(), p.width, true);
-    if (RowRange(plan, band, total_lag).has(step))
+  for (int64_t step = needed.first; step < rows.last + total_lag; ++step) {
+    if (needed.has(step))
       for (int64_t v = 0; v < block.vectors; ++v)
         pack_row(p.context + offset_of(p.context_strides, image, step) + block.channel(v), p.context_strides.column,
                  block.count(v), MaskRow(p, image, step), p.width, ring[0].row(step, v));
-    for (int64_t l = 1; l <= levels; ++l) {
+    for (int64_t l = 1; l < levels; ++l) {
       const int64_t y = step - plan.lag[l];
       if (!RowRange(plan, band, total_lag - plan.lag[l]).has(y)) continue;
       for (int64_t v = 0; v < block.vectors; ++v) {
-        const float* kernel = plan.packed_kernels + ((block.first + v) * plan.taps + plan.first_tap[l - 1]) * lanes;
         float* output = ring[l].row(y, v);
-        convolve(ring[l - 1], v, y, kernel, p.kernel_heights[l - 1], p.kernel_widths[l - 1], p.height, p.width,
-                 StoreGelu{output});
+        convolve(ring[l - 1], v, y, kernel(plan, block, v, l), p.kernel_heights[l - 1], p.kernel_widths[l - 1],
+                 p.height, p.width, StoreGelu{output});
         clear_masked(output, MaskRow(p, image, y), p.width);
       }
     }
     const int64_t y = step - total_lag;
     if (!rows.has(y)) continue;
+    const int64_t context_ahead = needed.has(step + 1) ? step + 1 : step, y_ahead = rows.has(y + 1) ? y + 1 : y;
     for (int64_t v = 0; v < block.vectors; ++v) {
-      const float* level_rows[focal::max_levels + 1];
-      for (int64_t l = 0; l <= levels; ++l) level_rows[l] = ring[l].row(y, v);
-      const auto gate = levels == 3 ? gate_row<3> : levels == 2 ? gate_row<2> : gate_row<0>;
-      gate(level_rows, levels, p.gates + offset_of(p.gates_strides, image, y), p.gates_strides.column, p.width,
-           block.count(v), plan.result + ((image * p.height + y) * p.width) * p.channels + block.channel(v), p.channels,
-           &sums[v]);
+      const auto result_row = [&](int64_t row) {
+        return plan.result + ((image * p.height + row) * p.width) * p.channels + block.channel(v);
+      };
+      if (levels == 0) {
+        sum_row(ring[0].row(y, v), p.width, block.count(v), result_row(y), p.channels, &sums[v]);
+        continue;
+      }
+      GateAndStore finish = {};
+      for (int64_t l = 1; l < levels; ++l) finish.level_rows[l - 1] = ring[l].row(y, v);
+      finish.levels = levels;
+      finish.gates = p.gates + offset_of(p.gates_strides, image, y);
+      finish.gate_stride = p.gates_strides.column;
+      finish.mask = MaskRow(p, image, y);
+      finish.result = result_row(y);
+      finish.stride = p.channels;
+      finish.count = block.count(v);
+      finish.sum = &sums[v];
+      finish.context_ahead = {p.context + offset_of(p.context_strides, image, context_ahead) + block.channel(v),
+                              p.context_strides.column};
+      finish.gates_ahead = {p.gates + offset_of(p.gates_strides, image, y_ahead), p.gates_strides.column};
+      finish.result_ahead = result_row(y_ahead);
+      convolve(ring[levels - 1], v, y, kernel(plan, block, v, levels), p.kernel_heights[levels - 1],
+               p.kernel_widths[levels - 1], p.height, p.width, finish);
     }
   }
 

@@ -53,9 +53,10 @@ FOCAL_INLINE int64_t offset_of(const Strides& strides, int64_t image, int64_t ro
 
 // A row of the mask, or null if every token is valid.
 struct MaskRow {
-  const uint8_t* valid;
-  int64_t stride;
+  const uint8_t* valid = nullptr;
+  int64_t stride = 0;
 
+  MaskRow() = default;
   MaskRow(const Problem& problem, int64_t image, int64_t y)
       : valid(problem.mask ? problem.mask + offset_of(problem.mask_strides, image, y) : nullptr),
         stride(problem.mask_strides.column) {}
