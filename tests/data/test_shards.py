@@ -11,12 +11,16 @@ import tarfile
 import threading
 
 import pytest
+import torch
 
 from focalnets.cli.main import main
 from focalnets.data.shard_writing import write_shards
 from focalnets.data.shards import is_shards, open_shards
 from focalnets.data.sources import open_evaluation_images, open_images
-from focalnets.errors import DataError, ImageError
+from focalnets.errors import ConfigError, DataError, ImageError
+from focalnets.models.config import Preprocessing
+from focalnets.training.config import TrainingConfig
+from focalnets.training.data import TrainingData, training_loader
 
 
 def contents(samples):
@@ -254,6 +258,26 @@ def test_the_cache_is_kept_small_and_what_arrives_is_checked(shards, server, tmp
     file.write_bytes(file.read_bytes().replace(b"PNG", b"GNP"))
     with pytest.raises(ImageError, match="cannot be fetched"):
         samples[0][0].read_bytes()
+
+
+def test_training_from_a_server_repeats_and_continues(images, shards, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCALNETS_CACHE", str(tmp_path / "cache"))
+    config = TrainingConfig(batch_size=4, workers=0, seed=1)
+    data = TrainingData.from_folder(f"{server[0]}/shards/", config)
+    preprocessing = Preprocessing(input_size_px=16, crop_fraction=1.0)
+    loader = training_loader(data, config, preprocessing)
+    batches = list(loader)
+    assert len(batches) == 3
+    folders = type(data.folders).read_split(data.folders.write_split(tmp_path / "split.json"))
+    again = TrainingData.from_folders(folders, config)
+    assert again.fingerprint == data.fingerprint
+    loader = training_loader(again, config, preprocessing)
+    loader.load_state_dict({"epoch": 0, "batch": 1})
+    for (first, labels), (second, others) in zip(batches[1:], loader, strict=True):
+        assert torch.equal(first, second)
+        assert torch.equal(labels, others)
+    with pytest.raises(ConfigError, match="would fetch all shards"):
+        TrainingData.from_folder(f"{server[0]}/shards/", config.replace(skip_unreadable=True))
 
 
 def test_shards_of_shards_are_refused(shards, tmp_path, capsys):

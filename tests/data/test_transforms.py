@@ -16,6 +16,7 @@ from focalnets.data.transforms import (
     denormalize,
     evaluation_transform,
     load_for_model,
+    to_tensor,
     training_transform,
 )
 from focalnets.errors import ConfigError, ImageError
@@ -136,3 +137,20 @@ def test_load_for_model_refuses(tmp_path: Path) -> None:
         load_for_model(tmp_path / "ribbon.png", SMALL, 1024, keep_aspect=True)
     with pytest.raises(ConfigError, match="size_px"):
         load_for_model(tmp_path / "ribbon.png", SMALL, 0)
+
+
+def test_tensors_are_those_of_torchvision_bit_for_bit():
+    preprocessing = Preprocessing(input_size_px=16)
+    image = Image.fromarray(np.arange(16 * 24 * 3, dtype=np.uint32).astype(np.uint8).reshape(16, 24, 3))
+    expected = v2.Compose(
+        [
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std)),
+            v2.ToPureTensor(),
+        ]
+    )(image)
+    result = to_tensor(preprocessing)(image)
+    assert torch.equal(result, expected)
+    assert result.is_contiguous()
+    assert (result.shape, result.dtype) == ((3, 16, 24), torch.float32)

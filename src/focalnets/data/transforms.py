@@ -70,16 +70,29 @@ class ResizeAndCrop:
         return f"ResizeAndCrop(size_px={self.size_px}, shorter_side_px={self.shorter_side_px})"
 
 
-def to_tensor(preprocessing: Preprocessing) -> v2.Compose:
+class NormalizedTensor:
+    """Picture of any size (uint8) to normalised tensor (3, H, W) float32.
+
+    The values are, bit for bit, those of ToImage, ToDtype with scale and Normalize of torchvision, in one step: each of
+    these looks through its arguments first, which counts where images are small.
+
+    Args:
+        preprocessing: Mean and standard deviation of each colour.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self.mean = torch.tensor(preprocessing.mean).view(3, 1, 1)
+        self.std = torch.tensor(preprocessing.std).view(3, 1, 1)
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """The tensor (3, H, W) float32 of a picture in mode RGB."""
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        return pixels.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
+
+
+def to_tensor(preprocessing: Preprocessing) -> NormalizedTensor:
     """Picture of any size (uint8) to normalised tensor (3, H, W) float32."""
-    return v2.Compose(
-        [
-            v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std), inplace=True),
-            v2.ToPureTensor(),
-        ]
-    )
+    return NormalizedTensor(preprocessing)
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
