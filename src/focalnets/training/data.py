@@ -198,8 +198,7 @@ class TrainingLoader(DataLoader):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration follows."""
-        if epoch != self.batch_sampler.epoch:
-            self.load_state_dict({"epoch": epoch, "batch": 0})
+        self.batch_sampler.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
         """Epoch and number of the batch that comes next."""

@@ -66,7 +66,7 @@ class ClassifierModule(LightningModule):
         if self.blend is not None:
             images, labels = self.blend(images, labels)
         loss = F.cross_entropy(self(images), labels, label_smoothing=self.config.label_smoothing)
-        self.train_loss.update(loss.detach(), len(images))
+        self.train_loss.update(loss.detach())
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _batch_idx: int) -> None:
@@ -78,7 +78,8 @@ class ClassifierModule(LightningModule):
             if not counted.any():
                 return
             images, labels, logits = images[counted], labels[counted], logits[counted]
-        self.val_loss.update(F.cross_entropy(logits, labels), len(images))
+        # One loss an image: a mean that lets NaN through takes no notice of weights, and batches differ in length.
+        self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
         self.val_top1.update(logits, labels)
         self.val_top5.update(logits, labels)
 

@@ -66,6 +66,16 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
     def __len__(self) -> int:
         return self.count
 
+    @property
+    def sampler(self) -> EpochBatches:
+        """Itself: Lightning tells the epoch to ``batch_sampler.sampler`` and to nothing else of a loader."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows, from its beginning unless it is the one chosen."""
+        if epoch != self.epoch:
+            self.epoch, self.first_batch = epoch, 0
+
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         first, self.first_batch = self.first_batch, 0
         epoch = self.epoch

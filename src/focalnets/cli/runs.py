@@ -1,0 +1,92 @@
+"""``focalnets runs``: trainings beside each other."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+EXAMPLES = """\
+  focalnets runs runs
+  focalnets runs runs --plot runs.png
+  focalnets runs runs --json -"""
+
+
+def add_arguments(parser: Any) -> None:
+    """Add the folder and where to write."""
+    parser.add_argument("folder", metavar="DIR", help="a run, or a folder with runs in it or below")
+    parser.add_argument("--json", metavar="FILE", help="write everything as JSON; - shows it instead of the table")
+    parser.add_argument("--csv", metavar="FILE", help="write the table as CSV; - shows it instead of the table")
+    parser.add_argument("--plot", metavar="PNG", help="draw the curves of all runs")
+
+
+def run(arguments: Any) -> int:
+    """Show the table and write what was asked for."""
+    from focalnets.cli.output import write_output, write_result
+    from focalnets.training.run_comparison import differing_settings, find_runs
+
+    runs = find_runs(arguments.folder)
+    differences = differing_settings(runs)
+    rows = [
+        {
+            "run": one.name,
+            "complete": one.complete,
+            "epochs": one.epochs,
+            "best_top1": one.best_top1,
+            "best_epoch": one.best_epoch,
+            "last_top1": one.last_top1,
+            "wall_time_s": one.wall_time_s,
+            "images_per_s": one.images_per_s,
+            "parameters": one.parameters,
+            **{f"config.{key}": values[index] for key, values in differences.items()},
+        }
+        for index, one in enumerate(runs)
+    ]
+    if arguments.json is not None:
+        histories = {one.name: list(one.history) for one in runs}
+        write_result([{**row, "history": histories[row["run"]]} for row in rows], arguments.json)
+    if arguments.csv is not None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_output(text.getvalue(), arguments.csv)
+    if arguments.plot is not None:
+        from focalnets.training.curves import draw_runs
+
+        draw_runs({one.name: one.history for one in runs if one.history}, arguments.plot)
+    if "-" not in (arguments.json, arguments.csv):
+        _show(rows)
+    return 0
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from focalnets.training.console import short_duration
+
+    table = Table(box=None, pad_edge=False)
+    titles = ("run", "best top-1", "in epoch", "last top-1", "epochs", "time", "images/s", "parameters")
+    settings = [key for key in rows[0] if key.startswith("config.")]
+    for title in (*titles, *(key.removeprefix("config.") for key in settings)):
+        table.add_column(title, justify="left" if title == "run" else "right", overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["run"],
+            _text(row["best_top1"], ".2%"),
+            _text(row["best_epoch"], "d"),
+            _text(row["last_top1"], ".2%"),
+            f"{row['epochs']}{'' if row['complete'] else ' (not complete)'}",
+            short_duration(row["wall_time_s"]),
+            _text(row["images_per_s"], ".0f"),
+            _text(row["parameters"], ",d"),
+            *(str(row[key]) for key in settings),
+        )
+    console = Console(highlight=False)
+    # A file or a pipe has no width to keep to, and a line for each run can be searched.
+    console.print(table, markup=False, width=None if console.is_terminal else 1000)
+
+
+def _text(value: Any, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,104 @@
+"""Runs beside each other: what each reached, what it cost, and which settings tell them apart. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from focalnets.errors import ConfigError, TrainingError
+from focalnets.training.config import TrainingConfig
+from focalnets.training.run_folder import RunFolder
+
+__all__ = ["RunSummary", "differing_settings", "find_runs", "read_run"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run in figures.
+
+    Attributes:
+        name: Its folder below the one that was searched.
+        complete: Whether it came to its end.
+        epochs: Epochs done.
+        best_top1: Highest validation accuracy, from 0 to 1; None before the first validation. So with the next two.
+        best_epoch: The epoch that reached it, counted from 1.
+        last_top1: Validation accuracy of the newest epoch.
+        wall_time_s: Time of all epochs with their validations [s].
+        images_per_s: Mean speed of training.
+        parameters: Weights of the network; None where the run did not note them.
+        config: Its settings.
+        history: One row an epoch, the columns of ``metrics.csv`` as numbers.
+    """
+
+    name: str
+    complete: bool
+    epochs: int
+    best_top1: float | None
+    best_epoch: int | None
+    last_top1: float | None
+    wall_time_s: float
+    images_per_s: float | None
+    parameters: int | None
+    config: TrainingConfig
+    history: tuple[dict[str, float], ...]
+
+
+def find_runs(root: str | Path) -> list[RunSummary]:
+    """All runs in ``root`` and the folders below it, or ``root`` itself if it is one; the best first.
+
+    Raises:
+        TrainingError: If there is none, or a file of one cannot be read.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise TrainingError(f"There is no folder '{root}'; name one that holds runs, e.g. runs.")
+    folders = [path.parent for path in sorted(root.rglob("config.yaml")) if (path.parent / "environment.json").exists()]
+    if not folders:
+        raise TrainingError(f"There is no run in '{root}' or below it (none holds config.yaml and environment.json).")
+    runs = [read_run(folder, name=root.name if folder == root else str(folder.relative_to(root))) for folder in folders]
+    return sorted(runs, key=lambda run: -1.0 if run.best_top1 is None else run.best_top1, reverse=True)
+
+
+def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
+    """The figures of the run in ``folder``.
+
+    Raises:
+        TrainingError: If one of its files cannot be read.
+    """
+    files = RunFolder(folder)
+    try:
+        config = files.read_config()
+        environment = json.loads(files.environment.read_text(encoding="utf-8"))
+        history: tuple[dict[str, float], ...] = ()
+        if files.metrics.exists():
+            lines = files.metrics.read_text(encoding="utf-8").splitlines()
+            history = tuple({key: float(value) for key, value in row.items()} for row in csv.DictReader(lines))
+        best = max(history, key=lambda row: (row["val_top1"], -row["val_loss"]), default=None)
+        speeds = [row["images_per_s"] for row in history]
+        return RunSummary(
+            name=name or files.root.name,
+            complete=files.card.exists(),
+            epochs=len(history),
+            best_top1=None if best is None else best["val_top1"],
+            best_epoch=None if best is None else int(best["epoch"]),
+            last_top1=history[-1]["val_top1"] if history else None,
+            wall_time_s=sum(row["seconds"] for row in history),
+            images_per_s=sum(speeds) / len(speeds) if speeds else None,
+            parameters=environment.get("parameters"),
+            config=config,
+            history=history,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = error if isinstance(error, ConfigError) else type(error).__name__
+        raise TrainingError(f"The run '{files.root}' cannot be read ({reason}); repair or remove its files.") from error
+
+
+def differing_settings(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
+    """The settings in which the runs are not all the same, with the value of each run."""
+    configs = [run.config.to_dict() for run in runs]
+    values = {key: [config[key] for config in configs] for key in configs[0]}
+    return {key: of_runs for key, of_runs in values.items() if any(value != of_runs[0] for value in of_runs)}

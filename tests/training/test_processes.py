@@ -1,0 +1,122 @@
+"""Several processes train as one would: same losses, every image counted once, one set of files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from focalnets.errors import ConfigError, DataError
+from focalnets.models.config import Preprocessing
+from focalnets.training.config import TrainingConfig
+from focalnets.training.data import EpochBatches, TrainingData, training_loader, validation_loader
+from focalnets.training.engine import check_devices, is_first_process
+from focalnets.training.recipes import miniature
+from focalnets.training.shares import NOT_COUNTED, Share
+from focalnets.training.trainer import train
+
+PREPROCESSING = Preprocessing(input_size_px=16, crop_fraction=1.0)
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "WORLD_SIZE", "TORCHELASTIC_RUN_ID")
+
+
+@pytest.fixture(autouse=True)
+def _no_scheduler(monkeypatch):
+    for name in RANKS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_shares_are_disjoint_and_together_the_batch(processes):
+    whole = EpochBatches(20, 6, seed=1)
+    parts = [list(EpochBatches(20, 6, seed=1, share=Share(rank, processes))) for rank in range(processes)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert {len(share) for share in shares} == {6 // processes}
+        assert sorted(item for share in shares for item in share) == sorted(batch)
+
+
+def test_validation_counts_each_image_once(coloured_images):
+    config = TrainingConfig(batch_size=2, workers=0)
+    data = TrainingData.from_folder(coloured_images, config)
+    expected = sorted(data.val[index][1] for index in range(len(data.val)))
+    loaders = [validation_loader(data, config, PREPROCESSING, Share(rank, 5)) for rank in range(5)]
+    assert len({len(loader) for loader in loaders}) == 1
+    shown = [label for loader in loaders for _, labels in loader for label in labels.tolist()]
+    assert sorted(label for label in shown if label != NOT_COUNTED) == expected
+    assert shown.count(NOT_COUNTED) == -len(expected) % 5
+
+
+def test_too_few_images_for_all_processes_are_refused(coloured_images):
+    config = TrainingConfig(batch_size=30, workers=0)
+    data = TrainingData.from_folder(coloured_images, config)
+    with pytest.raises(DataError, match=r"60 images at once.*only 48"):
+        training_loader(data, config, PREPROCESSING, Share(0, 2))
+
+
+def test_the_first_process_is_found(monkeypatch):
+    alone, two = TrainingConfig(), TrainingConfig(devices=2, device="cpu")
+    assert is_first_process(two)
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    assert is_first_process(alone)  # one of several independent runs
+    assert not is_first_process(two)
+    monkeypatch.setenv("RANK", "0")
+    assert is_first_process(two)
+
+
+def test_torchrun_must_fit_the_settings(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    check_devices(TrainingConfig(devices=2, nodes=2, device="cpu"))
+    with pytest.raises(ConfigError, match=r"started 4 processes, .* is 1; give --devices"):
+        check_devices(TrainingConfig(device="cpu"))
+
+
+def test_devices_that_are_not_here_are_refused():
+    with pytest.raises(ConfigError, match="all GPUs"):
+        check_devices(TrainingConfig(device="cpu", devices=-1))
+    with pytest.raises(ConfigError, match="devices must be"):
+        TrainingConfig(devices=0)
+    with pytest.raises(ConfigError, match="--strategy ddp"):
+        TrainingConfig(strategy="fsdp", ema_decay=0.9)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
+def test_two_processes_are_one_with_their_batches_together(coloured_images, tmp_path, strategy):
+    settings = {"epochs": 2, "gradient_clip": 0.5, "device": "cpu"}
+    if strategy == "ddp":
+        settings["ema_decay"] = 0.5
+    whole = miniature()
+    # Branches are dropped at random in each process, and batch normalisation takes each process's own batch.
+    overrides = {**whole.model_overrides, "drop_path": 0.0, "stem": "patch"}
+    config = whole.replace(batch_size=16, model_overrides=overrides, **settings)
+    one = train(config, TrainingData.from_folder(coloured_images, config), output=tmp_path / "one", quiet=True)
+    options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "focalnets", "train", str(coloured_images), "--recipe", "miniature", *options,
+            "--batch_size", "8", "--model_overrides.drop_path", "0", "--model_overrides.stem", "patch",
+            "--devices", "2", "--strategy", strategy, "--output", str(tmp_path / "two"),
+        ],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best: top-1") == 1
+    assert "2 processes, each on CPU" in done.stdout
+    rows = list(csv.DictReader((tmp_path / "two" / "metrics.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["step"] for row in rows] == ["3", "6"]
+    for expected, got in zip(one.history, rows, strict=True):
+        for key in ("train_loss", "val_loss", "val_top1", "val_top5", "learning_rate"):
+            assert float(got[key]) == pytest.approx(expected[key], rel=1e-4), key
+    # AdamW turns gradients that are rounding noise into steps of the full rate, so single weights may differ.
+    weights = [load_file(tmp_path / name / "last.safetensors") for name in ("one", "two")]
+    assert weights[0].keys() == weights[1].keys()
+    for name, expected in weights[0].items():
+        assert torch.mean((weights[1][name] - expected).abs()) < 1e-4, name
+    assert not list((tmp_path / "two").rglob("*.tmp"))
+    assert json.loads((tmp_path / "two" / "environment.json").read_text())["data"]["images_to_train"] == 48
