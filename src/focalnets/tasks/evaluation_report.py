@@ -156,7 +156,7 @@ def _calibration(report: EvaluationReport, folder: Path) -> str:
     tendency = "surer than it is right" if calibration.mean_confidence > top1 else "right more often than it is sure"
     return f"""
 <section><h2>Is it right as often as it is sure?</h2>
-<p>On average the network gives its answer {calibration.mean_confidence:.1%} and is right in {top1:.1%}: it is
+<p>On average the network has a confidence of {calibration.mean_confidence:.1%} and is right in {top1:.1%}: it is
 {tendency}. Expected calibration error: {calibration.ece_equal_width:.2%} with {len(calibration.equal_width)} bins of
 equal width, {calibration.ece_equal_count:.2%} with {len(calibration.equal_count)} bins of equal count. Largest gap of a
 bin of equal width: {calibration.largest_gap:.1%}.</p>
@@ -214,9 +214,9 @@ def _corruptions(report: EvaluationReport, study: CorruptionStudy, folder: Path)
         )
     return f"""
 <section><h2>With spoiled pictures</h2>
-<p>Top-1 falls from {report.evaluation.top1:.1%} to {study.mean_top1():.1%} on average. Pictures are spoiled after
-resizing and cropping; the same seed ({study.seed}) spoils each image in the same way every time. The strengths are our
-own, so the figures cannot be compared with those of ImageNet-C.</p>
+<p>Top-1 is {study.mean_top1():.1%} on average, and {report.evaluation.top1:.1%} on unspoiled pictures.
+Pictures are spoiled after resizing and cropping; the same seed ({study.seed}) spoils each image in the same way every
+time. The strengths are our own, so the figures cannot be compared with those of ImageNet-C.</p>
 {_picture(folder / "corruptions.png", "Top-1 for each corruption and severity")}
 <p class="note">One image at severity {severity}:</p>
 <div class="classes sheet">{examples}</div></section>"""

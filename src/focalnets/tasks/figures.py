@@ -45,7 +45,7 @@ def draw_calibration(evaluation: Evaluation, path: str | Path) -> None:
         f"mean confidence {calibration.mean_confidence:.1%}, top-1 {evaluation.top1:.1%}, {evaluation.images:,} images",
         fontsize=10,
     )
-    reliability.legend(fontsize=8, loc="best")
+    figure.legend(fontsize=8, loc="outside lower center")
     width = 1 / len(calibration.equal_width)
     middles = [(one.low + one.high) / 2 for one in calibration.equal_width]
     counts.bar(middles, [one.images for one in calibration.equal_width], width=0.92 * width, color=_BLUE)
