@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from typing import Any
 
 EXAMPLES = """\
@@ -83,9 +84,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
             _text(row["parameters"], ",d"),
             *(str(row[key]) for key in settings),
         )
-    console = Console(highlight=False)
     # A file or a pipe has no width to keep to, and a line for each run can be searched.
-    console.print(table, markup=False, width=None if console.is_terminal else 1000)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
+    console.print(table, markup=False)
 
 
 def _text(value: Any, form: str) -> str:
