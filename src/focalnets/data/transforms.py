@@ -87,7 +87,7 @@ class NormalizedTensor:
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """The tensor (3, H, W) float32 of a picture in mode RGB."""
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-        return pixels.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
+        return pixels.to(torch.float32).mul_(1.0 / 255).sub_(self.mean).div_(self.std)
 
 
 def to_tensor(preprocessing: Preprocessing) -> NormalizedTensor:
