@@ -47,10 +47,11 @@ def test_classes_are_matched_by_name(coloured_run, write_coloured_images, tmp_pa
     images = write_coloured_images(tmp_path / "images", 3)
     for file in (images / "blue").iterdir():
         file.unlink()
-    (images / "blue").rmdir()
-    assert main(["evaluate", str(coloured_run), str(images), "--json", "-"]) == 0
-    per_class = json.loads(capsys.readouterr().out)["per_class"]
-    assert [(figures["name"], figures["images"]) for figures in per_class] == [("blue", 0), ("green", 3), ("red", 3)]
+    for remove in (lambda: None, (images / "blue").rmdir):
+        remove()  # a class may have an empty folder or none
+        assert main(["evaluate", str(coloured_run), str(images), "--json", "-"]) == 0
+        per_class = json.loads(capsys.readouterr().out)["per_class"]
+        assert [(one["name"], one["images"]) for one in per_class] == [("blue", 0), ("green", 3), ("red", 3)]
     (images / "red").rename(images / "scarlet")
     assert main(["evaluate", str(coloured_run), str(images)]) == 2
     assert "scarlet" in capsys.readouterr().err

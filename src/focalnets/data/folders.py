@@ -91,8 +91,8 @@ def open_evaluation_folder(root: str | Path, classes: Sequence[str] | None = Non
     Args:
         root: A folder with one folder a class, or one that holds such a folder named ``val``, ``validation``,
             ``valid`` or ``test`` beside its ``train``.
-        classes: Names of the network's classes; labels index into them by folder name. Classes without a folder are
-            fine. None takes the folders' names.
+        classes: Names of the network's classes; labels index into them by folder name. Classes without a folder or
+            with an empty one are fine. None takes the folders' names.
 
     Raises:
         DataError: If the folder is missing, empty or laid out otherwise, or holds folders that are no class.
@@ -102,7 +102,7 @@ def open_evaluation_folder(root: str | Path, classes: Sequence[str] | None = Non
     folder = root
     if _split_folder(root, _TRAIN_NAMES) or _split_folder(root, VAL_NAMES[:1]):
         folder = _split_folder(root, VAL_NAMES) or root
-    images = _images_by_class(folder)
+    images = _images_by_class(folder, some_empty=classes is not None)
     names = tuple(images) if classes is None else tuple(classes)
     refuse_unknown_classes(list(images), names, str(folder))
     return EvaluationFolder(root=folder, classes=names, samples=labelled(images, names))
@@ -130,7 +130,7 @@ def _split_folder(root: Path, names: Sequence[str]) -> Path | None:
     return None
 
 
-def _images_by_class(folder: Path) -> dict[str, list[ImageFile]]:
+def _images_by_class(folder: Path, *, some_empty: bool = False) -> dict[str, list[ImageFile]]:
     class_folders = _subfolders(folder)
     if not class_folders:
         if any(entry.suffix.lower() in IMAGE_EXTENSIONS for entry in folder.iterdir()):
@@ -143,7 +143,7 @@ def _images_by_class(folder: Path) -> dict[str, list[ImageFile]]:
             images[class_folder.name] = list(find_images([class_folder]))
         except DataError:
             empty.append(class_folder.name)
-    if empty:
+    if empty and not (some_empty and images):
         raise DataError(
             f"class folders in '{folder}' without any image: {quoted_list(empty)}; put images there or remove them "
             f"({_LAYOUT})."
