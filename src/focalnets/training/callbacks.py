@@ -175,7 +175,7 @@ class Recorder(Callback):
         self.history.append(row)
         notes = {key: f"{row[key]:.6g}" for key in ("epoch", "step", "val_top1", "val_top5", "val_loss")}
         # For early stopping; the same on all processes, since computing has added up their shares.
-        self.log("val_top1", row["val_top1"], logger=False)
+        module.log("val_top1", row["val_top1"], logger=False)
         for logger in trainer.loggers:
             logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
         # Every process takes part in putting together a network that is divided among them.

@@ -19,6 +19,7 @@ from torchvision.transforms import v2
 
 from focalnets.errors import TrainingError
 from focalnets.models.focalnet import FocalNet
+from focalnets.models.layers import FocalBlock
 from focalnets.training.config import TrainingConfig
 from focalnets.training.optimization import build_optimizer, warmup_cosine
 from focalnets.training.shares import NOT_COUNTED
@@ -107,9 +108,8 @@ class ClassifierModule(LightningModule):
 
         assert self.device_mesh is not None
         mesh = self.device_mesh["data_parallel"]
-        for stage in self.model.stages:
-            for block in stage.blocks:
-                fully_shard(block, mesh=mesh)
+        for block in [module for module in self.model.modules() if isinstance(module, FocalBlock)]:
+            fully_shard(block, mesh=mesh)
         fully_shard(self.model, mesh=mesh)
         self._divided = True
 
