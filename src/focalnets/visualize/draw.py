@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
+from focalnets.errors import ConfigError
 from focalnets.files import replacing
 from focalnets.visualize.layout import Page, Panel
 from focalnets.visualize.maps import focus_map, gate_maps, modulator_map
@@ -20,7 +21,27 @@ from focalnets.visualize.recording import BlockId, Inside
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_outline", "explain_figure", "mark_point", "overlay", "robust_limits", "save_figure"]
+__all__ = [
+    "FIGURE_FORMATS",
+    "STYLES",
+    "Style",
+    "draw_outline",
+    "explain_figure",
+    "mark_point",
+    "overlay",
+    "robust_limits",
+    "save_figure",
+    "styled",
+]
+
+Style = Literal["overlay", "heatmap", "side-by-side"]
+"""``overlay`` = the map's colours over the picture in grey; ``heatmap`` = the map alone; ``side-by-side`` = the picture
+as it is at the left and the map over it at the right, twice as wide."""
+
+STYLES: tuple[Style, ...] = get_args(Style)
+
+FIGURE_FORMATS = ("png", "pdf", "svg")
+"""What figures can be written as. In PDF and SVG letters stay letters; pictures are pixels in all three."""
 
 HEAT_COLOURS = "inferno"
 GATE_COLOURS = "PuOr_r"
@@ -55,15 +76,34 @@ def overlay(
     Returns:
         (H, W, 3) uint8.
     """
-    from matplotlib import colormaps
+    grey = np.asarray(Image.fromarray(np.asarray(picture)).convert("L"), dtype=np.float32)[..., None]
+    colour = _coloured(_resize_map(heat, grey.shape[1], grey.shape[0]), limits or robust_limits(heat), colours)
+    return (strength * colour + (1.0 - strength) * grey + 0.5).clip(0, 255).astype(np.uint8)
 
-    grey = np.asarray(Image.fromarray(np.asarray(picture)).convert("L"), dtype=np.float32)[..., None] / 255.0
-    low, high = robust_limits(heat) if limits is None else limits
-    stretched = _resize_map(heat, grey.shape[1], grey.shape[0])
-    unit = np.clip((stretched - low) / (high - low), 0.0, 1.0)
-    colour = colormaps[colours](unit)[..., :3].astype(np.float32)
-    mixture = strength * colour + (1.0 - strength) * grey
-    return (mixture * 255.0 + 0.5).clip(0, 255).astype(np.uint8)
+
+def styled(
+    picture: Image.Image | np.ndarray,
+    heat: np.ndarray,
+    style: Style,
+    *,
+    limits: tuple[float, float] | None = None,
+    colours: str = HEAT_COLOURS,
+    strength: float = 0.62,
+) -> np.ndarray:
+    """Show a map with its picture in one of the :data:`Style`; the other arguments are those of :func:`overlay`.
+
+    Returns:
+        (H, W, 3) uint8, (H, 2 W, 3) for ``side-by-side``.
+
+    Raises:
+        ConfigError: If there is no such style.
+    """
+    if style not in STYLES:
+        raise ConfigError(f"style must be one of {', '.join(STYLES)}, got {style!r}.")
+    if style == "heatmap":
+        strength = 1.0
+    drawn = overlay(picture, heat, limits=limits, colours=colours, strength=strength)
+    return np.concatenate((np.asarray(picture), drawn), axis=1) if style == "side-by-side" else drawn
 
 
 def draw_outline(
@@ -112,6 +152,7 @@ def explain_figure(
     title: str = "",
     notes: str = "",
     index: int = 0,
+    style: Style = "overlay",
 ) -> Figure:
     """One page on one picture: what the network says, where it looks, stage by stage and level by level.
 
@@ -125,6 +166,7 @@ def explain_figure(
         title: First line, e.g. the file's name.
         notes: Second line in small letters.
         index: Which image of the batch.
+        style: How maps are shown.
 
     Returns:
         A figure with an axes for each panel and colour bar; see :func:`save_figure`.
@@ -132,24 +174,22 @@ def explain_figure(
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
     gates_of = focus if gates_of is None else gates_of
     ground = _limited(picture)
-    page = Page(aspect=ground.width / ground.height, title=title, notes=notes)
+    pair = style == "side-by-side"
+    page = Page(aspect=ground.width / ground.height * (2 if pair else 1), title=title, notes=notes)
 
     heat = focus_map(inside, focus)[index]
-    large = [
-        Panel(np.asarray(ground), "The picture"),
-        Panel(
-            overlay(ground, heat, limits=(0.0, max(robust_limits(heat)[1], 1e-30))),
-            f"Where it looks: modulator of block {_name(focus)} × evidence",
-            scale=(HEAT_COLOURS, (0.0, 1.0)),
-        ),
-    ]
-    page.add_large(large, predictions)
+    seen = Panel(
+        styled(ground, heat, style, limits=(0.0, max(robust_limits(heat)[1], 1e-30))),
+        f"Where it looks: modulator of block {_name(focus)} × evidence",
+        scale=(HEAT_COLOURS, (0.0, 1.0)),
+    )
+    page.add_large([seen] if pair else [Panel(np.asarray(ground), "The picture"), seen], predictions)
 
     stages = []
     for stage, block in inside.last_blocks():
         values = modulator_map(inside, (stage, block), measure="norm")[index]
         label = f"Block {_name((stage, block))}, every {inside[stage, block].grid.stride_px} px"
-        stages.append(Panel(overlay(ground, values), label, scale=(HEAT_COLOURS, robust_limits(values))))
+        stages.append(Panel(styled(ground, values, style), label, scale=(HEAT_COLOURS, robust_limits(values))))
     page.add_row(
         "How strongly the surroundings speak, stage by stage",
         "Length of the modulator of the last block of each stage, at each place: bright where the network lets context "
@@ -162,8 +202,8 @@ def explain_figure(
     widths = inside[gates_of].context_widths_px
     levels = [
         Panel(
-            overlay(ground, level, limits=(-reach, reach), colours=GATE_COLOURS, strength=0.75),
-            _level_name(number, len(gates), widths),
+            styled(ground, level, style, limits=(-reach, reach), colours=GATE_COLOURS, strength=0.75),
+            level_name(number, len(gates), widths),
         )
         for number, level in enumerate(gates)
     ]
@@ -177,18 +217,35 @@ def explain_figure(
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG, complete or not at all; returns the file."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", facecolor=figure.get_facecolor())
-    return Path(path)
+    """Write a figure in the format of the file's name, complete or not at all; returns the file.
+
+    Raises:
+        ConfigError: If it does not end in .png, .pdf or .svg.
+    """
+    from matplotlib import rc_context
+
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FIGURE_FORMATS:
+        raise ConfigError(f"expected a figure's name to end in .{', .'.join(FIGURE_FORMATS)}, got '{path}'.")
+    # TrueType in PDF and text in SVG: journals refuse Type 3 fonts, and letters stay searchable. No dates: the same
+    # figure gives the same file.
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
+    with (
+        replacing(path) as temporary,
+        rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "focalnets"}),
+    ):
+        figure.savefig(temporary, format=kind, facecolor=figure.get_facecolor(), metadata=undated)
+    return path
+
+
+def level_name(number: int, levels: int, widths_px: Sequence[int]) -> str:
+    """How figures call a focal level, of which there are ``levels`` with the global one."""
+    return "Global: everything" if number == levels - 1 else f"Level {number + 1}: {widths_px[number]} px wide"
 
 
 def _name(block: BlockId) -> str:
     return f"{block[0]}.{block[1]}"
-
-
-def _level_name(number: int, levels: int, widths_px: Sequence[int]) -> str:
-    return "Global: everything" if number == levels - 1 else f"Level {number + 1}: {widths_px[number]} px wide"
 
 
 def _limited(picture: Image.Image) -> Image.Image:
@@ -197,6 +254,15 @@ def _limited(picture: Image.Image) -> Image.Image:
         return picture.convert("RGB")
     size = (max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink)))
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+
+
+def _coloured(values: np.ndarray, limits: tuple[float, float], colours: str) -> np.ndarray:
+    """Colours (..., 3) uint8 for values; the map's 256 colours are looked up, for videos have many pixels."""
+    from matplotlib import colormaps
+
+    low, high = limits
+    table = (colormaps[colours](np.linspace(0.0, 1.0, 256))[:, :3] * 255.0 + 0.5).astype(np.uint8)
+    return table[((values - low) * (255.0 / (high - low)) + 0.5).clip(0.0, 255.0).astype(np.uint8)]
 
 
 def _resize_map(heat: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -1,0 +1,198 @@
+"""From a video to the same video with the network's modulator over every frame and its answer as a caption.
+
+Axes: H W height and width [px], h w [tokens].
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
+
+from focalnets.data.transforms import to_tensor
+from focalnets.errors import ConfigError
+from focalnets.models.config import Preprocessing
+from focalnets.models.focalnet import FocalNet
+from focalnets.visualize.clips import ClipFrame, describe_clip, rewrite_clip
+from focalnets.visualize.draw import Style, robust_limits, styled
+from focalnets.visualize.explain import named_probabilities, shorter_side
+from focalnets.visualize.maps import default_focus, modulator_map
+from focalnets.visualize.recording import BlockId, capture
+
+__all__ = ["SteadyRange", "VideoExplanation", "explain_video"]
+
+LOOK_AHEAD = 8
+"""Frames that are looked at before the first one is drawn, so that the colours are right from the beginning."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VideoExplanation:
+    """What was written about one video.
+
+    Attributes:
+        path, output: The video and the new one.
+        frames: Frames of both.
+        looked: Frames that the network saw.
+        seen_px: Width and height at which it saw them [px].
+    """
+
+    path: Path
+    output: Path
+    frames: int
+    looked: int
+    seen_px: tuple[int, int]
+
+
+class SteadyRange:
+    """Ends of a colour scale that follow a clip slowly, so that a value keeps its colour from frame to frame.
+
+    Each frame's range leaves out the outermost percent at either end; the scale moves towards it exponentially, by half
+    of the distance within ``half_life_s`` seconds of the clip.
+
+    Args:
+        first: Maps of the first frames; the scale begins with the mean of their ranges.
+        half_life_s: Half-life [s], above 0.
+    """
+
+    def __init__(self, first: Sequence[np.ndarray], *, half_life_s: float = 2.0) -> None:
+        self.half_life_s = half_life_s
+        self._limits = np.mean([robust_limits(values) for values in first], axis=0)
+        self._time_s: float | None = None
+
+    def follow(self, values: np.ndarray, time_s: float) -> tuple[float, float]:
+        """The scale for the map of the frame shown at ``time_s`` [s], not earlier than the one before."""
+        if self._time_s is not None:
+            share = 1.0 - 0.5 ** (max(0.0, time_s - self._time_s) / self.half_life_s)
+            self._limits = self._limits + share * (np.array(robust_limits(values)) - self._limits)
+        self._time_s = time_s
+        return float(self._limits[0]), float(self._limits[1])
+
+
+def explain_video(
+    model: FocalNet,
+    path: str | Path,
+    output: str | Path,
+    *,
+    focus: BlockId | None = None,
+    size_px: int | Literal["native"] | None = None,
+    style: Style = "overlay",
+    every: int = 1,
+    on_progress: Callable[[int, int | None], None] | None = None,
+) -> VideoExplanation:
+    """Draw the length of one block's modulator over every frame of a video.
+
+    The colour scale follows the clip slowly, see :class:`SteadyRange`. Sound, time stamps, size and proportions stay,
+    see :func:`focalnets.visualize.clips.rewrite_clip`; so does the memory, however long the video is.
+
+    Args:
+        model: The network, on the device to use and in evaluation mode.
+        path: The video.
+        output: The file to write (.mp4, .m4v, .mov, .mkv or .webm), complete or not at all.
+        focus: Stage and block whose modulator is drawn; None chooses, see
+            :func:`focalnets.visualize.maps.default_focus`.
+        size_px: Shorter side at which the network sees a frame [px]; None takes the scale of its evaluation,
+            ``"native"`` the video's own size.
+        style: How map and frame are shown, see :data:`focalnets.visualize.draw.Style`.
+        every: The network looks at each ``every``-th frame; those between show its last map and answer.
+        on_progress: Called after each frame with the number done, and of all frames where that is known.
+
+    Raises:
+        ConfigError: If a number is out of range or the output cannot be written in that format.
+        DataError: If the video is missing, empty, damaged, cut off, without pictures or of an unknown codec.
+        MissingPackageError: If PyAV is not installed.
+    """
+    if every < 1:
+        raise ConfigError(f"every must be a whole number of frames from 1 up, got {every}.")
+    info = describe_clip(path)
+    focus = default_focus(model) if focus is None else focus
+    side = shorter_side(model.preprocessing) if size_px is None else size_px
+    seen_px = _seen_size(info.width_px, info.height_px, info.pixel_aspect, side)
+    looked = 0
+
+    def look(frames: Iterator[ClipFrame]) -> Iterator[tuple[ClipFrame, np.ndarray, str]]:
+        nonlocal looked
+        for frame in frames:
+            if frame.index % every == 0:
+                values, caption = _look(model, frame.picture, seen_px, focus)
+                looked += 1
+            yield frame, values, caption
+
+    def draw(frames: Iterator[ClipFrame]) -> Iterator[tuple[ClipFrame, np.ndarray]]:
+        following = look(frames)
+        waiting = collections.deque(itertools.islice(following, LOOK_AHEAD))
+        if not waiting:
+            return
+        steady = SteadyRange([values for _, values, _ in waiting])
+        while waiting:
+            frame, values, caption = waiting.popleft()
+            waiting.extend(itertools.islice(following, LOOK_AHEAD - len(waiting)))
+            picture = styled(frame.picture, values, style, limits=steady.follow(values, frame.time_s))
+            yield frame, _with_caption(picture, caption)
+            if on_progress is not None:
+                on_progress(frame.index + 1, info.frames)
+
+    width_px = info.width_px * (2 if style == "side-by-side" else 1)
+    frames = rewrite_clip(info, output, draw, width_px=width_px, height_px=info.height_px)
+    return VideoExplanation(path=Path(path), output=Path(output), frames=frames, looked=looked, seen_px=seen_px)
+
+
+def _look(model: FocalNet, picture: np.ndarray, seen_px: tuple[int, int], focus: BlockId) -> tuple[np.ndarray, str]:
+    """The modulator's length (H, W) at the size that the network saw, and what it says."""
+    tensor = _network_input(picture, seen_px, model.preprocessing).unsqueeze(0)
+    with torch.inference_mode(), capture(model, blocks=[focus]) as inside:
+        logits = model(tensor.to(next(model.parameters()).device)).float().cpu()
+    best = named_probabilities(model, logits.softmax(1)[0].tolist(), 1)
+    return modulator_map(inside, focus)[0], "".join(f"{name}  {100 * share:.0f} %" for name, share in best)
+
+
+def _network_input(picture: np.ndarray, seen_px: tuple[int, int], preprocessing: Preprocessing) -> torch.Tensor:
+    width, height = seen_px
+    mode = InterpolationMode(preprocessing.interpolation)
+    return to_tensor(preprocessing)(functional.resize(Image.fromarray(picture), [height, width], interpolation=mode))
+
+
+def _seen_size(width_px: int, height_px: int, pixel_aspect: Fraction, side: int | Literal["native"]) -> tuple[int, int]:
+    """Width and height in the proportions in which the video is shown, with that shorter side."""
+    if side != "native" and side < 1:
+        raise ConfigError(f"size_px must be a whole number from 1 up, got {side}.")
+    shown = (float(width_px * pixel_aspect), float(height_px))
+    scale = 1.0 if side == "native" else side / min(shown)
+    return max(1, int(scale * shown[0] + 1e-6)), max(1, int(scale * shown[1] + 1e-6))
+
+
+def _with_caption(picture: np.ndarray, text: str) -> np.ndarray:
+    """A line of text in the lower left corner, white on a dark ground; returns a new picture."""
+    if not text:
+        return picture
+    image = Image.fromarray(picture)
+    size = max(8, round(0.045 * min(image.size)))
+    font = _font(size)
+    margin = size // 2
+    while len(text) > 1 and font.getlength(text) > image.width - 2 * margin:
+        name, _, share = text.rpartition("  ")
+        text = f"{name.rstrip('…')[:-1]}…  {share}" if len(name) > 1 else text[:-1]
+    height = size + 2 * margin
+    box = (0, image.height - height, min(image.width, round(font.getlength(text)) + 2 * margin), image.height)
+    ground = image.crop(box)
+    image.paste(Image.blend(ground, Image.new("RGB", ground.size), 0.7), box[:2])
+    ImageDraw.Draw(image).text((margin, image.height - margin - size * 0.12), text, "white", font, anchor="ls")
+    return np.asarray(image)
+
+
+@functools.lru_cache(maxsize=8)
+def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    # The font of the figures: it comes with matplotlib and knows most alphabets.
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size_px)
