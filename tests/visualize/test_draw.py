@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from focalnets.errors import ConfigError
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
 from focalnets.visualize import explain_figure, look_inside, overlay
-from focalnets.visualize.draw import draw_outline, mark_point, robust_limits, save_figure
+from focalnets.visualize.draw import draw_outline, mark_point, robust_limits, save_figure, styled
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,33 @@ def test_outlines_and_marks_leave_the_object_and_the_original_alone():
     marked = mark_point(picture, 10.0, 10.0, radius_px=4)
     assert (marked[9:11, 9:11] == 255).all()
     assert (picture == 100).all()
+
+
+def test_styles_show_map_and_picture_as_they_say():
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    heat = np.linspace(0, 1, 600).reshape(20, 30)
+    alone = styled(picture, heat, "heatmap")
+    assert np.array_equal(alone, styled(255 - picture, heat, "heatmap"))
+    pair = styled(picture, heat, "side-by-side")
+    assert np.array_equal(pair[:, :30], picture)
+    assert np.array_equal(pair[:, 30:], overlay(picture, heat))
+    assert np.array_equal(styled(picture, heat, "overlay"), overlay(picture, heat))
+    with pytest.raises(ConfigError, match="style must be one of overlay, heatmap, side-by-side"):
+        styled(picture, heat, "negative")
+
+
+def test_side_by_side_pages_have_one_large_panel(model):
+    inside, _ = look_inside(model, torch.randn(1, 3, 32, 48))
+    figure = explain_figure(Image.new("RGB", (60, 40)), inside, style="side-by-side")
+    assert len(figure.axes) == 2 + 6 + 4
+    assert figure.axes[0].get_images()[0].get_array().shape == (40, 120, 3)
+
+
+def test_figures_are_saved_as_what_their_name_says(model, tmp_path):
+    inside, _ = look_inside(model, torch.randn(1, 3, 16, 16))
+    figure = explain_figure(Image.new("RGB", (16, 16)), inside)
+    for kind, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
+        assert save_figure(figure, tmp_path / f"page.{kind}").read_bytes().startswith(start)
+    with pytest.raises(ConfigError, match=r"end in \.png, \.pdf, \.svg, got"):
+        save_figure(figure, tmp_path / "page.gif")
+    assert not (tmp_path / "page.gif").exists()

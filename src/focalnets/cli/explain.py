@@ -275,7 +275,7 @@ def _draw_network(arguments: Any, model: Any, photos: Sequence[Path], size: Any,
                 failures.append(str(error))
     if images:
         fields = effective_receptive_field(model, torch.stack(images))
-        title = f"Effective receptive field of the middle token, mean over {len(images)} photos"
+        title = f"Effective receptive field of the middle token, mean over {len(images)} photo{'s'[: len(images) - 1]}"
         write(
             "receptive_field", receptive_field_figure(fields, title=title), {f"stage_{n}": f for n, f in fields.items()}
         )

@@ -241,7 +241,7 @@ def _frames(info: ClipInfo, source: Any, stream: Any, sounds: dict[int, Any], ta
         for frame in _decoded(packet, stream, info.path):
             ticks = frame.pts
             if last_ticks is not None and (ticks is None or ticks <= last_ticks):
-                ticks = last_ticks + step  # Some old formats store no time stamps.
+                ticks = last_ticks + step  # AVI stores none, and guesses come in the wrong order.
             last_ticks = ticks = ticks or 0
             picture = np.rot90(frame.to_ndarray(format="rgb24"), info.quarter_turns)
             yield ClipFrame(np.ascontiguousarray(picture), index, ticks, ticks * seconds)

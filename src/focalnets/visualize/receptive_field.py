@@ -62,16 +62,18 @@ def effective_receptive_field(model: FocalNet, images: Tensor, *, seed: int = 0)
 
 
 def field_width_px(field: np.ndarray, share: float = 0.5) -> int:
-    """Side of the smallest square around the field's brightest pixel that holds a share of it [px].
+    """Side of the smallest square around the field's centre of mass that holds a share of it [px].
 
     ``share`` is above 0 and at most 1. The square grows on both sides alike, so the side is odd; beyond a border there
     is nothing.
     """
     if not 0.0 < share <= 1.0:
         raise ConfigError(f"share must be above 0 and at most 1, got {share}.")
-    row, column = np.unravel_index(int(field.argmax()), field.shape)
-    rows = np.abs(np.arange(field.shape[0]) - row)
-    columns = np.abs(np.arange(field.shape[1]) - column)
+    total = max(float(field.sum()), 1e-30)
+    rows, columns = (
+        np.abs(positions - round(float((field.sum(1 - axis) * positions).sum()) / total))
+        for axis, positions in enumerate(map(np.arange, field.shape))
+    )
     inside = np.bincount(np.maximum(rows[:, None], columns[None]).ravel(), weights=field.ravel()).cumsum()
     return 1 + 2 * int(np.searchsorted(inside, share * inside[-1] * (1 - 1e-6)))
 
@@ -92,7 +94,7 @@ def receptive_field_figure(fields: Mapping[int, np.ndarray], *, title: str = "Ef
 
     height, width = next(iter(fields.values())).shape
     panel = min(3.6, max(2.2, 3.0 * width / height))
-    figure = Figure((panel * len(fields) + 0.9, min(6.0, panel * height / width) + 1.3), dpi=160, layout="constrained")
+    figure = Figure((panel * len(fields) + 0.9, min(6.0, panel * height / width) + 0.8), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     brightest = max(float(field.max()) for field in fields.values())
     darkest = brightest * 1e-5
