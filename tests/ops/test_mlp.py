@@ -43,11 +43,21 @@ def test_values_and_gradients(small_caches, tokens):
         torch.testing.assert_close(tensor.grad, reference.grad.float(), rtol=1e-5, atol=2e-6 * scale)
 
 
-def test_small_maps_and_other_dtypes_take_the_plain_formula(small_caches, monkeypatch):
-    monkeypatch.setattr(mlp_module, "_RecomputingMlp", None)
+@pytest.mark.parametrize("kept_bytes", [0, 2**20])
+def test_groups_add_up_whether_the_widened_map_is_kept_or_not(small_caches, monkeypatch, kept_bytes):
+    monkeypatch.setattr(mlp_module, "_HIDDEN_BYTES_KEPT", kept_bytes)
+    inputs = draw(150, 6, 24)
+    saved = mlp(*inputs).grad_fn.next_functions[0][0].saved_tensors
+    assert (saved[-1] is not None) == bool(kept_bytes)
+    plain = F.linear(F.gelu(F.linear(inputs[0], *inputs[1:3])), *inputs[3:])
+    expected = torch.autograd.grad(plain.square().sum(), inputs)
+    got = torch.autograd.grad(mlp(*inputs).square().sum(), inputs)
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
+
+
+def test_other_dtypes_take_the_plain_formula(small_caches):
     assert mlp(*draw(5, 6, 24, torch.float64)).dtype == torch.float64
-    monkeypatch.setattr(mlp_module, "_HIDDEN_BYTES_KEPT", 2**20)
-    assert mlp(*draw(5, 6, 24)).shape == (1, 5, 6)
 
 
 @pytest.mark.parametrize("post_norm", [False, True])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torchvision.ops import StochasticDepth
 
 from focalnets.errors import ConfigError
 from focalnets.ops.aggregation import focal_aggregation
+from focalnets.ops.linear import linear
 from focalnets.ops.mlp import hidden_rows, mlp
 
 __all__ = [
@@ -110,19 +111,16 @@ class FocalModulation(nn.Module):
         Returns:
             (B, *S, C).
         """
-        query, context, gates = self.input_projection(tokens).split((self.dim, self.dim, self.focal_levels + 1), -1)
+        projected = _project(self.input_projection, tokens)
+        query, context, gates = projected.split((self.dim, self.dim, self.focal_levels + 1), -1)
         kernels = [kernel.to(context.dtype) for kernel in self.kernels]
         aggregated = focal_aggregation(
             context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
         )
-        modulator = self.modulator_projection(aggregated)
-        if torch.is_grad_enabled() or modulator.dtype != aggregated.dtype:
-            modulated = query * modulator
-        else:
-            modulated = torch.mul(query, modulator, out=aggregated)  # its memory is needed no longer
+        modulated = _project(self.modulator_projection, aggregated, multiply=query)
         if self.norm is not None:
             modulated = self.norm(modulated)
-        return self.dropout(self.output_projection(modulated))
+        return self.dropout(_project(self.output_projection, modulated))
 
     def extra_repr(self) -> str:
         sizes = ", ".join("x".join(map(str, kernel.shape[1:])) for kernel in self.kernels)
@@ -146,7 +144,15 @@ class Mlp(nn.Module):
         return mlp(tokens, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
 
 
-def _is_plain_linear(layer: nn.Module) -> bool:
+def _project(layer: nn.Module, tokens: Tensor, *, multiply: Tensor | None = None) -> Tensor:
+    """What the layer makes of the tokens (..., C), times ``multiply`` if given; in one pass where that is possible."""
+    if _is_plain_linear(layer):
+        return linear(tokens, layer.weight, layer.bias, multiply=multiply)
+    projected = layer(tokens)
+    return projected if multiply is None else multiply * projected
+
+
+def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether calling the layer does nothing but its product: no subclass, adapter, parametrisation or hook."""
     return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
 

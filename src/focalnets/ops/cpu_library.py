@@ -18,7 +18,7 @@ __all__ = ["MAX_LEVELS", "Library", "load"]
 MAX_LEVELS = 16
 """Most focal levels that the library takes."""
 
-INTERFACE = 2_000_000 + 1000 * 8 * (7 + 3 * 4 + 3 * MAX_LEVELS) + 8 * (8 + MAX_LEVELS)
+INTERFACE = 3_000_000 + 1000 * 8 * (7 + 3 * 4 + 3 * MAX_LEVELS) + 8 * (8 + MAX_LEVELS)
 """Version of the interface and sizes of its structures; the library must name the same number."""
 
 
@@ -50,6 +50,8 @@ class Library:
             self.forward, self.backward = library.focal_forward, library.focal_backward
             self.forward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 3]
             self.backward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 2]
+            self.gelu = library.focal_gelu
+            self.gelu.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3]
         except (OSError, AttributeError) as error:
             raise BackendUnavailableError(f"The kernels in {path} cannot be loaded ({error}); install again.") from None
         if interface() != INTERFACE:

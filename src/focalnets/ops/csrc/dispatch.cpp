@@ -220,7 +220,7 @@ float* zeroed_scratch(const Plan& plan, float* scratch, int64_t thread, bool* re
 }  // namespace
 
 // Changes with the structures that Python fills, so that a library left over from another version is not used.
-FOCAL_EXPORT int64_t focal_interface() { return 2000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
+FOCAL_EXPORT int64_t focal_interface() { return 3000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
 
 // Name of the instruction set that `name` (null or empty: the best one here) stands for; null and a status if it cannot
 // run.
@@ -334,5 +334,19 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
       kernels.reduce_gates(plan, task * share, smaller(positions, (task + 1) * share));
     });
   }
+  return done;
+}
+
+// activated = gelu(inputs), `count` numbers; unless null, `gradient` (of the result) becomes that of the inputs.
+FOCAL_EXPORT int32_t focal_gelu(const char* instruction_set, int64_t count, int64_t threads, const float* inputs,
+                                float* activated, float* gradient) {
+  const Choice choice = choose_kernels(instruction_set);
+  if (choice.status != done) return choice.status;
+  const int64_t share = 16384;
+  in_parallel(threads, ceil_divide(count, share), [&](int64_t task, int64_t) {
+    const int64_t first = task * share;
+    choice.kernels->gelu(smaller(share, count - first), inputs + first, activated + first,
+                         gradient ? gradient + first : nullptr);
+  });
   return done;
 }

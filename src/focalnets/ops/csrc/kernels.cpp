@@ -18,6 +18,29 @@ void pack_kernels(const Plan& plan, int64_t vector) {
   }
 }
 
+// activated = gelu(inputs); unless null, `gradient` (of the result) becomes that of the inputs.
+void gelu_of_many(int64_t count, const float* inputs, float* activated, float* gradient) {
+  for (int64_t i = 0; i < count; i += lanes) {
+    const int64_t left = smaller(lanes, count - i);
+    const Vector x = left == lanes ? load_unaligned(inputs + i) : load_some(inputs + i, left);
+    Vector y;
+    if (gradient) {
+      Vector slope;
+      y = gelu_with_derivative(x, &slope);
+      if (left == lanes)
+        store_unaligned(gradient + i, load_unaligned(gradient + i) * slope);
+      else
+        store_some(gradient + i, load_some(gradient + i, left) * slope, left);
+    } else {
+      y = gelu(x);
+    }
+    if (left == lanes)
+      store_unaligned(activated + i, y);
+    else
+      store_some(activated + i, y, left);
+  }
+}
+
 }  // namespace
 
 extern const focal::Kernels kernels;
@@ -33,6 +56,7 @@ const focal::Kernels kernels = {
     backward_band,
     reduce_kernels,
     reduce_gates,
+    gelu_of_many,
 };
 
 }  // namespace FOCAL_NAMESPACE

@@ -104,6 +104,7 @@ struct Kernels {
   void (*backward_band)(const Plan&, int64_t task, float* scratch);  // task = (group * blocks + block) * bands + band
   void (*reduce_kernels)(const Plan&, int64_t vector);
   void (*reduce_gates)(const Plan&, int64_t first, int64_t last);  // positions of (B * H * W)
+  void (*gelu)(int64_t count, const float* inputs, float* activated, float* gradient);  // gradient may be null
 };
 
 }  // namespace focal

@@ -1,0 +1,53 @@
+"""GELU by the error function, with the part of its backward pass that belongs to it, in one pass over memory.
+
+For use inside derivatives written by hand: nothing here is recorded for automatic differentiation.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from focalnets.ops import cpu_library
+
+__all__ = ["gelu", "gelu_with_gradient"]
+
+
+def gelu(inputs: Tensor) -> Tensor:
+    """GELU of a tensor of any shape, float32, on a CPU."""
+    library = _library(inputs)
+    if library is None:
+        return F.gelu(inputs)
+    activated = torch.empty_like(inputs)
+    library.gelu(
+        library.instruction_set, inputs.numel(), torch.get_num_threads(), inputs.data_ptr(), activated.data_ptr(), None
+    )
+    return activated
+
+
+def gelu_with_gradient(inputs: Tensor, gradient: Tensor) -> Tensor:
+    """GELU of the inputs; ``gradient`` of the same shape, that of the GELU's result, becomes that of its inputs."""
+    library = _library(inputs, gradient)
+    if library is None:
+        gradient.copy_(torch.ops.aten.gelu_backward(gradient, inputs))
+        return F.gelu(inputs)
+    activated = torch.empty_like(inputs)
+    library.gelu(
+        library.instruction_set,
+        inputs.numel(),
+        torch.get_num_threads(),
+        inputs.data_ptr(),
+        activated.data_ptr(),
+        gradient.data_ptr(),
+    )
+    return activated
+
+
+def _library(*tensors: Tensor) -> cpu_library.Library | None:
+    """The C++ kernels, if they can take these tensors."""
+    library = cpu_library.load()
+    fits = all(
+        tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.is_contiguous() for tensor in tensors
+    )
+    return None if isinstance(library, str) or not fits else library

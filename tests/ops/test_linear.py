@@ -1,0 +1,99 @@
+"""Linear layers through oneDNN, and the GELU with its gradient, against plain PyTorch in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from focalnets.ops import cpu_library, gelu, linear
+from focalnets.ops.linear import _onednn_is_at_hand
+
+needs_onednn = pytest.mark.skipif(not _onednn_is_at_hand(), reason="oneDNN is used on x86 only")
+
+
+def draw(*shapes):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def assert_near(got, exact):
+    torch.testing.assert_close(got.double(), exact, rtol=1e-5, atol=1e-5 * max(1.0, exact.abs().max().item()))
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (7, 5), (2, 3, 4, 5)])
+@pytest.mark.parametrize("epilogue", ["none", "gelu", "multiply"])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_values(shape, epilogue, with_bias):
+    tokens, weight, bias, wide = draw(shape, (9, 5), (9,), (*shape[:-1], 20))
+    bias = bias if with_bias else None
+    multiply = wide[..., 3:12] if epilogue == "multiply" else None  # a slice, as the query is
+    with torch.no_grad():
+        got = linear.linear(tokens, weight, bias, gelu=epilogue == "gelu", multiply=multiply)
+    exact = F.linear(tokens.double(), weight.double(), None if bias is None else bias.double())
+    exact = F.gelu(exact) if epilogue == "gelu" else exact
+    assert_near(got, exact if multiply is None else exact * multiply.double())
+
+
+@pytest.mark.parametrize("epilogue", ["none", "gelu", "multiply"])
+@pytest.mark.parametrize("frozen", [(), (0,), (1,), (2,), (0, 1)])
+def test_gradients(epilogue, frozen):
+    inputs = draw((2, 6, 5), (9, 5), (9,), (2, 6, 9))
+    wanted = [index for index in range(3) if index not in frozen] + ([3] if epilogue == "multiply" else [])
+    results = []
+    for cast in (torch.Tensor.float, torch.Tensor.double):
+        leaves = [cast(one).requires_grad_(index in wanted) for index, one in enumerate(inputs)]
+        multiply = leaves[3] if epilogue == "multiply" else None
+        out = linear.linear(*leaves[:3], gelu=epilogue == "gelu", multiply=multiply)
+        results.append(torch.autograd.grad(out.square().sum(), [leaves[index] for index in wanted]))
+    for got, exact in zip(*results, strict=True):
+        assert_near(got, exact)
+
+
+@needs_onednn
+def test_who_watches_operators_sees_those_of_pytorch():
+    tokens, weight = draw((4, 5), (9, 5))
+    with FlopCounterMode(display=False) as counter:
+        linear.linear(tokens, weight)
+    assert counter.get_total_flops() == 2 * 4 * 5 * 9
+
+
+@needs_onednn
+def test_switching_onednn_off_is_respected():
+    tokens, weight = draw((4, 5), (9, 5))
+    assert linear._onednn_takes(tokens, weight)
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        assert not linear._onednn_takes(tokens, weight)
+        torch.testing.assert_close(linear.linear(tokens, weight), tokens @ weight.t())
+    finally:
+        torch._C._set_mkldnn_enabled(True)
+
+
+def test_vectorised_map_and_autocast():
+    tokens, weight = draw((3, 4, 5), (9, 5))
+    torch.testing.assert_close(torch.vmap(lambda one: linear.linear(one, weight))(tokens), tokens @ weight.t())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear.linear(tokens, weight).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("library", ["as installed", "none"])
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 40_000])
+def test_gelu_and_its_gradient(monkeypatch, library, count):
+    if library == "none":
+        monkeypatch.setattr(cpu_library, "load", lambda: "absent")
+    inputs = torch.linspace(-9, 9, count)
+    exact = inputs.double().requires_grad_()
+    expected = F.gelu(exact)
+    upstream = torch.linspace(1, 2, count)
+    (slope,) = torch.autograd.grad(expected, exact, upstream.double())
+    gradient = upstream.clone()
+    assert_near(gelu.gelu(inputs), expected.detach())
+    assert_near(gelu.gelu_with_gradient(inputs, gradient), expected.detach())
+    assert_near(gradient, slope)
+
+
+def test_gelu_of_what_is_no_number():
+    inputs = torch.tensor([float("nan"), float("inf"), -float("inf")])
+    torch.testing.assert_close(gelu.gelu(inputs), torch.tensor([float("nan"), float("inf"), 0.0]), equal_nan=True)
