@@ -13,7 +13,7 @@ import focalnets
 
 PACKAGE = Path(focalnets.__file__).parent
 
-ROOMS = ["ops", "models", "weights", "data", "tasks", "training", "visualize", "demo", "cli"]
+ROOMS = ["ops", "models", "weights", "data", "tasks", "training", "visualize", "compare", "demo", "cli"]
 """Lowest first: a room may import itself and those before it."""
 
 SAME_FLOOR = {"visualize": {"training"}, "training": {"visualize"}}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import aggregation, inference, memory, memory_worker, op, peers, resolution, trainers, training_step
+from benchmarks import aggregation, inference, memory, op, peers, resolution, trainers, training_step
 from benchmarks.__main__ import TOPICS
 from benchmarks.command import RESULTS, Case, Topic, main
 from benchmarks.measure import (
@@ -30,6 +30,8 @@ from benchmarks.measure import (
     time_case,
 )
 from benchmarks.report import DOCUMENT, write_report
+
+from focalnets.compare.memory import measure_added
 
 ROOT = Path(__file__).parents[2]
 TWO = ("focalnets", "timm")
@@ -206,7 +208,7 @@ def test_peak_memory_counts_what_a_call_allocates():
 
     images = torch.zeros(1, 3, 512, 512)
     added = 20 * images.numel() * 4
-    _, outcome = memory_worker.measure(prepare, images, lambda: None)
+    _, outcome = measure_added(prepare, images, lambda: None)
     if not outcome["peak_was_reset"]:
         pytest.skip("this system does not let a process reset its peak")
     assert 0.9 * added < outcome["added_bytes"] < 1.3 * added

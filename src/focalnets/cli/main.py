@@ -29,6 +29,7 @@ COMMANDS = {
     "check": "look for damaged, doubled and mislabelled images before training",
     "benchmark_data": "time reading images and learning them, and say which is the bottleneck",
     "shard": "pack images into tar files that are read without unpacking",
+    "compare": "measure networks side by side: speed, memory, accuracy after the same training",
     "models": "list the networks with their size and cost",
     "doctor": "show versions, devices and backends, and why one cannot run",
 }

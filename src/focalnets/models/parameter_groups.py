@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from focalnets.models.focalnet import FocalNet
+from torch import nn
 
 __all__ = ["layer_depth", "parameter_groups"]
 
 
 def parameter_groups(
-    model: FocalNet, *, learning_rate: float, weight_decay: float, layer_decay: float = 1.0
+    model: nn.Module, *, learning_rate: float, weight_decay: float, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
     """Groups for an optimiser of ``torch.optim``.
 
@@ -20,7 +20,8 @@ def parameter_groups(
     ``layer_decay``.
 
     Args:
-        model: The network; parameters that need no gradient are left out.
+        model: A network with a ``config``; parameters that need no gradient are left out. One whose layers are not
+            named as those of a FocalNet are takes ``layer_decay`` 1 only.
         learning_rate: Rate of the topmost layer.
         weight_decay: Decay of the parameters that decay.
         layer_decay: Above 0, at most 1.
@@ -31,12 +32,13 @@ def parameter_groups(
     Source: official recipe (no decay for one-dimensional parameters). There the test for excluded names is true for
     every name, so that nothing decays at all; here the decay is applied.
     """
-    top = 1 + max(layer_depth(name, model.config.depths) for name, _ in model.named_parameters())
+    depths: tuple[int, ...] = model.config.depths  # type: ignore[assignment, union-attr]
+    top = 1 + max(layer_depth(name, depths) for name, _ in model.named_parameters())
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        depth = top if name.startswith("head.") else layer_depth(name, model.config.depths)
+        depth = top if name.startswith("head.") else layer_depth(name, depths)
         decays = parameter.ndim > 1
         if layer_decay == 1.0:
             depth = top

@@ -18,9 +18,10 @@ from focalnets.errors import TrainingError
 from focalnets.files import replacing
 from focalnets.training.console import TrainingConsole, short_duration
 from focalnets.training.curves import draw_curves
+from focalnets.training.foreign import describe_weights
 from focalnets.training.module import ClassifierModule
 from focalnets.training.run_folder import RunFolder
-from focalnets.weights.checkpoint import describe, write_safetensors
+from focalnets.weights.checkpoint import write_safetensors
 
 __all__ = ["DurableCheckpoints", "Guard", "Recorder", "StopRequest", "Stopped", "stop_request_on_signals"]
 
@@ -186,9 +187,9 @@ class Recorder(Callback):
         }
         if not trainer.is_global_zero:
             return
-        write_safetensors(tensors, self.folder.last, describe(module.model, notes))
+        write_safetensors(tensors, self.folder.last, describe_weights(module.model, notes))
         if improved:
-            write_safetensors(tensors, self.folder.best, describe(module.model, notes))
+            write_safetensors(tensors, self.folder.best, describe_weights(module.model, notes))
         self.folder.write_metrics(self.history)
         draw_curves(self.history, self.folder.curves)
         self.console.end()

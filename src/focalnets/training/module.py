@@ -21,6 +21,7 @@ from focalnets.errors import TrainingError
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.layers import FocalBlock
 from focalnets.training.config import TrainingConfig
+from focalnets.training.foreign import ForeignNetwork
 from focalnets.training.optimization import build_optimizer, warmup_cosine
 from focalnets.training.shares import NOT_COUNTED
 
@@ -35,7 +36,9 @@ class ClassifierModule(LightningModule):
         val_top1, val_top5: Share of validation images whose class is the likeliest, or among the five likeliest.
     """
 
-    def __init__(self, model: FocalNet, config: TrainingConfig, *, steps: int, warmup_steps: int) -> None:
+    def __init__(
+        self, model: FocalNet | ForeignNetwork, config: TrainingConfig, *, steps: int, warmup_steps: int
+    ) -> None:
         super().__init__()
         self.model = model
         self.config = config

@@ -13,11 +13,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.parameter_groups import parameter_groups
 from focalnets.training.config import TrainingConfig
+from focalnets.training.foreign import ForeignNetwork
 
 __all__ = ["MuonWithAdamW", "build_optimizer", "ema_average", "warmup_cosine"]
 
 
-def build_optimizer(model: FocalNet, config: TrainingConfig, *, processes: int = 1) -> Optimizer:
+def build_optimizer(model: FocalNet | ForeignNetwork, config: TrainingConfig, *, processes: int = 1) -> Optimizer:
     """The optimiser of ``config`` with the decay on matrices and kernels only.
 
     Args:
@@ -110,7 +111,7 @@ def ema_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor
     return average
 
 
-def _divided(model: FocalNet, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _divided(model: FocalNet | ForeignNetwork, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     inside = {id(p) for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("stages.")}
     divided = []
     for group in groups:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import TrainingData, damaged_image_message, training_loader, validation_loader
 from focalnets.training.engine import build_trainer, check_devices, is_first_process, quiet_lightning
+from focalnets.training.foreign import ForeignNetwork
 from focalnets.training.model_card import model_card
 from focalnets.training.module import ClassifierModule
 from focalnets.training.optimization import ema_average
@@ -30,7 +31,10 @@ from focalnets.training.run_folder import RunFolder, describe_environment
 from focalnets.training.shares import Share
 from focalnets.weights.loading import create_model, load_model
 
-__all__ = ["TrainingResult", "build_model", "resume", "train"]
+__all__ = ["BuildModel", "TrainingResult", "build_model", "resume", "train"]
+
+BuildModel = Callable[[TrainingConfig, Sequence[str]], FocalNet | ForeignNetwork]
+"""Makes the network of a training from its settings and the names of the classes, in training mode."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,7 @@ def train(
     overwrite: bool = False,
     quiet: bool = False,
     command: Sequence[str] | None = None,
+    build: BuildModel | None = None,
 ) -> TrainingResult:
     """Train a network and write everything about it to ``output``.
 
@@ -70,6 +75,7 @@ def train(
         overwrite: Replace a run that is already there.
         quiet: Show nothing; the log is written all the same.
         command: What to note as the command line; None takes that of the process.
+        build: Makes the network from the settings and the classes; None takes :func:`build_model`.
 
     Raises:
         TrainingError: If the output holds a run or cannot be written, or the loss stops being a number.
@@ -78,11 +84,12 @@ def train(
         InterruptedRunError: If stopped by Ctrl-C, after saving.
     """
     folder = RunFolder(output)
+    build = build or build_model
     check_devices(config)
     if not is_first_process(config):
-        return _fit(config, data, build_model(config, data.classes), folder, quiet=quiet, resumes=False)
+        return _fit(config, data, build(config, data.classes), folder, quiet=quiet, resumes=False)
     folder.check_free(overwrite)
-    model = build_model(config, data.classes)
+    model = build(config, data.classes)
     folder.prepare(overwrite)
     folder.write_config(config)
     described = {
@@ -102,7 +109,12 @@ def train(
 
 
 def resume(
-    run: str | Path, *, data: TrainingData | None = None, root: str | Path | None = None, quiet: bool = False
+    run: str | Path,
+    *,
+    data: TrainingData | None = None,
+    root: str | Path | None = None,
+    quiet: bool = False,
+    build: BuildModel | None = None,
 ) -> TrainingResult:
     """Continue a run that was stopped, with its own settings, images and random numbers.
 
@@ -111,6 +123,7 @@ def resume(
         data: The images, for runs that were not trained from a folder.
         root: The folder of images, if it has moved.
         quiet: Show nothing.
+        build: As the run was begun with, see :func:`train`.
 
     Raises:
         TrainingError: If there is nothing to continue or the run is complete.
@@ -140,7 +153,7 @@ def resume(
                 f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing "
                 "needs the same ones. Restore them, or start a new run with --pretrained."
             )
-    model = build_model(config, data.classes)
+    model = (build or build_model)(config, data.classes)
     return _fit(config, data, model, folder, quiet=quiet, resumes=True)
 
 
@@ -177,7 +190,7 @@ def _pretrained_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNe
 def _fit(
     config: TrainingConfig,
     data: TrainingData,
-    model: FocalNet,
+    model: FocalNet | ForeignNetwork,
     folder: RunFolder,
     *,
     quiet: bool,
@@ -270,7 +283,7 @@ def _fit(
 def _headline(
     config: TrainingConfig,
     data: TrainingData,
-    model: FocalNet,
+    model: FocalNet | ForeignNetwork,
     *,
     steps: int,
     device: torch.device,
@@ -290,7 +303,7 @@ def _headline(
     )
 
 
-def _parameters(model: FocalNet) -> int:
+def _parameters(model: FocalNet | ForeignNetwork) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -1,0 +1,71 @@
+"""What is timed and whose memory is taken: classifying a batch, and a training step on one.
+
+Axes: B batch, H W height and width [px], K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from focalnets.compare.entrants import Entrant, build
+
+__all__ = ["TASKS", "Task", "is_out_of_memory", "prepare_call", "sample_images"]
+
+Task = Literal["inference", "training"]
+TASKS: tuple[Task, ...] = ("inference", "training")
+
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+
+def sample_images(batch: int, size_px: int, device: torch.device) -> Tensor:
+    """Images (B, 3, H, W) of noise, the same at every call."""
+    return torch.randn(batch, 3, size_px, size_px, generator=torch.Generator().manual_seed(1)).to(device)
+
+
+def prepare_call(
+    entrant: Entrant, task: Task, size_px: int, device: torch.device
+) -> tuple[nn.Module, Callable[[Tensor], Any]]:
+    """The network and what is done with a batch of images (B, 3, H, W).
+
+    A training step drops the gradients and does forward pass, cross-entropy, backward pass and AdamW, whose rate of 0
+    leaves the weights as they are. Stochastic depth is off, so that everybody computes all blocks.
+    """
+    torch.manual_seed(0)
+    network = build(entrant, size_px=size_px, drop_path=0.0).to(device)
+    if task == "inference":
+        network.eval()
+
+        @torch.inference_mode()
+        def classify(images: Tensor) -> Any:
+            _finish(network(images), device)
+
+        return network, classify
+    network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=0.05, fused=device.type in ("cpu", "cuda"))
+
+    def step(images: Tensor) -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        logits = network(images)
+        F.cross_entropy(logits, torch.zeros(len(images), dtype=torch.long, device=device)).backward()
+        optimizer.step()
+        _finish(logits, device)
+
+    return network, step
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(one in words for one in _OUT_OF_MEMORY)
+
+
+def _finish(logits: Tensor, device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        logits.sum().item()

@@ -1,0 +1,175 @@
+"""Who takes part in a comparison: our networks, their variations, and any network of timm, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.util
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from focalnets.compare.variations import VARIATIONS, build_variation
+from focalnets.errors import MissingPackageError, UnknownNameError
+from focalnets.models.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["PUBLISHED_TOP1", "Entrant", "Published", "build", "find_entrants", "multiply_accumulates"]
+
+Family = Literal["focalnets", "variation", "timm"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """ImageNet-1K top-1 [%] at 224 px after training on ImageNet-1K alone, and who reports it."""
+
+    top1_percent: float
+    source: str
+
+
+_SWIN = "Liu et al., ICCV 2021"
+_CONVNEXT = "Liu et al., CVPR 2022"
+_DEIT = "Touvron et al., ICML 2021"
+_POOLFORMER = "Yu et al., CVPR 2022"
+_FOCALNET = "Yang et al., NeurIPS 2022"
+
+PUBLISHED_TOP1: dict[str, Published] = {
+    "swin_tiny_patch4_window7_224": Published(81.3, _SWIN),
+    "swin_small_patch4_window7_224": Published(83.0, _SWIN),
+    "swin_base_patch4_window7_224": Published(83.5, _SWIN),
+    "convnext_tiny": Published(82.1, _CONVNEXT),
+    "convnext_small": Published(83.1, _CONVNEXT),
+    "convnext_base": Published(83.8, _CONVNEXT),
+    "deit_tiny_patch16_224": Published(72.2, _DEIT),
+    "deit_small_patch16_224": Published(79.8, _DEIT),
+    "deit_base_patch16_224": Published(81.8, _DEIT),
+    "vit_tiny_patch16_224": Published(72.2, f"{_DEIT}, as DeiT-Ti"),
+    "vit_small_patch16_224": Published(79.8, f"{_DEIT}, as DeiT-S"),
+    "vit_base_patch16_224": Published(81.8, f"{_DEIT}, as DeiT-B"),
+    "poolformer_s12": Published(77.2, _POOLFORMER),
+    "poolformer_s24": Published(80.3, _POOLFORMER),
+    "poolformer_s36": Published(81.4, _POOLFORMER),
+    "poolformer_m36": Published(82.1, _POOLFORMER),
+    "poolformer_m48": Published(82.5, _POOLFORMER),
+}
+"""Of networks of timm; add a line for another one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entrant:
+    """One network of a comparison."""
+
+    name: str
+    family: Family
+    published: Published | None
+
+
+def find_entrants(names: Sequence[str]) -> list[Entrant]:
+    """The networks of these names, each once.
+
+    Raises:
+        UnknownNameError: If there is none of a name; the message gives the closest ones.
+        MissingPackageError: If a name is none of ours and timm is not installed.
+    """
+    return [_find(name) for name in dict.fromkeys(names)]
+
+
+def _find(name: str) -> Entrant:
+    if name in VARIANTS:
+        published = VARIANTS[name].published
+        top1 = None if published is None else published.top1_percent
+        return Entrant(name, "focalnets", None if top1 is None else Published(top1, _FOCALNET))
+    if name in VARIATIONS:
+        top1 = VARIATIONS[name].published_top1
+        return Entrant(name, "variation", None if top1 is None else Published(top1, _FOCALNET))
+    close = difflib.get_close_matches(name, [*VARIANTS, *VARIATIONS], n=3, cutoff=0.6)
+    if importlib.util.find_spec("timm") is None:
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise MissingPackageError(
+            f"{name!r} is no network of focalnets, and timm, which has others, is not installed; {hint}"
+            "pip install timm, or name one that `focalnets models` lists."
+        )
+    import timm
+
+    if not timm.is_model(name):
+        known = [*VARIANTS, *VARIATIONS, *timm.list_models()]
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        hint = (
+            f"did you mean {' or '.join(close)}?" if close else "`focalnets models` and timm.list_models() list them."
+        )
+        raise UnknownNameError(f"Neither focalnets nor timm has a network called {name!r}; {hint}")
+    return Entrant(name, "timm", PUBLISHED_TOP1.get(name))
+
+
+def build(
+    entrant: Entrant, *, size_px: int, num_classes: int | None = None, drop_path: float | None = None
+) -> nn.Module:
+    """The network with random weights, for square images of ``size_px``, in training mode on the CPU.
+
+    Args:
+        entrant: Which.
+        size_px: Height and width of the images; networks of timm that are made for one size are made for this one.
+        num_classes: Outputs; None keeps those of the network.
+        drop_path: Stochastic depth; None keeps the network's own.
+
+    Raises:
+        ValueError, RuntimeError, AssertionError: Of timm, if the network cannot take such images.
+    """
+    from focalnets.weights.loading import create_model
+
+    settings: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    if entrant.family != "timm":
+        if drop_path is not None:
+            settings["drop_path"] = drop_path
+        if entrant.family == "variation":
+            return build_variation(VARIATIONS[entrant.name], **settings)
+        return create_model(entrant.name, **settings)
+    if drop_path is not None:
+        settings["drop_path_rate"] = drop_path
+    return _timm_network(entrant.name, size_px, settings)
+
+
+def _timm_network(name: str, size_px: int, settings: dict[str, Any]) -> nn.Module:
+    """Tries timm's ways of asking for another size in turn; networks that take any size know none of them."""
+    import timm
+
+    sizes: tuple[dict[str, Any], ...] = (
+        {"img_size": size_px},
+        {"dynamic_img_size": True},  # position embeddings are resampled in every pass
+        {"strict_img_size": False},
+        {},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for size in sizes:
+            try:
+                return timm.create_model(name, pretrained=False, **settings, **size).train()
+            except TypeError as error:
+                if "unexpected keyword argument" not in str(error) or not size:
+                    raise
+    raise AssertionError("the last way asks for nothing")
+
+
+def multiply_accumulates(network: nn.Module, size_px: int, channels: int = 3) -> int:
+    """Products of matrices, convolutions and attention for one image, counted alike for every network.
+
+    Nothing is computed: the network is copied without its weights. Elementwise products, which the published count of
+    FocalNets includes (see :mod:`focalnets.models.complexity`), are left out, since nobody counts them for the others.
+    """
+    import copy
+
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from focalnets.models.layers import FocalModulation
+
+    blank = copy.deepcopy(network).to("meta").eval()
+    for module in blank.modules():
+        if isinstance(module, FocalModulation):
+            module.backend = "reference"  # its convolutions are seen by the counter
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        blank(torch.empty(1, channels, size_px, size_px, device="meta"))
+    return counter.get_total_flops() // 2

@@ -1,0 +1,90 @@
+"""What a call adds to the memory of this process, which should do nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["measure_added", "peak_bytes", "read_status", "reset_peak", "settle"]
+
+_WARM_UP_PX = 64
+
+
+def read_status(field: str) -> int | None:
+    """A field of this process's status [bytes], None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    found = re.search(rf"^{field}:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024
+
+
+def reset_peak() -> bool:
+    """Make the kernel forget the peak so far; False where it cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_bytes() -> int:
+    """Largest resident size since the process began, or since the peak was reset."""
+    peak = read_status("VmHWM")
+    if peak is not None:
+        return peak
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def settle() -> int:
+    """Return freed memory to the system; the resident size now [bytes]."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+    resident = read_status("VmRSS")
+    return peak_bytes() if resident is None else resident
+
+
+def measure_added(
+    prepare: Callable[[Tensor], Callable[[], Any]],
+    images: Tensor,
+    rest: Callable[[], None],
+    *,
+    warm_up: Tensor | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """Run a call on a small image, let the process rest, then run it on ``images``: what does the second add?
+
+    What a runtime sets aside when it is made ready for the larger images counts, what it needs meanwhile does not.
+
+    Args:
+        prepare: Makes the call for a batch of images (B, 3, H, W).
+        images: The batch.
+        rest: Frees what the first call left.
+        warm_up: What the first call gets; None takes the upper left 64 px of ``images``.
+    """
+    if warm_up is None:
+        memory_format = torch.contiguous_format if images.is_contiguous() else torch.channels_last
+        warm_up = images[:, :, :_WARM_UP_PX, :_WARM_UP_PX].contiguous(memory_format=memory_format)
+    call = prepare(warm_up)
+    call()
+    rest()
+    idle = settle()
+    del call
+    call = prepare(images)
+    settle()
+    was_reset = reset_peak()
+    output = call()
+    peak = peak_bytes()
+    return output, {"added_bytes": peak - idle, "idle_bytes": idle, "peak_bytes": peak, "peak_was_reset": was_reset}
