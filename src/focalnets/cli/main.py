@@ -24,7 +24,7 @@ COMMANDS = {
     "evaluate": "measure a network on labelled images",
     "runs": "compare trainings: accuracy, time, what differs between their settings",
     "predict": "classify photos",
-    "explain": "draw where the network looks in photos",
+    "explain": "draw where the network looks in photos and videos",
     "convert": "rewrite a checkpoint in another layout",
     "check": "look for damaged, doubled and mislabelled images before training",
     "benchmark_data": "time reading images and learning them, and say which is the bottleneck",
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM):
             raise
         place = f" ({error.filename})" if error.filename else ""
         _complain(f"Writing failed: {error.strerror}{place}; nothing was left half-written.")

@@ -62,7 +62,7 @@ def _onednn_takes(tokens: Tensor, weight: Tensor) -> bool:
         and tokens.numel() > 0
         and type(tokens) is Tensor
         and _onednn_is_at_hand()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
