@@ -155,6 +155,43 @@ def test_recomputation_changes_no_gradient(level):
         torch.testing.assert_close(got.grad, expected.grad)
 
 
+def test_each_level_of_recomputation_keeps_less():
+    def kept_bytes(level):
+        network, storages = tiny(embed_dim=16).train(), {}
+        network.set_recompute(level)
+
+        def remember(tensor):
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+            loss = network(torch.randn(1, 3, 128, 128)).sum()
+        loss.backward()
+        return sum(storages.values())
+
+    kept = [kept_bytes(level) for level in RECOMPUTE_LEVELS]
+    assert kept == sorted(set(kept), reverse=True)
+
+
+@pytest.mark.slow
+def test_compiles_ahead_of_time_and_runs_from_the_package(tmp_path):
+    network, images = tiny().eval(), torch.randn(2, 3, 64, 64)
+    exported = torch.export.export(network, (images,))
+    package = torch._inductor.aoti_compile_and_package(exported, package_path=str(tmp_path / "network.pt2"))
+    with torch.no_grad():
+        torch.testing.assert_close(torch._inductor.aoti_load_package(package)(images), network(images))
+
+
+@pytest.mark.slow
+def test_trains_through_inductor():
+    network = tiny(drop_path=0.0).train()
+    twin, images = copy.deepcopy(network), torch.randn(2, 3, 64, 64)
+    torch.compile(network, fullgraph=True)(images).square().sum().backward()
+    twin(images).square().sum().backward()
+    for got, expected in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(got.grad, expected.grad, rtol=1e-3, atol=1e-4)
+
+
 def test_drop_path_grows_linearly_and_only_trains():
     network = tiny(drop_path=0.4)
     assert [block.drop_path.p for stage in network.stages for block in stage.blocks] == pytest.approx(

@@ -186,10 +186,12 @@ def test_image_without_valid_tokens_is_zero():
 
 
 def test_padding_may_hold_anything():
-    context, gates, kernels, mask, _ = draw(2, (5, 6), 8, SQUARE, masked=True)
-    clean = cpu.focal_aggregation_cpu(context, gates, kernels, mask=mask)
-    context[~mask] = float("nan")
-    assert torch.equal(cpu.focal_aggregation_cpu(context, gates, kernels, mask=mask), clean)
+    context, gates, kernels, mask, upstream = draw(2, (5, 6), 8, SQUARE, masked=True)
+    clean = results(cpu.focal_aggregation_cpu, context, gates, kernels, mask, upstream)
+    context[~mask], gates[~mask] = float("nan"), float("nan")
+    dirty = results(cpu.focal_aggregation_cpu, context, gates, kernels, mask, upstream)
+    for got, expected in zip(dirty, clean, strict=True):
+        assert torch.equal(got, expected)
 
 
 def test_nan_is_not_hidden():

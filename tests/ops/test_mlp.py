@@ -102,3 +102,51 @@ def test_hooks_and_adapters_on_the_linear_layers_are_respected(small_caches):
     assert calls == [1]
     torch.nn.utils.parametrizations.weight_norm(hooked.fc2)
     assert hooked(tokens).shape == tokens.shape
+
+
+def test_hooks_see_whole_maps(small_caches):
+    block = FocalBlock(FocalModulation(6, 2)).eval()
+    tokens, shapes = torch.randn(2, 11, 13, 6), []
+    expected = block(tokens)
+    block.mlp.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+    with torch.no_grad():
+        torch.testing.assert_close(block(tokens), expected)
+    assert shapes == [(2, 11, 13, 6)]
+
+
+def test_nothing_is_bypassed_that_was_put_around_a_layer():
+    block = FocalBlock(FocalModulation(6, 2)).eval()
+    tokens = torch.randn(1, 4, 4, 6)
+    before = block(tokens)
+    inner = block.mlp.fc2.forward
+    block.mlp.fc2.forward = lambda inputs: 0 * inner(inputs)
+    assert not torch.allclose(block(tokens), before)
+
+
+def test_an_empty_batch_has_zero_gradients():
+    inputs = draw(3, 6, 24)
+    mlp(inputs[0][:, :0], *inputs[1:]).sum().backward()
+    assert all(tensor.grad is None or not tensor.grad.any() for tensor in inputs)
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2, 3, 4])
+def test_frozen_or_missing_arguments(small_caches, frozen):
+    inputs = draw(70, 6, 24)
+    wanted = [tensor for index, tensor in enumerate(inputs) if index != frozen]
+    inputs[frozen].requires_grad_(False)
+    plain = F.linear(F.gelu(F.linear(inputs[0], *inputs[1:3])), *inputs[3:])
+    for got, expected in zip(
+        torch.autograd.grad(mlp(*inputs).sum(), wanted), torch.autograd.grad(plain.sum(), wanted), strict=True
+    ):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+    mlp(inputs[0], inputs[1], None, inputs[3], None).sum().backward()
+
+
+def test_gradients_can_be_differentiated():
+    inputs = draw(5, 6, 24)
+    plain = F.linear(F.gelu(F.linear(inputs[0], *inputs[1:3])), *inputs[3:])
+    second = []
+    for value in (mlp(*inputs), plain):
+        (first,) = torch.autograd.grad(value.square().sum(), inputs[0], create_graph=True)
+        second.append(torch.autograd.grad(first.square().sum(), inputs[1])[0])
+    torch.testing.assert_close(*second, rtol=1e-4, atol=1e-4 * second[1].abs().max().item())

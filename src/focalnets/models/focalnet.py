@@ -227,9 +227,11 @@ class FocalNet(nn.Module):
         """Choose what training computes twice to save memory, see :data:`focalnets.models.layers.Recompute`."""
         if level not in RECOMPUTE_LEVELS:
             raise ConfigError(f"recompute must be one of {', '.join(RECOMPUTE_LEVELS)}, got {level!r}.")
-        for block in self.modules():
-            if isinstance(block, FocalBlock):
-                block.recompute = level
+        for module in self.modules():
+            if isinstance(module, FocalBlock):
+                module.recompute = level
+            elif isinstance(module, FocalModulation):
+                module.recompute = level in ("aggregation", "mlp")
 
     def _check_class_names(self) -> None:
         if self.class_names is not None and len(self.class_names) != self.config.num_classes:

@@ -36,8 +36,8 @@ __all__ = [
 NORM_EPSILON = 1e-5
 
 Recompute = Literal["none", "aggregation", "mlp", "block"]
-"""What is computed again in the backward pass instead of being kept: nothing, the modulation, also the MLP, or whole
-blocks."""
+"""What is computed again in the backward pass instead of being kept: nothing; the aggregation and the modulator made
+from it; also the MLP with its norm; or whole blocks."""
 
 RECOMPUTE_LEVELS: tuple[Recompute, ...] = ("none", "aggregation", "mlp", "block")
 
@@ -80,6 +80,7 @@ class FocalModulation(nn.Module):
         self.dim = dim
         self.normalize_modulator = normalize_modulator
         self.backend = backend
+        self.recompute = False
         self.input_projection = nn.Linear(dim, 2 * dim + focal_levels + 1)
         self.kernels = nn.ParameterList(
             nn.Parameter(torch.empty(dim, *[focal_window + 2 * level] * spatial_dims)) for level in range(focal_levels)
@@ -112,15 +113,21 @@ class FocalModulation(nn.Module):
             (B, *S, C).
         """
         projected = _project(self.input_projection, tokens)
+        if self.recompute and self.training and torch.is_grad_enabled():
+            modulated = checkpoint(self._modulate, projected, mask, use_reentrant=False)
+        else:
+            modulated = self._modulate(projected, mask)
+        if self.norm is not None:
+            modulated = self.norm(modulated)
+        return self.dropout(_project(self.output_projection, modulated))
+
+    def _modulate(self, projected: Tensor, mask: Tensor | None) -> Tensor:
         query, context, gates = projected.split((self.dim, self.dim, self.focal_levels + 1), -1)
         kernels = [kernel.to(context.dtype) for kernel in self.kernels]
         aggregated = focal_aggregation(
             context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
         )
-        modulated = _project(self.modulator_projection, aggregated, multiply=query)
-        if self.norm is not None:
-            modulated = self.norm(modulated)
-        return self.dropout(_project(self.output_projection, modulated))
+        return _project(self.modulator_projection, aggregated, multiply=query)
 
     def extra_repr(self) -> str:
         sizes = ", ".join("x".join(map(str, kernel.shape[1:])) for kernel in self.kernels)
@@ -154,7 +161,11 @@ def _project(layer: nn.Module, tokens: Tensor, *, multiply: Tensor | None = None
 
 def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether calling the layer does nothing but its product: no subclass, adapter, parametrisation or hook."""
-    return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
+    return type(layer) is nn.Linear and "forward" not in layer.__dict__ and not _has_hooks(layer)
+
+
+def _has_hooks(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 class FocalBlock(nn.Module):
@@ -191,9 +202,7 @@ class FocalBlock(nn.Module):
         recompute = self.recompute if self.training and torch.is_grad_enabled() else "none"
         if recompute == "block":
             return checkpoint(self._both_branches, tokens, mask, use_reentrant=False)
-        if recompute == "none":
-            return self._both_branches(tokens, mask)
-        tokens = checkpoint(self._modulation_branch, tokens, mask, use_reentrant=False)
+        tokens = self._modulation_branch(tokens, mask)
         if recompute == "mlp":
             return checkpoint(self._mlp_branch, tokens, use_reentrant=False)
         return self._mlp_branch(tokens)
@@ -210,13 +219,16 @@ class FocalBlock(nn.Module):
         by_rows = tokens.device.type == "cpu" and not (
             self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
         )
-        if not by_rows or tokens.numel() <= rows * tokens.shape[-1]:
+        if not by_rows or tokens.numel() <= rows * tokens.shape[-1] or self._mlp_branch_is_watched():
             return self._mlp_branch_of(tokens)
         result = torch.empty_like(tokens, memory_format=torch.contiguous_format)
         groups = tokens.flatten(0, -2).split(rows), result.flatten(0, -2).split(rows)
         for group, out in zip(*groups, strict=True):
             out.copy_(self._mlp_branch_of(group))  # stays in cache; the widened map of all tokens would not
         return result
+
+    def _mlp_branch_is_watched(self) -> bool:
+        return any(_has_hooks(module) for module in (self.norm2, self.drop_path, *self.mlp.modules()))
 
     def _mlp_branch_of(self, tokens: Tensor) -> Tensor:
         branch = self.mlp(tokens if self.post_norm else self.norm2(tokens))

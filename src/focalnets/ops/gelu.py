@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from focalnets.ops import cpu_library
+from focalnets.ops.linear import is_plain_float32_on_cpu
 
 __all__ = ["gelu", "gelu_with_gradient"]
 
@@ -47,7 +48,5 @@ def gelu_with_gradient(inputs: Tensor, gradient: Tensor) -> Tensor:
 def _library(*tensors: Tensor) -> cpu_library.Library | None:
     """The C++ kernels, if they can take these tensors."""
     library = cpu_library.load()
-    fits = all(
-        tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.is_contiguous() for tensor in tensors
-    )
+    fits = is_plain_float32_on_cpu(*tensors) and all(tensor.is_contiguous() for tensor in tensors)
     return None if isinstance(library, str) or not fits else library

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-__all__ = ["linear"]
+__all__ = ["is_plain_float32_on_cpu", "linear"]
 
 
 def linear(
@@ -53,21 +53,31 @@ def _needs_gradient(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
-def _onednn_takes(tokens: Tensor, weight: Tensor) -> bool:
-    """Whether this is an ordinary eager call in float32 on a CPU for which oneDNN is at hand."""
+def is_plain_float32_on_cpu(*tensors: Tensor) -> bool:
+    """Whether this is an ordinary eager call on tensors with memory of their own, in float32 on a CPU.
+
+    Whoever compiles, traces, transforms or watches what is computed expects the operators of PyTorch, and tensors of
+    other classes (divided among processes, quantised, without memory) bring their own.
+    """
     return (
-        not torch.compiler.is_compiling()  # compiled networks choose and fuse by themselves
-        and tokens.device.type == weight.device.type == "cpu"
-        and tokens.dtype == weight.dtype == torch.float32
-        and tokens.numel() > 0
-        and type(tokens) is Tensor
-        and _onednn_is_at_hand()
-        and bool(torch.backends.mkldnn.enabled)
+        not torch.compiler.is_compiling()
+        and all(
+            type(tensor) in (Tensor, torch.nn.Parameter)
+            and tensor.device.type == "cpu"
+            and tensor.dtype == torch.float32
+            and tensor.numel() > 0
+            for tensor in tensors
+        )
         and not torch.is_autocast_enabled("cpu")
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
-        and _get_current_dispatch_mode() is None  # whoever watches operators expects those of PyTorch
+        and _get_current_dispatch_mode() is None
+        and forward_ad._current_level < 0
     )
+
+
+def _onednn_takes(tokens: Tensor, weight: Tensor) -> bool:
+    return is_plain_float32_on_cpu(tokens, weight) and _onednn_is_at_hand() and bool(torch.backends.mkldnn.enabled)
 
 
 @functools.cache
@@ -85,13 +95,13 @@ class _Linear(torch.autograd.Function):
         return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "none", [], "none")
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         tokens, weight = ctx.saved_tensors
         wants_tokens, wants_weight, wants_bias = ctx.needs_input_grad
         rows = upstream.reshape(-1, upstream.shape[-1])
-        return (
-            linear(upstream, weight.t()) if wants_tokens else None,
-            rows.t() @ tokens.reshape(-1, tokens.shape[-1]) if wants_weight else None,
-            rows.sum(0) if wants_bias else None,
-        )
+        with torch.autocast("cpu", enabled=False):  # as in the forward pass
+            return (
+                linear(upstream, weight.t()) if wants_tokens else None,
+                rows.t() @ tokens.reshape(-1, tokens.shape[-1]) if wants_weight else None,
+                rows.sum(0) if wants_bias else None,
+            )

@@ -216,6 +216,7 @@ struct BackwardBand {
         const Vector total = load(row + x * lanes) * gates[x * p.gates_strides.column] + from_mean;
         store(output + x * lanes, total * load(slope + x * lanes));
       }
+      clear_masked(output, MaskRow(p, image, y), p.width);  // gates of tokens that are not valid may be anything
     }
   }
 
@@ -229,10 +230,13 @@ struct BackwardBand {
       const int64_t y = step - plan.gradient_lag[l];
       if (!RowRange(plan, band, plan.lag[l]).has(y)) continue;
       const float* gates = p.gates + offset_of(p.gates_strides, image, y) + l - 1;
-      for (int64_t v = 0; v < block.vectors; ++v)
+      for (int64_t v = 0; v < block.vectors; ++v) {
+        float* output = gradient[l].row(y, v);
         convolve(gradient[l + 1], v, y, kernel(l + 1, v), p.kernel_heights[l], p.kernel_widths[l], p.height, p.width,
-                 StoreLevelGradient{gradient[l].row(y, v), upstream.row(y, v), derivative[l].row(y, v), gates,
+                 StoreLevelGradient{output, upstream.row(y, v), derivative[l].row(y, v), gates,
                                     p.gates_strides.column});
+        clear_masked(output, MaskRow(p, image, y), p.width);
+      }
     }
     const int64_t y = step - plan.gradient_lag[0];
     if (plan.gradients->context && rows.has(y)) {

@@ -35,14 +35,16 @@ struct GateAndStore {
     __builtin_prefetch(gates_ahead.row + x * gates_ahead.column);
     __builtin_prefetch(result_ahead + x * stride, 1);
     const float* gate = gates + x * gate_stride;
-    Vector last = gelu(convolved);
-    if (mask && !mask[x]) last = Vector{};
-    if (x >= summed) {
-      *sum += last;
-      summed = x + 1;
+    Vector gated = {};
+    if (!mask || mask[x]) {  // gates of tokens that are not valid may be anything
+      const Vector last = gelu(convolved);
+      if (x >= summed) {
+        *sum += last;
+        summed = x + 1;
+      }
+      gated = last * gate[levels - 1];
+      for (int64_t l = levels - 2; l >= 0; --l) gated = load(level_rows[l] + x * lanes) * gate[l] + gated;
     }
-    Vector gated = last * gate[levels - 1];
-    for (int64_t l = levels - 2; l >= 0; --l) gated = load(level_rows[l] + x * lanes) * gate[l] + gated;
     if (count == lanes)
       store_unaligned(result + x * stride, gated);
     else
