@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from focalnets.ops import cpu_library, gelu, linear
-from focalnets.ops.linear import _onednn_is_at_hand
+from focalnets.ops.linear import ONEDNN_IS_AT_HAND
 
-needs_onednn = pytest.mark.skipif(not _onednn_is_at_hand(), reason="oneDNN is used on x86 only")
+needs_onednn = pytest.mark.skipif(not ONEDNN_IS_AT_HAND, reason="oneDNN is used on x86 only")
 
 
 def draw(*shapes):
@@ -97,3 +97,36 @@ def test_gelu_and_its_gradient(monkeypatch, library, count):
 def test_gelu_of_what_is_no_number():
     inputs = torch.tensor([float("nan"), float("inf"), -float("inf")])
     torch.testing.assert_close(gelu.gelu(inputs), torch.tensor([float("nan"), float("inf"), 0.0]), equal_nan=True)
+
+
+@needs_onednn
+@pytest.mark.parametrize("gradients", [True, False])
+def test_the_compiler_sees_one_operator(gradients):
+    tokens, weight, bias = draw((2, 3, 5), (9, 5), (9,))
+    leaves = [one.requires_grad_(gradients) for one in (tokens, weight, bias)]
+    graphs = []
+
+    def remember(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(linear.linear, fullgraph=True, backend=remember)
+    got = compiled(*leaves, gelu=True)
+    assert [str(node.target) for node in graphs[0].graph.nodes].count("focalnets.linear_cpu.default") == 1
+    torch.testing.assert_close(got, F.gelu(F.linear(*leaves)))
+    if gradients:
+        expected = torch.autograd.grad(F.gelu(F.linear(*leaves)).square().sum(), leaves)
+        for one, other in zip(torch.autograd.grad(got.square().sum(), leaves), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@needs_onednn
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck's own doing
+def test_operators_check_out():
+    tokens, weight, bias, wide = draw((2, 3, 5), (9, 5), (9,), (2, 3, 9))
+    leaves = [one.requires_grad_() for one in (tokens, weight, bias)]
+    torch.library.opcheck(torch.ops.focalnets.linear_cpu, (*leaves, False, None))
+    plain = [one.detach() for one in leaves]
+    torch.library.opcheck(torch.ops.focalnets.linear_cpu, (*plain, True, None))
+    torch.library.opcheck(torch.ops.focalnets.linear_cpu, (*plain, False, wide))
+    torch.library.opcheck(torch.ops.focalnets.mlp_cpu, (plain[0], plain[1], plain[2], plain[1].t().contiguous(), None))

@@ -9,7 +9,6 @@ Axes: C channels in, D channels out.
 
 from __future__ import annotations
 
-import functools
 import platform
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-__all__ = ["is_plain_float32_on_cpu", "linear"]
+__all__ = ["ONEDNN_IS_AT_HAND", "compiler_takes_operators", "is_plain_float32_on_cpu", "linear"]
 
 
 def linear(
@@ -38,11 +37,14 @@ def linear(
         (..., D), of the dtype that :func:`torch.nn.functional.linear` gives.
     """
     assert multiply is None or not gelu
+    if compiler_takes_operators(tokens, weight):
+        if not _needs_gradient(tokens, weight, bias, multiply):
+            return _operator(tokens, weight, bias, gelu, multiply)
+        result = _operator(tokens, weight, bias, False, None)
+        return F.gelu(result) if gelu else result if multiply is None else result * multiply
     through_onednn = _onednn_takes(tokens, weight)
     if through_onednn and not _needs_gradient(tokens, weight, bias, multiply):
-        if multiply is not None:
-            return torch.ops.mkldnn._linear_pointwise.binary(tokens, multiply, weight, bias, "mul")
-        return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "gelu" if gelu else "none", [], "none")
+        return _linear(tokens, weight, bias, gelu, multiply)
     result = _Linear.apply(tokens, weight, bias) if through_onednn else F.linear(tokens, weight, bias)
     if gelu:
         return F.gelu(result)
@@ -77,13 +79,29 @@ def is_plain_float32_on_cpu(*tensors: Tensor) -> bool:
 
 
 def _onednn_takes(tokens: Tensor, weight: Tensor) -> bool:
-    return is_plain_float32_on_cpu(tokens, weight) and _onednn_is_at_hand() and bool(torch.backends.mkldnn.enabled)
+    return is_plain_float32_on_cpu(tokens, weight) and ONEDNN_IS_AT_HAND and bool(torch.backends.mkldnn.enabled)
 
 
-@functools.cache
-def _onednn_is_at_hand() -> bool:
-    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return is_x86 and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+def compiler_takes_operators(tokens: Tensor, weight: Tensor) -> bool:
+    """Whether this call is being compiled for float32 on a CPU: then oneDNN enters the graph as one operator, because
+    the compiler itself would choose the BLAS. Graphs made for others to read hold the operators of PyTorch only.
+    """
+    return (
+        torch.compiler.is_compiling()
+        and not torch.compiler.is_exporting()
+        and tokens.device.type == weight.device.type == "cpu"
+        and tokens.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and ONEDNN_IS_AT_HAND
+    )
+
+
+ONEDNN_IS_AT_HAND: bool = (
+    platform.machine().lower() in ("x86_64", "amd64")
+    and torch.backends.mkldnn.is_available()
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+)
+"""Whether this is an x86 CPU and this PyTorch was built with oneDNN. A constant, which the compiler can see through."""
 
 
 class _Linear(torch.autograd.Function):
@@ -105,3 +123,45 @@ class _Linear(torch.autograd.Function):
                 rows.t() @ tokens.reshape(-1, tokens.shape[-1]) if wants_weight else None,
                 rows.sum(0) if wants_bias else None,
             )
+
+
+def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool, multiply: Tensor | None) -> Tensor:
+    if multiply is not None:
+        return torch.ops.mkldnn._linear_pointwise.binary(tokens, multiply, weight, bias, "mul")
+    return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "gelu" if gelu else "none", [], "none")
+
+
+def _linear_fake(tokens: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool, multiply: Tensor | None) -> Tensor:
+    return tokens.new_empty((*tokens.shape[:-1], weight.shape[0]))
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    tokens, weight, bias, gelu, multiply = inputs
+    assert not gelu
+    assert multiply is None
+    ctx.save_for_backward(tokens, weight)
+    ctx.has_bias = bias is not None
+
+
+def _operator_backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    tokens, weight = ctx.saved_tensors
+    wants_tokens, wants_weight, wants_bias, *_ = ctx.needs_input_grad
+    rows = upstream.reshape(-1, upstream.shape[-1])
+    return (
+        _operator(upstream, weight.t(), None, False, None) if wants_tokens else None,
+        rows.t() @ tokens.reshape(-1, tokens.shape[-1]) if wants_weight else None,
+        rows.sum(0) if wants_bias and ctx.has_bias else None,
+        None,
+        None,
+    )
+
+
+_operators = torch.library.Library("focalnets", "FRAGMENT")
+_operators.define(
+    "linear_cpu(Tensor tokens, Tensor weight, Tensor? bias, bool gelu, Tensor? multiply) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_operators.impl("linear_cpu", _linear, "CPU")
+torch.library.register_fake("focalnets::linear_cpu", _linear_fake, lib=_operators)
+torch.library.register_autograd("focalnets::linear_cpu", _operator_backward, setup_context=_remember, lib=_operators)
+_operator = torch.ops.focalnets.linear_cpu.default

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from focalnets.ops.gelu import gelu, gelu_with_gradient
-from focalnets.ops.linear import is_plain_float32_on_cpu, linear
+from focalnets.ops.linear import compiler_takes_operators, is_plain_float32_on_cpu, linear
 
 __all__ = ["hidden_rows", "mlp"]
 
@@ -48,6 +48,8 @@ def mlp(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, 
     Returns:
         (..., C).
     """
+    if compiler_takes_operators(tokens, weight1) and not torch.is_grad_enabled():
+        return _operator(tokens, weight1, bias1, weight2, bias2)
     if not torch.is_grad_enabled() or not is_plain_float32_on_cpu(tokens, weight1, weight2):
         return linear(linear(tokens, weight1, bias1, gelu=True), weight2, bias2)
     flat = tokens.reshape(-1, tokens.shape[-1])
@@ -116,3 +118,28 @@ def _differentiable_gradients(
     leaves = [tensor for tensor, wants in zip(inputs, wanted, strict=True) if wants]
     found = iter(torch.autograd.grad(result, leaves, upstream, create_graph=True))
     return tuple(next(found) if wants else None for wants in wanted)
+
+
+def _by_rows(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None) -> Tensor:
+    flat = tokens.reshape(-1, tokens.shape[-1])
+    result = flat.new_empty(len(flat), weight2.shape[0])
+    rows = hidden_rows(weight1.shape[0])
+    for group, out in zip(flat.split(rows), result.split(rows), strict=True):
+        out.copy_(linear(linear(group, weight1, bias1, gelu=True), weight2, bias2))
+    return result.view(*tokens.shape[:-1], weight2.shape[0])
+
+
+def _by_rows_fake(
+    tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None
+) -> Tensor:
+    return tokens.new_empty((*tokens.shape[:-1], weight2.shape[0]))
+
+
+_operators = torch.library.Library("focalnets", "FRAGMENT")
+_operators.define(
+    "mlp_cpu(Tensor tokens, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor? bias2) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_operators.impl("mlp_cpu", _by_rows, "CPU")
+torch.library.register_fake("focalnets::mlp_cpu", _by_rows_fake, lib=_operators)
+_operator = torch.ops.focalnets.mlp_cpu.default
