@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ def test_bytes_that_do_not_reach_the_disk_replace_nothing(tmp_path, monkeypatch)
     with pytest.raises(OSError, match="Input/output"):
         write_text(tmp_path / "text.txt", "new", durable=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_flushed_does_not_fail_the_write(tmp_path, monkeypatch):
+    flush = os.fsync
+
+    def refuse_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    write_text(tmp_path / "text.txt", "new", durable=True)
+    assert (tmp_path / "text.txt").read_text() == "new"
 
 
 def test_json_is_strict_and_keeps_letters(tmp_path):

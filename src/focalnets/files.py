@@ -40,7 +40,9 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
             _flush(temporary, os.O_RDWR)
         temporary.replace(path)
         if durable and hasattr(os, "O_DIRECTORY"):
-            _flush(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            # The new file is in place; some file systems cannot flush folders.
+            with contextlib.suppress(OSError):
+                _flush(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

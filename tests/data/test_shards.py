@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import io
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from focalnets.cli.main import main
+from focalnets.data.shard_files import Shard
 from focalnets.data.shard_writing import write_shards
 from focalnets.data.shards import is_shards, open_shards
 from focalnets.data.sources import open_evaluation_images, open_images
@@ -134,7 +136,9 @@ def test_stopped_and_started_again(images, tmp_path, monkeypatch):
     output = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
         write_shards(sides, found.classes, output, on_progress=stop, **options)
-    assert sorted(f.name for f in output.iterdir()) == ["train-000000.tar", "train-000001.tar", "unfinished.json"]
+    assert sorted(f.name for f in output.iterdir()) == ["train-000000.tar", "train-000001.tar", "unfinished.jsonl"]
+    with (output / "unfinished.jsonl").open("a") as file:
+        file.write('{"file": "train-0000')  # a stop in the middle of a line
     with pytest.raises(DataError, match="other images or settings"):
         write_shards(sides, found.classes, output, seed=1, **options)
     result = write_shards(sides, found.classes, output, **options)
@@ -258,6 +262,78 @@ def test_the_cache_is_kept_small_and_what_arrives_is_checked(shards, server, tmp
     file.write_bytes(file.read_bytes().replace(b"PNG", b"GNP"))
     with pytest.raises(ImageError, match="cannot be fetched"):
         samples[0][0].read_bytes()
+
+
+@pytest.fixture
+def awkward_server():
+    """Address of a server that answers with what ``answers`` holds for a path: headers and body."""
+    answers = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            headers, body = answers[self.path.partition("?")[0]]
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}", answers
+        running.shutdown()
+        thread.join()
+
+
+def test_what_a_server_breaks_off_or_sends_too_much_of(awkward_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCALNETS_CACHE", str(tmp_path / "cache"))
+    address, answers = awkward_server
+    answers["/x/index.json"] = ({"Transfer-Encoding": "chunked"}, b"ff\r\n{")
+    with pytest.raises(DataError, match="try again later"):
+        open_shards(f"{address}/x")
+    answers["/x.tar"] = ({"Content-Length": "20480"}, b"short")
+    with pytest.raises(DataError, match=r"try again later|no plain tar"):
+        open_shards(f"{address}/x.tar")
+    with pytest.raises(ImageError, match="cannot be fetched"):
+        Shard(f"{address}/x.tar", 20_480).read(0, 1)
+    answers["/x.tar"] = ({}, bytes(4 << 20))
+    with pytest.raises(ImageError, match="more than the 10 bytes"):
+        Shard(f"{address}/x.tar", 10).read(0, 1)
+
+
+def test_a_changed_or_damaged_shard_is_fetched_again(awkward_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCALNETS_CACHE", str(tmp_path / "cache"))
+    address, answers = awkward_server
+    for image in (b"first.", b"second"):
+        body = write_tar(tmp_path / "a.tar", {"a.jpg": image, "a.cls": b"0"}).read_bytes()
+        answers["/a.tar"] = ({"Content-Length": str(len(body)), "ETag": image.decode()}, body)
+        found = open_shards(f"{address}/a.tar?token=secret")
+        assert found.sides["all"][0][0].read_bytes() == image
+        assert (
+            "secret" not in f"{found.location}{found.shards[0].name}{found.sides['all'][0][0]}{found.origins.values()}"
+        )
+    for file in (tmp_path / "cache" / "shards").glob("*.tar"):
+        file.write_bytes(b"cut off")
+    assert found.sides["all"][0][0].read_bytes() == b"second"
+
+
+def test_shards_of_one_name_are_refused(tmp_path):
+    for folder in ("0", "1"):
+        (tmp_path / folder).mkdir()
+        write_tar(tmp_path / folder / "a.tar", {"a.jpg": b"x", "a.cls": b"0"})
+    with pytest.raises(DataError, match=r"have the name 'a\.tar'"):
+        open_shards(str(tmp_path / "{0..1}" / "a.tar"))
+
+
+def test_a_tar_beside_folders_of_classes_is_no_shard(images):
+    write_tar(images / "backup.tar", {"notes.txt": b"x"})
+    assert not is_shards(images)
+    assert len(open_images(images).classes) == 3
 
 
 def test_training_from_a_server_repeats_and_continues(images, shards, server, tmp_path, monkeypatch):

@@ -29,12 +29,17 @@ def test_occurrences_are_counted():
     assert occurrences(torch.tensor([5, 2, 5, 5, 2])).tolist() == [0, 0, 1, 2, 1]
 
 
-def test_repeated_images_come_in_a_row_as_different_copies():
-    keys = epoch_of(repeats=3)
-    assert len(keys) == 120
-    assert [copy for _, _, copy in keys] == [0, 1, 2] * 40
-    assert all(len({index for _, index, _ in keys[start : start + 3]}) == 1 for start in range(0, 120, 3))
-    assert len({index for _, index, _ in keys}) == 40
+def test_repeated_images_come_in_a_batch_as_different_copies_and_seldom_side_by_side():
+    batches = list(EpochBatches(40, 12, 3, repeats=3))
+    keys = [key for batch in batches for key in batch]
+    assert sorted(keys) == [(0, index, copy) for index in range(40) for copy in range(3)]
+    assert all(len({index for _, index, _ in batch}) == 4 for batch in batches)
+    neighbours = [a[1] == b[1] for batch in batches for a, b in zip(batch, batch[1:] + batch[:1], strict=True)]
+    assert sum(neighbours) < len(neighbours) / 3  # two thirds in order, 2 in 11 by chance
+    assert batches == list(EpochBatches(40, 12, 3, repeats=3))
+    later = EpochBatches(40, 12, 3, repeats=3)
+    later.first_batch = 4
+    assert list(later) == batches[4:]
 
 
 def test_balanced_classes_come_equally_often():

@@ -124,6 +124,45 @@ def test_ctrl_c_saves_and_going_on_repeats_the_whole_run(config, data, tmp_path,
             assert expected[key] == got[key]
 
 
+@pytest.mark.parametrize("stop_in_epoch", [1, 2, 3])
+def test_patience_ends_a_continued_run_where_it_ends_the_whole_one(config, data, tmp_path, monkeypatch, stop_in_epoch):
+    def never_better(self, trainer, module):
+        original(self, trainer, module)
+        trainer.callback_metrics["val_top1"].zero_()
+
+    original = Recorder.on_validation_end
+    monkeypatch.setattr(Recorder, "on_validation_end", never_better)
+    settings = config.replace(epochs=6, patience=2)
+    assert len(train(settings, data, output=tmp_path / "whole", quiet=True).history) == 3
+    save = Guard._save
+
+    def save_and_break_off(self, trainer):
+        save(self, trainer)
+        if trainer.current_epoch + 1 == stop_in_epoch:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Guard, "_save", save_and_break_off)
+        with pytest.raises(InterruptedRunError):
+            train(settings, data, output=tmp_path / "stopped", quiet=True)
+    assert len(resume(tmp_path / "stopped", quiet=True).history) == 3
+
+
+def test_the_watched_loss_is_that_of_a_batch_whatever_accumulates(config, data, tmp_path, monkeypatch):
+    seen = {}
+    check = Guard._check_loss
+
+    def note(self, trainer, module, loss):
+        seen.setdefault(trainer.accumulate_grad_batches, []).append(loss)
+        check(self, trainer, module, loss)
+
+    monkeypatch.setattr(Guard, "_check_loss", note)
+    for accumulate in (1, 4):
+        settings = config.replace(epochs=1, accumulate=accumulate)
+        train(settings, data, output=tmp_path / str(accumulate), quiet=True)
+    assert seen[4][0] == pytest.approx(seen[1][0])
+
+
 def test_a_finished_run_is_not_continued(coloured_run):
     with pytest.raises(TrainingError, match="complete"):
         resume(coloured_run, quiet=True)

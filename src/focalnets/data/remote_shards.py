@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import urllib.error
@@ -25,6 +26,8 @@ __all__ = ["cache_folder", "open_cached", "open_remote"]
 _TIMEOUT_S = 60.0
 _ATTEMPTS = 3
 _MOST_INDEX_BYTES = 4 << 30
+_MOST_SHARD_BYTES = 64 << 30
+"""Of a shard whose size neither the index nor the server says."""
 
 
 def open_remote(url: str) -> ShardedImages:
@@ -47,15 +50,22 @@ def open_remote(url: str) -> ShardedImages:
         shards, scans = [], []
         for address in expand(url):
             with _request(address) as answer:
-                shard = Shard(address, _length(answer))
+                shard = Shard(address, _length(answer), version=_version(answer))
                 shards.append(shard)
-                scans.append(scan_shard(shard, answer))
-        return assemble(url, scans, shards)
+                try:
+                    scans.append(scan_shard(shard, answer))
+                except http.client.HTTPException as error:
+                    raise DataError(
+                        f"the shard '{shard.place}' cannot be read ({_reason(error)}); try again later."
+                    ) from error
+        return assemble(_without_query(url), scans, shards)
     base, mark, query = url.partition("?")
     base = base.removesuffix(INDEX_NAME).rstrip("/")
     with _request(f"{base}/{INDEX_NAME}{mark}{query}") as answer:
         try:
             content = json.loads(answer.read(_MOST_INDEX_BYTES))
+        except (OSError, http.client.HTTPException) as error:
+            raise DataError(f"'{base}/{INDEX_NAME}' cannot be read ({_reason(error)}); try again later.") from error
         except (ValueError, RecursionError) as error:
             raise DataError(f"'{base}/{INDEX_NAME}' is no index that focalnets shard wrote ({error}).") from error
     return read_index(content, base, f"{mark}{query}")
@@ -69,18 +79,20 @@ def open_cached(shard: Shard) -> Iterator[IO[bytes]]:
         ImageError: If it cannot be fetched or is not what the index says.
     """
     folder = cache_folder()
-    path = folder / f"{hashlib.sha256(f'{shard.location}{shard.sha256}'.encode()).hexdigest()[:32]}.tar"
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
+    # Without an index no hash tells whether the server has another file by now.
+    identity = shard.sha256 or f"{shard.size} {shard.version}"
+    path = folder / f"{hashlib.sha256(f'{shard.location} {identity}'.encode()).hexdigest()[:32]}.tar"
+    file = _open_whole(path, shard)
+    if file is None:
         folder.mkdir(parents=True, exist_ok=True)
         # Of several processes that need it, one fetches it and the others wait.
         with FileLock(f"{path}.lock"):
-            if not path.exists():
+            # Opened before the lock is given back: removed by another process, an open file stays readable.
+            file = _open_whole(path, shard)
+            if file is None:
                 _make_room(folder, shard.size or 0)
                 _fetch(shard, path)
-            # Opened before the lock is given back: removed by another process, an open file stays readable.
-            file = path.open("rb")
+                file = path.open("rb")
     with file:
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -95,24 +107,40 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "focalnets" / "shards"
 
 
+def _open_whole(path: Path, shard: Shard) -> IO[bytes] | None:
+    """The cached file, opened; None if it is not there or has another size than the shard."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    if shard.size is not None and os.fstat(file.fileno()).st_size != shard.size:
+        file.close()
+        return None
+    return file
+
+
 def _fetch(shard: Shard, path: Path) -> None:
     reason = ""
     for _ in range(_ATTEMPTS):
         digest, size = hashlib.sha256(), 0
         try:
-            with replacing(path) as temporary:
+            with replacing(path, durable=True) as temporary:
                 with _request(shard.location) as answer, temporary.open("wb") as file:
+                    expected = shard.size if shard.size is not None else _length(answer)
+                    most = _MOST_SHARD_BYTES if expected is None else expected
                     while block := answer.read(1 << 20):
+                        size += len(block)
+                        if size > most:
+                            raise DataError(f"the server sends more than the {most:,} bytes expected")
                         file.write(block)
                         digest.update(block)
-                        size += len(block)
                 wrong_hash = shard.sha256 is not None and digest.hexdigest() != shard.sha256
                 if wrong_hash or (shard.size is not None and size != shard.size):
                     raise DataError(f"got {size:,} bytes, which are not what {INDEX_NAME} says")
             return
-        except (OSError, DataError) as error:
-            reason = str(error).rstrip(".")
-    raise ImageError(f"the shard '{shard.location}' cannot be fetched ({reason}); try again later with --resume.")
+        except (OSError, http.client.HTTPException, DataError) as error:
+            reason = _reason(error).rstrip(".")
+    raise ImageError(f"the shard '{shard.place}' cannot be fetched ({reason}); try again later with --resume.")
 
 
 def _make_room(folder: Path, size: int) -> None:
@@ -139,9 +167,25 @@ def _request(url: str) -> IO[bytes]:
         )
     except urllib.error.HTTPError as error:
         error.close()
-        raise DataError(f"the server answers {error.code} ({error.reason}) for '{url}'; check the address.") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"'{url}' cannot be fetched ({getattr(error, 'reason', error)}); check the address.") from error
+        raise DataError(
+            f"the server answers {error.code} ({error.reason}) for '{_without_query(url)}'; check the address."
+        ) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise DataError(f"'{_without_query(url)}' cannot be fetched ({_reason(error)}); check the address.") from error
+
+
+def _without_query(url: str) -> str:
+    """An address as messages and records show it: a query may hold a token."""
+    return urlsplit(url)._replace(query="", fragment="").geturl()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", error)) or type(error).__name__
+
+
+def _version(answer: IO[bytes]) -> str | None:
+    headers = getattr(answer, "headers", {})
+    return headers.get("ETag") or headers.get("Last-Modified")
 
 
 def _length(answer: IO[bytes]) -> int | None:

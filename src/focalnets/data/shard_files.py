@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from focalnets.data.images import IMAGE_EXTENSIONS
 from focalnets.errors import DataError, ImageError
@@ -33,16 +34,25 @@ class Shard:
         location: Its path or URL.
         size: Its size [bytes]; None if unknown, for files on a server only.
         sha256: Its hash; None if unknown.
+        version: What the server tells its versions apart by; None if unknown, or if the hash does.
     """
 
     location: str
     size: int | None
     sha256: str | None = None
+    version: str | None = None
 
     @property
     def name(self) -> str:
-        """The file's name without its folder."""
-        return self.location.rpartition("/")[2]
+        """The file's name without its folder; of a URL nothing that follows the path, where tokens stand."""
+        if self.is_remote:
+            return PurePosixPath(urlsplit(self.location).path).name
+        return Path(self.location).name
+
+    @property
+    def place(self) -> str:
+        """The location as messages show it, of a URL without the query, which may hold a token."""
+        return urlsplit(self.location)._replace(query="", fragment="").geturl() if self.is_remote else self.location
 
     @property
     def is_remote(self) -> bool:
@@ -60,11 +70,9 @@ class Shard:
                 file.seek(offset)
                 data = file.read(size)
         except OSError as error:
-            raise ImageError(f"the shard '{self.location}' cannot be read ({error.strerror}); restore it.") from error
+            raise ImageError(f"the shard '{self.place}' cannot be read ({error.strerror}); restore it.") from error
         if len(data) != size:
-            raise ImageError(
-                f"the shard '{self.location}' ends before byte {offset + size:,}; write or fetch it again."
-            )
+            raise ImageError(f"the shard '{self.place}' ends before byte {offset + size:,}; write or fetch it again.")
         return data
 
     def _open(self) -> contextlib.AbstractContextManager[IO[bytes]]:
@@ -102,7 +110,7 @@ class ShardMember:
         return self.shard.read(self.offset, self.size)
 
     def __str__(self) -> str:
-        return f"{self.shard.location}/{self.name}"
+        return f"{self.shard.place}/{self.name}"
 
     # Frozen classes with slots cannot be pickled by default in Python 3.10.
     def __getstate__(self) -> tuple[Shard, str, int, int]:
@@ -140,7 +148,7 @@ def scan_shard(shard: Shard, stream: IO[bytes] | None = None) -> list[ScannedSam
                 path = PurePosixPath(member.name)
                 if path.is_absolute() or ".." in path.parts:
                     raise DataError(
-                        f"the shard '{shard.location}' holds the member '{member.name}', which points outside; "
+                        f"the shard '{shard.place}' holds the member '{member.name}', which points outside; "
                         "use shards from a source that you trust."
                     )
                 if not member.isreg() or member.issparse():
@@ -149,7 +157,7 @@ def scan_shard(shard: Shard, stream: IO[bytes] | None = None) -> list[ScannedSam
                 key, extension = str(path.with_name(stem or path.name)), extension.lower()
                 if f".{extension}" in IMAGE_EXTENSIONS:
                     if key in images:
-                        raise DataError(f"the shard '{shard.location}' holds two images with the key '{key}'.")
+                        raise DataError(f"the shard '{shard.place}' holds two images with the key '{key}'.")
                     images[key] = ShardMember(shard, member.name, member.offset_data, member.size)
                 # .cls decides where both are there.
                 elif extension == "cls" or (extension == "json" and key not in labels):
@@ -159,19 +167,19 @@ def scan_shard(shard: Shard, stream: IO[bytes] | None = None) -> list[ScannedSam
             end = tar.offset
     except tarfile.TarError as error:
         raise DataError(
-            f"'{shard.location}' is no plain tar file or is truncated ({error}); expected an uncompressed tar of "
+            f"'{shard.place}' is no plain tar file or is truncated ({error}); expected an uncompressed tar of "
             "images, write or fetch it again."
         ) from error
     except OSError as error:
-        raise DataError(f"the shard '{shard.location}' cannot be read ({error.strerror or error}).") from error
+        raise DataError(f"the shard '{shard.place}' cannot be read ({error.strerror or error}).") from error
     last = max((image.offset + image.size for image in images.values()), default=0)
     # A whole tar file ends with empty blocks behind the last member.
     if shard.size is not None and (last > shard.size or end + tarfile.BLOCKSIZE > shard.size):
-        raise DataError(f"the shard '{shard.location}' is truncated; write or fetch it again.")
+        raise DataError(f"the shard '{shard.place}' is truncated; write or fetch it again.")
     for key in images:
         if key not in labels:
             raise DataError(
-                f"the shard '{shard.location}' holds no class for the image '{images[key].name}'; expected a member "
+                f"the shard '{shard.place}' holds no class for the image '{images[key].name}'; expected a member "
                 f"'{key}.cls' or '{key}.json' with one of {', '.join(_JSON_LABEL_KEYS)}."
             )
     return [ScannedSample(image, labels[key]) for key, image in images.items()]
@@ -194,7 +202,7 @@ def _open_tar(shard: Shard, stream: IO[bytes] | None) -> Iterator[tarfile.TarFil
 
 def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Shard) -> int | str | None:
     """The class in a ``.cls`` or ``.json`` member; None if a JSON object says nothing about it."""
-    where = f"'{member.name}' in the shard '{shard.location}'"
+    where = f"'{member.name}' in the shard '{shard.place}'"
     if member.size > _MOST_LABEL_BYTES:
         raise DataError(f"{where} has {member.size:,} bytes; expected a class.")
     file = tar.extractfile(member)

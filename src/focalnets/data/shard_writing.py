@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -16,11 +18,13 @@ import numpy as np
 from focalnets.data.image_split import ImageFile, Sample, stored_bytes
 from focalnets.data.shards import INDEX_FORMAT, INDEX_NAME, Side
 from focalnets.errors import ConfigError, DataError
-from focalnets.files import replacing, write_json
+from focalnets.files import replacing, write_json, write_text
 
 __all__ = ["ShardingResult", "write_shards"]
 
-_PROGRESS_NAME = "unfinished.json"
+_PROGRESS_NAME = "unfinished.jsonl"
+"""First line: what is written; then a line for each whole shard, its entry for the index."""
+
 _HEADER_BYTES = 512
 
 
@@ -98,13 +102,19 @@ def write_shards(
     identity = _identity(plan, sides, sizes, classes, name_of)
     finished = _finished(output, identity, overwrite)
     kept, done, entries = len(finished), 0, []
+    progress = output / _PROGRESS_NAME
+    if kept < len(plan):
+        known = [{"identity": identity}, *finished.values()]
+        write_text(progress, "".join(f"{json.dumps(line)}\n" for line in known), durable=True)
     for shard in plan:
         entry = finished.get(shard.name)
         if entry is None:
             samples = sides[shard.side]
             entry = _write(output / shard.name, shard, samples, name_of)
-            finished[shard.name] = entry
-            write_json(output / _PROGRESS_NAME, {"identity": identity, "finished": finished})
+            with progress.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(entry)}\n")
+                file.flush()
+                os.fsync(file.fileno())
         entries.append(entry)
         done += len(shard.positions)
         if on_progress is not None:
@@ -120,7 +130,7 @@ def write_shards(
         "shards": entries,
     }
     write_json(output / INDEX_NAME, content, durable=True)
-    (output / _PROGRESS_NAME).unlink(missing_ok=True)
+    progress.unlink(missing_ok=True)
     size = sum(entry["bytes"] for entry in entries)
     return ShardingResult(output / INDEX_NAME, len(plan), kept, done, size)
 
@@ -174,9 +184,10 @@ def _finished(output: Path, identity: str, overwrite: bool) -> dict[str, Any]:
     """Index entries of the shards that an earlier, stopped run left whole."""
     for name in (_PROGRESS_NAME, INDEX_NAME):
         try:
-            content = json.loads((output / name).read_text(encoding="utf-8"))
+            text = (output / name).read_text(encoding="utf-8")
+            content = _read_progress(text) if name == _PROGRESS_NAME else json.loads(text)
             same = content["identity"] == identity
-            finished = content["finished"] if name == _PROGRESS_NAME else {e["file"]: e for e in content["shards"]}
+            finished = {entry["file"]: entry for entry in content["shards"]}
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError):
@@ -196,6 +207,17 @@ def _finished(output: Path, identity: str, overwrite: bool) -> dict[str, Any]:
     for file in (*old, output / INDEX_NAME, output / _PROGRESS_NAME):
         file.unlink(missing_ok=True)
     return {}
+
+
+def _read_progress(text: str) -> dict[str, Any]:
+    """The identity and entries that the file of finished shards notes, named as in the index."""
+    first, *lines = text.splitlines()
+    entries = []
+    for line in lines:
+        # A line cut off by a stop: its shard is written again.
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return {"identity": json.loads(first)["identity"], "shards": entries}
 
 
 def _is_whole(file: Path, size: int) -> bool:

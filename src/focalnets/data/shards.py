@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -80,7 +81,11 @@ def is_shards(data: str | Path) -> bool:
         return True
     path = Path(text).expanduser()
     if path.is_dir():
-        return (path / INDEX_NAME).is_file() or any(entry.suffix == ".tar" for entry in path.iterdir())
+        if (path / INDEX_NAME).is_file():
+            return True
+        # A tar file that lies beside folders of classes makes no shards of them.
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        return any(entry.suffix == ".tar" for entry in entries) and not any(entry.is_dir() for entry in entries)
     return path.name == INDEX_NAME or path.suffix in (".tar", ".tgz") or ".tar." in path.name
 
 
@@ -217,6 +222,7 @@ def expand(pattern: str) -> list[str]:
 
 def assemble(location: str, scans: Sequence[Sequence[ScannedSample]], shards: Sequence[Shard]) -> ShardedImages:
     """What shards without an index hold, from what was found in each; names beginning train or val tell the sides."""
+    _refuse_equal_names(location, shards)
     labels = {sample.label for scan in scans for sample in scan}
     if not labels:
         raise DataError(
@@ -284,6 +290,7 @@ def read_index(content: Any, location: str, query: str = "") -> ShardedImages:
             f"'{location}/{INDEX_NAME}' is no index that focalnets shard wrote ({type(error).__name__}: {error}); make "
             "the shards again."
         ) from error
+    _refuse_equal_names(location, shards)
     if not remote:
         for shard in shards:
             file = Path(shard.location)
@@ -301,6 +308,13 @@ def read_index(content: Any, location: str, query: str = "") -> ShardedImages:
     return ShardedImages(
         location=location, classes=classes, shards=tuple(shards), sides=sides, split=split, origins=origins
     )
+
+
+def _refuse_equal_names(location: str, shards: Sequence[Shard]) -> None:
+    """Images are told apart by the names of their shard and member."""
+    for name, times in Counter(shard.name for shard in shards).items():
+        if times > 1:
+            raise DataError(f"{times} of the shards '{location}' have the name '{name}'; give each its own name.")
 
 
 def _place(sample: Sample) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from focalnets.errors import TrainingError
@@ -23,7 +24,7 @@ from focalnets.training.module import ClassifierModule
 from focalnets.training.run_folder import RunFolder
 from focalnets.weights.checkpoint import write_safetensors
 
-__all__ = ["DurableCheckpoints", "Guard", "Recorder", "StopRequest", "Stopped", "stop_request_on_signals"]
+__all__ = ["DurableCheckpoints", "Guard", "Patience", "Recorder", "StopRequest", "Stopped", "stop_request_on_signals"]
 
 _STEPS_BETWEEN_CHECKS_ON_GPU = 20
 
@@ -135,7 +136,7 @@ class Recorder(Callback):
         left += sum(row["validation_seconds"] for row in self.history[-1:]) * (
             (trainer.max_epochs or 1) - trainer.current_epoch
         )
-        details = f"loss {float(outputs['loss']):.3f}, {self._images / max(seconds, 1e-9):.0f} images/s"
+        details = f"loss {_loss(trainer, outputs):.3f}, {self._images / max(seconds, 1e-9):.0f} images/s"
         self.console.advance(batch_idx + 1, details, left)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -204,6 +205,25 @@ class Recorder(Callback):
         self.console.end()
 
 
+class Patience(EarlyStopping):
+    """Ends the training after ``patience`` epochs without a better top-1.
+
+    Counts at the end of the validation, so that what :class:`Guard` saves after it holds the epoch just finished.
+    """
+
+    def __init__(self, patience: int) -> None:
+        super().__init__("val_top1", mode="max", patience=patience, check_on_train_epoch_end=False)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the epochs without a better top-1 are used up."""
+        return self.wait_count >= self.patience
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train no further where the restored count is used up: the stop came before the run was complete."""
+        trainer.should_stop = trainer.should_stop or self.exhausted
+
+
 class Guard(Callback):
     """Watches the loss, saves what continuing needs, and stops where asked.
 
@@ -223,7 +243,7 @@ class Guard(Callback):
         alone = trainer.world_size == 1
         due = pl_module.device.type == "cpu" or trainer.global_step % _STEPS_BETWEEN_CHECKS_ON_GPU == 0
         if due:
-            self._check_loss(trainer, pl_module, float(outputs["loss"]))
+            self._check_loss(trainer, pl_module, _loss(trainer, outputs))
         # Gradients that no step has used yet would be lost. After the last batch come the validation and the end of the
         # epoch, which saves and stops too.
         between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
@@ -262,6 +282,11 @@ class Guard(Callback):
             f"The loss {became} at step {trainer.global_step} (epoch {trainer.current_epoch + 1}, learning rate "
             f"{rate:.2g}); lower --learning_rate, lengthen --warmup_epochs or use --precision float32.{kept}"
         )
+
+
+def _loss(trainer: Trainer, outputs: Any) -> float:
+    """Loss of a batch; what Lightning passes on is divided by the batches whose gradients add up to a step."""
+    return float(outputs["loss"]) * trainer.accumulate_grad_batches
 
 
 def _any_process(trainer: Trainer, here: bool) -> bool:

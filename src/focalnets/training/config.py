@@ -124,7 +124,7 @@ class TrainingConfig:
         seed: Decides the initial weights, the order of images and every random change of them.
         val_fraction: Share of each class held out where the data has no val folder.
         skip_unreadable: Decode every image before training and leave out those that cannot be read.
-        repeats: How often each image comes in a row, changed differently every time; an epoch is as many times longer.
+        repeats: How often each image comes in a batch, differently changed; an epoch is as many times longer.
         class_balance: How far rare classes are shown more often: 0 each image once an epoch, 1 all classes equally.
         limit_train_batches: Stop each epoch after this many batches; None takes all.
         limit_val_batches: Validate on this many batches only; None takes all.

@@ -139,8 +139,9 @@ class ClassifierModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what each process has of its own: random numbers that drop branches and blend images, the mean loss."""
         on_device = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        on_mps = torch.mps.get_rng_state() if self.device.type == "mps" else None
         own = {
-            "random_state": {"cpu": torch.get_rng_state(), "device": on_device},
+            "random_state": {"cpu": torch.get_rng_state(), "device": on_device, "mps": on_mps},
             "train_loss": {name: torch.as_tensor(value).cpu() for name, value in self.train_loss.metric_state.items()},
         }
         processes: list[Any] = [own] * self.trainer.world_size
@@ -169,6 +170,8 @@ class ClassifierModule(LightningModule):
         torch.set_rng_state(random_state["cpu"])
         if random_state["device"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(random_state["device"], self.device)
+        if random_state.get("mps") is not None and self.device.type == "mps":
+            torch.mps.set_rng_state(random_state["mps"])
         for name, value in self._saved["train_loss"].items():
             setattr(self.train_loss, name, value.to(self.device))
         self._saved = None

@@ -32,7 +32,8 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         seed: Chooses the orders.
         limit: At most so many batches an epoch; None for all.
         share: Which part of each batch to yield.
-        repeats: How often an image comes in a row, whenever it comes; the epoch is as many times longer.
+        repeats: How often an image comes, all copies in one batch where they fit and shuffled there; the epoch is as
+            many times longer.
         labels: Class of each image, needed for ``class_balance``.
         class_balance: 0 shows each image once; 1 shows all classes equally often, those of rare classes several times
             and of frequent ones another part each epoch; between them, class sizes count to the power of
@@ -83,7 +84,11 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         copies = occurrences(order)
         for batch in range(first, self.count):
             part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            chosen = zip(order[part].tolist(), copies[part].tolist(), strict=True)
+            chosen = list(zip(order[part].tolist(), copies[part].tolist(), strict=True))
+            if self.repeats > 1:
+                # Neighbours are blended; copies side by side would be blended with themselves.
+                generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, batch))
+                chosen = [chosen[place] for place in torch.randperm(len(chosen), generator=generator).tolist()]
             yield list(self.share.of([(epoch, index, copy) for index, copy in chosen]))
 
     def _order(self, epoch: int) -> Tensor:

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 
 from focalnets.data.folders import ImageFolders
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError, InterruptedRunError, TrainingError
 from focalnets.files import write_json, write_text
 from focalnets.models.focalnet import FocalNet
-from focalnets.training.callbacks import Guard, Recorder, Stopped, stop_request_on_signals
+from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import TrainingData, damaged_image_message, training_loader, validation_loader
@@ -201,9 +201,7 @@ def _fit(
         folder.remove_unfinished()
     console = TrainingConsole(folder, quiet=quiet, mute=not first)
     recorder = Recorder(folder, console)
-    early_stopping: list[EarlyStopping] = []
-    if config.patience is not None:
-        early_stopping.append(EarlyStopping("val_top1", mode="max", patience=config.patience))
+    early_stopping = [] if config.patience is None else [Patience(config.patience)]
     with stop_request_on_signals() as request, quiet_lightning():
         averaging: list[Callback] = []
         if config.ema_decay:
@@ -255,7 +253,7 @@ def _fit(
         except (OSError, CheckpointError) as error:
             raise TrainingError(f"{_writing_failed(error)} {_how_to_go_on(folder, stopped=False)}") from error
     best = recorder.best
-    ended_early = any(callback.stopped_epoch for callback in early_stopping)
+    ended_early = any(callback.exhausted for callback in early_stopping)
     if best is None or (recorder.history[-1]["epoch"] < config.epochs and not ended_early):
         raise TrainingError(f"The training in '{folder.root}' ended before its last epoch; see log.txt there.")
     result = TrainingResult(
