@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from focalnets.errors import ConfigError
 
@@ -14,9 +14,10 @@ Stem = Literal["patch", "overlapped", "convolutional"]
 (3x3 stride 2 between stages); ``convolutional`` = three 3x3 convolutions with batch normalisation (overlapped between
 stages)."""
 
-Initialization = Literal["official", "fan_in"]
+Initialization = Literal["official", "fan_in", "identity"]
 """``official`` = linear layers drawn at standard deviation 0.02, convolutions as PyTorch does; ``fan_in`` = linear
-layers drawn at standard deviation 1 / sqrt(inputs)."""
+layers drawn at standard deviation 1 / sqrt(inputs); ``identity`` = as ``fan_in``, but the last layer of each branch is
+zero, so that every block returns what it receives until it has learnt something."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,8 +98,10 @@ class FocalNetConfig:
             raise ConfigError(f"stem must be 'patch', 'overlapped' or 'convolutional', got {self.stem!r}.")
         if self.stem != "patch" and self.patch_size != 4:
             raise ConfigError(f"a {self.stem} stem has patch_size 4, got {self.patch_size}.")
-        if self.initialization not in ("official", "fan_in"):
-            raise ConfigError(f"initialization must be 'official' or 'fan_in', got {self.initialization!r}.")
+        if self.initialization not in get_args(Initialization):
+            raise ConfigError(
+                f"initialization must be one of {', '.join(get_args(Initialization))}, got {self.initialization!r}."
+            )
 
     @property
     def dims(self) -> tuple[int, ...]:

@@ -141,6 +141,8 @@ class FocalNet(nn.Module):
             if isinstance(module, nn.Linear) and not (official and name.endswith("modulator_projection")):
                 nn.init.trunc_normal_(module.weight, std=0.02 if official else 1 / math.sqrt(module.in_features))
                 nn.init.zeros_(module.bias)
+                if self.config.initialization == "identity" and name.endswith((".output_projection", ".mlp.fc2")):
+                    nn.init.zeros_(module.weight)
 
     def forward(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
         """Classify images.
