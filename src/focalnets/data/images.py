@@ -24,11 +24,14 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "decode_image",
     "encoded_image_size",
+    "exif_orientation",
     "find_images",
     "image_header",
     "image_size",
     "natural_key",
+    "open_image_file",
     "read_image",
+    "turned_upright",
 ]
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -79,7 +82,7 @@ def read_image(
     Raises:
         ImageError: If the file is missing, unreadable, no image, damaged, incomplete or too large.
     """
-    with _open_file(path) as file:
+    with open_image_file(path) as file:
         return _decode(file, f"'{path}'", max_pixels, smallest_side_px)
 
 
@@ -100,7 +103,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageError: If the file is missing, unreadable or no image.
     """
-    with _open_file(path) as file:
+    with open_image_file(path) as file:
         return _upright_size(file, f"'{path}'")
 
 
@@ -195,7 +198,12 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _open_file(path: str | Path) -> Iterator[BinaryIO]:
+def open_image_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading, or say in one sentence why that cannot be.
+
+    Raises:
+        ImageError: If it is missing, a folder, no regular file or not to be read.
+    """
     path = Path(path)
     try:
         if path.is_dir():
@@ -237,7 +245,7 @@ def _read_header(file: BinaryIO, name: str) -> tuple[Image.Image, int]:
                 continue  # The readers' way of saying: not mine after all.
             except Exception as error:  # Damaged headers make them raise anything.
                 raise _damaged(name, error) from error
-            return image, _orientation(image)
+            return image, exif_orientation(image)
     known = ", ".join(_FORMATS)
     raise ImageError(f"{name} is no image that can be read, or its beginning is damaged; expected one of {known}.")
 
@@ -248,13 +256,19 @@ def _upright_size(file: BinaryIO, name: str) -> tuple[int, int]:
     return (height, width) if orientation >= 5 else (width, height)
 
 
-def _orientation(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
+    """How an image must be turned to stand upright, 1 to 8 as EXIF counts; 1 where nothing sensible is said."""
     try:
         # The method of the base class: that of PNG would decode the whole image to look for data behind its pixels.
         orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
     except Exception:  # Broken metadata is no reason to refuse a picture.
         return 1
     return orientation if orientation in _TRANSPOSITIONS else 1
+
+
+def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """A decoded image as people see it, given the :func:`exif_orientation` of its file."""
+    return image.transpose(_TRANSPOSITIONS[orientation]) if orientation > 1 else image
 
 
 def _decode(file: BinaryIO, name: str, max_pixels: int, smallest_side_px: int | None) -> Image.Image:
@@ -272,7 +286,7 @@ def _decode(file: BinaryIO, name: str, max_pixels: int, smallest_side_px: int | 
         rgb = _to_rgb(image)
     except Exception as error:  # Damaged files make decoders raise anything.
         raise _damaged(name, error) from error
-    return rgb.transpose(_TRANSPOSITIONS[orientation]) if orientation > 1 else rgb
+    return turned_upright(rgb, orientation)
 
 
 def _damaged(name: str, error: Exception) -> ImageError:

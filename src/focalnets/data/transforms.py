@@ -25,6 +25,7 @@ __all__ = [
     "denormalize",
     "evaluation_transform",
     "load_for_model",
+    "resize_whole",
     "to_tensor",
     "training_transform",
 ]
@@ -199,16 +200,32 @@ def load_for_model(
         raise ConfigError(f"size_px must be a whole number from 1 up, got {size}.")
     image = read_image(path, max_pixels=max_pixels)
     if keep_aspect:
-        width, height = _size_with_shorter_side(image.size, size)
-        if width * height > max_pixels:
-            raise ImageError(
-                f"'{path}' would have {width} x {height} pixels with a shorter side of {size}; use a smaller size or "
-                "leave keep_aspect out."
-            )
-        image = image.resize((width, height), _RESAMPLING[preprocessing.interpolation])
+        image = resize_whole(image, size, preprocessing, name=f"'{path}'", max_pixels=max_pixels)
     else:
         image = ResizeAndCrop(size, preprocessing.crop_fraction, preprocessing.interpolation)(image)
     return to_tensor(preprocessing)(image), image
+
+
+def resize_whole(
+    image: Image.Image,
+    shorter_side_px: int,
+    preprocessing: Preprocessing,
+    *,
+    name: str = "the image",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Image.Image:
+    """The whole picture in its own proportions, with a shorter side as asked; ``name`` is what errors call it.
+
+    Raises:
+        ImageError: If it would be larger than ``max_pixels``.
+    """
+    width, height = _size_with_shorter_side(image.size, shorter_side_px)
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name} would have {width} x {height} pixels with a shorter side of {shorter_side_px}; use a smaller size "
+            "or leave keep_aspect out."
+        )
+    return image.resize((width, height), _RESAMPLING[preprocessing.interpolation])
 
 
 def _size_with_shorter_side(size: tuple[int, int], shorter_side_px: int) -> tuple[int, int]:
