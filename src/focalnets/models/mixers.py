@@ -97,7 +97,10 @@ class AlteredModulation(nn.Module):
 
 
 class DepthwiseConvolution(nn.Module):
-    """The stack of depthwise convolutions of focal modulation between two linear layers: no gates, no modulation."""
+    """The stack of depthwise convolutions of focal modulation between linear layers: no gates, no modulation.
+
+    The stack runs on the kernels of focal modulation, with a gate of 1 on its top and of 0 everywhere else.
+    """
 
     def __init__(self, dim: int, levels: int, window: int) -> None:
         super().__init__()
@@ -107,10 +110,13 @@ class DepthwiseConvolution(nn.Module):
         self.output_projection = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix tokens (B, H, W, C)."""
-        _refuse(mask)
-        top = _levels(self.input_projection(tokens).permute(0, 3, 1, 2), self.kernels)[-1]
-        return self.output_projection(F.gelu(self.hidden_projection(top.permute(0, 2, 3, 1))))
+        """Mix tokens (B, H, W, C); ``mask`` (B, H, W) marks the valid ones."""
+        context = self.input_projection(tokens)
+        gates = context.new_zeros((*context.shape[:-1], len(self.kernels) + 1))
+        gates[..., -2] = 1
+        kernels = [kernel.to(context.dtype) for kernel in self.kernels]
+        top = focal_aggregation(context, gates, kernels, mask=mask)
+        return self.output_projection(F.gelu(self.hidden_projection(top)))
 
 
 class NeighbourhoodPooling(nn.Module):
@@ -174,7 +180,11 @@ class WindowedAttention(_Attention):
 
 
 class SlidingAttention(_Attention):
-    """Self-attention of every token to the window around it."""
+    """Self-attention of every token to the window around it.
+
+    Tokens are taken in square blocks; each block attends to itself and its surroundings at once, and a mask leaves to
+    each token its own window.
+    """
 
     def __init__(self, dim: int, window: int = 7) -> None:
         super().__init__(dim)
@@ -184,18 +194,30 @@ class SlidingAttention(_Attention):
         """Mix tokens (B, H, W, C)."""
         _refuse(mask)
         batch, height, width, dim = tokens.shape
-        query, keys_and_values = self.input_projection(tokens).split((dim, 2 * dim), -1)
-        query = query.reshape(batch * height * width, self.heads, 1, dim // self.heads)
-        around = self._around(keys_and_values.permute(0, 3, 1, 2))
-        around = around.view(batch, 2, self.heads, dim // self.heads, self.window**2, height * width)
-        keys, values = around.permute(1, 0, 5, 2, 4, 3).flatten(1, 2)
-        inside = self._around(tokens.new_ones((1, 1, height, width))) > 0
-        inside = inside.view(self.window**2, -1).t().reshape(-1, 1, 1, self.window**2).repeat(batch, 1, 1, 1)
-        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=inside)
-        return self.output_projection(mixed.reshape(tokens.shape))
+        reach, block = self.window // 2, min(self.window, height, width)
+        around = block + 2 * reach
+        lower, right = -height % block, -width % block
+        rows, columns = (height + lower) // block, (width + right) // block
 
-    def _around(self, features: Tensor) -> Tensor:
-        return F.unfold(features, self.window, padding=self.window // 2)
+        def in_windows(features: Tensor, side: int) -> Tensor:
+            """Squares of (N, C, H, W), one a block: (N rows columns, side^2, C)."""
+            edge = (side - block) // 2
+            padded = F.pad(features, (edge, right + edge, edge, lower + edge))
+            squares = F.unfold(padded, side, stride=block).unflatten(1, (features.shape[1], side**2))
+            return squares.permute(0, 3, 2, 1).flatten(0, 1)
+
+        projected = self.input_projection(tokens).permute(0, 3, 1, 2)
+        query = in_windows(projected[:, :dim], block).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        keys_and_values = in_windows(projected[:, dim:], around).unflatten(-1, (2, self.heads, -1))
+        keys, values = keys_and_values.permute(2, 0, 3, 1, 4)
+        inside = in_windows(tokens.new_ones((1, 1, height, width)), around).squeeze(-1) > 0
+        near = _within(block, around, reach, tokens.device) & inside.unsqueeze(1)
+        # What lies beyond the lower or right edge attends too, to anything, and is cut away below.
+        near = near | ~near.any(-1, keepdim=True)
+        near = near.unsqueeze(1).repeat(batch, 1, 1, 1)
+        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=near).transpose(1, 2).flatten(2)
+        mixed = mixed.view(batch, rows, columns, block, block, dim).transpose(2, 3).flatten(1, 2).flatten(2, 3)
+        return self.output_projection(mixed[:, :height, :width])
 
 
 class MultiScaleAttention(nn.Module):
@@ -217,23 +239,31 @@ class MultiScaleAttention(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix tokens (B, H, W, C)."""
         _refuse(mask)
-        batch, height, width, dim = tokens.shape
         context = self.key_value_projection(tokens) if self.projects_first else tokens
         maps = _levels(context.permute(0, 3, 1, 2), self.kernels)
         maps.append(F.gelu(maps[-1].mean((2, 3), keepdim=True)).expand_as(maps[-1]))
-        levels = torch.stack([one.permute(0, 2, 3, 1) for one in maps], 3)
+        levels = [one.permute(0, 2, 3, 1) for one in maps]
         if not self.projects_first:
-            levels = self.key_value_projection(levels)
-        levels = levels.reshape(batch * height * width, len(maps), 2, self.heads, dim // self.heads)
-        keys, values = levels.permute(2, 0, 3, 1, 4)
-        query = self.query_projection(tokens).reshape(batch * height * width, self.heads, 1, dim // self.heads)
-        return self.output_projection(F.scaled_dot_product_attention(query, keys, values).reshape(tokens.shape))
+            levels = [self.key_value_projection(one) for one in levels]
+        keys, values = zip(*(one.unflatten(-1, (2, self.heads, -1)).unbind(-3) for one in levels), strict=True)
+        query = self.query_projection(tokens).unflatten(-1, (self.heads, -1)) / math.sqrt(keys[0].shape[-1])
+        # So few keys a token that products and sums of whole maps are faster than an attention of one query each.
+        shares = torch.stack([(query * key).sum(-1) for key in keys], -1).softmax(-1).unbind(-1)
+        mixed = sum(share.unsqueeze(-1) * value for share, value in zip(shares, values, strict=True))
+        return self.output_projection(mixed.flatten(-2))  # type: ignore[union-attr]
 
 
 def _attend(projected: Tensor, heads: int, valid: Tensor | None = None) -> Tensor:
     """Self-attention of (B, tokens, 3 C), which hold query, key and value; returns (B, tokens, C)."""
     query, key, value = projected.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=valid).transpose(1, 2).flatten(2)
+
+
+def _within(block: int, around: int, reach: int, device: torch.device) -> Tensor:
+    """Which tokens of a square (around^2) lie in the window of each token (block^2) in its middle."""
+    middle, square = torch.arange(block, device=device) + reach, torch.arange(around, device=device)
+    near = (middle[:, None] - square).abs() <= reach
+    return (near[:, None, :, None] & near[None, :, None, :]).reshape(block**2, around**2)
 
 
 def _levels(features: Tensor, kernels: Sequence[Tensor] | nn.ParameterList) -> list[Tensor]:
