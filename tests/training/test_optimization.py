@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from focalnets.training.config import TrainingConfig
-from focalnets.training.optimization import build_optimizer, ema_average, warmup_cosine
+from focalnets.training.optimization import MuonWithAdamW, build_optimizer, ema_average, warmup_cosine
 from focalnets.weights.loading import create_model
 
 TINY = {"embed_dim": 8, "depths": (1, 1), "focal_levels": (2, 2), "focal_windows": (3, 3)}
@@ -55,6 +55,30 @@ def test_muon_takes_the_matrices_inside_and_orthogonalises_them(model):
     made.step()
     singular = torch.linalg.svdvals(before - weight.detach()) / (0.01 * 0.2 * math.sqrt(max(weight.shape)))
     assert 0.5 < singular.min() < singular.max() < 1.5
+
+
+def test_muon_takes_the_steps_of_torch(model):
+    torch.manual_seed(2)
+    matrices = [torch.nn.Parameter(torch.randn(shape)) for shape in ((8, 24), (8, 24), (24, 8), (5, 5))]
+    theirs = [torch.nn.Parameter(matrix.detach().clone()) for matrix in matrices]
+    vector = torch.nn.Parameter(torch.zeros(3))
+    settings = {"lr": 0.02, "weight_decay": 0.1}
+    ours = MuonWithAdamW(
+        [
+            {"params": matrices, "orthogonal": True, **settings},
+            {"params": [vector], "orthogonal": False, **settings},
+        ],
+        betas=(0.9, 0.999),
+    )
+    reference = torch.optim.Muon(theirs, momentum=0.95, adjust_lr_fn="match_rms_adamw", **settings)
+    for _ in range(3):
+        for mine, other in zip(matrices, theirs, strict=True):
+            mine.grad = torch.randn_like(mine)
+            other.grad = mine.grad.clone()
+        ours.step()
+        reference.step()
+    for mine, other in zip(matrices, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=0.02 * 0.2 * 24**0.5 * 0.1)  # theirs counts in bfloat16
 
 
 def test_muon_continues_from_its_state(model):
