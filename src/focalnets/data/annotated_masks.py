@@ -76,12 +76,12 @@ def open_masks(folders: MaskFolders, category: str | None = None) -> AnnotatedIm
     def read(index: int) -> AnnotatedImage:
         photo, mask = photos[index], masks[index]
         image, orientation = read_photo(photo)
-        labels = read_label_image(mask)
+        labels: np.ndarray = read_label_image(mask)
         if value is not None and labels.ndim == 3:
             raise DataError(f"The mask '{mask}' holds colours; a category can be told apart in numbers only.")
         if labels.ndim == 3:
-            labels = labels.any(-1)
-        inside = labels != 0 if value is None else labels == value
+            labels = np.any(labels, axis=-1)
+        inside = np.asarray(labels != 0 if value is None else labels == value)
         return AnnotatedImage(
             photo.name, image, fitted_mask(inside, image, orientation, names=(f"The mask '{mask}'", f"'{photo}'"))
         )

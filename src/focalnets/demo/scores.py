@@ -17,14 +17,17 @@ from focalnets.demo.scenes import DrawnScene
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.results import wilson_interval
 from focalnets.visualize.evidence import look_inside
-from focalnets.visualize.localization import centre_map, energy_inside, peak, pointing_game
+from focalnets.visualize.localization import centre_map, energy_inside, grown_mask, peak, pointing_game
 from focalnets.visualize.maps import default_focus, evidence_map, focus_map, modulator_map
+from focalnets.visualize.recording import token_grids
 
 __all__ = ["Look", "MapScore", "score_maps"]
 
 _BATCH = 25
 _DRAWN = "Where it looks: modulator × evidence"
 _EVIDENCE = "Evidence of the first stage alone"
+_CENTRE = "Always the centre, without looking"
+_ANYWHERE = "Anywhere at random"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,72 +82,50 @@ def score_maps(
     focus = default_focus(model)
     transform = evaluation_transform(model.preprocessing)
     side = len(scenes[0].picture)
-    scale = side / model.preprocessing.input_size_px
-    tallies: dict[str, _Tally] = {}
+    near_px = 0.5 * token_grids(model)[focus[0]].stride_px * side / model.preprocessing.input_size_px
+    blind = {_CENTRE: centre_map(side, side), _ANYWHERE: np.ones((side, side))}
+    names: list[str] = []
+    rows: list[np.ndarray] = []
     looks: list[Look] = []
-    near_px = 0.0
     for start in range(0, len(scenes), _BATCH):
         batch = scenes[start : start + _BATCH]
         inputs = torch.stack([transform(Image.fromarray(scene.picture)) for scene in batch])
         inside, probabilities = look_inside(model, inputs)
-        near_px = 0.5 * inside[focus].grid.stride_px * scale
         maps = {_DRAWN: focus_map(inside, focus), _EVIDENCE: evidence_map(inside, 0)}
         for block in reversed(inside.last_blocks()):
             maps[f"Length of the modulator of block {block[0]}.{block[1]}"] = modulator_map(inside, block)
-        for name, values in maps.items():
-            stretched = torch.nn.functional.interpolate(
-                torch.from_numpy(values).unsqueeze(1), size=(side, side), mode="bilinear", align_corners=False
-            )
-            for scene, heat in zip(batch, stretched.squeeze(1).numpy(), strict=True):
-                tallies.setdefault(name, _Tally()).add(heat, scene, near_px)
-                if name == _DRAWN:
-                    index = len(looks) - start
-                    looks.append(
-                        Look(tuple(probabilities[index].tolist()), heat, peak(heat), pointing_game(heat, scene.target))
-                    )
-        on_progress(min(start + _BATCH, len(scenes)))
-    blind = centre_map(side, side)
-    for scene in scenes:
-        tallies.setdefault("Always the centre, without looking", _Tally()).add(blind, scene, near_px)
-    scores = [tally.score(name, drawn=name == _DRAWN) for name, tally in tallies.items()]
-    return [*scores, _anywhere(scenes, near_px)], looks, near_px
+        names = [*maps, *blind]
+        stretched = torch.nn.functional.interpolate(
+            torch.from_numpy(np.stack(list(maps.values()), axis=1)), size=(side, side), mode="bilinear"
+        ).numpy()
+        for scene, heats, shares in zip(batch, stretched, probabilities.tolist(), strict=True):
+            rows.append(_figures(np.stack([*heats, *blind.values()]), scene, near_px))
+            place = peak(heats[0])
+            looks.append(Look(tuple(shares), heats[0], place, bool(scene.target[place])))
+        on_progress(len(rows))
+    return [_score(name, figures) for name, figures in zip(names, np.stack(rows, axis=1), strict=True)], looks, near_px
 
 
-class _Tally:
-    """Collects what one kind of map gets."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[float, float, float, float]] = []
-
-    def add(self, heat: np.ndarray, scene: DrawnScene, near_px: float) -> None:
-        hit = pointing_game(heat, scene.target)
-        near = hit or pointing_game(heat, scene.target, tolerance_px=near_px)
-        self.rows.append((hit, near, pointing_game(heat, scene.others), energy_inside(heat, scene.target)))
-
-    def score(self, name: str, *, drawn: bool) -> MapScore:
-        hits, near, on_others, energy = np.mean(self.rows, axis=0).tolist()
-        interval = wilson_interval(round(hits * len(self.rows)), len(self.rows))
-        return MapScore(
-            name=name, hits=hits, hits_interval=interval, near=near, on_others=on_others, energy=energy, drawn=drawn
-        )
+def _figures(heats: np.ndarray, scene: DrawnScene, near_px: float) -> np.ndarray:
+    """Hits, near, on others and energy (maps, 4) of the maps (maps, H, W) of one scene."""
+    figures = (
+        pointing_game(heats, scene.target),
+        pointing_game(heats, grown_mask(scene.target, near_px)),
+        pointing_game(heats, scene.others),
+        energy_inside(heats, scene.target),
+    )
+    return np.stack(figures, axis=1)
 
 
-def _anywhere(scenes: Sequence[DrawnScene], near_px: float) -> MapScore:
-    """What a point drawn anywhere gets on average: the share of the area."""
-    area = float(np.mean([scene.target.mean() for scene in scenes]))
-    near = float(np.mean([_grown_share(scene.target, near_px) for scene in scenes]))
-    others = float(np.mean([scene.others.mean() for scene in scenes]))
-    interval = wilson_interval(round(area * len(scenes)), len(scenes))
+def _score(name: str, figures: np.ndarray) -> MapScore:
+    hits, near, on_others, energy = figures.mean(0).tolist()
+    interval = wilson_interval(round(hits * len(figures)), len(figures))
     return MapScore(
-        name="Anywhere at random", hits=area, hits_interval=interval, near=near, on_others=others, energy=area
+        name=name,
+        hits=hits,
+        hits_interval=interval,
+        near=near,
+        on_others=on_others,
+        energy=energy,
+        drawn=name == _DRAWN,
     )
-
-
-def _grown_share(mask: np.ndarray, distance_px: float) -> float:
-    radius = int(distance_px)
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    disk = np.hypot(y, x) <= distance_px
-    reached = torch.nn.functional.conv2d(
-        torch.from_numpy(mask)[None, None].float(), torch.from_numpy(disk)[None, None].float(), padding=radius
-    )
-    return float((reached > 0.5).float().mean())

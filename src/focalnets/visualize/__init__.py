@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from focalnets.visualize.kernels import kernels_figure as kernels_figure
     from focalnets.visualize.kernels import stage_kernels as stage_kernels
     from focalnets.visualize.localization import energy_inside as energy_inside
+    from focalnets.visualize.localization import pixel_auc as pixel_auc
     from focalnets.visualize.localization import pointing_game as pointing_game
+    from focalnets.visualize.localize import measure_localization as measure_localization
     from focalnets.visualize.maps import default_focus as default_focus
     from focalnets.visualize.maps import evidence_map as evidence_map
     from focalnets.visualize.maps import focus_map as focus_map
@@ -40,8 +42,10 @@ _HOMES = {
     "kernels_figure": "kernels",
     "look_inside": "evidence",
     "mean_kernels": "maps",
+    "measure_localization": "localize",
     "modulator_map": "maps",
     "overlay": "draw",
+    "pixel_auc": "localization",
     "pointing_game": "localization",
     "receptive_field_figure": "receptive_field",
     "save_figure": "draw",

@@ -1,19 +1,34 @@
-"""Does a map lie on the object? Scores of one map against one mask, and what a map that knows nothing would get.
+"""Does a map lie on the object? Scores of maps against one mask, and maps that know nothing.
 
-Axes: H W height and width of the map and of the mask [px].
+Axes: ... any number of maps, H W height and width of the maps and of the mask [px], T thresholds.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import torch
 
 from focalnets.errors import ShapeError
 
-__all__ = ["centre_map", "energy_inside", "peak", "pointing_game"]
+__all__ = [
+    "AREA_SHARES",
+    "centre_map",
+    "energy_inside",
+    "grown_mask",
+    "overlap_by_area",
+    "peak",
+    "pixel_auc",
+    "pointing_game",
+]
+
+AREA_SHARES: tuple[float, ...] = tuple(np.geomspace(0.002, 1.0, 64).tolist())
+"""Thresholds as quantiles: the share of the picture that is at least as high, from very little to everything."""
 
 
 def peak(heat: np.ndarray) -> tuple[int, int]:
-    """Row and column of the highest point of a map (H, W).
+    """Row and column of the highest point of a map (H, W), for drawing.
 
     Of several equal maxima the one nearest to the centre counts, so that a constant map points at the centre and at no
     corner.
@@ -25,57 +40,140 @@ def peak(heat: np.ndarray) -> tuple[int, int]:
     return int(rows[nearest]), int(columns[nearest])
 
 
-def pointing_game(heat: np.ndarray, mask: np.ndarray, *, tolerance_px: float = 0.0) -> bool:
-    """Whether the highest point of a map lies on the object.
+def pointing_game(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Whether the highest point of each map lies on the object.
+
+    Of several equal maxima each counts alike: the score is the share of them on the object, which is what drawing one
+    of them would hit on average. A constant map thus gets what a point drawn anywhere gets, the share of the area.
 
     Args:
-        heat: Map (H, W), finite; see :func:`peak` for equal maxima.
-        mask: Booleans (H, W), True on the object.
-        tolerance_px: Largest distance between that point and the object that still counts [px].
+        heat: Maps (..., H, W), finite.
+        mask: Booleans (H, W), True on the object; see :func:`grown_mask` for points close to it.
+
+    Returns:
+        (...) float64, from 0 to 1; for a map with one maximum 0 or 1.
 
     Raises:
-        ShapeError: If the two differ in shape or are not two-dimensional.
+        ShapeError: If maps and mask differ in shape.
 
-    Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, where the tolerance is 15 px.
+    Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016.
     """
     _check(heat, mask)
-    row, column = peak(heat)
-    if tolerance_px <= 0 or mask[row, column]:
-        return bool(mask[row, column])
-    rows, columns = np.nonzero(mask)
-    return bool(rows.size and np.hypot(rows - row, columns - column).min() <= tolerance_px)
+    highest = heat == heat.max((-2, -1), keepdims=True)
+    return (highest & mask).sum((-2, -1)) / highest.sum((-2, -1))
 
 
-def energy_inside(heat: np.ndarray, mask: np.ndarray) -> float:
-    """Share of a map that lies on the object, from 0 to 1.
+def energy_inside(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Share of each map that lies on the object, from 0 to 1.
 
     The smallest value of the map counts as nothing, so that a constant added to the map changes no score. A constant
     map gets the share of the area, as a map does that spreads evenly.
 
     Args:
-        heat: Map (H, W), finite.
+        heat: Maps (..., H, W), finite.
         mask: Booleans (H, W), True on the object.
 
+    Returns:
+        (...) float64.
+
     Raises:
-        ShapeError: If the two differ in shape or are not two-dimensional.
+        ShapeError: If maps and mask differ in shape.
 
     Source: Wang et al., Score-CAM, CVPR 2020 workshops, with the mask instead of its bounding box.
     """
     _check(heat, mask)
-    energy = heat.astype(np.float64) - heat.min()
-    total = energy.sum()
-    return float(energy[mask].sum() / total) if total > 0 else float(mask.mean())
+    energy = heat.astype(np.float64) - heat.min((-2, -1), keepdims=True)
+    total, inside = energy.sum((-2, -1)), energy[..., mask].sum(-1)
+    return np.where(total > 0, inside / np.where(total > 0, total, 1.0), mask.mean())
+
+
+def pixel_auc(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """How well the height of each map tells pixels of the object from the others: area under the ROC curve.
+
+    The probability that a pixel of the object is higher than one beside it; equal heights count half. 0.5 is chance.
+
+    Args:
+        heat: Maps (..., H, W), finite.
+        mask: Booleans (H, W) with at least one pixel on the object and one beside it.
+
+    Returns:
+        (...) float64, exact: over all pairs of pixels.
+
+    Raises:
+        ShapeError: If maps and mask differ in shape.
+    """
+    _check(heat, mask)
+    assert 0 < mask.sum() < mask.size, "a ROC curve needs pixels on the object and beside it"
+    scores = [_auc_of_one(on, beside) for on, beside in zip(*_on_and_beside(heat, mask), strict=True)]
+    return np.array(scores).reshape(heat.shape[:-2])
+
+
+def overlap_by_area(heat: np.ndarray, mask: np.ndarray, area_shares: tuple[float, ...] = AREA_SHARES) -> np.ndarray:
+    """Intersection over union of the object and the highest pixels of each map, for several thresholds.
+
+    A threshold is a share of the picture: taken are as many pixels as that share holds, the highest ones, and with them
+    all that are as high as the last. Thresholds mean the same for every map and picture, whatever the units of maps.
+
+    Args:
+        heat: Maps (..., H, W), finite.
+        mask: Booleans (H, W) with at least one pixel on the object.
+        area_shares: The thresholds, above 0 and at most 1.
+
+    Returns:
+        (..., T) float64, from 0 to 1.
+
+    Raises:
+        ShapeError: If maps and mask differ in shape.
+    """
+    _check(heat, mask)
+    ranks = [max(1, math.ceil(share * mask.size - 1e-9)) for share in area_shares]
+    overlaps = []
+    for on, beside in zip(*_on_and_beside(heat, mask), strict=True):
+        threshold = np.sort(np.concatenate((on, beside)))[mask.size - np.array(ranks)]
+        found = on.size - np.searchsorted(on, threshold, side="left")
+        wrong = beside.size - np.searchsorted(beside, threshold, side="left")
+        overlaps.append(found / (on.size + wrong))
+    return np.array(overlaps).reshape(*heat.shape[:-2], len(area_shares))
 
 
 def centre_map(height: int, width: int) -> np.ndarray:
-    """A map (H, W) that looks at no image: a cone, 1 in the centre and falling to 0 in the corners."""
-    y, x = np.mgrid[0:height, 0:width]
-    distance = np.hypot((y - (height - 1) / 2) / max(1, height), (x - (width - 1) / 2) / max(1, width))
-    return 1.0 - distance / max(float(distance.max()), 1e-12)
+    """A map (H, W) that looks at no image: a Gaussian around the centre, 1 there.
+
+    Its standard deviation is a quarter of the height and of the width.
+    """
+    y = (np.arange(height) - (height - 1) / 2) / (height / 4)
+    x = (np.arange(width) - (width - 1) / 2) / (width / 4)
+    return np.exp(-0.5 * (y[:, None] ** 2 + x**2))
+
+
+def grown_mask(mask: np.ndarray, distance_px: float) -> np.ndarray:
+    """Pixels (H, W) whose middle is at most so far from the middle of a pixel of the object [px]."""
+    radius = int(distance_px)
+    if radius < 1:
+        return mask
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    disk = torch.from_numpy(np.hypot(y, x) <= distance_px)
+    reached = torch.nn.functional.conv2d(
+        torch.from_numpy(mask)[None, None].float(), disk[None, None].float(), padding=radius
+    )
+    return (reached[0, 0] > 0.5).numpy()
+
+
+def _auc_of_one(on: np.ndarray, beside: np.ndarray) -> float:
+    lower = np.searchsorted(beside, on, side="left")
+    lower_or_equal = np.searchsorted(beside, on, side="right")
+    return float((lower.sum(dtype=np.int64) + lower_or_equal.sum(dtype=np.int64)) / (2 * on.size * beside.size))
+
+
+def _on_and_beside(heat: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values of each map on the object and beside it, two arrays (maps, pixels), each row in rising order."""
+    maps = heat.reshape(-1, *mask.shape)
+    return np.sort(maps[:, mask], axis=1), np.sort(maps[:, ~mask], axis=1)
 
 
 def _check(heat: np.ndarray, mask: np.ndarray) -> None:
-    if heat.ndim != 2 or heat.shape != mask.shape or mask.dtype != bool:
+    if mask.ndim != 2 or heat.shape[-2:] != mask.shape or mask.dtype != bool:
         raise ShapeError(
-            f"expected a map (H, W) and a boolean mask of its shape, got {heat.shape} and {mask.shape} {mask.dtype}."
+            f"expected maps (..., H, W) and a boolean mask of their shape, got {heat.shape} and {mask.shape} "
+            f"{mask.dtype}."
         )
