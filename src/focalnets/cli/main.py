@@ -25,6 +25,7 @@ COMMANDS = {
     "runs": "compare trainings: accuracy, time, what differs between their settings",
     "predict": "classify photos",
     "explain": "draw where the network looks in photos and videos",
+    "localize": "measure on masks or boxes whether the network looks at the object",
     "convert": "rewrite a checkpoint in another layout",
     "check": "look for damaged, doubled and mislabelled images before training",
     "benchmark_data": "time reading images and learning them, and say which is the bottleneck",
@@ -95,7 +96,8 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    return module.run(parser.parse_args([_as_spelled(argument, parser) for argument in arguments]))
+    spelled = [_as_spelled(argument, parser) for argument in arguments]
+    return module.run(parser.parse_args(_positionals_first(spelled, parser)))
 
 
 def _as_spelled(argument: str, parser: argparse.ArgumentParser) -> str:
@@ -107,6 +109,37 @@ def _as_spelled(argument: str, parser: argparse.ArgumentParser) -> str:
         if spelling in parser._option_string_actions:
             return f"{spelling}{equals}{value}"
     return argument
+
+
+def _positionals_first(arguments: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Move what belongs to no option to the front.
+
+    argparse fills positional arguments from the first group of them that it meets: an optional MODEL before DATA would
+    stay empty in ``MODEL --json FILE DATA``. Where an option is not known exactly nothing is moved.
+    """
+    positionals: list[str] = []
+    options: list[str] = []
+    wanted = 0.0
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if argument == "--" or (argument.startswith("-") and name not in parser._option_string_actions and not wanted):
+            return arguments
+        if name in parser._option_string_actions:
+            wanted = 0.0 if equals else _most_values(parser._option_string_actions[name].nargs)
+            options.append(argument)
+        elif wanted:
+            wanted -= 1
+            options.append(argument)
+        else:
+            positionals.append(argument)
+    return [*positionals, *options]
+
+
+def _most_values(nargs: int | str | None) -> float:
+    """How many values an option may take."""
+    if isinstance(nargs, int):
+        return nargs
+    return 1 if nargs in (None, "?") else float("inf")
 
 
 def _overview() -> str:

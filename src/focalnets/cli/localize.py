@@ -1,0 +1,196 @@
+"""``focalnets localize``: whether the modulators lie on the object, measured on images with masks or boxes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from focalnets.cli.model_argument import load_for_command, require_model
+from focalnets.cli.output import STANDARD_OUTPUT, add_json_argument, progress, write_output, write_result
+from focalnets.errors import ConfigError
+
+EXAMPLES = """\
+  focalnets localize focalnets-demo/run scenes:400 --output localized
+  focalnets localize runs/photos PennFudanPed --size 256 --json figures.json
+  focalnets localize runs/photos annotations/instances_val2017.json --category dog --limit 500
+  focalnets localize runs/photos street --category car --peer convnext_tiny --peer-weights convnext.safetensors
+
+  DATA is `scenes` or `scenes:COUNT` (generated scenes), a COCO json file, a folder with images/ and masks/, or one with
+  PNGImages/ and PedMasks/. docs/interpretability.md tells how the figures are measured and what they mean."""
+
+_EXAMPLES_SHOWN = 6
+
+
+def add_arguments(parser: Any) -> None:
+    """Add the network, the images, what is compared and where results go."""
+    parser.add_argument(
+        "first", nargs="?", metavar="MODEL", help="folder of a run, weights file, or name of published weights"
+    )
+    parser.add_argument("data", metavar="DATA", help="images with masks or boxes, or `scenes`")
+    parser.add_argument("--model", metavar="MODEL", help="the network, where it does not stand before DATA")
+    parser.add_argument("--category", metavar="NAME", help="what counts as the object (default: all that is annotated)")
+    parser.add_argument("--images", metavar="FOLDER", help="images of a COCO file, if they are not beside it")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N images, evenly spread over all")
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PX",
+        help="shorter side of the whole picture (default: the scale of its evaluation)",
+    )
+    parser.add_argument(
+        "--block",
+        metavar="STAGE.BLOCK",
+        help="main block, from 0 (default: the last of the last stage but one); all blocks are measured",
+    )
+    parser.add_argument(
+        "--peer", nargs="+", default=[], metavar="NAME", help="networks of timm, measured with Grad-CAM; needs timm"
+    )
+    parser.add_argument(
+        "--peer_weights",
+        "--peer-weights",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="their weights in the same order: safetensors of timm, or a run of `focalnets compare --train`",
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=2000, metavar="N", help="drawings of the bootstrap (default: 2000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and of random maps (default: 0)")
+    parser.add_argument(
+        "--skip_unreadable", "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... or mps (default: auto)")
+    add_json_argument(parser, "all figures")
+    parser.add_argument("--csv", metavar="FILE", help="write one row for each method; - for standard output")
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="write everything there: report.html, figures as JSON and CSV, pictures"
+    )
+
+
+def run(arguments: Any) -> int:
+    """Measure and report."""
+    from focalnets.data.annotated import open_annotated_images
+
+    _check(arguments)
+    source = require_model(arguments.first or arguments.model)
+    images = open_annotated_images(arguments.data, category=arguments.category, images=arguments.images)
+    images = images.limited(arguments.limit)
+    model = load_for_command(source, arguments.device)
+
+    from focalnets.visualize.gradcam import has_grad_cam
+    from focalnets.visualize.localize import map_sources, measure_localization
+    from focalnets.visualize.maps import default_focus, parse_block
+
+    focus = default_focus(model) if arguments.block is None else parse_block(arguments.block, model)
+    sources = [*map_sources(model, focus=focus, seed=arguments.seed), *_peers(arguments, model)]
+    notes = []
+    if not has_grad_cam():
+        notes.append("Grad-CAM was left out, because captum is not installed; pip install 'focalnets[localize]'.")
+        print(notes[0], file=sys.stderr)
+    with progress("localizing", len(images)) as show:
+        result = measure_localization(
+            model, images, focus=focus, size_px=arguments.size, sources=sources, resamples=arguments.resamples,
+            seed=arguments.seed, skip_unreadable=arguments.skip_unreadable, notes=notes, on_progress=show,
+        )  # fmt: skip
+    written: list[str] = []
+    if arguments.output is not None:
+        from focalnets.visualize.localization_figures import best_and_worst
+        from focalnets.visualize.localization_report import write_localization
+
+        best, worst = best_and_worst(model, images, result, focus, _EXAMPLES_SHOWN)
+        written = write_localization(result, best, worst, arguments.output)
+    if arguments.json is not None:
+        write_result(result.to_dict(), arguments.json)
+    if arguments.csv is not None:
+        write_output(result.methods_csv(), arguments.csv)
+    if STANDARD_OUTPUT not in (arguments.json, arguments.csv):
+        _show(result)
+        if written:
+            print(f"written: {', '.join(written)} in {arguments.output}")
+    return 0
+
+
+def _check(arguments: Any) -> None:
+    """Refuse what cannot be right before anything is loaded."""
+    if arguments.first is not None and arguments.model is not None:
+        raise ConfigError(f"Two networks were given, '{arguments.first}' and '{arguments.model}'; name one.")
+    for name, least in (("limit", 1), ("size", 1), ("resamples", 1), ("seed", 0)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ConfigError(f"--{name} must be a whole number from {least} up, got {value}.")
+    if len(arguments.peer) != len(arguments.peer_weights):
+        raise ConfigError(
+            f"--peer names {len(arguments.peer)} networks and --peer-weights {len(arguments.peer_weights)} files; "
+            "expected one file for each."
+        )
+    if arguments.json == arguments.csv == STANDARD_OUTPUT:
+        raise ConfigError("--json and --csv cannot both go to standard output; name a file for one of them.")
+    if arguments.output is not None and Path(arguments.output).exists() and not Path(arguments.output).is_dir():
+        raise ConfigError(f"The output '{arguments.output}' is a file; name a folder.")
+
+
+def _peers(arguments: Any, model: Any) -> list[Any]:
+    if not arguments.peer:
+        return []
+    from focalnets.compare.peer_maps import open_peer
+
+    device = next(model.parameters()).device
+    return [
+        open_peer(name, weights, device) for name, weights in zip(arguments.peer, arguments.peer_weights, strict=True)
+    ]
+
+
+def _show(result: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from focalnets.visualize.localization_results import FIGURES
+
+    print(
+        f"{result.images:,} images of {result.data}, shorter side {result.size_px} px; the object: {result.objects}, "
+        f"{result.mean_area:.1%} of a picture on average; {result.images / max(result.seconds, 1e-9):.1f} images/s"
+    )
+    left_out = (
+        (result.without_object, "show no object"),
+        (result.filled, "show nothing beside the object"),
+        (len(result.unreadable), "cannot be read"),
+    )
+    for count, reason in left_out:
+        if count:
+            print(f"left out: {count} that {reason}")
+    for sentence in result.unreadable:
+        print(f"  {sentence}")
+    table = Table("map", box=None, pad_edge=False)
+    for heading in ("on it %", "near %", "energy %", "AUC %", "IoU %"):
+        table.add_column(heading, justify="right")
+    for score in result.methods:
+        cells = [_with_interval(getattr(score, name)) for name in FIGURES]
+        table.add_row(f"{'→ ' if score.key == result.main else ''}{score.label}", *cells)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table, markup=False)
+    print(
+        f"95 % intervals from {result.resamples:,} bootstrap samples of the images. near: at most {result.near_px:g} "
+        "px beside the object. IoU: one threshold for all images, best for the method on these images."
+    )
+    _show_differences(result, [one for one in result.differences if _is_shown(result.method(one.other))])
+
+
+def _is_shown(score: Any) -> bool:
+    return score.kind != "evidence"
+
+
+def _show_differences(result: Any, differences: Sequence[Any]) -> None:
+    for one in differences:
+        auc, near = one.auc, one.near
+        verdict = "ahead of" if auc.low > 0 else "behind" if auc.high < 0 else "not told apart from"
+        print(
+            f"{result.method(result.main).label} is {verdict} '{result.method(one.other).label}' in AUC: "
+            f"{100 * auc.value:+.1f} ({100 * auc.low:+.1f} to {100 * auc.high:+.1f}); "
+            f"near {100 * near.value:+.1f} ({100 * near.low:+.1f} to {100 * near.high:+.1f})"
+        )
+
+
+def _with_interval(estimate: Any) -> str:
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f}-{100 * estimate.high:.1f})"
