@@ -44,7 +44,7 @@ def test_scenes_and_other_ways_to_name_the_network(coloured_run, capsys, monkeyp
     result = json.loads(first.out)
     assert (result["images"], result["size_px"]) == (2, 40)
     assert [one["name"] for one in result["per_image"]] == ["scene 2000000", "scene 2000003"]
-    assert main(["localize", "--model", str(coloured_run), *options, "scenes:6"]) == 0
+    assert main(["localize", str(coloured_run), *options, "scenes:6"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert {**again, "seconds": 0} == {**result, "seconds": 0}
     monkeypatch.setattr(localize, "require_model", lambda given: given or str(coloured_run))
@@ -75,7 +75,6 @@ def test_coco_by_category_and_block(coloured_run, tmp_path, capsys):
         (["--category", "dragon"], "knows no category 'dragon'"),
         (["--peer", "convnext_atto"], "one file for each"),
         (["--peer", "convnext_atto", "--peer-weights", "gone"], "there are no weights"),
-        (["--model", "other"], "Two networks"),
         (["--json", "-", "--csv", "-"], "both go to standard output"),
         (["--device", "abacus"], "abacus"),
         (["--images", "gone"], "holds no images with masks or boxes"),

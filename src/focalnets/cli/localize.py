@@ -26,10 +26,9 @@ _EXAMPLES_SHOWN = 6
 def add_arguments(parser: Any) -> None:
     """Add the network, the images, what is compared and where results go."""
     parser.add_argument(
-        "first", nargs="?", metavar="MODEL", help="folder of a run, weights file, or name of published weights"
+        "model", nargs="?", metavar="MODEL", help="folder of a run, weights file, or name of published weights"
     )
     parser.add_argument("data", metavar="DATA", help="images with masks or boxes, or `scenes`")
-    parser.add_argument("--model", metavar="MODEL", help="the network, where it does not stand before DATA")
     parser.add_argument("--category", metavar="NAME", help="what counts as the object (default: all that is annotated)")
     parser.add_argument("--images", metavar="FOLDER", help="images of a COCO file, if they are not beside it")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N images, evenly spread over all")
@@ -75,7 +74,7 @@ def run(arguments: Any) -> int:
     from focalnets.data.annotated import open_annotated_images
 
     _check(arguments)
-    source = require_model(arguments.first or arguments.model)
+    source = require_model(arguments.model)
     images = open_annotated_images(arguments.data, category=arguments.category, images=arguments.images)
     images = images.limited(arguments.limit)
     model = load_for_command(source, arguments.device)
@@ -115,8 +114,6 @@ def run(arguments: Any) -> int:
 
 def _check(arguments: Any) -> None:
     """Refuse what cannot be right before anything is loaded."""
-    if arguments.first is not None and arguments.model is not None:
-        raise ConfigError(f"Two networks were given, '{arguments.first}' and '{arguments.model}'; name one.")
     for name, least in (("limit", 1), ("size", 1), ("resamples", 1), ("seed", 0)):
         value = getattr(arguments, name)
         if value is not None and value < least:
