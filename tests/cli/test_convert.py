@@ -12,6 +12,7 @@ import focalnets
 from focalnets import FocalNet, FocalNetConfig
 from focalnets.cli.main import main
 from focalnets.weights.checkpoint import save_checkpoint
+from focalnets.weights.opening import open_weights
 
 
 @pytest.fixture
@@ -73,3 +74,42 @@ def test_mistakes(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         with pytest.raises(SystemExit) as stopped:
             main(["convert", *argv])
         assert stopped.value.code == 2
+
+
+def test_half_the_size_other_names_and_another_origin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = FocalNetConfig(depths=(1, 1, 1, 1), embed_dim=16, num_classes=3)
+    model = FocalNet(config, class_names=("a_b", "c", "d"))
+    save_checkpoint(model, tmp_path / "source.safetensors", notes={"val_top1": "0.5"})
+    command = ["convert", str(tmp_path / "source.safetensors"), str(tmp_path / "half.safetensors"), "--to", "focalnets"]
+    names = ["--class_names", "a b", "c", "d"]
+    assert main([*command, "--dtype", "float16", *names, "--origin", "trained on letters"]) == 0
+    source, half = (tmp_path / f"{name}.safetensors" for name in ("source", "half"))
+    assert half.stat().st_size < 0.55 * source.stat().st_size
+    assert f"({half.stat().st_size / 1e6:.2f} MB)" in capsys.readouterr().out
+    loaded = focalnets.load_model(half)
+    assert loaded.class_names == ("a b", "c", "d")
+    assert loaded.origin == f"{half}, descended from trained on letters"
+    description = open_weights(half).description
+    assert description is not None
+    assert description.notes == {"val_top1": "0.5"}
+    with torch.no_grad():
+        model.head.weight[0, 0] = 70000.0
+    save_checkpoint(model, source)
+    before = half.read_bytes()
+    assert main([*command, "--dtype", "float16"]) == 2
+    assert "float16 reaches to 65504 only" in capsys.readouterr().err
+    assert half.read_bytes() == before
+
+
+@pytest.mark.parametrize("layout", ["official", "timm", "transformers"])
+def test_half_the_size_in_every_layout(source: Path, tmp_path: Path, layout: str) -> None:
+    expected = {name: one.half().float() for name, one in focalnets.load_model(source).state_dict().items()}
+    target = tmp_path / ("half" if layout == "transformers" else "half.safetensors")
+    if layout == "timm":
+        source = tmp_path / "plain.safetensors"
+        model = FocalNet(FocalNetConfig(depths=(1, 1, 1, 1), embed_dim=4, num_classes=3))
+        save_checkpoint(model, source)
+        expected = {name: one.half().float() for name, one in model.state_dict().items()}
+    assert main(["convert", str(source), str(target), "--to", layout, "--dtype", "float16"]) == 0
+    state = focalnets.load_model(target).state_dict()
+    assert all(torch.equal(state[name], one) for name, one in expected.items())

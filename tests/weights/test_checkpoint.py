@@ -13,8 +13,8 @@ from tests.weights.networks import COMBINATIONS, drawn, small_config
 
 import focalnets
 from focalnets import FocalNet, FocalNetConfig, Preprocessing
-from focalnets.errors import CheckpointError
-from focalnets.weights.checkpoint import load_checkpoint, read_description, save_checkpoint
+from focalnets.errors import CheckpointError, UnknownNameError
+from focalnets.weights.checkpoint import STORED_DTYPES, load_checkpoint, read_description, save_checkpoint
 from focalnets.weights.key_maps import to_layout
 
 
@@ -135,3 +135,40 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(CheckpointError, match="could not be written"):
         save_checkpoint(drawn(small_config("srf")), tmp_path / "file" / "w.safetensors")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_weights_kept_in_fewer_bits_come_back_as_float32(tmp_path: Path, dtype: str) -> None:
+    model = drawn(small_config("srf", stem="convolutional"))
+    statistics = {name: one for name, one in model.named_buffers() if name.endswith(("running_mean", "running_var"))}
+    assert statistics
+    for tensor in statistics.values():
+        tensor.uniform_(0.1, 1e5)  # beyond float16
+    save_checkpoint(model, tmp_path / "first.safetensors", dtype=dtype)
+    with safe_open(tmp_path / "first.safetensors", framework="pt") as file:
+        kept = {name: file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
+        assert file.metadata()["focalnets.stored_dtype"] == f'"{dtype}"'
+    parameters = dict(model.named_parameters())
+    assert all(kept[name] == STORED_DTYPES[dtype] for name in parameters)
+    assert all(kept[name] == torch.float32 for name in statistics)
+    loaded = load_checkpoint(tmp_path / "first.safetensors")
+    for name, tensor in loaded.state_dict().items():
+        expected = model.state_dict()[name]
+        expected = expected.to(STORED_DTYPES[dtype]).float() if name in parameters else expected
+        assert tensor.dtype == expected.dtype
+        assert torch.equal(tensor, expected), name
+    save_checkpoint(loaded, tmp_path / "second.safetensors", dtype=dtype)
+    again = load_checkpoint(tmp_path / "second.safetensors").state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in loaded.state_dict().items())
+
+
+def test_weights_beyond_a_dtype_are_refused(tmp_path: Path) -> None:
+    model = drawn(small_config("srf"))
+    with torch.no_grad():
+        model.head.bias[0] = 1e6
+    with pytest.raises(CheckpointError, match=r"float16 reaches to 65504 only, and 1 of \d+ tensors .*head\.bias"):
+        save_checkpoint(model, tmp_path / "w.safetensors", dtype="float16")
+    assert not list(tmp_path.iterdir())
+    save_checkpoint(model, tmp_path / "w.safetensors", dtype="bfloat16")
+    with pytest.raises(UnknownNameError, match="cannot be kept as 'int8'"):
+        save_checkpoint(model, tmp_path / "w.safetensors", dtype="int8")

@@ -9,6 +9,7 @@ EXAMPLES = """\
   focalnets convert microsoft/focalnet-tiny tiny.pth --to official
   focalnets convert runs/birds birds-for-transformers --to transformers
   focalnets convert tiny.safetensors tiny-for-timm --to timm
+  focalnets convert runs/birds birds.safetensors --to focalnets --dtype float16    # half the size
 """
 
 _LAYOUTS = ("focalnets", "official", "timm", "transformers")
@@ -23,6 +24,22 @@ def add_arguments(parser: Any) -> None:
         help="file that ends in .safetensors, .pth, .pt or .bin; for timm and transformers also a folder",
     )
     parser.add_argument("--to", required=True, choices=_LAYOUTS, help="layout to write")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="what weights are kept as; float16 halves the file, loading makes them float32 again (default: float32)",
+    )
+    parser.add_argument(
+        "--class_names",
+        "--class-names",
+        nargs="+",
+        metavar="NAME",
+        help="names of the outputs in their order, instead of those found",
+    )
+    parser.add_argument(
+        "--origin", metavar="TEXT", help="where the weights came from, in words, instead of what SOURCE says"
+    )
     parser.add_argument(
         "--normalize_modulator",
         type=bool | None,
@@ -40,13 +57,19 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Read, say what was recognised, write."""
     from focalnets.weights.conversion import save_in_layout
-    from focalnets.weights.loading import inspect_checkpoint, load_model
+    from focalnets.weights.loading import load_model
+    from focalnets.weights.opening import open_weights
 
     chosen = {"normalize_modulator": arguments.normalize_modulator, "post_norm": arguments.post_norm}
-    recognition = inspect_checkpoint(arguments.source, **chosen)
-    print(f"read {recognition}")
-    for note in recognition.notes:
+    opened = open_weights(arguments.source, **chosen)
+    print(f"read {opened.recognition}")
+    for note in opened.recognition.notes:
         print(f"note: {note}")
-    for path in save_in_layout(load_model(arguments.source, **chosen), arguments.destination, arguments.to):
-        print(f"wrote {path}")
+    model = load_model(arguments.source, class_names=arguments.class_names, **chosen)
+    if arguments.origin is not None:
+        model.origin = arguments.origin
+    notes = None if opened.description is None else opened.description.notes
+    dtype = None if arguments.dtype == "float32" else arguments.dtype
+    for path in save_in_layout(model, arguments.destination, arguments.to, dtype=dtype, notes=notes):
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
     return 0

@@ -6,6 +6,7 @@ What a layout cannot express is refused before anything is written.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from focalnets.files import replacing, write_json
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.variants import VARIANTS
-from focalnets.weights.checkpoint import describe, save_checkpoint, write_failed, write_safetensors
+from focalnets.weights.checkpoint import describe, save_checkpoint, stored_state, write_failed, write_safetensors
 from focalnets.weights.companions import timm_settings, transformers_settings
 from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, to_layout
 
@@ -50,7 +51,14 @@ _TIMM_FIXED: dict[str, tuple[str, ...]] = {
 _TIMM_DEFAULTS = timm_settings(FocalNetConfig(drop_path=0.1))
 
 
-def save_in_layout(model: FocalNet, destination: str | os.PathLike[str], layout: str) -> list[Path]:
+def save_in_layout(
+    model: FocalNet,
+    destination: str | os.PathLike[str],
+    layout: str,
+    *,
+    dtype: str | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> list[Path]:
     """Write a network in a layout.
 
     Args:
@@ -58,13 +66,16 @@ def save_in_layout(model: FocalNet, destination: str | os.PathLike[str], layout:
         destination: A file that ends in .safetensors, .pth, .pt or .bin, or, for timm and transformers, a folder with
             weights and descriptions. Our own layout is safetensors only, transformers a folder only.
         layout: One of :data:`TARGETS`.
+        dtype: What the weights are kept as, see :func:`focalnets.weights.checkpoint.stored_state`.
+        notes: Free texts to keep in the metadata of safetensors files.
 
     Returns:
         The files written.
 
     Raises:
-        UnknownNameError: If there is no such layout.
-        CheckpointError: If the layout cannot express the network, or writing fails; then nothing was written.
+        UnknownNameError: If there is no such layout or dtype.
+        CheckpointError: If the layout cannot express the network, the dtype not its weights, or writing fails; then
+            nothing was written.
     """
     if layout not in TARGETS:
         raise UnknownNameError(f"There is no layout {layout!r}; choose one of {', '.join(TARGETS)}.")
@@ -74,20 +85,20 @@ def save_in_layout(model: FocalNet, destination: str | os.PathLike[str], layout:
     if reason is not None:
         raise CheckpointError(f"This network cannot be written to {path} in the {layout} layout: {reason}")
     if layout == OWN_LAYOUT:
-        save_checkpoint(model, path)
+        save_checkpoint(model, path, notes=notes, dtype=dtype)
         return [path]
-    state = model.state_dict()
+    state = stored_state(model, dtype)
     tensors = to_layout(layout, state, post_norm=model.config.post_norm)
     assert len(tensors) == len(state), "a rule is missing for a network that was said to be expressible"
     if suffix in _PICKLED:
         _write_pickle({"model": tensors} if layout == "official" else tensors, path)
         return [path]
     if suffix:
-        write_safetensors(tensors, path, describe(model))
+        write_safetensors(tensors, path, describe(model, notes, dtype))
         return [path]
-    write_safetensors(tensors, path / "model.safetensors", describe(model))
+    write_safetensors(tensors, path / "model.safetensors", describe(model, notes, dtype))
     files = [path / "model.safetensors"]
-    for name, content in _descriptions(layout, model).items():
+    for name, content in _descriptions(layout, model, dtype).items():
         _write_description(content, path / name)
         files.append(path / name)
     return files
@@ -105,6 +116,8 @@ def why_inexpressible(layout: str, config: FocalNetConfig, *, suffix: str) -> st
         return None if suffix == ".safetensors" else "our own layout is one file that ends in .safetensors."
     if config.stem == "convolutional":
         return "it has no place for a convolutional stem."
+    if config.downsampling == "double":
+        return "it has no place for two convolutions between stages."
     if config.stem == "overlapped" and config.stem_padding != (3 if config.pyramid_norms else 2):
         return f"its overlapped stem is padded otherwise than stem_padding={config.stem_padding} there."
     if layout == "official":
@@ -141,8 +154,8 @@ def _alike(argument: str, one: Any, other: Any) -> bool:
     return (one is None) == (other is None) if argument == "layerscale_value" else one == other
 
 
-def _descriptions(layout: str, model: FocalNet) -> dict[str, dict[str, Any]]:
-    return _timm_descriptions(model) if layout == "timm" else _transformers_descriptions(model)
+def _descriptions(layout: str, model: FocalNet, dtype: str | None) -> dict[str, dict[str, Any]]:
+    return _timm_descriptions(model) if layout == "timm" else _transformers_descriptions(model, dtype)
 
 
 def _timm_descriptions(model: FocalNet) -> dict[str, dict[str, Any]]:
@@ -175,7 +188,7 @@ def _timm_descriptions(model: FocalNet) -> dict[str, dict[str, Any]]:
     return {"config.json": content}
 
 
-def _transformers_descriptions(model: FocalNet) -> dict[str, dict[str, Any]]:
+def _transformers_descriptions(model: FocalNet, dtype: str | None) -> dict[str, dict[str, Any]]:
     config, images = model.config, model.preprocessing
     labels = model.class_names or tuple(f"LABEL_{index}" for index in range(config.num_classes))
     size = images.input_size_px
@@ -184,7 +197,7 @@ def _transformers_descriptions(model: FocalNet) -> dict[str, dict[str, Any]]:
         "model_type": "focalnet",
         "image_size": size,
         **transformers_settings(config),
-        "dtype": "float32",
+        "dtype": dtype or "float32",
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
     }
