@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from focalnets.data.class_matching import match_classes
 from focalnets.data.image_split import (
     EvaluationFolder,
     ImageFile,
@@ -13,9 +14,9 @@ from focalnets.data.image_split import (
     Sample,
     labelled,
     quoted_list,
-    refuse_unknown_classes,
     require_fraction,
     split_by_class,
+    with_labels,
 )
 from focalnets.data.images import IMAGE_EXTENSIONS, find_images, natural_key
 from focalnets.errors import DataError
@@ -91,8 +92,9 @@ def open_evaluation_folder(root: str | Path, classes: Sequence[str] | None = Non
     Args:
         root: A folder with one folder a class, or one that holds such a folder named ``val``, ``validation``,
             ``valid`` or ``test`` beside its ``train``.
-        classes: Names of the network's classes; labels index into them by folder name. Classes without a folder or
-            with an empty one are fine. None takes the folders' names.
+        classes: Names of the network's classes; labels index into them, see
+            :func:`focalnets.data.class_matching.match_classes`. Classes without a folder or with an empty one are fine.
+            None takes the folders' names.
 
     Raises:
         DataError: If the folder is missing, empty or laid out otherwise, or holds folders that are no class.
@@ -104,8 +106,8 @@ def open_evaluation_folder(root: str | Path, classes: Sequence[str] | None = Non
         folder = _split_folder(root, VAL_NAMES) or root
     images = _images_by_class(folder, some_empty=classes is not None)
     names = tuple(images) if classes is None else tuple(classes)
-    refuse_unknown_classes(list(images), names, str(folder))
-    return EvaluationFolder(root=folder, classes=names, samples=labelled(images, names))
+    labels = match_classes(list(images), names, str(folder))
+    return EvaluationFolder(root=folder, classes=names, samples=with_labels(images, labels))
 
 
 def _existing_folder(root: str | Path) -> Path:

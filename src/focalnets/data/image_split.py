@@ -258,19 +258,12 @@ def require_fraction(val_fraction: float) -> None:
 
 def labelled(images: Mapping[str, Sequence[ImageFile]], classes: Sequence[str]) -> tuple[Sample, ...]:
     """The images of all classes, one class after the other, with the index of their class in ``classes``."""
-    index = {name: label for label, name in enumerate(classes)}
+    return with_labels(images, {name: label for label, name in enumerate(classes)})
+
+
+def with_labels(images: Mapping[str, Sequence[ImageFile]], index: Mapping[str, int]) -> tuple[Sample, ...]:
+    """The images of all classes, one class after the other, with the label that ``index`` gives their class."""
     return tuple((file, index[name]) for name, files in images.items() for file in files)
-
-
-def refuse_unknown_classes(names: Sequence[str], classes: Sequence[str], place: str) -> None:
-    """Refuse images of classes that the network does not have, with a DataError that lists both."""
-    known = set(classes)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise DataError(
-            f"'{place}' holds folders or labels that are no class of the network: {quoted_list(unknown)}; its "
-            f"{len(classes)} classes are {quoted_list(classes)}."
-        )
 
 
 def quoted_list(names: Sequence[str], most: int = 8) -> str:

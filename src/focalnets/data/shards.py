@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from focalnets.data.class_matching import match_classes
 from focalnets.data.image_split import (
     EvaluationFolder,
     ImageFile,
@@ -17,7 +18,6 @@ from focalnets.data.image_split import (
     Sample,
     labelled,
     quoted_list,
-    refuse_unknown_classes,
     split_by_class,
 )
 from focalnets.data.images import natural_key
@@ -156,8 +156,7 @@ def open_evaluation_shards(location: str | Path, classes: Sequence[str] | None =
                 f"the shards '{found.location}' name class {present[-1]}, but the network has {len(classes)} classes."
             )
         return EvaluationFolder(root=found.location, classes=tuple(classes), samples=samples)
-    refuse_unknown_classes([names[label] for label in present], classes, found.location)
-    index = {name: label for label, name in enumerate(classes)}
+    index = match_classes([names[label] for label in present], classes, found.location)
     return EvaluationFolder(
         root=found.location,
         classes=tuple(classes),

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from focalnets.data.class_matching import match_classes
 from focalnets.data.folders import VAL_NAMES
 from focalnets.data.image_split import (
     EvaluationFolder,
@@ -14,9 +15,9 @@ from focalnets.data.image_split import (
     ImageFolders,
     labelled,
     quoted_list,
-    refuse_unknown_classes,
     require_fraction,
     split_by_class,
+    with_labels,
 )
 from focalnets.data.images import natural_key
 from focalnets.errors import DataError
@@ -100,8 +101,8 @@ def open_evaluation_table(path: str | Path, classes: Sequence[str] | None = None
     if images is None:
         images = next(iter(sides.values()))
     names = tuple(images) if classes is None else tuple(classes)
-    refuse_unknown_classes(list(images), names, str(path))
-    return EvaluationFolder(root=path, classes=names, samples=labelled(images, names))
+    labels = match_classes(list(images), names, str(path))
+    return EvaluationFolder(root=path, classes=names, samples=with_labels(images, labels))
 
 
 def _read_table(path: Path) -> dict[str, dict[str, list[ImageFile]]]:
