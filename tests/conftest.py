@@ -42,3 +42,28 @@ def coloured_run(coloured_images, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "coloured"
     train(config, TrainingData.from_folder(coloured_images, config), output=output, quiet=True)
     return output
+
+
+IMAGENETTE = (
+    "tench", "English springer", "cassette player", "chain saw", "church", "French horn", "garbage truck", "gas pump",
+    "golf ball", "parachute",
+)  # fmt: skip
+
+
+@pytest.fixture
+def shipped_stand_in(monkeypatch, tmp_path_factory):
+    """A network of the variant with drawn weights in the place of the trained one inside the package."""
+    import torch
+
+    from focalnets.weights import shipped
+    from focalnets.weights.checkpoint import save_checkpoint
+    from focalnets.weights.loading import create_model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = create_model("focalnet_pico", num_classes=10).eval()
+    model.class_names = IMAGENETTE
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path_factory.mktemp("shipped"))
+    weights = shipped.SHIPPED[shipped.DEFAULT].folder / "model.safetensors"
+    save_checkpoint(model, weights, dtype="float16", notes={"val_top1": "0.9375"})
+    return model

@@ -12,6 +12,7 @@ import pytest
 from focalnets.cli import doctor
 from focalnets.cli.main import main
 from focalnets.ops.backends import BACKENDS
+from focalnets.weights import shipped
 
 
 def test_json_says_what_is_installed_and_can_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,3 +50,13 @@ def test_writing_where_nothing_can_be_written(capsys: pytest.CaptureFixture[str]
     assert main(["doctor", "--json", str(tmp_path / "folder")]) == 2
     assert "folder" in capsys.readouterr().err
     assert [one.name for one in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_network_in_the_package_is_looked_for(
+    shipped_stand_in: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert main(["doctor"]) == 0
+    assert "network in the package: focalnet_pico.imagenette, present" in capsys.readouterr().out
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert main(["doctor"]) == 0
+    assert "focalnet_pico.imagenette, MISSING" in capsys.readouterr().out

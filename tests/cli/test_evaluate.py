@@ -114,3 +114,44 @@ def test_mistakes_are_one_sentence(coloured_run, coloured_images, capsys, model,
     assert shown.err.startswith("error: ")
     assert shown.err.count("\n") == 1
     assert shown.out == ""
+
+
+@pytest.mark.parametrize("naming", ["ids", "words", "underscores"])
+def test_one_argument_is_data_for_the_network_in_the_package(
+    shipped_stand_in, write_coloured_images, tmp_path, capsys, naming
+):
+    images = write_coloured_images(tmp_path / "images", 2)
+    names = {
+        "ids": ("n01440764", "n03888257", "n03394916"),
+        "words": ("tench", "parachute", "French horn"),
+        "underscores": ("Tench", "parachute", "French_horn"),
+    }[naming]
+    for folder, name in zip(("blue", "green", "red"), names, strict=True):
+        (images / folder).rename(images / name)
+    assert main(["evaluate", "--json", "-", str(images)]) == 0
+    shown = capsys.readouterr()
+    assert "knows 10 classes only" in shown.err
+    result = json.loads(shown.out)
+    seen = {one["name"]: one["images"] for one in result["per_class"] if one["images"]}
+    assert seen == {"tench": 2, "parachute": 2, "French horn": 2}
+    assert len(result["per_class"]) == 10
+
+
+def test_the_model_and_the_data_may_stand_apart(coloured_run, write_coloured_images, tmp_path, capsys):
+    images = write_coloured_images(tmp_path / "images", 2)
+    weights = str(coloured_run / "last.safetensors")
+    for command in ([weights, "--json", "-", str(images)], ["--worst", "1", weights, "--skip-unreadable", str(images)]):
+        assert main(["evaluate", *command]) == 0
+        assert "top-1" in capsys.readouterr().out.replace("top1", "top-1")
+
+
+def test_a_stray_split_beside_the_caller_is_not_that_of_a_published_network(
+    shipped_stand_in, write_coloured_images, tmp_path, monkeypatch, capsys
+):
+    images = write_coloured_images(tmp_path / "images", 2)
+    for folder, name in (("blue", "tench"), ("green", "church"), ("red", "parachute")):
+        (images / folder).rename(images / name)
+    (tmp_path / "split.json").write_text(json.dumps({"root": str(images)}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "images", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 6

@@ -182,3 +182,11 @@ def test_without_pyav_videos_are_refused_in_one_sentence(coloured_run, tmp_path,
     assert main(["explain", str(tmp_path / "a.mp4"), "--model", str(coloured_run), "--output", str(output)]) == 2
     assert "pip install 'focalnets[video]'" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_without_a_model_the_one_in_the_package_is_explained(shipped_stand_in, coloured_images, tmp_path, capsys):
+    image = coloured_images / "red" / "0.png"
+    assert main(["explain", str(image), "--output", str(tmp_path / "pages")]) == 0
+    shown = capsys.readouterr()
+    assert "knows 10 classes only" in shown.err
+    assert [path.name for path in (tmp_path / "pages").iterdir()] == ["0_explained.png"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import subprocess
 import sys
@@ -110,3 +111,23 @@ def test_flags_may_be_written_with_hyphens_or_underscores(flag, capsys):
 def test_the_module_can_be_run():
     done = subprocess.run([sys.executable, "-m", "focalnets", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("focalnets ")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("m --json x d", "m d --json x"),
+        ("m --json - d --flag", "m d --json - --flag"),
+        ("--json=x m d", "m d --json=x"),
+        ("m d --sizes 1 2", "m d --sizes 1 2"),
+        ("m --sizes 1 2 --flag d", "m d --sizes 1 2 --flag"),
+        ("m --jsno x d", "m --jsno x d"),
+        ("m --json x -- d", "m --json x -- d"),
+    ],
+)
+def test_positional_arguments_come_together(given, expected):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json")
+    parser.add_argument("--flag", action="store_true")
+    parser.add_argument("--sizes", nargs="+")
+    assert cli._positionals_first(given.split(), parser) == expected.split()

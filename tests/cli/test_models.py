@@ -55,3 +55,23 @@ def test_mistakes(argv: list[str], words: str, capsys: pytest.CaptureFixture[str
 def test_listing_needs_no_torch() -> None:
     code = "import sys; from focalnets.cli.main import main; main(['models', 'pico']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=False).returncode == 0
+
+
+def test_the_network_in_the_package_is_listed_with_what_it_knows(
+    shipped_stand_in: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "pico"]) == 0
+    shown = capsys.readouterr().out
+    assert "focalnet_pico.imagenette (" in shown
+    assert "top-1 93.8 % on its images held out" in shown
+    assert "knows 10 classes: tench, English springer, " in shown
+    assert main(["models", "imagenette", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["models"] == []
+    (inside,) = content["inside_the_package"]
+    assert (inside["variant"], inside["input_size_px"], len(inside["class_names"])) == ("focalnet_pico", 128, 10)
+    assert main(["models", "pico", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["models"]
+    assert (row["published_weights"], row["weights_trained_on"]) == (["focalnet_pico.imagenette"], "Imagenette")
+    assert main(["models", "tiny_srf"]) == 0
+    assert "in the package" not in capsys.readouterr().out

@@ -48,9 +48,19 @@ def test_what_cannot_be_read_is_named_counted_and_skipped(coloured_run, coloured
     assert len(json.loads(capsys.readouterr().out)["failures"]) == 2
 
 
-def test_a_network_must_be_named(coloured_images, capsys):
-    assert main(["predict", str(coloured_images)]) == 2
-    assert "--model" in capsys.readouterr().err
+def test_without_a_model_the_one_in_the_package_classifies_and_says_how_little_it_knows(
+    shipped_stand_in, coloured_images, capsys
+):
+    image = str(coloured_images / "red" / "0.png")
+    assert main(["predict", image, "--json", "-"]) == 0
+    shown = capsys.readouterr()
+    content = json.loads(shown.out)
+    assert content["model"] == "focalnet_pico.imagenette"
+    assert {entry["name"] for entry in content["predictions"][0]["classes"]} <= set(shipped_stand_in.class_names)
+    assert shown.err.count("\n") == 1
+    assert "knows 10 classes only (tench, English springer, cassette player, " in shown.err
+    assert main(["predict", image, "--model", "focalnet_pico.imagenette"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_names_with_brackets_are_shown_as_they_are(coloured_run, coloured_images, tmp_path, capsys):

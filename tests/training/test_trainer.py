@@ -27,10 +27,11 @@ from focalnets.training.callbacks import Guard, Recorder
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import TrainingData
-from focalnets.training.recipes import miniature
+from focalnets.training.recipes import finetune, miniature
 from focalnets.training.run_folder import RunFolder
 from focalnets.training.trainer import resume, train
 from focalnets.weights.checkpoint import load_checkpoint
+from focalnets.weights.loading import load_model
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +242,25 @@ def test_pretrained_weights_are_adapted_to_other_classes(config, coloured_run, w
     torch.testing.assert_close(after[key], before[key], atol=1e-6, rtol=0)
     with pytest.raises(ConfigError, match="embed_dim"):
         train(settings.replace(model_overrides={"embed_dim": 4}), data, output=tmp_path / "other", quiet=True)
+
+
+def test_the_network_in_the_package_is_fine_tuned_offline(shipped_stand_in, coloured_images, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    config = finetune().replace(
+        pretrained="focalnet_pico.imagenette", epochs=1, batch_size=8, image_size=32, device="cpu", ema_decay=0.0,
+        limit_train_batches=2, limit_val_batches=1,
+    )  # fmt: skip
+    result = train(config, TrainingData.from_folder(coloured_images, config), output=tmp_path / "run", quiet=True)
+    model = load_model(result.best_weights)
+    assert model.class_names == ("blue", "green", "red")
+    assert model.config.depths == shipped_stand_in.config.depths
+    kernel = "stages.3.blocks.1.mlp.fc1.weight"
+    moved = (model.state_dict()[kernel] - shipped_stand_in.state_dict()[kernel]).abs().max()
+    assert 0 < moved < 0.01  # it started from these weights
 
 
 def test_an_image_damaged_beyond_its_header_is_named(config, write_coloured_images, tmp_path):

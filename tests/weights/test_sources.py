@@ -103,8 +103,8 @@ def test_a_mistyped_folder_is_told_to_be_neither_folder_nor_hub_id(offline: Hub)
 
 
 def test_variants_without_published_weights_say_so(offline: Hub) -> None:
-    with pytest.raises(CheckpointError, match="No weights of focalnet_pico are published"):
-        focalnets.create_model("focalnet_pico", pretrained=True)
+    with pytest.raises(CheckpointError, match="No weights of focalnet_nano are published"):
+        focalnets.create_model("focalnet_nano", pretrained=True)
     assert not offline.asked
 
 

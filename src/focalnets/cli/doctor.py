@@ -74,6 +74,7 @@ def examine() -> dict[str, Any]:
         "devices": _devices(),
         "backends": backends,
         "caches": _caches(),
+        "network_in_the_package": _shipped(),
     }
 
 
@@ -134,6 +135,13 @@ def _caches() -> dict[str, str]:
     return {"hub": str(constants.HF_HUB_CACHE), "release files": str(release_cache())}
 
 
+def _shipped() -> dict[str, Any]:
+    from focalnets.weights.shipped import DEFAULT, SHIPPED
+
+    row = SHIPPED[DEFAULT]
+    return {"name": row.name, "present": row.is_present, "file": str(row.folder / "model.safetensors")}
+
+
 def _print(found: dict[str, Any]) -> None:
     packages = ", ".join(f"{name} {version or 'MISSING'}" for name, version in found["packages"].items())
     cpu, cuda = found["devices"]["cpu"], found["devices"]["cuda"]
@@ -157,4 +165,7 @@ def _print(found: dict[str, Any]) -> None:
         lines.append(f"  {package['name']:<14}{package['version'] or 'not installed':<16}adds {package['adds']}")
     lines += ["", "caches of published weights:"]
     lines += [f"  {name:<15}{path}" for name, path in found["caches"].items()]
+    inside = found["network_in_the_package"]
+    lines += ["", f"network in the package: {inside['name']}, {'present' if inside['present'] else 'MISSING'}"]
+    lines += [f"  {inside['file']}"]
     print("\n".join(lines))

@@ -8,18 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from focalnets.cli.model_argument import load_for_command
+from focalnets.cli.model_argument import add_model_and_data, load_for_command, require_model
 from focalnets.cli.output import STANDARD_OUTPUT, progress, write_result
 from focalnets.errors import ConfigError, DataError
 
 EXAMPLES = """\
+  focalnets evaluate imagenette2-160
   focalnets evaluate runs/photos photos
   focalnets evaluate runs/photos/best.safetensors photos/val --json result.json
   focalnets evaluate timm/focalnet_tiny_srf.ms_in1k imagenet/val --image_size 256 --output report
   focalnets evaluate runs/photos photos --output report --resolutions 96 128 160 --corruptions jpeg gaussian_blur
   focalnets evaluate runs/photos photos --output report --resolution_curve --corruptions
 
-  DATA holds one folder of images for each class, or a folder val/ that does; classes are matched by name.
+  DATA holds one folder of images for each class, or a folder val/ that does; classes are matched by name or
+  WordNet id, so n01440764 is tench.
   Where a run split DATA itself, only the images that it held out are used."""
 
 _MOST_CLASSES_SHOWN = 40
@@ -27,8 +29,7 @@ _MOST_CLASSES_SHOWN = 40
 
 def add_arguments(parser: Any) -> None:
     """Add the network, the images and where results go."""
-    parser.add_argument("model", metavar="MODEL", help="folder of a run, weights file, or name of published weights")
-    parser.add_argument("data", metavar="DATA", help="folder of labelled images, CSV file or shards")
+    add_model_and_data(parser, "folder of labelled images, CSV file or shards")
     parser.add_argument("--split", metavar="FILE", help="use the images that this split.json holds out")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
     parser.add_argument(
@@ -69,8 +70,9 @@ def run(arguments: Any) -> int:
     """Evaluate and report."""
     from focalnets.data.folders import ImageFolder
 
-    model = load_for_command(arguments.model, arguments.device)
-    classes, samples = _samples(arguments, model.class_names)
+    source = require_model(arguments.model)
+    model = load_for_command(source, arguments.device)
+    classes, samples = _samples(arguments, source, model.class_names)
     if len(classes) != model.config.num_classes:
         raise DataError(
             f"'{arguments.data}' holds {len(classes)} classes but the network has {model.config.num_classes} and no "
@@ -158,26 +160,28 @@ def _measure(arguments: Any, model: Any, dataset: Any) -> Any:
     )
 
 
-def _samples(arguments: Any, class_names: tuple[str, ...] | None) -> tuple[tuple[str, ...], Any]:
+def _samples(arguments: Any, source: str, class_names: tuple[str, ...] | None) -> tuple[tuple[str, ...], Any]:
     """Names of the network's classes, and the files with their label among them."""
+    from focalnets.data.class_matching import match_classes
     from focalnets.data.image_split import ImageFolders
     from focalnets.data.sources import open_evaluation_images
 
-    split_file = arguments.split or _split_of_run(arguments.model, arguments.data)
+    split_file = arguments.split or _split_of_run(source, arguments.data)
     if split_file is None:
         found = open_evaluation_images(arguments.data, class_names)
         return found.classes, found.samples
     split = ImageFolders.read_split(split_file, root=arguments.data)
     print(f"measuring on the {len(split.val):,} images that {split_file} holds out ({split.split})", file=sys.stderr)
     names = class_names or split.classes
-    if set(split.classes) - set(names):
-        raise DataError(f"'{split_file}' names classes that the network does not have; give the split of its run.")
-    return names, tuple((path, names.index(split.classes[label])) for path, label in split.val)
+    labels = match_classes(split.classes, names, str(split_file))
+    return names, tuple((path, labels[split.classes[label]]) for path, label in split.val)
 
 
 def _split_of_run(model: str, data: str) -> Path | None:
     """The split of the run that trained the network, if it split this very folder."""
     given = Path(model).expanduser()
+    if not given.exists():
+        return None  # a name of published weights
     split_file = (given if given.is_dir() else given.parent) / "split.json"
     try:
         root = json.loads(split_file.read_text(encoding="utf-8"))["root"]

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from focalnets.cli.model_argument import load_for_command, require_model
+from focalnets.cli.model_argument import MODEL_HELP, load_for_command, require_model
 from focalnets.cli.output import progress
 from focalnets.errors import ConfigError, DataError, ImageError
 
 EXAMPLES = """\
+  focalnets explain photo.jpg
   focalnets explain photo.jpg --model runs/photos --output explained
   focalnets explain holiday --model timm/focalnet_tiny_lrf.ms_in1k --size 448 --html
   focalnets explain photo.jpg --model runs/photos --block 1.0 --size native --format pdf
@@ -31,7 +32,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "inputs", nargs="*", metavar="INPUT", help="image files, folders of images, video files, or patterns"
     )
-    parser.add_argument("--model", metavar="MODEL", help="folder of a run, weights file, or name of published weights")
+    parser.add_argument("--model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument(
         "--output",
         metavar="PATH",

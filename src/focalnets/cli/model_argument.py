@@ -1,31 +1,46 @@
-"""The network that a command works with."""
+"""The network that a command works with: named by the user, or the one inside the package."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
-from focalnets.errors import ConfigError
+from focalnets.weights.shipped import DEFAULT, SHIPPED
 
-__all__ = ["DEFAULT_MODEL", "load_for_command", "require_model"]
+__all__ = ["DEFAULT_MODEL", "MODEL_HELP", "add_model_and_data", "load_for_command", "require_model"]
 
-DEFAULT_MODEL: str | None = None
-"""What is used without ``--model``; None while no network comes with the package."""
+DEFAULT_MODEL = DEFAULT
+"""What commands use that are given no network."""
+
+MODEL_HELP = f"folder of a run, weights file, or name of published weights (default: {DEFAULT_MODEL}, ten classes)"
+
+_MOST_NAMES = 12
+
+
+def add_model_and_data(parser: Any, data_help: str) -> None:
+    """Add the positional arguments ``[MODEL] DATA``; one alone is DATA."""
+    parser.add_argument("model", nargs="?", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("data", metavar="DATA", help=data_help)
 
 
 def require_model(given: str | None) -> str:
-    """The network named, or the default.
+    """The network named, or the one inside the package, of which standard error then tells how little it knows.
 
     Raises:
-        ConfigError: If there is neither.
+        CheckpointError: If none was named and this installation lacks its own.
     """
-    source = given or DEFAULT_MODEL
-    if source is None:
-        raise ConfigError(
-            "No network was given; name one with --model: the folder of a run (focalnets train), a weights file, or "
-            "published weights such as timm/focalnet_tiny_srf.ms_in1k."
-        )
-    return source
+    if given is not None:
+        return given
+    shipped = SHIPPED[DEFAULT_MODEL]
+    names = shipped.class_names
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    print(
+        f"no network was named: {shipped.name}, which comes with focalnets, knows {len(names)} classes only "
+        f"({', '.join(names[:_MOST_NAMES])}{more}); name your own, or focalnet_tiny_srf for the 1,000 of ImageNet",
+        file=sys.stderr,
+    )
+    return shipped.name
 
 
 def load_for_command(source: str | os.PathLike[str], device: str) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 from typing import Any
 
 from focalnets.cli.output import STANDARD_OUTPUT, add_json_argument, write_result
 from focalnets.errors import ConfigError, UnknownNameError
 from focalnets.models.complexity import complexity
 from focalnets.models.variants import VARIANTS, list_models
-from focalnets.weights.sources import SOURCES
+from focalnets.weights.shipped import SHIPPED, Shipped, shipped_for_variant
+from focalnets.weights.sources import SOURCES, Source
 
 EXAMPLES = """\
   focalnets models
@@ -34,22 +36,54 @@ def run(arguments: Any) -> int:
     if arguments.size < 1:
         raise ConfigError(f"--size must be a whole number of pixels from 1 up, got {arguments.size}.")
     pattern = arguments.pattern
-    names = list_models(pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*")
-    if not names:
-        raise UnknownNameError(f"No network is called like {pattern!r}; `focalnets models` lists them all.")
+    pattern = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    names = list_models(pattern)
+    inside = [_inside(row) for row in SHIPPED.values() if row.is_present and _is_meant(row, pattern, names)]
+    if not names and not inside:
+        raise UnknownNameError(f"No network is called like {arguments.pattern!r}; `focalnets models` lists them all.")
     rows = [_row(name, arguments.size) for name in names]
     if arguments.json is not None:
-        write_result({"size_px": arguments.size, "models": rows}, arguments.json)
+        write_result({"size_px": arguments.size, "models": rows, "inside_the_package": inside}, arguments.json)
     if arguments.json != STANDARD_OUTPUT:
-        _print_table(rows, arguments.size)
+        if rows:
+            _print_table(rows, arguments.size)
+        for row in inside:
+            print(_told(row))
     return 0
+
+
+def _is_meant(row: Shipped, pattern: str, names: list[str]) -> bool:
+    return row.variant in names or fnmatch.fnmatchcase(row.name, pattern)
+
+
+def _inside(row: Shipped) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "variant": row.variant,
+        "trained_on": row.trained_on,
+        "licence": row.licence,
+        "class_names": list(row.class_names),
+        "input_size_px": row.input_size_px,
+        "top1_percent": row.top1_percent,
+        "size_mb": round(row.size_bytes / 1e6, 2),
+    }
+
+
+def _told(row: dict[str, Any]) -> str:
+    top1 = "" if row["top1_percent"] is None else f", top-1 {row['top1_percent']:.1f} % on its images held out"
+    return (
+        f"\nin the package, no network connection needed: {row['name']} ({row['size_mb']} MB, {row['trained_on']} at "
+        f"{row['input_size_px']} px{top1})\nknows {len(row['class_names'])} classes: {', '.join(row['class_names'])}"
+    )
 
 
 def _row(name: str, size_px: int) -> dict[str, Any]:
     row = VARIANTS[name]
     counted = complexity(row.config, size_px)
     published = row.published
+    inside = shipped_for_variant(name)
     sources = SOURCES.get(name, ())
+    weights: Shipped | Source | None = inside or next(iter(sources), None)
     return {
         "name": name,
         "summary": row.summary,
@@ -63,9 +97,9 @@ def _row(name: str, size_px: int) -> dict[str, Any]:
         "published_parameters_without_classifier": bool(published and published.head_excluded),
         "published_gmacs_at_224": published.gmacs if published else None,
         "published_top1_percent": published.top1_percent if published else None,
-        "published_weights": [source.place for source in sources],
-        "weights_licence": sources[0].licence if sources else None,
-        "weights_trained_on": sources[0].trained_on if sources else None,
+        "published_weights": [source.place for source in sources] if inside is None else [inside.name],
+        "weights_licence": weights.licence if weights else None,
+        "weights_trained_on": weights.trained_on if weights else None,
     }
 
 

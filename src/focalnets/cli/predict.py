@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from focalnets.cli.model_argument import load_for_command, require_model
+from focalnets.cli.model_argument import MODEL_HELP, load_for_command, require_model
 from focalnets.cli.output import progress, write_output, write_result
 from focalnets.errors import DataError
 
 EXAMPLES = """\
+  focalnets predict photo.jpg
   focalnets predict photo.jpg --model runs/photos
   focalnets predict holiday 'archive/**/*.png' --model timm/focalnet_tiny_srf.ms_in1k --top-k 3
   focalnets predict holiday --model runs/photos --json - | jq .predictions
@@ -23,7 +24,7 @@ EXAMPLES = """\
 def add_arguments(parser: Any) -> None:
     """Add the images, the network and where results go."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image files, folders of images or patterns")
-    parser.add_argument("--model", metavar="MODEL", help="folder of a run, weights file, or name of published weights")
+    parser.add_argument("--model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--top_k", "--top-k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output, and only that")
     parser.add_argument("--csv", metavar="FILE", help="write one line for each image and class as CSV")

@@ -53,7 +53,8 @@ def create_model(
             classifier in place of the published one.
         in_chans: Channels of the images; None keeps 3. With ``pretrained`` the first convolution is adapted: summed
             over its channels for one channel, repeated in turn and rescaled for others.
-        pretrained: Fetch the published weights, from the cache if they are there.
+        pretrained: Take the weights inside the package (focalnet_pico, which knows ten classes), or fetch the published
+            ones, from the cache if they are there.
         **overrides: Other fields of :class:`focalnets.FocalNetConfig`. With ``pretrained`` only those that leave the
             published weights usable: drop_path, dropout, focal_levels, focal_windows, normalize_modulator,
             pyramid_norms and stem_padding.
@@ -119,7 +120,8 @@ def load_model(
 
     Args:
         source: A file (.safetensors, .pth, .pt, .bin), a folder (of a run, or as the hub keeps it), a hub id such as
-            ``timm/focalnet_tiny_srf.ms_in1k`` or ``microsoft/focalnet-tiny``, or the name of a published network.
+            ``timm/focalnet_tiny_srf.ms_in1k`` or ``microsoft/focalnet-tiny``, the name of a published network, or
+            ``focalnet_pico.imagenette``, which comes inside the package.
         num_classes: Outputs wanted; another number than the file's needs ``replace_head``.
         replace_head: Put a freshly drawn classifier in place of the file's.
         class_names: Names of the outputs, instead of those found.

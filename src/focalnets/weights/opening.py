@@ -21,6 +21,7 @@ from focalnets.weights.companions import Companion, read_companion
 from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, expected_shapes, from_layout, to_layout
 from focalnets.weights.readers import RawWeights, read_weights
 from focalnets.weights.recognition import Recognition, contradictions, matching_variants, visible_settings
+from focalnets.weights.shipped import SHIPPED
 from focalnets.weights.sources import fetch_hub, fetch_variant, hub_id
 
 __all__ = ["Opened", "locate", "open_weights"]
@@ -48,6 +49,8 @@ class Opened:
 def locate(source: str | os.PathLike[str]) -> Path:
     """The file or folder that a source names; hub ids and names of published variants are fetched.
 
+    What comes inside the package, see :mod:`focalnets.weights.shipped`, needs no network connection.
+
     Raises:
         CheckpointError: If there is no such thing, or it cannot be fetched.
     """
@@ -55,6 +58,8 @@ def locate(source: str | os.PathLike[str]) -> Path:
     path = Path(text).expanduser()
     if path.exists():
         return path
+    if text in SHIPPED:
+        return SHIPPED[text].weights
     if text in VARIANTS:
         return fetch_variant(text)
     named = hub_id(text)
@@ -67,7 +72,7 @@ def locate(source: str | os.PathLike[str]) -> Path:
             ) from error
     raise CheckpointError(
         f"There is no file or folder {text}; expected weights, a run folder, a hub id such as "
-        "timm/focalnet_tiny_srf.ms_in1k, or the name of a published network."
+        "timm/focalnet_tiny_srf.ms_in1k, or a name that `focalnets models` lists with weights."
     )
 
 

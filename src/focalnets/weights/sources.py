@@ -15,6 +15,7 @@ from pathlib import Path
 
 from focalnets.errors import CheckpointError
 from focalnets.models.variants import VARIANTS
+from focalnets.weights.shipped import shipped_for_variant
 
 __all__ = ["SOURCES", "Source", "fetch_hub", "fetch_variant", "hub_id", "release_cache"]
 
@@ -111,11 +112,14 @@ def hub_id(source: str) -> tuple[str, str | None] | None:
 
 
 def fetch_variant(name: str) -> Path:
-    """The published weights of a variant, from the cache or the first place that answers.
+    """The weights of a variant: those inside the package, or published ones from the cache or a place that answers.
 
     Raises:
         CheckpointError: If none is published, or no place could be reached; names the places and what to do.
     """
+    inside = shipped_for_variant(name)
+    if inside is not None:
+        return inside.weights
     if name not in SOURCES:
         raise CheckpointError(
             f"No weights of {name} are published; train it, or give a local file to focalnets.load_model(path)."
