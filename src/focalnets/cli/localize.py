@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from focalnets.cli.model_argument import load_for_command, require_model
+from focalnets.cli.model_argument import add_model_and_data, load_for_command, require_model
 from focalnets.cli.output import STANDARD_OUTPUT, add_json_argument, progress, write_output, write_result
 from focalnets.errors import ConfigError
 
@@ -25,10 +25,7 @@ _EXAMPLES_SHOWN = 6
 
 def add_arguments(parser: Any) -> None:
     """Add the network, the images, what is compared and where results go."""
-    parser.add_argument(
-        "model", nargs="?", metavar="MODEL", help="folder of a run, weights file, or name of published weights"
-    )
-    parser.add_argument("data", metavar="DATA", help="images with masks or boxes, or `scenes`")
+    add_model_and_data(parser, "images with masks or boxes, or `scenes`")
     parser.add_argument("--category", metavar="NAME", help="what counts as the object (default: all that is annotated)")
     parser.add_argument("--images", metavar="FOLDER", help="images of a COCO file, if they are not beside it")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N images, evenly spread over all")
