@@ -62,7 +62,11 @@ def complexity(config: FocalNetConfig, height_px: int = 224, width_px: int | Non
     for stage, dim in enumerate(dims):
         height, width = (math.ceil(size / config.strides[stage]) for size in (height_px, width_px))
         positions = height * width
-        if stage > 0:
+        if stage > 0 and config.downsampling == "double":
+            for inputs in (dims[stage - 1], dim):
+                convolution(inputs, dim, 3, positions, bias=False)
+                norm(dim, positions)
+        elif stage > 0:
             embedding(dims[stage - 1], dim, 2 if config.stem == "patch" else 3, 2, positions)
         elif config.stem == "convolutional":
             half = math.ceil(height_px / 2) * math.ceil(width_px / 2)
@@ -74,7 +78,8 @@ def complexity(config: FocalNetConfig, height_px: int = 224, width_px: int | Non
         else:
             kernel = 7 if config.stem == "overlapped" else config.patch_size
             embedding(config.in_chans, dim, kernel, config.patch_size, positions)
-        norm(dim, positions)
+        if stage == 0 or config.downsampling == "single":
+            norm(dim, positions)
 
         hidden, levels = int(dim * config.mlp_ratio), config.focal_levels[stage]
         for _ in range(config.depths[stage]):

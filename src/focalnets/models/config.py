@@ -14,6 +14,10 @@ Stem = Literal["patch", "overlapped", "convolutional"]
 (3x3 stride 2 between stages); ``convolutional`` = three 3x3 convolutions with batch normalisation (overlapped between
 stages)."""
 
+Downsampling = Literal["single", "double"]
+"""What halves the map between stages: ``single`` = the stem's kind of embedding, 2x2 or overlapping 3x3, with a
+LayerNorm; ``double`` = a 3x3 convolution of stride 2 and another of stride 1, both with batch normalisation."""
+
 Initialization = Literal["official", "fan_in", "identity"]
 """``official`` = linear layers drawn at standard deviation 0.02, convolutions as PyTorch does; ``fan_in`` = linear
 layers drawn at standard deviation 1 / sqrt(inputs); ``identity`` = as ``fan_in``, but the last layer of each branch is
@@ -37,6 +41,7 @@ class FocalNetConfig:
         stem: How pixels become tokens, see :data:`Stem`.
         stem_padding: Zero pixels around the image for an overlapped stem. The classifiers use 2, the official detection
             and segmentation backbones 3.
+        downsampling: What halves the map between stages, see :data:`Downsampling`.
         post_norm: Normalise what a branch returns instead of what it receives.
         modulation_norm: LayerNorm on query times modulator before the output projection.
         normalize_modulator: Divide the gated sum by L + 1.
@@ -58,6 +63,7 @@ class FocalNetConfig:
     patch_size: int = 4
     stem: Stem = "patch"
     stem_padding: int = 2
+    downsampling: Downsampling = "single"
     post_norm: bool = False
     modulation_norm: bool = False
     normalize_modulator: bool = False
@@ -98,6 +104,10 @@ class FocalNetConfig:
             raise ConfigError(f"stem must be 'patch', 'overlapped' or 'convolutional', got {self.stem!r}.")
         if self.stem != "patch" and self.patch_size != 4:
             raise ConfigError(f"a {self.stem} stem has patch_size 4, got {self.patch_size}.")
+        if self.downsampling not in get_args(Downsampling):
+            raise ConfigError(
+                f"downsampling must be one of {', '.join(get_args(Downsampling))}, got {self.downsampling!r}."
+            )
         if self.initialization not in get_args(Initialization):
             raise ConfigError(
                 f"initialization must be one of {', '.join(get_args(Initialization))}, got {self.initialization!r}."

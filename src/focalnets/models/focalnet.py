@@ -18,7 +18,7 @@ from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.layers import (
     NORM_EPSILON,
     RECOMPUTE_LEVELS,
-    ConvolutionalStem,
+    ConvolutionalEmbedding,
     FocalBlock,
     FocalModulation,
     PatchEmbedding,
@@ -33,7 +33,9 @@ __all__ = ["FocalNet", "FocalStage"]
 class FocalStage(nn.Module):
     """Blocks at one resolution, behind the embedding that halves the resolution of the stage before."""
 
-    def __init__(self, downsample: PatchEmbedding | None, blocks: Sequence[FocalBlock]) -> None:
+    def __init__(
+        self, downsample: PatchEmbedding | ConvolutionalEmbedding | None, blocks: Sequence[FocalBlock]
+    ) -> None:
         super().__init__()
         self.downsample = downsample
         self.blocks = nn.ModuleList(blocks)
@@ -82,11 +84,7 @@ class FocalNet(nn.Module):
         stages = []
         rates = drop_path_schedule(config.drop_path, config.depths)
         for stage, dim in enumerate(config.dims):
-            downsample = None
-            if stage > 0 and config.stem == "patch":
-                downsample = PatchEmbedding(config.dims[stage - 1], dim, 2, 2)
-            elif stage > 0:
-                downsample = PatchEmbedding(config.dims[stage - 1], dim, 3, 2, 1)
+            downsample = self._downsample(config.dims[stage - 1], dim) if stage > 0 else None
             stages.append(FocalStage(downsample, [self._block(stage, rate) for rate in rates[stage]]))
         self.stem = self._stem()
         self.stages = nn.ModuleList(stages)
@@ -100,10 +98,19 @@ class FocalNet(nn.Module):
             self.head = self._classifier()
         self.reset_parameters()
 
-    def _stem(self) -> PatchEmbedding | ConvolutionalStem:
+    def _downsample(self, before: int, dim: int) -> PatchEmbedding | ConvolutionalEmbedding:
+        if self.config.downsampling == "double":
+            return ConvolutionalEmbedding((before, dim, dim), (2, 1), norm=False)
+        if self.config.stem == "patch":
+            return PatchEmbedding(before, dim, 2, 2)
+        return PatchEmbedding(before, dim, 3, 2, 1)
+
+    def _stem(self) -> PatchEmbedding | ConvolutionalEmbedding:
         config = self.config
         if config.stem == "convolutional":
-            return ConvolutionalStem(config.in_chans, config.embed_dim)
+            middle = max(1, config.embed_dim // 2)
+            widths = (config.in_chans, middle, middle, config.embed_dim)
+            return ConvolutionalEmbedding(widths, (2, 1, 2), norm=True)
         if config.stem == "overlapped":
             return PatchEmbedding(config.in_chans, config.embed_dim, 7, 4, config.stem_padding)
         return PatchEmbedding(config.in_chans, config.embed_dim, config.patch_size, config.patch_size)

@@ -23,7 +23,7 @@ from focalnets.ops.mlp import hidden_rows, mlp
 __all__ = [
     "NORM_EPSILON",
     "RECOMPUTE_LEVELS",
-    "ConvolutionalStem",
+    "ConvolutionalEmbedding",
     "FocalBlock",
     "FocalModulation",
     "Mlp",
@@ -259,34 +259,39 @@ class PatchEmbedding(nn.Module):
         return self.norm(self.projection(_complete(features, self.projection.stride[0], self.edge)).permute(0, 2, 3, 1))
 
 
-class ConvolutionalStem(nn.Module):
-    """Three 3x3 convolutions with batch normalisation and GELU to stride 4, then a LayerNorm.
+class ConvolutionalEmbedding(nn.Module):
+    """3x3 convolutions with batch normalisation, a GELU between them, and a LayerNorm after the last if asked for.
 
     Small networks trained from scratch on little data learn faster with it than with one large-stride convolution.
+
+    Args:
+        widths: Channels before the first convolution and after each.
+        strides: Stride of each convolution.
+        norm: Whether a LayerNorm comes last.
     """
 
-    def __init__(self, in_chans: int, dim: int) -> None:
+    def __init__(self, widths: Sequence[int], strides: Sequence[int], *, norm: bool) -> None:
         super().__init__()
-        widths = (in_chans, max(1, dim // 2), max(1, dim // 2), dim)
-        self.strides = (2, 1, 2)
+        self.strides = tuple(strides)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride, 1, bias=False)
             for before, after, stride in zip(widths, widths[1:], self.strides, strict=False)
         )
         self.batch_norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
-        self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.norm = nn.LayerNorm(widths[-1], eps=NORM_EPSILON) if norm else None
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Embed images (B, C, H, W) into tokens (B, ceil(H/4), ceil(W/4), D)."""
+        """Embed (B, C, H, W) into tokens (B, ceil(H/s), ceil(W/s), D), s being the product of the strides."""
         layers = zip(self.convolutions, self.batch_norms, self.strides, strict=True)
         for index, (convolution, batch_norm, stride) in enumerate(layers):
             if mask is not None:
                 features = torch.where(mask.unsqueeze(1), features, 0)
                 mask = downsample_mask(mask, stride)
             features = batch_norm(convolution(features))
-            if index < 2:
+            if index < len(self.strides) - 1:
                 features = F.gelu(features)
-        return self.norm(features.permute(0, 2, 3, 1))
+        tokens = features.permute(0, 2, 3, 1)
+        return tokens if self.norm is None else self.norm(tokens)
 
 
 def downsample_mask(mask: Tensor, stride: int) -> Tensor:

@@ -79,6 +79,7 @@ def visible_settings(shapes: Shapes, file: str) -> dict[str, Any]:
         windows.append(_window(shapes, stage) if kernels else None)
     settings["focal_levels"], settings["focal_windows"] = tuple(levels), tuple(windows)
     settings.update(_stem_settings(shapes, file))
+    settings["downsampling"] = "double" if "stages.1.downsample.convolutions.0.weight" in shapes else "single"
     return settings
 
 
