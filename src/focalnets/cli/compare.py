@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,12 @@ EXAMPLES = """\
   focalnets compare --models focalnet_tiny_lrf swin_tiny_patch4_window7_224 convnext_tiny --sizes 224 384 --batch 1
   focalnets compare --variations --sizes 224 --batch 1
   focalnets compare --variations full additive no_gates --train photos --epochs 20 --seeds 3
-"""
+  focalnets compare --variations --skeleton.embed_dim 24 --train photos --config settings.yaml --parallel 2
+  focalnets compare --rows my_mixer.py --variations full my_mixer --sizes 224
+
+  Cells are measured from the cheapest on until --minutes are used up; those that no longer fit say what they would have
+  taken. What is in the output folder already is kept, so a command that was stopped goes on, and more --minutes fill
+  what was left out."""
 
 _DEFAULT_MODELS = ("focalnet_tiny_lrf", "focalnet_tiny_srf")
 
@@ -24,43 +33,48 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--variations", nargs="*", type=str, metavar="NAME", help="rows of the table of variations; all without NAME"
     )
-    parser.add_argument("--sizes", nargs="+", type=int, default=[224], help="heights and widths of images [px]")
-    parser.add_argument("--batch", nargs="+", type=int, default=[1], help="images at once")
-    parser.add_argument("--tasks", nargs="+", type=str, default=["inference", "training"], help="inference, training")
-    parser.add_argument("--minutes", type=float, default=15.0, help="time for all cells together")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ... or mps")
+    parser.add_argument(
+        "--rows", nargs="+", type=str, default=[], metavar="FILE", help="Python files that add rows to that table"
+    )
+    parser.add_argument(
+        "--skeleton", type=dict[str, Any], default={}, help="fields of the variations' config to change for all of them"
+    )
     parser.add_argument("--output", type=str, default="comparison", metavar="DIR", help="folder; what is there is kept")
     parser.add_argument("--fresh", action="store_true", help="measure and train again what is there already")
+    cost = "without --train: "
+    parser.add_argument("--sizes", nargs="+", type=int, default=[224], help=f"{cost}heights and widths of images [px]")
+    parser.add_argument("--batch", nargs="+", type=int, default=[1], help=f"{cost}images at once")
+    parser.add_argument(
+        "--tasks", nargs="+", type=str, default=["inference", "training"], help=f"{cost}inference, training"
+    )
+    parser.add_argument("--minutes", type=float, default=15.0, help=f"{cost}time for all cells together")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ... or mps")
     parser.add_argument("--train", type=str, metavar="DATA", help="train all on these images instead of measuring cost")
-    parser.add_argument("--epochs", type=int, default=10, help="with --train: passes over the images")
+    parser.add_argument("--epochs", type=int, help="with --train: passes over the images (default: of --config, or 10)")
     parser.add_argument("--seeds", type=int, default=1, help="with --train: trainings of each network")
+    parser.add_argument("--parallel", type=int, default=1, help="with --train: trainings at once")
     parser.add_argument("--config", type=str, metavar="FILE", help="with --train: YAML file with other settings")
 
 
 def run(arguments: Any) -> int:
     """Compare."""
-    from focalnets.compare.entrants import find_entrants
-    from focalnets.compare.variations import VARIATIONS
-
-    names = list(arguments.models or ())
-    if arguments.variations is not None:
-        names += arguments.variations or list(VARIATIONS)
-    entrants = find_entrants(names or _DEFAULT_MODELS)
     folder = Path(arguments.output)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output '{folder}' is a file; name a folder.")
+
+    from focalnets.compare.entrants import find_entrants
+    from focalnets.compare.variations import VARIATIONS, load_rows
+
+    load_rows(arguments.rows)
+    names = list(arguments.models or ())
+    if arguments.variations is not None:
+        names += arguments.variations or list(VARIATIONS)
+    entrants = find_entrants(names or _DEFAULT_MODELS, arguments.skeleton)
     return _train(arguments, entrants, folder) if arguments.train is not None else _measure(arguments, entrants, folder)
 
 
 def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
-    unknown = sorted(set(arguments.tasks) - {"inference", "training"})
-    if unknown:
-        raise ConfigError(f"--tasks must be inference, training or both, got {', '.join(unknown)}.")
-
-    from focalnets.cli.output import progress
-    from focalnets.compare.charts import draw_comparison
     from focalnets.compare.measurement import Plan, describe_setting, fill
-    from focalnets.compare.page import write_page
     from focalnets.compare.results import Comparison, read_comparison
     from focalnets.tasks.devices import choose_device
 
@@ -72,53 +86,141 @@ def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
         device=choose_device(arguments.device),
         minutes=arguments.minutes,
     )
-    setting = describe_setting(plan.device)
+    setting = describe_setting(plan.device, arguments.skeleton)
     comparison = Comparison(setting) if arguments.fresh else read_comparison(folder, setting)
-    with progress("comparing", len(plan.groups())) as bar:
-        fill(comparison, plan, after_group=lambda some: some.write(folder), progress=bar)
+    begun = time.monotonic()
+    with _progress() as show:
+        fill(comparison, plan, after_group=lambda some: some.write(folder), progress=show)
+    comparison.origin = _origin(time.monotonic() - begun)
     comparison.write(folder)
-    write_page(comparison, draw_comparison(comparison, folder), folder)
+    _write_report(folder, comparison)
     _show_cells(comparison)
     print(f"everything is in {folder}: report.html, comparison.csv, comparison.json, pictures")
     return 0
 
 
 def _train(arguments: Any, entrants: Any, folder: Path) -> int:
-    import dataclasses
-
     from focalnets.cli.train import _resolve
-    from focalnets.compare.training import train_all
-    from focalnets.files import write_json
+    from focalnets.compare.accuracy import Accuracies
+    from focalnets.compare.training import Trained, train_all
+    from focalnets.training.console import short_duration
 
-    config = _resolve(None, arguments.config, {"epochs": arguments.epochs})
-    rows = train_all(entrants, config, arguments.train, folder, seeds=arguments.seeds, fresh=arguments.fresh)
-    write_json(folder / "accuracy.json", [dataclasses.asdict(row) for row in rows])
-    lines = [("network", "top-1", "95 % interval", "ImageNet-1K top-1, published [%]")]
-    for row in sorted(rows, key=lambda one: -one.mean):
-        published = "-" if row.published_top1_percent is None else f"{row.published_top1_percent:.1f}"
-        lines.append((row.model, f"{row.mean:.2%}", f"{row.interval[0]:.2%} to {row.interval[1]:.2%}", published))
-    _show(lines)
+    given: dict[str, Any] = {} if arguments.epochs is None else {"epochs": arguments.epochs}
+    if arguments.device != "auto":
+        given["device"] = arguments.device
+    config = _resolve(None, arguments.config, given)
+    begun = time.monotonic()
+
+    def keep(accuracies: Accuracies, trained: Trained) -> None:
+        accuracies.origin = _origin(time.monotonic() - begun)
+        accuracies.write(folder)
+        left = (
+            ""
+            if trained.left_s is None or trained.done == trained.runs
+            else f"; about {short_duration(trained.left_s)} left"
+        )
+        print(
+            f"[{trained.done}/{trained.runs}] {trained.model}, seed {trained.seed}: {trained.result}{left}", flush=True
+        )
+
+    accuracies = train_all(
+        entrants,
+        config,
+        arguments.train,
+        folder,
+        seeds=arguments.seeds,
+        parallel=arguments.parallel,
+        fresh=arguments.fresh,
+        after_run=keep,
+    )
+    accuracies.origin = _origin(time.monotonic() - begun)
+    accuracies.write(folder)
+    _write_report(folder)
+    _show_accuracies(accuracies)
+    print(f"everything is in {folder}: report.html, accuracy.csv, accuracy.json, accuracy.png, runs")
     return 0
 
 
+def _write_report(folder: Path, comparison: Any = None) -> None:
+    """Draw and describe all that the folder holds: cost, accuracy or both."""
+    from focalnets.compare.accuracy import read_accuracies
+    from focalnets.compare.charts import draw_accuracies, draw_comparison
+    from focalnets.compare.page import write_page
+    from focalnets.compare.results import read_comparison
+
+    comparison = comparison or read_comparison(folder, None)
+    accuracies = read_accuracies(folder)
+    pictures = draw_comparison(comparison, folder)
+    if accuracies is not None and draw_accuracies(accuracies, folder / "accuracy.png"):
+        pictures.append("accuracy.png")
+    write_page(comparison, accuracies, pictures, folder)
+
+
+def _origin(seconds: float) -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return {"command": shlex.join(["focalnets", *sys.argv[1:]]), "date": now, "seconds": round(seconds, 1)}
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[Any], None]]:
+    """What comes next and the time left, on standard error: a line that changes, or one for each group of cells."""
+    from focalnets.training.console import short_duration
+
+    def words(step: Any) -> str:
+        return f"[{step.done + 1}/{step.groups}] {step.doing}; about {short_duration(step.left_s)} left"
+
+    if not sys.stderr.isatty():
+        shown: set[int] = set()
+
+        def print_once(step: Any) -> None:
+            if step.done < step.groups and step.done not in shown:
+                shown.add(step.done)
+                print(words(step), file=sys.stderr, flush=True)
+
+        yield print_once
+        return
+    from rich.console import Console
+
+    with Console(stderr=True, highlight=False).status("looking at the networks") as status:
+        yield lambda step: status.update(words(step).replace("[", r"\["))
+
+
 def _show_cells(comparison: Any) -> None:
-    lines = [("network", "task", "size", "batch", "M params", "GMACs", "ms (20 to 80 %)", "images/s", "peak MiB")]
+    lines = [
+        ("network", "task", "batch", "size", "M params", "GMACs", "ms (20 to 80 %)", "rounds", "images/s", "peak MiB")
+    ]
     for cell in comparison.sorted_cells():
-        parameters, latency = comparison.networks[cell.model].parameters, cell.latency_s
-        time = cell.status
-        if latency is not None:
-            time = f"{1e3 * latency['median']:.1f} ({1e3 * latency['p20']:.1f} to {1e3 * latency['p80']:.1f})"
+        parameters = comparison.networks[cell.model].parameters
         lines.append(
             (
                 cell.model,
                 cell.task,
-                str(cell.size_px),
                 str(cell.batch),
+                str(cell.size_px),
                 "-" if parameters is None else f"{parameters / 1e6:.2f}",
                 "-" if cell.macs is None else f"{cell.macs / 1e9:.2f}",
-                time,
+                cell.result,
+                str(cell.rounds) if cell.rounds else "-",
                 "-" if cell.images_per_s is None else f"{cell.images_per_s:.2f}",
                 "-" if cell.peak_bytes is None else f"{cell.peak_bytes / 2**20:.0f}",
+            )
+        )
+    _show(lines)
+
+
+def _show_accuracies(accuracies: Any) -> None:
+    lines = [("network", "M params", "GMACs", "seeds", "top-1 (95 % interval)", "min", "published on ImageNet-1K [%]")]
+    for row in sorted(accuracies.rows, key=lambda one: -(one.mean or 0.0)):
+        published = row.published_top1_percent
+        lines.append(
+            (
+                row.model,
+                "-" if row.parameters is None else f"{row.parameters / 1e6:.2f}",
+                "-" if row.macs is None else f"{row.macs / 1e9:.3f}",
+                str(len(row.top1)),
+                row.result,
+                "-" if row.training_s is None else f"{row.training_s / 60:.1f}",
+                "-" if published is None else f"{published:.1f}",
             )
         )
     _show(lines)

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from focalnets.compare.variations import VARIATIONS, build_variation
@@ -29,25 +29,26 @@ class Published:
     source: str
 
 
-_SWIN = "Liu et al., ICCV 2021"
-_CONVNEXT = "Liu et al., CVPR 2022"
-_DEIT = "Touvron et al., ICML 2021"
-_POOLFORMER = "Yu et al., CVPR 2022"
+_QUOTED = "as quoted by Yang et al., NeurIPS 2022"
+_SWIN = f"Liu et al., ICCV 2021, {_QUOTED}"
+_CONVNEXT = f"Liu et al., CVPR 2022, {_QUOTED}"
+_DEIT = f"Touvron et al., ICML 2021, {_QUOTED}"
+_POOLFORMER = "Yu et al., CVPR 2022, official repository"
 _FOCALNET = "Yang et al., NeurIPS 2022"
 
 PUBLISHED_TOP1: dict[str, Published] = {
-    "swin_tiny_patch4_window7_224": Published(81.3, _SWIN),
-    "swin_small_patch4_window7_224": Published(83.0, _SWIN),
+    "swin_tiny_patch4_window7_224": Published(81.2, _SWIN),
+    "swin_small_patch4_window7_224": Published(83.1, _SWIN),
     "swin_base_patch4_window7_224": Published(83.5, _SWIN),
     "convnext_tiny": Published(82.1, _CONVNEXT),
     "convnext_small": Published(83.1, _CONVNEXT),
     "convnext_base": Published(83.8, _CONVNEXT),
     "deit_tiny_patch16_224": Published(72.2, _DEIT),
-    "deit_small_patch16_224": Published(79.8, _DEIT),
+    "deit_small_patch16_224": Published(79.9, _DEIT),
     "deit_base_patch16_224": Published(81.8, _DEIT),
-    "vit_tiny_patch16_224": Published(72.2, f"{_DEIT}, as DeiT-Ti"),
-    "vit_small_patch16_224": Published(79.8, f"{_DEIT}, as DeiT-S"),
-    "vit_base_patch16_224": Published(81.8, f"{_DEIT}, as DeiT-B"),
+    "vit_tiny_patch16_224": Published(72.2, f"DeiT-Ti: {_DEIT}"),
+    "vit_small_patch16_224": Published(79.9, f"DeiT-S: {_DEIT}"),
+    "vit_base_patch16_224": Published(81.8, f"DeiT-B: {_DEIT}"),
     "poolformer_s12": Published(77.2, _POOLFORMER),
     "poolformer_s24": Published(80.3, _POOLFORMER),
     "poolformer_s36": Published(81.4, _POOLFORMER),
@@ -59,21 +60,39 @@ PUBLISHED_TOP1: dict[str, Published] = {
 
 @dataclasses.dataclass(frozen=True)
 class Entrant:
-    """One network of a comparison."""
+    """One network of a comparison.
+
+    Attributes:
+        name: As typed and printed.
+        family: Ours, a row of the table of variations, or one of timm.
+        published: Its accuracy on ImageNet-1K; of a variation with the skeleton of its publication.
+        skeleton: Of a variation: fields of the skeleton's config that the comparison changes for all rows.
+    """
 
     name: str
     family: Family
     published: Published | None
+    skeleton: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def find_entrants(names: Sequence[str]) -> list[Entrant]:
+def find_entrants(names: Sequence[str], skeleton: Mapping[str, Any] | None = None) -> list[Entrant]:
     """The networks of these names, each once.
+
+    Args:
+        names: Of :func:`focalnets.list_models`, of the table of variations, or of timm.
+        skeleton: Fields of the skeleton's config that variations are built with.
 
     Raises:
         UnknownNameError: If there is none of a name; the message gives the closest ones.
         MissingPackageError: If a name is none of ours and timm is not installed.
+        ConfigError: If the skeleton has no such field or does not take a value.
     """
-    return [_find(name) for name in dict.fromkeys(names)]
+    found = [_find(name) for name in dict.fromkeys(names)]
+    for index, one in enumerate(found):
+        if one.family == "variation":
+            VARIATIONS[one.name].settings(skeleton)
+            found[index] = dataclasses.replace(one, skeleton=dict(skeleton or {}))
+    return found
 
 
 def _find(name: str) -> Entrant:
@@ -115,7 +134,7 @@ def build(
         drop_path: Stochastic depth; None keeps the network's own.
 
     Raises:
-        ValueError, RuntimeError, AssertionError: Of timm, if the network cannot take such images.
+        ValueError, RuntimeError, AssertionError, TypeError: Of timm, if the network cannot take such images.
     """
     from focalnets.weights.loading import create_model
 
@@ -124,7 +143,7 @@ def build(
         if drop_path is not None:
             settings["drop_path"] = drop_path
         if entrant.family == "variation":
-            return build_variation(VARIATIONS[entrant.name], **settings)
+            return build_variation(VARIATIONS[entrant.name], entrant.skeleton, **settings)
         return create_model(entrant.name, **settings)
     if drop_path is not None:
         settings["drop_path_rate"] = drop_path
@@ -141,15 +160,23 @@ def _timm_network(name: str, size_px: int, settings: dict[str, Any]) -> nn.Modul
         {"strict_img_size": False},
         {},
     )
+    # A network without stochastic depth has none to turn off.
+    depths = [settings]
+    if settings.get("drop_path_rate") == 0:
+        depths.append({key: value for key, value in settings.items() if key != "drop_path_rate"})
+    refusal: TypeError | None = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for size in sizes:
-            try:
-                return timm.create_model(name, pretrained=False, **settings, **size).train()
-            except TypeError as error:
-                if "unexpected keyword argument" not in str(error) or not size:
-                    raise
-    raise AssertionError("the last way asks for nothing")
+        for depth in depths:
+            for size in sizes:
+                try:
+                    return timm.create_model(name, pretrained=False, **depth, **size).train()
+                except TypeError as error:
+                    if "unexpected keyword argument" not in str(error):
+                        raise
+                    refusal = error
+    assert refusal is not None
+    raise refusal
 
 
 def multiply_accumulates(network: nn.Module, size_px: int, channels: int = 3) -> int:

@@ -1,44 +1,43 @@
-"""Fills the cells of a comparison, the cheap ones first, within a time that is given."""
+"""Fills the cells of a comparison, the cheap ones first, within the time and the memory that there are."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import importlib.metadata
-import json
-import os
-import subprocess
-import sys
-import tempfile
+import platform
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from focalnets.compare.calls import TASKS, Task, is_out_of_memory, prepare_call, sample_images
 from focalnets.compare.entrants import Entrant, build, multiply_accumulates
+from focalnets.compare.forecast import Forecast
+from focalnets.compare.memory import available_bytes
+from focalnets.compare.memory_process import MemoryProcess
+from focalnets.compare.memory_worker import LARGEST_SHARE
 from focalnets.compare.results import FINAL, Cell, Comparison, Network
 from focalnets.compare.timing import Timing, interleave, spread
 from focalnets.errors import ConfigError
+from focalnets.training.run_folder import processor_name
 from focalnets.version import __version__
 
-__all__ = ["Plan", "describe_setting", "fill", "measure_memory"]
+__all__ = ["Plan", "Step", "describe_setting", "fill"]
 
-Progress = Callable[[int, str], None]
+MeasureMemory = Callable[..., dict[str, Any]]
 
-_LARGEST_SHARE = 4.0
-"""A cell may take this many times its even share of the time that is left; cheap cells leave the rest to dear ones."""
+_UNKNOWN_S = 60.0
+"""What a first call may take while nothing is known of its speed [s], if the time that is left allows it."""
 
-_CALLS_A_CELL = 5
-"""Calls that a cell costs at least: two in the process of its own, warm-up, estimate and one round."""
+_PATIENCE = 4.0
+"""A call in a process of its own may take so many times what is expected of it."""
 
-_STARTING_S = 6.0
-"""What starting a process of its own takes [s]."""
-
-_TRAINING_OVER_INFERENCE = 3.5
+_AROUND_S = 30.0
+"""Of the time given, what starting before the cells and drawing behind them take [s]; at most a tenth."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,17 +68,33 @@ class Plan:
         for name, values in (("sizes", self.sizes_px), ("batch", self.batches)):
             if not values or min(values) < 1:
                 raise ConfigError(f"--{name} must be whole numbers from 1 up, got {list(values)}.")
-        if not self.minutes > 0:
+        unknown = sorted(set(self.tasks) - set(TASKS))
+        if unknown or not self.tasks:
+            raise ConfigError(f"--tasks must be inference, training or both, got {', '.join(unknown) or 'none'}.")
+        if not 0 < self.minutes < float("inf"):
             raise ConfigError(f"--minutes must be above 0, got {self.minutes}.")
 
     def groups(self) -> list[tuple[Task, int, int]]:
         """Task, size and batch of cells that are measured together, cheapest first."""
         listed = [(task, size, batch) for task in self.tasks for size in self.sizes_px for batch in self.batches]
-        factor = {"inference": 1.0, "training": _TRAINING_OVER_INFERENCE}
+        factor = {"inference": 1.0, "training": 3.5}
         return sorted(dict.fromkeys(listed), key=lambda one: factor[one[0]] * one[1] ** 2 * one[2])
 
 
-def describe_setting(device: torch.device) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """How far a comparison is: groups done and planned, what comes next, and about how long the rest takes [s]."""
+
+    done: int
+    groups: int
+    doing: str
+    left_s: float
+
+
+Progress = Callable[[Step], None]
+
+
+def describe_setting(device: torch.device, skeleton: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What cells that stand side by side must share."""
     try:
         timm = importlib.metadata.version("timm")
@@ -87,10 +102,13 @@ def describe_setting(device: torch.device) -> dict[str, Any]:
         timm = None
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processor": processor_name(),
         "threads": torch.get_num_threads(),
         "focalnets": __version__,
         "torch": torch.__version__,
         "timm": timm,
+        "python": platform.python_version(),
+        "skeleton": dict(skeleton or {}),
     }
 
 
@@ -100,39 +118,189 @@ def fill(
     *,
     after_group: Callable[[Comparison], None],
     progress: Progress | None = None,
-    memory: Callable[..., dict[str, Any]] | None = None,
+    memory: MeasureMemory | None = None,
 ) -> None:
     """Measure what ``comparison`` lacks of the plan.
+
+    Groups of cells are measured from the cheapest on. Before each, what every later cell will cost is estimated from
+    the cells so far; cells that no longer fit into the time are left out, and what the others leave is spent on rounds.
 
     Args:
         comparison: Taken as it is; final cells stay.
         plan: What to measure.
         after_group: Called whenever cells were added, to keep them.
-        progress: Gets the number of groups done and what comes next.
-        memory: In place of :func:`measure_memory`, for tests.
+        progress: Gets each step.
+        memory: In place of :meth:`MemoryProcess.measure`, for tests.
     """
-    _describe_networks(comparison, plan)
-    ends = time.monotonic() + 60 * plan.minutes
-    groups = plan.groups()
-    speeds: dict[tuple[str, str], float] = {}
-    for done, (task, size, batch) in enumerate(groups):
-        if progress is not None:
-            progress(done, f"{'training step' if task == 'training' else task}, {size} px, batch {batch}")
-        todo = [one for one in plan.entrants if not _is_final(comparison, (one.name, task, size, batch))]
-        if not todo:
-            continue
-        left = max(0.0, ends - time.monotonic())
-        allowance = min(left, _LARGEST_SHARE * left / (len(groups) - done)) / len(todo)
-        for cell in _group(todo, task, size, batch, plan, allowance, speeds, memory or measure_memory):
-            comparison.add(cell)
-        after_group(comparison)
-    if progress is not None:
-        progress(len(groups), "done")
+    with MemoryProcess() as process:
+        _Measurement(comparison, plan, memory or process.measure, progress).fill(after_group)
 
 
-def _is_final(comparison: Comparison, key: tuple[str, str, int, int]) -> bool:
-    known = comparison.cells.get(key)
-    return known is not None and known.status in FINAL
+class _Measurement:
+    def __init__(self, comparison: Comparison, plan: Plan, memory: MeasureMemory, progress: Progress | None) -> None:
+        self.comparison, self.plan, self.memory, self.progress = comparison, plan, memory, progress
+        self.ends = time.monotonic() + 60 * plan.minutes - min(_AROUND_S, 6 * plan.minutes)
+        self.costs_s = 0.0
+        self.forecast = Forecast()
+        self.macs: dict[tuple[str, int], int | None] = {}
+        for cell in sorted(comparison.cells.values(), key=lambda one: one.batch * one.size_px**2):
+            self.forecast.learn(cell, None if cell.latency_s is None else cell.latency_s["median"])
+
+    def left_s(self) -> float:
+        return max(0.0, self.ends - time.monotonic())
+
+    def fill(self, after_group: Callable[[Comparison], None]) -> None:
+        _describe_networks(self.comparison, self.plan)
+        blank = [self._blank(*group) for group in self.plan.groups()]
+        groups = [cells for cells in blank if cells]
+        for done, cells in enumerate(groups):
+            to_spare_s = self._look_ahead(groups[done:])
+            where = functools.partial(self._tell, len(blank) - len(groups) + done, len(blank), cells[0])
+            entering = self._admit(cells)
+            results = [self._over(cell) for cell in cells if cell not in entering]
+            for cell in [*results, *self._group(entering, to_spare_s, where)]:
+                self.comparison.add(cell)
+            after_group(self.comparison)
+        if self.progress is not None:
+            self.progress(Step(done=len(blank), groups=len(blank), doing="done", left_s=0.0))
+
+    def _look_ahead(self, groups: Sequence[Sequence[Cell]]) -> float:
+        """What each of the groups that fit into the time can spend on rounds beyond the first [s]."""
+        left, fitting, least = self.left_s(), 0, 0.0
+        for cells in groups:
+            needed = sum(map(self.forecast.cell_s, cells))
+            if least + needed > left:
+                break
+            fitting, least = fitting + 1, least + needed
+        to_spare = (left - least) / max(1, fitting)
+        rounds = [sum(self.forecast.call_s(cell) or 0.0 for cell in cells) for cells in groups[:fitting]]
+        self.costs_s = least + sum(min(to_spare, (self.plan.most_rounds - 1) * one) for one in rounds)
+        return to_spare
+
+    def _tell(self, done: int, groups: int, cell: Cell, name: str) -> None:
+        if self.progress is None:
+            return
+        words = "training step" if cell.task == "training" else cell.task
+        doing = f"{words}, {cell.size_px} px, batch {cell.batch}: {name}"
+        self.progress(Step(done=done, groups=groups, doing=doing, left_s=min(self.left_s(), self.costs_s)))
+
+    def _blank(self, task: Task, size: int, batch: int) -> list[Cell]:
+        """Cells that are to be filled."""
+        cells = []
+        for entrant in self.plan.entrants:
+            known = self.comparison.cells.get((entrant.name, task, size, batch))
+            if known is None or known.status not in FINAL:
+                macs = self._macs(entrant, size)
+                cells.append(Cell(model=entrant.name, task=task, size_px=size, batch=batch, status="failed", macs=macs))
+        return cells
+
+    def _macs(self, entrant: Entrant, size: int) -> int | None:
+        key = entrant.name, size
+        if key not in self.macs:
+            self.macs[key] = None
+            with contextlib.suppress(Exception):  # a network that refuses the size is reported when it is run
+                self.macs[key] = multiply_accumulates(build(entrant, size_px=size), size)
+        return self.macs[key]
+
+    def _admit(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Those for which there is time, the cheapest first."""
+        entering: list[Cell] = []
+        for cell in sorted(cells, key=self.forecast.cell_s):
+            if sum(map(self.forecast.cell_s, [*entering, cell])) <= self.left_s():
+                entering.append(cell)
+        return [cell for cell in cells if cell in entering]
+
+    def _over(self, cell: Cell) -> Cell:
+        expected = self.forecast.call_s(cell)
+        call = "" if expected is None else f"; a call is expected to take about {expected:.0f} s"
+        why = f"There were {self.left_s():.0f} s left{call}. Run again with more --minutes to fill it."
+        return dataclasses.replace(cell, status="over the time", why=why, expected_s=expected)
+
+    def _group(self, cells: Sequence[Cell], to_spare_s: float, tell: Callable[[str], None]) -> list[Cell]:
+        """Fill cells of one task, size and batch: memory in processes of their own, then times together."""
+        results: dict[str, Cell] = {}
+        calls: dict[str, Callable[[], Any]] = {}
+        once_s: dict[str, float] = {}
+        entrants = {one.name: one for one in self.plan.entrants}
+        for cell in cells:
+            name = cell.model
+            tell(name)
+            results[name] = cell = self._alone(cell, entrants[name], once_s)
+            if cell.status != "measured":
+                continue
+            try:
+                _, call = prepare_call(entrants[name], cell.task, cell.size_px, self.plan.device)  # type: ignore[arg-type]
+                images = sample_images(cell.batch, cell.size_px, self.plan.device)
+                calls[name] = _Call(call, images)
+            except Exception as error:
+                results[name] = _not_timed(cell, error)
+        tell("all together")
+        self._time(results, calls, once_s, to_spare_s)
+        calls.clear()
+        gc.collect()
+        return list(results.values())
+
+    def _alone(self, cell: Cell, entrant: Entrant, once_s: dict[str, float]) -> Cell:
+        """The cell with the memory of one call in a process of its own."""
+        expected_s, free = self.forecast.call_s(cell), available_bytes()
+        needed = self.forecast.peak_bytes(cell)
+        if self.plan.device.type == "cpu" and free is not None and needed is not None and needed > LARGEST_SHARE * free:
+            why = f"It would take about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free."
+            return dataclasses.replace(cell, status="over the memory", why=why)
+        timeout = (
+            _UNKNOWN_S if expected_s is None else max(_UNKNOWN_S / 2, _PATIENCE * expected_s * (1 + 1 / cell.batch))
+        )
+        job = {
+            "model": cell.model,
+            "skeleton": dict(entrant.skeleton),
+            "task": cell.task,
+            "size_px": cell.size_px,
+            "batch": cell.batch,
+            "device": str(self.plan.device),
+        }
+        outcome = self.memory(job, timeout_s=max(5.0, min(timeout, self.left_s())))
+        cell = dataclasses.replace(
+            cell, status=outcome["status"], why=outcome.get("why"), peak_bytes=outcome.get("peak_bytes")
+        )
+        if cell.status == "measured":
+            once_s[cell.model] = outcome["seconds"]
+            self.forecast.learn(cell, outcome["seconds"])
+        return cell
+
+    def _time(
+        self, results: dict[str, Cell], calls: dict[str, Callable[[], Any]], once_s: dict[str, float], to_spare_s: float
+    ) -> None:
+        """Put the times of the calls into the cells; who breaks down is left out and the others go on."""
+        if not calls:
+            return
+        round_s = sum(once_s[name] for name in calls)
+        budget = min(round_s + to_spare_s, max(round_s, self.left_s()))
+        # A slow call is measured once at least; its few rounds are told in the table.
+        samples = interleave(calls, Timing(budget, fewest=1, most=self.plan.most_rounds), once_s)
+        for name, values in samples.items():
+            error = calls[name].error  # type: ignore[attr-defined]
+            if error is not None:
+                results[name] = _not_timed(results[name], error)
+                continue
+            results[name] = dataclasses.replace(
+                results[name], latency_s=spread(values), rounds=len(values), together_with=tuple(calls)
+            )
+            self.forecast.learn(results[name], spread(values)["median"])
+
+
+class _Call:
+    """A call that keeps its first error to itself, so that the others' rounds go on."""
+
+    def __init__(self, call: Callable[[Any], Any], images: torch.Tensor) -> None:
+        self._call, self._images = call, images
+        self.error: Exception | None = None
+
+    def __call__(self) -> None:
+        if self.error is None:
+            try:
+                self._call(self._images)
+            except Exception as error:
+                self.error = error.with_traceback(None)  # which would keep what the call had made
 
 
 def _describe_networks(comparison: Comparison, plan: Plan) -> None:
@@ -143,7 +311,8 @@ def _describe_networks(comparison: Comparison, plan: Plan) -> None:
         parameters = None
         for size in plan.sizes_px:
             with contextlib.suppress(Exception):  # why a size is refused stands in its cell
-                parameters = sum(one.numel() for one in build(entrant, size_px=size).parameters())
+                network = build(entrant, size_px=size)
+                parameters = sum(one.numel() for one in network.parameters() if one.requires_grad)
                 break
         published = entrant.published
         comparison.networks[entrant.name] = Network(
@@ -155,115 +324,7 @@ def _describe_networks(comparison: Comparison, plan: Plan) -> None:
         )
 
 
-def _group(
-    entrants: Sequence[Entrant],
-    task: Task,
-    size: int,
-    batch: int,
-    plan: Plan,
-    allowance_s: float,
-    speeds: dict[tuple[str, str], float],
-    memory: Callable[..., dict[str, Any]],
-) -> list[Cell]:
-    """The cells of all entrants at one task, size and batch: memory in processes of their own, then times together.
-
-    ``speeds`` are multiply-accumulates a second that earlier cells reached, by model and task.
-    """
-    cells: dict[str, Cell] = {}
-    calls: dict[str, Callable[[], Any]] = {}
-    once_s: dict[str, float] = {}
-    for entrant in entrants:
-        name = entrant.name
-        cell = Cell(model=name, task=task, size_px=size, batch=batch, status="failed")
-        with contextlib.suppress(Exception):  # a network that refuses the size is reported below
-            cell = dataclasses.replace(cell, macs=multiply_accumulates(build(entrant, size_px=size), size))
-        expected_s = (cell.macs or 0) * batch / speeds.get((name, task), float("inf"))
-        if _STARTING_S + _CALLS_A_CELL * expected_s > allowance_s:
-            cells[name] = _over(cell, allowance_s, expected_s)
-            continue
-        job = {"model": name, "task": task, "size_px": size, "batch": batch, "device": str(plan.device)}
-        outcome = memory(job, timeout_s=max(allowance_s, _STARTING_S))
-        cells[name] = cell = dataclasses.replace(
-            cell, status=outcome["status"], why=outcome.get("why"), peak_bytes=outcome.get("peak_bytes")
-        )
-        if cell.status != "measured":
-            continue
-        once_s[name] = outcome["seconds"]
-        if cell.macs and once_s[name] > 0:
-            speeds[name, task] = cell.macs * batch / once_s[name]
-        try:
-            _, call = prepare_call(entrant, task, size, plan.device)
-            images = sample_images(batch, size, plan.device)
-            calls[name] = _bound(call, images)
-        except Exception as error:
-            cells[name] = _not_timed(cell, error)
-    _time(cells, calls, plan, allowance_s, once_s)
-    calls.clear()
-    gc.collect()
-    return list(cells.values())
-
-
-def _time(
-    cells: dict[str, Cell],
-    calls: dict[str, Callable[[], Any]],
-    plan: Plan,
-    allowance_s: float,
-    once_s: dict[str, float],
-) -> None:
-    """Put the times of the calls into the cells; who breaks down is left out and the others go on."""
-    for name in list(calls):
-        try:
-            calls[name]()  # the first of each call decides whether it can take part
-        except Exception as error:
-            cells[name] = _not_timed(cells[name], error)
-            del calls[name]
-    if not calls:
-        return
-    spent = sum(_STARTING_S + 3 * once_s[name] for name in calls)
-    budget = max(0.0, allowance_s * len(calls) - spent)
-    # A slow call is measured once at least; its few rounds are told in the table.
-    samples = interleave(calls, Timing(budget, fewest=1, most=plan.most_rounds), once_s)
-    for name, values in samples.items():
-        cells[name] = dataclasses.replace(
-            cells[name], latency_s=spread(values), rounds=len(values), together_with=tuple(calls)
-        )
-
-
-def _bound(call: Callable[[Any], Any], images: torch.Tensor) -> Callable[[], Any]:
-    return lambda: call(images)
-
-
 def _not_timed(cell: Cell, error: Exception) -> Cell:
     words = (str(error).strip().splitlines() or ["no message"])[0][:200]
     status = "out of memory" if is_out_of_memory(error) else "unsupported"
     return dataclasses.replace(cell, status=status, why=f"{type(error).__name__}: {words}")
-
-
-def _over(cell: Cell, allowance_s: float, expected_s: float | None) -> Cell:
-    call = "" if expected_s is None else f"; a call is expected to take about {expected_s:.0f} s"
-    why = f"There were {allowance_s:.0f} s for this cell{call}. Run again with more --minutes to fill it."
-    return dataclasses.replace(cell, status="over the time", why=why)
-
-
-def measure_memory(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
-    """Do a job of :mod:`focalnets.compare.memory_worker` in a fresh process; returns its outcome.
-
-    A process that the system ended counts as out of memory, one that takes longer than ``timeout_s`` as over the time.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "outcome.json"
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        request = {**job, "threads": torch.get_num_threads(), "outcome": str(file)}
-        try:
-            ended = subprocess.run(
-                [sys.executable, "-m", "focalnets.compare.memory_worker"],
-                input=json.dumps(request), capture_output=True, text=True, env=environment, timeout=timeout_s,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return {"status": "over the time", "why": f"It took more than {timeout_s:.0f} s; give more --minutes."}
-        if ended.returncode == 0 and file.exists():
-            return json.loads(file.read_text(encoding="utf-8"))
-    if ended.returncode in (-9, 137):
-        return {"status": "out of memory", "why": "The system ended the process, as it does where memory runs out."}
-    last = (ended.stderr.strip().splitlines() or ["no message"])[-1][:200]
-    return {"status": "failed", "why": f"The process ended with status {ended.returncode}: {last}"}

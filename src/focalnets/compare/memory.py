@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import re
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,50 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["measure_added", "peak_bytes", "read_status", "reset_peak", "settle"]
+try:
+    import resource
+except ImportError:  # Windows has no limits and no peaks of this kind
+    resource = None  # type: ignore[assignment]
+
+__all__ = [
+    "available_bytes",
+    "limit_data",
+    "measure_added",
+    "peak_bytes",
+    "read_status",
+    "reset_peak",
+    "settle",
+]
 
 _WARM_UP_PX = 64
+
+
+def available_bytes() -> int | None:
+    """Memory that processes can still get without others being swapped out or ended; None where nobody says."""
+    file = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", file.read_text(), re.MULTILINE) if file.is_file() else None
+    if found is None:
+        return None
+    return min([int(found[1]) * 1024, *_left_in_group()])
+
+
+def _left_in_group() -> list[int]:
+    """What the limits of a container leave, if there are any."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        return [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
+    except (OSError, ValueError):
+        return []
+
+
+def limit_data(more_bytes: int) -> None:
+    """Let this process ask for so much more memory and be refused beyond, which ends no process but fails a call."""
+    now = read_status("VmData")
+    if now is None or resource is None:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = now + more_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
 def read_status(field: str) -> int | None:
@@ -42,6 +82,8 @@ def peak_bytes() -> int:
     peak = read_status("VmHWM")
     if peak is not None:
         return peak
+    if resource is None:
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

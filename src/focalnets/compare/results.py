@@ -18,7 +18,7 @@ Key = tuple[str, str, int, int]
 """Model, task, size [px], batch."""
 
 FINAL = ("measured", "out of memory", "unsupported")
-"""States of a cell that is not tried again; the others are ``over the time`` and ``failed``."""
+"""States of a cell that is not tried again; the others are ``over the time``, ``over the memory`` and ``failed``."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Network:
 
     Attributes:
         name, family: See :class:`focalnets.compare.entrants.Entrant`.
-        parameters: Learnt numbers, at the smallest size that the network takes.
+        parameters: Learnt numbers, at the first size asked for that the network takes; some have more for larger ones.
         published_top1_percent, published_by: ImageNet-1K accuracy at 224 px that others report.
     """
 
@@ -44,8 +44,10 @@ class Cell:
 
     Attributes:
         model, task, size_px, batch: What was done; ``task`` is ``inference`` or ``training`` (a step).
-        status: ``measured``, ``out of memory``, ``unsupported``, ``over the time`` or ``failed``.
+        status: ``measured``, ``out of memory``, ``unsupported``, ``failed``; ``over the time`` and ``over the memory``
+            were not tried, or not to the end, because they would take more than there was.
         why: A sentence where it was not measured.
+        expected_s: Of a cell over the time: how long a call was expected to take [s].
         macs: Multiply-accumulates of the forward pass for one image; None where they could not be counted.
         latency_s: ``median``, ``p20`` and ``p80`` of a call on the batch [s].
         rounds: In how many rounds that was measured.
@@ -59,6 +61,7 @@ class Cell:
     batch: int
     status: str
     why: str | None = None
+    expected_s: float | None = None
     macs: int | None = None
     latency_s: dict[str, float] | None = None
     rounds: int = 0
@@ -69,6 +72,18 @@ class Cell:
     def key(self) -> Key:
         """What tells cells apart."""
         return self.model, self.task, self.size_px, self.batch
+
+    @property
+    def result(self) -> str:
+        """The median time [ms] with its spread, or in a few words why there is none."""
+        if self.latency_s is not None:
+            low, median, high = (1e3 * self.latency_s[key] for key in ("p20", "median", "p80"))
+            return f"{median:.1f}" if self.rounds < 2 else f"{median:.1f} ({low:.1f} to {high:.1f})"
+        if self.status == "over the time" and self.expected_s is not None:
+            call = "a step" if self.task == "training" else "a call"
+            seconds = f"{self.expected_s:.2g}" if self.expected_s < 10 else f"{self.expected_s:.0f}"
+            return f"not run: about {seconds} s {call}"
+        return f"not run: {self.status}" if self.status.startswith("over") else self.status
 
     @property
     def images_per_s(self) -> float | None:
@@ -82,11 +97,13 @@ class Comparison:
 
     Attributes:
         setting: Device, threads and versions; cells of different settings must not stand side by side.
+        origin: The command, date and duration of the newest measurement.
         networks: By name, in the order of the table.
         cells: By key.
     """
 
     setting: dict[str, Any]
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
     networks: dict[str, Network] = dataclasses.field(default_factory=dict)
     cells: dict[Key, Cell] = dataclasses.field(default_factory=dict)
 
@@ -95,14 +112,15 @@ class Comparison:
         self.cells[cell.key] = cell
 
     def sorted_cells(self) -> list[Cell]:
-        """By task, size, batch, then in the order of the networks."""
+        """By task, batch, size, then in the order of the networks."""
         order = {name: index for index, name in enumerate(self.networks)}
-        return sorted(self.cells.values(), key=lambda one: (one.task, one.size_px, one.batch, order[one.model]))
+        return sorted(self.cells.values(), key=lambda one: (one.task, one.batch, one.size_px, order[one.model]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that survive JSON."""
         return {
             "setting": self.setting,
+            "origin": self.origin,
             "networks": [dataclasses.asdict(one) for one in self.networks.values()],
             "cells": [
                 {**dataclasses.asdict(one), "together_with": list(one.together_with), "images_per_s": one.images_per_s}
@@ -134,18 +152,22 @@ class Comparison:
         write_text(folder / "comparison.csv", self.to_csv())
 
 
-def read_comparison(folder: Path, setting: dict[str, Any]) -> Comparison:
+def read_comparison(folder: Path, setting: dict[str, Any] | None) -> Comparison:
     """What is kept in ``folder``, or nothing yet.
+
+    Args:
+        folder: Of the comparison.
+        setting: What new cells will be measured under; None takes what is there as it is.
 
     Raises:
         ConfigError: If the file there is damaged or was measured under another setting.
     """
     file = folder / "comparison.json"
     if not file.exists():
-        return Comparison(setting)
+        return Comparison(setting or {})
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        known = Comparison(content["setting"])
+        known = Comparison(content["setting"], content["origin"])
         known.networks = {one["name"]: Network(**one) for one in content["networks"]}
         for one in content["cells"]:
             one.pop("images_per_s")
@@ -155,6 +177,8 @@ def read_comparison(folder: Path, setting: dict[str, Any]) -> Comparison:
         raise ConfigError(
             f"'{file}' cannot be read ({type(error).__name__}); measure again with --fresh or name another --output."
         ) from error
+    if setting is None:
+        return known
     differing = sorted(key for key in {*setting, *known.setting} if setting.get(key) != known.setting.get(key))
     if differing:
         raise ConfigError(

@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import math
+import json
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-from lightning.pytorch import seed_everything
-
-from focalnets.compare.entrants import Entrant, build
-from focalnets.compare.variations import SKELETON, VARIATIONS
-from focalnets.errors import ConfigError
-from focalnets.models.config import Preprocessing
-from focalnets.tasks.results import wilson_interval
+from focalnets.compare.accuracy import MOST_SEEDS, Accuracies, Accuracy, mean_interval, read_accuracies
+from focalnets.compare.entrants import Entrant, build, find_entrants, multiply_accumulates
+from focalnets.compare.runs import DEFAULT_SIZE_PX, Run, check_config, is_complete, train_run
+from focalnets.compare.training_processes import train_in_processes
+from focalnets.compare.variations import VARIATIONS
+from focalnets.errors import ConfigError, FocalNetsError
 from focalnets.training.config import TrainingConfig
 from focalnets.training.data import TrainingData
-from focalnets.training.foreign import ForeignNetwork
 from focalnets.training.run_comparison import read_run
-from focalnets.training.run_folder import RunFolder
-from focalnets.training.trainer import BuildModel, resume, train
 
-__all__ = ["Accuracy", "train_all"]
-
-# 97.5 % quantiles of Student's distribution for 1 to 9 degrees of freedom.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+__all__ = ["AfterRun", "Trained", "train_all"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """What one network reached.
+class Trained:
+    """A training that has ended.
 
     Attributes:
-        model: Its name.
-        parameters: Learnt numbers.
-        top1: Validation accuracy after the last epoch of each seed, from 0 to 1; not the best epoch, whose choice would
-            use the same images.
-        mean, interval: Their mean with its 95 % interval: over seeds by Student's distribution, of one seed by the
-            number of images.
-        published_top1_percent: ImageNet-1K top-1 as published.
+        model, seed: Which.
+        result: Its accuracy in words, or why there is none.
+        done, runs: How many have ended, of how many.
+        left_s: About how long the others take [s]; None while none was trained from its beginning.
     """
 
     model: str
-    parameters: int | None
-    top1: tuple[float, ...]
-    mean: float
-    interval: tuple[float, float]
-    published_top1_percent: float | None
+    seed: int
+    result: str
+    done: int
+    runs: int
+    left_s: float | None
+
+
+AfterRun = Callable[[Accuracies, Trained], None]
 
 
 def train_all(
@@ -58,73 +53,144 @@ def train_all(
     folder: Path,
     *,
     seeds: int,
+    parallel: int = 1,
     fresh: bool = False,
-) -> list[Accuracy]:
+    after_run: AfterRun | None = None,
+) -> Accuracies:
     """Train every network with every seed; runs that are complete are kept, stopped ones continued.
 
+    Args:
+        entrants: The networks.
+        config: Settings that all share; ``model`` is not used, of ``model_overrides`` only ``drop_path`` (0 if it is
+            not there), which holds for all.
+        data_root: Images, see :func:`focalnets.data.sources.open_images`. One split serves all seeds, which differ in
+            weights, order and changes of images.
+        folder: Of the comparison. Networks trained there before under the same setting are in the table too.
+        seeds: Trainings of each network.
+        parallel: Trainings at once, each in a process of its own with its share of the threads.
+        fresh: Train again what is there.
+        after_run: Called whenever a training has ended, with all results so far.
+
     Raises:
-        ConfigError: If there are no seeds, the settings fit FocalNets only, or a kept run has other settings.
+        ConfigError: If a number is out of range, the settings fit FocalNets only, or kept runs have other settings.
+        InterruptedRunError: If stopped by Ctrl-C, after saving.
     """
-    if not 1 <= seeds <= 10:
-        raise ConfigError(f"--seeds must be a whole number from 1 to 10, got {seeds}.")
-    ForeignNetwork.check(config)
-    config = config.replace(image_size=config.image_size or 224)
-    # One split for all seeds: they differ in weights, order and changes of images only.
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"--seeds must be a whole number from 1 to {MOST_SEEDS}, got {seeds}.")
+    if parallel < 1:
+        raise ConfigError(f"--parallel must be a whole number from 1 up, got {parallel}.")
+    check_config(config)
     data = TrainingData.from_folder(data_root, config)
-    for seed in range(seeds):
-        for entrant in entrants:
-            _train_one(entrant, config.replace(seed=config.seed + seed), data, _run(folder, entrant, seed), fresh)
-    return [_accuracy(entrant, folder, seeds, len(data.val)) for entrant in entrants]  # type: ignore[arg-type]
+    kept = None if fresh else read_accuracies(folder)
+    skeletons = [dict(one.skeleton) for one in entrants if one.family == "variation"]
+    skeleton = skeletons[0] if skeletons else {} if kept is None else kept.setting["skeleton"]
+    setting = _setting(config, data, data_root, skeleton)
+    if kept is not None and kept.setting != setting:
+        differing = ", ".join(sorted(key for key in setting if setting[key] != kept.setting.get(key)))
+        raise ConfigError(
+            f"'{folder}' holds trainings under another setting ({differing}); name another --output, or train all "
+            "again with --fresh."
+        )
+    before = [] if kept is None else [one.model for one in kept.rows]
+    everyone = {one.name: one for one in [*find_entrants(before, skeleton), *entrants]}
+    runs = [Run.of(entrant, seed, config, folder) for seed in range(seeds) for entrant in entrants]
+    todo = [run for run in runs if fresh or not is_complete(run, data)]
+    failed: dict[tuple[str, int], str] = {}
+    durations: list[float] = []
+    done = len(runs) - len(todo)
 
+    def collect() -> Accuracies:
+        rows = [_accuracy(one, config, folder, data, failed) for one in everyone.values()]
+        return Accuracies(setting, {}, rows)
 
-def _train_one(entrant: Entrant, config: TrainingConfig, data: TrainingData, run: Path, fresh: bool) -> None:
-    own: BuildModel | None = None
-    row = VARIATIONS.get(entrant.name)
-    if entrant.family == "focalnets":
-        config = config.replace(model=entrant.name)
-    elif row is not None and row.mixer is None:
-        config = config.replace(model=SKELETON, model_overrides={**row.overrides, **config.model_overrides})
+    def ended(run: Run, why: str | None, seconds: float) -> None:
+        nonlocal done
+        done += 1
+        if why is None:
+            durations.append(seconds)
+        else:
+            failed[run.entrant.name, run.seed] = why
+        if after_run is not None:
+            left = statistics.fmean(durations) * (len(runs) - done) / parallel if durations else None
+            result = why or f"top-1 {read_run(run.folder).last_top1 or 0.0:.2%}"
+            some = Trained(model=run.entrant.name, seed=run.seed, result=result, done=done, runs=len(runs), left_s=left)
+            after_run(collect(), some)
+
+    if parallel == 1 or len(todo) < 2:
+        for run in todo:
+            begun = time.monotonic()
+            ended(run, train_run(run, data, fresh=fresh), time.monotonic() - begun)
     else:
-        config = config.replace(model=entrant.name, model_overrides={})
-
-        def own(settings: TrainingConfig, classes: Sequence[str]) -> ForeignNetwork:
-            seed_everything(settings.seed, workers=True, verbose=False)
-            size = settings.image_size or 224
-            network: torch.nn.Module = build(entrant, size_px=size, num_classes=len(classes))
-            return ForeignNetwork(entrant.name, network, classes, Preprocessing(input_size_px=size)).train()
-
-    files = RunFolder(run)
-    if not fresh and files.config.exists():
-        if files.read_config() != config:
-            raise ConfigError(
-                f"The run '{run}' has other settings; name another --output, or train again with --fresh."
-            )
-        if files.card.exists():
-            return
-        if files.resume_point.exists():
-            resume(run, data=data, build=own)
-            return
-    train(config, data, output=run, overwrite=True, build=own)
+        train_in_processes(todo, config, data_root, min(parallel, len(todo)), fresh=fresh, ended=ended)
+    return collect()
 
 
-def _run(folder: Path, entrant: Entrant, seed: int) -> Path:
-    return folder / "runs" / entrant.name / f"seed{seed}"
+def _setting(
+    config: TrainingConfig, data: TrainingData, root: str | Path, skeleton: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What trainings that stand side by side must share."""
+    shared = config.replace(image_size=config.image_size or DEFAULT_SIZE_PX).to_dict()
+    for name in ("model", "model_overrides", "workers"):
+        del shared[name]
+    setting = {
+        "training": shared,
+        "drop_path": config.model_overrides.get("drop_path", 0.0),
+        "skeleton": dict(skeleton),
+        "data": {
+            "name": Path(root).name,
+            "fingerprint": data.fingerprint,
+            "classes": len(data.classes),
+            "images_to_train": len(data.train),  # type: ignore[arg-type]
+            "images_to_validate": len(data.val),  # type: ignore[arg-type]
+        },
+    }
+    return json.loads(json.dumps(setting))  # as it will be read again
 
 
-def _accuracy(entrant: Entrant, folder: Path, seeds: int, images: int) -> Accuracy:
-    runs = [read_run(_run(folder, entrant, seed)) for seed in range(seeds)]
-    top1 = tuple(run.last_top1 or 0.0 for run in runs)
-    mean = statistics.fmean(top1)
-    if seeds == 1:
-        interval = wilson_interval(round(mean * images), images)
-    else:
-        margin = _STUDENT[seeds - 2] * statistics.stdev(top1) / math.sqrt(seeds)
-        interval = (max(0.0, mean - margin), min(1.0, mean + margin))
+def _accuracy(
+    entrant: Entrant, config: TrainingConfig, folder: Path, data: TrainingData, failed: dict[tuple[str, int], str]
+) -> Accuracy:
+    """From all complete runs of the network, also of seeds that are not asked for now."""
+    top1: dict[int, float] = {}
+    times: list[float] = []
+    for seed in range(MOST_SEEDS):
+        run = Run.of(entrant, seed, config, folder)
+        with contextlib.suppress(FocalNetsError):  # a run of another setting, in a folder made anew in part
+            if is_complete(run, data):
+                summary = read_run(run.folder)
+                top1[seed] = summary.last_top1 or 0.0
+                times.append(summary.wall_time_s)
+    images: int = len(data.val)  # type: ignore[arg-type]
+    if config.limit_val_batches is not None:
+        images = min(images, config.limit_val_batches * config.batch_size)
+    parameters, macs = _cost(entrant, config.image_size or DEFAULT_SIZE_PX, len(data.classes))
+    row, published = VARIATIONS.get(entrant.name), entrant.published
     return Accuracy(
         model=entrant.name,
-        parameters=runs[0].parameters,
+        summary=row.summary if row is not None and entrant.family == "variation" else None,
+        parameters=parameters,
+        macs=macs,
         top1=top1,
-        mean=mean,
-        interval=interval,
-        published_top1_percent=None if entrant.published is None else entrant.published.top1_percent,
+        mean=statistics.fmean(top1.values()) if top1 else None,
+        interval=mean_interval(top1, images) if top1 else None,
+        training_s=statistics.fmean(times) if times else None,
+        failed={seed: why for (name, seed), why in failed.items() if name == entrant.name},
+        published_top1_percent=None if published is None else published.top1_percent,
+        published_by=None if published is None else published.source,
     )
+
+
+_COSTS: dict[tuple[str, str, int, int], tuple[int | None, int | None]] = {}
+
+
+def _cost(entrant: Entrant, size_px: int, classes: int) -> tuple[int | None, int | None]:
+    """Learnt numbers and multiply-accumulates for one image; None where the network refuses the size."""
+    key = entrant.name, repr(entrant.skeleton), size_px, classes
+    if key not in _COSTS:
+        parameters, macs = None, None
+        with contextlib.suppress(Exception):
+            network = build(entrant, size_px=size_px, num_classes=classes)
+            parameters = sum(one.numel() for one in network.parameters() if one.requires_grad)
+            macs = multiply_accumulates(network, size_px)
+        _COSTS[key] = parameters, macs
+    return _COSTS[key]

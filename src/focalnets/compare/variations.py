@@ -1,16 +1,19 @@
 """The architecture's own variations: one table, one skeleton, one change a row.
 
 The skeleton is ``focalnet_tiny_lrf``: 96 channels, blocks 2-2-6-2, three focal levels from 3x3. To add a row, write a
-mixer of tokens (B, H, W, C) and call :func:`add_variation`, or change the config by overrides alone.
+mixer of tokens (B, H, W, C) and call :func:`add_variation`, or change the config by overrides alone; in a file of your
+own too, see :func:`load_rows`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import runpy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from focalnets.errors import ConfigError
+from focalnets.errors import ConfigError, FocalNetsError
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.variants import variant
 
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
     from focalnets.models.layers import FocalModulation
     from focalnets.models.mixers import MixerBuilder
 
-__all__ = ["SKELETON", "VARIATIONS", "Variation", "add_variation", "build_variation"]
+__all__ = ["SKELETON", "VARIATIONS", "Variation", "add_variation", "build_variation", "load_rows", "loaded_rows"]
 
 SKELETON = "focalnet_tiny_lrf"
+
+_NOT_OF_THE_SKELETON = ("drop_path", "in_chans", "num_classes", "pyramid_norms")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,7 @@ class Variation:
         name: As typed and printed.
         summary: What is changed.
         overrides: Fields of the config that differ.
+        width: Factor on the skeleton's channels.
         mixer: What takes the place of focal modulation; None keeps it.
         published_top1: ImageNet-1K top-1 [%] that Yang et al. report, None where they report none.
     """
@@ -41,13 +47,30 @@ class Variation:
     name: str
     summary: str
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    width: float = 1.0
     mixer: MixerBuilder | None = None
     published_top1: float | None = None
+
+    def settings(self, skeleton: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Fields in which the network differs from :data:`SKELETON`, where ``skeleton`` changes that one's own.
+
+        Raises:
+            ConfigError: If a field is unknown or out of range.
+        """
+        unfit = [name for name in _NOT_OF_THE_SKELETON if name in (skeleton or {})]
+        if unfit:
+            raise ConfigError(f"the skeleton's {', '.join(unfit)} cannot be chosen; leave it out.")
+        changed = {**(skeleton or {}), **self.overrides}
+        base = variant(SKELETON).config.replace(**(skeleton or {}))
+        if self.width != 1.0:
+            changed["embed_dim"] = max(1, round(self.width * base.embed_dim))
+        base.replace(**changed)
+        return changed
 
     @property
     def config(self) -> FocalNetConfig:
         """The config of the network around the mixer."""
-        return variant(SKELETON).config.replace(**self.overrides)
+        return variant(SKELETON).config.replace(**self.settings())
 
 
 VARIATIONS: dict[str, Variation] = {}
@@ -65,17 +88,47 @@ def add_variation(row: Variation) -> None:
     VARIATIONS[row.name] = row
 
 
-def build_variation(row: Variation, **overrides: Any) -> FocalNet:
+def load_rows(files: Sequence[str | Path]) -> None:
+    """Run Python files that call :func:`add_variation`; each once in a process.
+
+    Raises:
+        ConfigError: If a file cannot be read, breaks down, or adds a name that is taken.
+    """
+    for file in files:
+        path = Path(file).expanduser().resolve()
+        if path in _LOADED:
+            continue
+        if not path.is_file():
+            raise ConfigError(f"There is no file '{file}'; name a Python file that calls add_variation.")
+        try:
+            runpy.run_path(str(path))
+        except FocalNetsError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"'{file}' broke down while adding rows ({type(error).__name__}: {error}).") from error
+        _LOADED.add(path)
+
+
+_LOADED: set[Path] = set()
+
+
+def loaded_rows() -> list[str]:
+    """The files that :func:`load_rows` has run in this process, for other processes to run too."""
+    return sorted(map(str, _LOADED))
+
+
+def build_variation(row: Variation, skeleton: Mapping[str, Any] | None = None, **overrides: Any) -> FocalNet:
     """The network of a row with random weights.
 
     Args:
         row: Of the table, or one of your own.
-        **overrides: Further fields of the config, e.g. ``num_classes``.
+        skeleton: Fields of the skeleton's config that all rows of a comparison change, e.g. ``embed_dim``.
+        **overrides: Further fields of the config, which the row cannot change, e.g. ``num_classes``.
     """
     from focalnets.models.mixers import replace_mixers
     from focalnets.weights.loading import create_model
 
-    network = create_model(SKELETON, **{**row.overrides, **overrides})
+    network = create_model(SKELETON, **{**row.settings(skeleton), **overrides})
     return network if row.mixer is None else replace_mixers(network, row.mixer)
 
 
@@ -131,6 +184,7 @@ for _row in (
     Variation(name="levels_1_k13", summary="1 focal level of 13x13, the reach of three",
               overrides=_levels(1, 13), published_top1=81.9),
     Variation(name="levels_2", summary="2 focal levels, 3x3 and 5x5", overrides=_SMALL_FIELD, published_top1=82.1),
+    Variation(name="levels_3_k5", summary="3 focal levels, 5x5 to 9x9", overrides=_levels(3, 5)),
     Variation(name="levels_4", summary="4 focal levels, 3x3 to 9x9", overrides=_levels(4), published_top1=82.2),
     Variation(name="additive", summary="the modulator is added to the query instead of multiplied",
               mixer=_altered(combine="add"), published_top1=81.5),
@@ -141,8 +195,8 @@ for _row in (
               mixer=_altered(gates="top"), published_top1=81.9),
     Variation(name="overlapped_embedding", summary="2 levels, overlapped patches (7x7 stride 4, 3x3 stride 2)",
               overrides={**_SMALL_FIELD, "stem": "overlapped"}, published_top1=82.4),
-    Variation(name="deeper_thinner", summary="2 levels, overlapped patches, blocks 3-3-16-3 of 64 channels",
-              overrides={**_SMALL_FIELD, "stem": "overlapped", "depths": (3, 3, 16, 3), "embed_dim": 64},
+    Variation(name="deeper_thinner", summary="2 levels, overlapped patches, blocks 3-3-16-3, channels two thirds",
+              overrides={**_SMALL_FIELD, "stem": "overlapped", "depths": (3, 3, 16, 3)}, width=2 / 3,
               published_top1=82.7),
     Variation(name="depthwise_convolution", summary="stacked depthwise convolutions between linear layers",
               mixer=_convolutional("DepthwiseConvolution"), published_top1=81.6),

@@ -23,7 +23,7 @@ from focalnets.files import write_text
 from focalnets.training.config import TrainingConfig
 from focalnets.version import __version__
 
-__all__ = ["RunFolder", "describe_environment"]
+__all__ = ["RunFolder", "describe_environment", "processor_name"]
 
 
 class RunFolder:
@@ -136,7 +136,7 @@ def describe_environment(seed: int, data: Mapping[str, Any], command: Sequence[s
         "packages": {name: metadata.version(name) for name in packages},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
@@ -161,7 +161,7 @@ def _git_commit(folder: Path) -> str | None:
     return answer.stdout.strip() or None
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """The processor's name as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

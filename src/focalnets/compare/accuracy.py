@@ -1,0 +1,142 @@
+"""What networks reached after the same training, as typed results that are kept in the comparison's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from focalnets.errors import ConfigError
+from focalnets.files import write_json, write_text
+from focalnets.tasks.results import csv_text, wilson_interval
+
+__all__ = ["MOST_SEEDS", "Accuracies", "Accuracy", "mean_interval", "read_accuracies"]
+
+# 97.5 % quantiles of Student's distribution for 1 to 9 degrees of freedom.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+MOST_SEEDS = len(_STUDENT) + 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """What one network reached.
+
+    Attributes:
+        model: Its name.
+        summary: What it changes, of a variation.
+        parameters: Learnt numbers.
+        macs: Multiply-accumulates for one image at the size trained at.
+        top1: Validation accuracy after the last epoch, from 0 to 1, by seed; not the best epoch, whose choice would
+            use the same images.
+        mean, interval: Their mean with its 95 % interval, see :func:`mean_interval`; None if no training came to its
+            end.
+        training_s: Mean time of a training with its validations [s].
+        failed: Why a training did not come to its end, by seed.
+        published_top1_percent, published_by: ImageNet-1K top-1 as published.
+    """
+
+    model: str
+    summary: str | None
+    parameters: int | None
+    macs: int | None
+    top1: Mapping[int, float]
+    mean: float | None
+    interval: tuple[float, float] | None
+    training_s: float | None
+    failed: Mapping[int, str]
+    published_top1_percent: float | None
+    published_by: str | None
+
+    @property
+    def result(self) -> str:
+        """The mean with its interval in percent, or why there is none."""
+        if self.mean is None or self.interval is None:
+            return next(iter(self.failed.values()), "not trained")
+        return f"{self.mean:.1%} ({self.interval[0]:.1%} to {self.interval[1]:.1%})"
+
+
+@dataclasses.dataclass
+class Accuracies:
+    """All networks trained under one setting.
+
+    Attributes:
+        setting: Training config, skeleton of variations and data.
+        origin: Command, date, machine and versions of the newest training.
+        rows: In the order in which they were first asked for.
+    """
+
+    setting: dict[str, Any]
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rows: list[Accuracy] = dataclasses.field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that survive JSON."""
+        return {"setting": self.setting, "origin": self.origin, "rows": [dataclasses.asdict(one) for one in self.rows]}
+
+    def to_csv(self) -> str:
+        """One line a network."""
+        heading = (
+            "model", "parameters", "macs", "seeds", "top1_mean", "top1_low", "top1_high", "top1_by_seed", "training_s",
+            "published_top1_percent", "failed",
+        )  # fmt: skip
+        rows = []
+        for one in self.rows:
+            low, high = one.interval or (None, None)
+            by_seed = " ".join(f"{value:.6g}" for _, value in sorted(one.top1.items()))
+            failed = "; ".join(f"seed {seed}: {why}" for seed, why in one.failed.items())
+            rows.append(
+                (
+                    one.model, one.parameters, one.macs, len(one.top1), one.mean, low, high, by_seed, one.training_s,
+                    one.published_top1_percent, failed,
+                )
+            )  # fmt: skip
+        return csv_text(heading, rows)
+
+    def write(self, folder: Path) -> None:
+        """Write ``accuracy.json`` and ``accuracy.csv``, whole or not at all."""
+        write_json(folder / "accuracy.json", self.to_dict())
+        write_text(folder / "accuracy.csv", self.to_csv())
+
+
+def mean_interval(top1: Mapping[int, float], images: int) -> tuple[float, float]:
+    """The 95 % interval of the mean of accuracies.
+
+    Over seeds by Student's distribution: what another seed would change. Of one seed by Wilson's formula: what other
+    images would change.
+    """
+    values = list(top1.values())
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return wilson_interval(round(mean * images), images)
+    margin = _STUDENT[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
+    return max(0.0, mean - margin), min(1.0, mean + margin)
+
+
+def read_accuracies(folder: Path) -> Accuracies | None:
+    """What is kept in ``folder``, None if nothing.
+
+    Raises:
+        ConfigError: If the file there is damaged.
+    """
+    file = folder / "accuracy.json"
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        rows = [Accuracy(**_with_numbers(one)) for one in content["rows"]]
+        return Accuracies(content["setting"], content["origin"], rows)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"'{file}' cannot be read ({type(error).__name__}); remove it, or name another --output."
+        ) from error
+
+
+def _with_numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has made texts of seeds and a list of the interval."""
+    row |= {key: {int(seed): value for seed, value in row[key].items()} for key in ("top1", "failed")}
+    return row | {"interval": row["interval"] and tuple(row["interval"])}

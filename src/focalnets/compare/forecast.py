@@ -1,0 +1,67 @@
+"""What a cell will cost, from the cells before it: so that time and memory are not spent on what cannot be finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+
+from focalnets.compare.results import Cell
+
+__all__ = ["Forecast"]
+
+_TRAINING_OVER_INFERENCE = 3.5
+
+_OVERHEAD_S = 2.0
+"""Building the network three times, and what else a cell costs beside its calls [s]."""
+
+_SHORT_S = 1.0
+"""Calls shorter than this are warmed up, estimated, and repeated within a round [s]."""
+
+
+@dataclasses.dataclass
+class Forecast:
+    """Speeds and memory of the cells so far.
+
+    Attributes:
+        speeds: Multiply-accumulates a second, by network and task, of the newest cell.
+        peaks: Pixels of the batch and the bytes that a call on them took, by network and task, of the largest cell.
+    """
+
+    speeds: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+    peaks: dict[tuple[str, str], tuple[int, int]] = dataclasses.field(default_factory=dict)
+
+    def learn(self, cell: Cell, seconds: float | None) -> None:
+        """Take in what a call of a cell cost."""
+        key = cell.model, cell.task
+        if seconds:
+            self.speeds[key] = _work(cell) / seconds
+        pixels = cell.batch * cell.size_px**2
+        if cell.peak_bytes is not None and pixels >= self.peaks.get(key, (0, 0))[0]:
+            self.peaks[key] = pixels, cell.peak_bytes
+
+    def call_s(self, cell: Cell) -> float | None:
+        """How long a call will take [s]: as the same network took elsewhere, or the others; None if none was timed."""
+        other = "training" if cell.task == "inference" else "inference"
+        factor = _TRAINING_OVER_INFERENCE if cell.task == "training" else 1 / _TRAINING_OVER_INFERENCE
+        speed = self.speeds.get((cell.model, cell.task))
+        if speed is None and (cell.model, other) in self.speeds:
+            speed = self.speeds[cell.model, other] / factor
+        if speed is None:
+            alike = [value for (_, task), value in self.speeds.items() if task == cell.task]
+            speed = statistics.median(alike) if alike and cell.macs else None
+        return None if speed is None else _work(cell) / speed
+
+    def cell_s(self, cell: Cell) -> float:
+        """How long a cell takes at least [s]: a call in a process of its own, warming up, and one round."""
+        call = self.call_s(cell) or 0.0
+        return _OVERHEAD_S + call * (2 + 1 / cell.batch + (2 if call < _SHORT_S else 0))
+
+    def peak_bytes(self, cell: Cell) -> int | None:
+        """Memory that a call will take at most, if it grows with the pixels; None if no smaller cell was measured."""
+        pixels, peak = self.peaks.get((cell.model, cell.task), (0, 0))
+        return round(peak * cell.batch * cell.size_px**2 / pixels) if pixels else None
+
+
+def _work(cell: Cell) -> float:
+    """Multiply-accumulates of a batch; where they could not be counted, what grows in the same way."""
+    return (cell.macs or cell.size_px**2) * cell.batch

@@ -1,0 +1,149 @@
+"""The single trainings of a comparison: settings, network, whether one is there already, and doing it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import seed_everything
+
+from focalnets.compare.calls import is_out_of_memory
+from focalnets.compare.entrants import Entrant, build
+from focalnets.compare.variations import SKELETON, VARIATIONS
+from focalnets.errors import ConfigError, FocalNetsError, InterruptedRunError, TrainingError
+from focalnets.models.config import Preprocessing
+from focalnets.models.focalnet import FocalNet
+from focalnets.training.config import TrainingConfig
+from focalnets.training.data import TrainingData
+from focalnets.training.foreign import ForeignNetwork
+from focalnets.training.run_folder import RunFolder
+from focalnets.training.trainer import BuildModel, build_model, resume, train
+
+__all__ = ["Run", "check_config", "is_complete", "train_run"]
+
+DEFAULT_SIZE_PX = 224
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training: which network, the seed counted from 0, its settings, and its folder."""
+
+    entrant: Entrant
+    seed: int
+    config: TrainingConfig
+    folder: Path
+
+    @classmethod
+    def of(cls, entrant: Entrant, seed: int, shared: TrainingConfig, output: Path) -> Run:
+        """The training of a network with the settings that all share."""
+        overrides: Mapping[str, Any] = {"drop_path": shared.model_overrides.get("drop_path", 0.0)}
+        model = entrant.name
+        if _is_plain_variation(entrant):
+            model, overrides = SKELETON, {**VARIATIONS[entrant.name].settings(entrant.skeleton), **overrides}
+        elif entrant.family == "variation":
+            overrides = {**entrant.skeleton, **overrides}
+        config = shared.replace(
+            model=model,
+            model_overrides=json.loads(json.dumps(overrides)),  # as they will be read again
+            seed=shared.seed + seed,
+            image_size=shared.image_size or DEFAULT_SIZE_PX,
+        )
+        return cls(entrant, seed, config, output / "runs" / entrant.name / f"seed{seed}")
+
+
+def check_config(config: TrainingConfig) -> None:
+    """Refuse settings that not all networks can share.
+
+    Raises:
+        ConfigError: With their names.
+    """
+    ForeignNetwork.check(config)
+    unfit = sorted(set(config.model_overrides) - {"drop_path"})
+    if unfit:
+        raise ConfigError(
+            f"model_overrides.{', model_overrides.'.join(unfit)} would change some of the networks only; "
+            "drop_path is the one that all share. Change the variations by --skeleton."
+        )
+    if config.patience is not None:
+        raise ConfigError("patience would train some networks longer than others; leave it out.")
+    if config.devices != 1 or config.nodes != 1:
+        raise ConfigError("each network is trained on one device; leave devices and nodes out.")
+
+
+def is_complete(run: Run, data: TrainingData) -> bool:
+    """Whether the training is there already, to its last epoch.
+
+    Raises:
+        ConfigError: If the folder holds a run with other settings or other images.
+        TrainingError: If its files cannot be read.
+    """
+    files = RunFolder(run.folder)
+    if not files.config.exists():
+        return False
+    # How many processes read the images changes nothing.
+    if files.read_config().replace(workers=None) != run.config.replace(workers=None):
+        raise ConfigError(
+            f"The run '{run.folder}' has other settings; name another --output, or train again with --fresh."
+        )
+    try:
+        known = json.loads(files.environment.read_text(encoding="utf-8"))["data"]["fingerprint"]
+    except FileNotFoundError:
+        return False  # stopped before it began
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"The run '{run.folder}' cannot be read ({type(error).__name__}); remove it.") from error
+    if known != data.fingerprint:
+        raise ConfigError(
+            f"The run '{run.folder}' was trained on other images; name another --output, or train again with --fresh."
+        )
+    return files.card.exists()
+
+
+def train_run(run: Run, data: TrainingData, *, fresh: bool, command: Sequence[str] | None = None) -> str | None:
+    """Train, or go on where the run was stopped; returns why the network could not be trained, None if it was.
+
+    Raises:
+        InterruptedRunError: If stopped by Ctrl-C, after saving.
+        FocalNetsError: Where the other trainings would fail too.
+    """
+    files, build = RunFolder(run.folder), _builder(run.entrant)
+    try:
+        if not fresh and files.config.exists() and files.resume_point.exists():
+            resume(run.folder, data=data, build=build)
+        else:
+            train(run.config, data, output=run.folder, overwrite=True, build=build, command=command)
+    except InterruptedRunError:
+        raise InterruptedRunError("Stopped; everything so far is saved. The same command goes on.") from None
+    except TrainingError as error:
+        return str(error)
+    except FocalNetsError:
+        raise
+    except Exception as error:  # of a network that refuses the size or breaks down in another way
+        words = (str(error).strip().splitlines() or ["no message"])[0][:200]
+        return "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {words}"
+    return None
+
+
+def _builder(entrant: Entrant) -> BuildModel:
+    """All get images prepared alike, and are drawn from the same state of the random numbers."""
+
+    def make(config: TrainingConfig, classes: Sequence[str]) -> FocalNet | ForeignNetwork:
+        size = config.image_size or DEFAULT_SIZE_PX
+        preprocessing = Preprocessing(input_size_px=size)
+        if entrant.family == "focalnets" or _is_plain_variation(entrant):
+            model = build_model(config, classes)
+            model.preprocessing = preprocessing
+            return model
+        seed_everything(config.seed, workers=True, verbose=False)
+        drop_path = config.model_overrides["drop_path"]
+        network = build(entrant, size_px=size, num_classes=len(classes), drop_path=drop_path)
+        return ForeignNetwork(entrant.name, network, classes, preprocessing).train()
+
+    return make
+
+
+def _is_plain_variation(entrant: Entrant) -> bool:
+    """Whether it is a FocalNet of another config, which any other command can open."""
+    return entrant.family == "variation" and VARIATIONS[entrant.name].mixer is None

@@ -1,0 +1,72 @@
+"""Trainings in a process of their own: reads them from standard input, answers on standard output, a line of JSON each.
+
+The first line names the images and the shared settings; every other one is a training, answered by the lines that it
+shows and then by why it failed, which is null where it did not.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from focalnets.compare.entrants import find_entrants
+from focalnets.compare.runs import Run, train_run
+from focalnets.compare.variations import load_rows
+from focalnets.errors import FocalNetsError, InterruptedRunError
+from focalnets.training.config import TrainingConfig
+from focalnets.training.data import TrainingData
+
+__all__ = ["main"]
+
+
+class _Lines(io.TextIOBase):
+    """Passes whole lines on as answers."""
+
+    def __init__(self, answers: TextIO) -> None:
+        self._answers, self._begun = answers, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            _answer(self._answers, {"line": line})
+        return len(text)
+
+
+def main() -> None:
+    """Train until there is nothing more to train."""
+    answers = sys.stdout
+    sys.stdout = _Lines(answers)  # type: ignore[assignment]
+    try:
+        first = json.loads(sys.stdin.readline() or "{}")
+        if not first:
+            return
+        torch.set_num_threads(first["threads"])
+        load_rows(first["rows"])
+        data = TrainingData.from_folder(first["data"], TrainingConfig.from_dict(first["config"]))
+        for line in sys.stdin:
+            job = json.loads(line)
+            why = train_run(_run(job), data, fresh=job["fresh"], command=first["command"])
+            _answer(answers, {"why": why})
+    except InterruptedRunError:
+        _answer(answers, {"interrupted": True})
+    except FocalNetsError as error:
+        _answer(answers, {"mistake": str(error)})
+
+
+def _run(job: dict[str, Any]) -> Run:
+    (entrant,) = find_entrants([job["model"]], job["skeleton"])
+    return Run(entrant, job["seed"], TrainingConfig.from_dict(job["config"]), Path(job["folder"]))
+
+
+def _answer(answers: TextIO, content: dict[str, Any]) -> None:
+    answers.write(json.dumps(content) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

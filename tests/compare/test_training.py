@@ -1,0 +1,156 @@
+"""Equal training: runs are kept, continued, refused where they differ, and done side by side."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from focalnets.compare import runs
+from focalnets.compare.accuracy import mean_interval, read_accuracies
+from focalnets.compare.charts import draw_accuracies
+from focalnets.compare.entrants import find_entrants
+from focalnets.compare.page import write_page
+from focalnets.compare.results import Comparison
+from focalnets.compare.training import train_all
+from focalnets.errors import ConfigError, InterruptedRunError
+from focalnets.training.config import TrainingConfig
+from focalnets.training.run_comparison import find_runs
+
+CONFIG = TrainingConfig(image_size=32, batch_size=8, epochs=2, limit_train_batches=2, workers=0, device="cpu")
+SKELETON = {"embed_dim": 8, "depths": [1, 1, 1, 1]}
+NAMES = ["levels_1", "pooling"]
+
+
+def train(coloured_images, folder, names=NAMES, config=CONFIG, **options):
+    seen = []
+    accuracies = train_all(
+        find_entrants(names, SKELETON), config, coloured_images, folder,
+        **{"seeds": 1, "after_run": lambda _, trained: seen.append(trained), **options},
+    )  # fmt: skip
+    accuracies.write(folder)
+    return accuracies, seen
+
+
+@pytest.fixture(scope="module")
+def trained(coloured_images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, *train(coloured_images, folder)
+
+
+def test_trains_alike_and_keeps(trained, coloured_images):
+    folder, accuracies, seen = trained
+    assert [(one.model, one.seed, one.done, one.runs) for one in seen] == [("levels_1", 0, 1, 2), ("pooling", 0, 2, 2)]
+    assert [one.model for one in accuracies.rows] == NAMES
+    for row in accuracies.rows:
+        assert row.interval[0] <= row.mean <= row.interval[1]
+        assert row.parameters > 0
+        assert row.macs > 0
+        assert row.training_s > 0
+    first, second = (runs.RunFolder(folder / "runs" / name / "seed0").read_config().to_dict() for name in NAMES)
+    assert {key for key in first if first[key] != second[key]} == {"model", "model_overrides"}
+    assert len(find_runs(folder)) == 2
+    again, seen = train(coloured_images, folder)
+    assert (again.rows, seen) == (accuracies.rows, [])
+    assert read_accuracies(folder).rows == accuracies.rows
+
+
+def test_more_seeds_and_networks_join_the_table(coloured_images, tmp_path):
+    train(coloured_images, tmp_path, ["levels_1"], seeds=2)
+    both, seen = train(coloured_images, tmp_path, ["pooling"])
+    assert [one.model for one in seen] == ["pooling"]
+    assert [(row.model, sorted(row.top1)) for row in both.rows] == [("levels_1", [0, 1]), ("pooling", [0])]
+    assert draw_accuracies(both, tmp_path / "accuracy.png")
+    write_page(Comparison({}), both, ["accuracy.png"], tmp_path)
+    assert "levels_1" in (tmp_path / "report.html").read_text()
+
+
+def test_goes_on_with_a_stopped_run(trained, coloured_images):
+    folder, accuracies, _ = trained
+    run = folder / "runs" / "levels_1" / "seed0"
+    (run / "README.md").unlink()  # written last
+    again, seen = train(coloured_images, folder)
+    assert [one.model for one in seen] == ["levels_1"]
+    assert again.rows[0].top1 == accuracies.rows[0].top1
+    assert "continuing" in (run / "log.txt").read_text()
+
+
+def test_says_how_to_go_on_when_stopped(coloured_images, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise InterruptedRunError("Stopped.")
+
+    monkeypatch.setattr(runs, "train", stopped)
+    with pytest.raises(InterruptedRunError, match="same command goes on"):
+        train(coloured_images, tmp_path)
+
+
+def test_refuses_other_settings_and_other_images(trained, coloured_images, write_coloured_images, tmp_path):
+    folder, _, _ = trained
+    with pytest.raises(ConfigError, match="training"):
+        train(coloured_images, folder, config=CONFIG.replace(learning_rate=0.5))
+    with pytest.raises(ConfigError, match="data"):
+        train(write_coloured_images(tmp_path / "other", 10), folder)
+    (folder / "accuracy.json").rename(tmp_path / "accuracy.json")
+    try:
+        with pytest.raises(ConfigError, match="other settings"):
+            train(coloured_images, folder, config=CONFIG.replace(learning_rate=0.5))
+        with pytest.raises(ConfigError, match="other images"):
+            train(tmp_path / "other", folder)
+    finally:
+        (tmp_path / "accuracy.json").rename(folder / "accuracy.json")
+
+
+def test_a_network_that_cannot_be_trained_is_a_row(coloured_images, tmp_path):
+    pytest.importorskip("timm")
+    config = CONFIG.replace(image_size=8)
+    accuracies, seen = train(coloured_images, tmp_path, ["vit_tiny_patch16_224", "pooling"], config=config)
+    failed, whole = accuracies.rows
+    assert failed.mean is None
+    assert failed.result == seen[0].result
+    assert whole.mean is not None
+    assert read_accuracies(tmp_path).rows == accuracies.rows
+    assert draw_accuracies(accuracies, tmp_path / "accuracy.png")
+
+
+def test_side_by_side_gives_the_same(trained, coloured_images, tmp_path, capfd):
+    accuracies, seen = train(coloured_images, tmp_path, parallel=2)
+    assert sorted(one.model for one in seen) == NAMES
+    assert [row.model for row in accuracies.rows] == NAMES
+    assert "pooling, seed 0: epoch 2/2" in capfd.readouterr().out
+    command = json.loads((tmp_path / "runs" / "pooling" / "seed0" / "environment.json").read_text())["command"]
+    assert "training_worker" not in command
+    for row, alone in zip(accuracies.rows, trained[1].rows, strict=True):
+        assert row.top1.keys() == alone.top1.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"seeds": 0}, "--seeds"),
+        ({"seeds": 11}, "--seeds"),
+        ({"parallel": 0}, "--parallel"),
+        ({"config": CONFIG.replace(patience=2)}, "patience"),
+        ({"config": CONFIG.replace(layer_decay=0.5)}, "layer_decay"),
+        ({"config": CONFIG.replace(model_overrides={"embed_dim": 8})}, "--skeleton"),
+        ({"config": CONFIG.replace(devices=2)}, "one device"),
+    ],
+)
+def test_bad_settings(coloured_images, tmp_path, options, words):
+    with pytest.raises(ConfigError, match=words):
+        train(coloured_images, tmp_path, **options)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_damaged_table_is_one_sentence(tmp_path):
+    assert read_accuracies(tmp_path) is None
+    (tmp_path / "accuracy.json").write_text('{"rows": [1]}')
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_accuracies(tmp_path)
+
+
+def test_intervals():
+    low, high = mean_interval({0: 0.5}, 100)
+    assert 0.40 < low < 0.41 < 0.59 < high < 0.60
+    low, high = mean_interval({0: 0.4, 1: 0.5, 2: 0.6}, 100)
+    assert (low, high) == pytest.approx((0.5 - 0.2484, 0.5 + 0.2484), abs=1e-3)
+    assert mean_interval({0: 0.0, 1: 1.0}, 100) == (0.0, 1.0)
