@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -60,6 +65,7 @@ def test_more_seeds_and_networks_join_the_table(coloured_images, tmp_path):
     both, seen = train(coloured_images, tmp_path, ["pooling"])
     assert [one.model for one in seen] == ["pooling"]
     assert [(row.model, sorted(row.top1)) for row in both.rows] == [("levels_1", [0, 1]), ("pooling", [0])]
+    both.rows[1] = dataclasses.replace(both.rows[1], mean=1.0, interval=(0.9, 1 - 1e-16))
     assert draw_accuracies(both, tmp_path / "accuracy.png")
     write_page(Comparison({}), both, ["accuracy.png"], tmp_path)
     assert "levels_1" in (tmp_path / "report.html").read_text()
@@ -121,6 +127,26 @@ def test_side_by_side_gives_the_same(trained, coloured_images, tmp_path, capfd):
     assert "training_worker" not in command
     for row, alone in zip(accuracies.rows, trained[1].rows, strict=True):
         assert row.top1.keys() == alone.top1.keys()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")
+def test_ctrl_c_stops_all_after_saving(coloured_images, tmp_path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("image_size: 32\nbatch_size: 4\nworkers: 0\nlimit_val_batches: 1\ndevice: cpu\n")
+    command = [sys.executable, "-m", "focalnets", "compare", "--variations", *NAMES, "--skeleton.embed_dim", "8"]
+    command += ["--train", str(coloured_images), "--config", str(settings), "--epochs", "500", "--parallel", "2"]
+    command += ["--output", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        next(line for line in process.stdout if "epoch 2/" in line)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "The same command goes on" in error
+    saved = [(tmp_path / "out" / "runs" / name / "seed0" / "checkpoints" / "last.ckpt").exists() for name in NAMES]
+    assert any(saved)  # the other may still have been starting
 
 
 @pytest.mark.parametrize(

@@ -130,17 +130,18 @@ def draw_accuracies(accuracies: Accuracies, path: Path) -> bool:
     for place, row in enumerate(reversed(rows)):
         assert row.mean is not None
         assert row.interval is not None
-        spread = [[row.mean - row.interval[0]], [row.interval[1] - row.mean]]
+        # An accuracy of 100 % lies above its interval by a rounding.
+        spread = [[max(0.0, row.mean - row.interval[0])], [max(0.0, row.interval[1] - row.mean)]]
         style = styles[row.model]
         by_name.errorbar(row.mean, place, xerr=spread, capsize=3, color=style["color"], marker=style["marker"])
         by_name.plot(list(row.top1.values()), [place] * len(row.top1), ".", color="0.5", markersize=4)
         if row.macs:
-            by_cost.errorbar(row.macs / 1e9, row.mean, yerr=spread, capsize=3, linestyle="", **styles[row.model])
+            by_cost.errorbar(row.macs / 1e6, row.mean, yerr=spread, capsize=3, linestyle="", **styles[row.model])
     by_name.set_yticks(range(len(rows)), [one.model for one in reversed(rows)], fontsize=8)
     by_name.set_xlabel("top-1 after the last epoch, 95 % intervals; dots are seeds")
     by_name.xaxis.set_major_formatter(PercentFormatter(1.0))
     by_cost.set_xscale("log")
-    by_cost.set_xlabel("multiply-accumulates an image [G]")
+    by_cost.set_xlabel("multiply-accumulates an image [M]")
     by_cost.set_ylabel("top-1 after the last epoch")
     by_cost.yaxis.set_major_formatter(PercentFormatter(1.0))
     data, training = accuracies.setting["data"], accuracies.setting["training"]
