@@ -29,7 +29,8 @@ def shrunk(name, **overrides):
     return FocalNet(config.replace(**{**small, **overrides}))
 
 
-STEMS = ["patch", "overlapped", "convolutional"]
+EMBEDDINGS = [("patch", "single"), ("overlapped", "single"), ("convolutional", "single"), ("convolutional", "double")]
+"""Stem and downsampling."""
 
 
 def tiny(**overrides):
@@ -70,10 +71,10 @@ def test_counted_cost_agrees_with_the_products_that_run(name, size):
     assert counted < cost.macs + cost.overlap_macs < 1.3 * counted
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize(("stem", "downsampling"), EMBEDDINGS)
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (31, 33), (64, 32), (5, 130)])
-def test_any_size_and_aspect(stem, size):
-    network = tiny(stem=stem).eval()
+def test_any_size_and_aspect(stem, downsampling, size):
+    network = tiny(stem=stem, downsampling=downsampling).eval()
     images = torch.randn(2, 3, *size)
     maps = network.forward_pyramid(images)
     for stride, dim, features in zip((4, 8, 16, 32), network.config.dims, maps, strict=True):
@@ -91,6 +92,9 @@ def test_any_number_of_channels(in_chans):
 def test_every_parameter_learns_and_nothing_stays_behind(name):
     """Copying a network after a training step fails where tensors of the graph stay on modules."""
     network = shrunk(name, drop_path=0.0).train()
+    if network.config.initialization == "identity":
+        network.config = network.config.replace(initialization="fan_in")
+        network.reset_parameters()
     network(torch.randn(2, 3, 64, 64)).square().sum().backward()
     without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
@@ -102,9 +106,9 @@ def test_every_parameter_learns_and_nothing_stays_behind(name):
     assert names == set(dict(twin.named_parameters())) | set(dict(twin.named_buffers()))
 
 
-@pytest.mark.parametrize("stem", STEMS)
-def test_a_padded_batch_gives_each_image_what_it_gets_alone(stem):
-    network = tiny(stem=stem).eval()
+@pytest.mark.parametrize(("stem", "downsampling"), EMBEDDINGS)
+def test_a_padded_batch_gives_each_image_what_it_gets_alone(stem, downsampling):
+    network = tiny(stem=stem, downsampling=downsampling).eval()
     sizes = [(37, 50), (61, 23), (4, 4), (1, 1)]
     images = [torch.randn(1, 3, *size) for size in sizes]
     batch, mask = torch.full((4, 3, 61, 50), 7.7), torch.zeros(4, 61, 50, dtype=torch.bool)
@@ -128,9 +132,9 @@ def test_compiles_in_one_graph(name):
     torch.compile(network, fullgraph=True, backend="aot_eager")(images).sum().backward()
 
 
-@pytest.mark.parametrize("stem", STEMS)
-def test_exports_with_free_batch_height_and_width(stem):
-    network = tiny(stem=stem).eval()
+@pytest.mark.parametrize(("stem", "downsampling"), EMBEDDINGS)
+def test_exports_with_free_batch_height_and_width(stem, downsampling):
+    network = tiny(stem=stem, downsampling=downsampling).eval()
     batch = torch.export.Dim("batch", min=1, max=64)
     height, width = torch.export.Dim("height", min=33, max=4096), torch.export.Dim("width", min=33, max=4096)
     exported = torch.export.export(
@@ -261,6 +265,20 @@ def test_official_initialisation():
     assert not block.modulation.input_projection.bias.any()
 
 
+def test_blocks_begin_as_the_identity():
+    """And still learn: after one step on the last layers all others have gradients."""
+    network = tiny(initialization="identity", stem="convolutional", downsampling="double")
+    tokens = torch.randn(2, 5, 7, 8)
+    block = network.stages[0].blocks[0]
+    assert torch.equal(block(tokens), tokens)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        network(torch.randn(2, 3, 64, 64)).square().sum().backward()
+        optimizer.step()
+    assert [name for name, parameter in network.named_parameters() if not parameter.grad.any()] == []
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_focal_modulation_in_any_number_of_dimensions(dims):
     layer = FocalModulation(6, 2, 3, spatial_dims=dims, modulation_norm=True, normalize_modulator=True)
@@ -302,6 +320,7 @@ def test_configs_are_strict_and_survive_json():
         {"stem": "smooth"},
         {"stem": "overlapped", "patch_size": 16},
         {"initialization": "zeros"},
+        {"downsampling": "triple"},
         {"mlp_ratio": 0},
     ],
 )

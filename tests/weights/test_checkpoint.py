@@ -18,9 +18,13 @@ from focalnets.weights.checkpoint import STORED_DTYPES, load_checkpoint, read_de
 from focalnets.weights.key_maps import to_layout
 
 
-@pytest.mark.parametrize("name", [*COMBINATIONS, "convolutional", "dense"])
+@pytest.mark.parametrize("name", [*COMBINATIONS, "convolutional", "double", "dense"])
 def test_round_trip(tmp_path: Path, name: str) -> None:
-    other = {"convolutional": {"stem": "convolutional"}, "dense": {"pyramid_norms": True, "num_classes": 0}}
+    other = {
+        "convolutional": {"stem": "convolutional"},
+        "double": {"downsampling": "double"},
+        "dense": {"pyramid_norms": True, "num_classes": 0},
+    }
     config = small_config("srf", **other[name]) if name in other else small_config(name)
     config = config.replace(drop_path=0.25, dropout=0.125, initialization="fan_in")
     classes = [f"class {index} é" for index in range(config.num_classes)] or None

@@ -155,6 +155,7 @@ def test_our_own_layout_is_written_from_any_other(tmp_path: Path) -> None:
         ("timm", "w.pth", small_config("fl4_normalized"), "normalize_modulator"),
         ("timm", "w.pth", small_config("srf", stem="convolutional"), "convolutional stem"),
         ("official", "w.pth", small_config("srf", stem="convolutional"), "convolutional stem"),
+        ("timm", "w.pth", small_config("srf", downsampling="double"), "two convolutions between stages"),
         ("transformers", "out", small_config("srf", stem="convolutional"), "convolutional stem"),
         ("timm", "w.pth", small_config("srf", pyramid_norms=True), "norms of a dense backbone"),
         ("transformers", "out", small_config("srf", pyramid_norms=True), "norms of a dense backbone"),

@@ -65,7 +65,8 @@ _FROM_SCRATCH = {
     "depths": (2, 2, 6, 2),
     "focal_levels": (3, 3, 3, 3),
     "stem": "convolutional",
-    "initialization": "fan_in",
+    "downsampling": "double",
+    "initialization": "identity",
 }
 
 _AT_224 = Preprocessing(input_size_px=224, crop_fraction=0.9)
