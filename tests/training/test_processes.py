@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -17,9 +19,10 @@ from focalnets.models.config import Preprocessing
 from focalnets.training.config import TrainingConfig
 from focalnets.training.data import EpochBatches, TrainingData, training_loader, validation_loader
 from focalnets.training.engine import check_devices, is_first_process
+from focalnets.training.processes import ignore_ctrl_c_in_helpers, is_helper
 from focalnets.training.recipes import miniature
 from focalnets.training.shares import NOT_COUNTED, Share
-from focalnets.training.trainer import train
+from focalnets.training.trainer import _device_name, train
 
 PREPROCESSING = Preprocessing(input_size_px=16, crop_fraction=1.0)
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "WORLD_SIZE", "TORCHELASTIC_RUN_ID")
@@ -92,7 +95,7 @@ def test_two_processes_are_one_with_their_batches_together(coloured_images, tmp_
         settings["ema_decay"] = 0.5
     whole = miniature()
     # Branches are dropped at random in each process, and batch normalisation takes each process's own batch.
-    overrides = {**whole.model_overrides, "drop_path": 0.0, "stem": "patch"}
+    overrides = {**whole.model_overrides, "drop_path": 0.0, "stem": "patch", "downsampling": "single"}
     config = whole.replace(batch_size=16, model_overrides=overrides, **settings)
     one = train(config, TrainingData.from_folder(coloured_images, config), output=tmp_path / "one", quiet=True)
     options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
@@ -100,7 +103,8 @@ def test_two_processes_are_one_with_their_batches_together(coloured_images, tmp_
         [
             sys.executable, "-m", "focalnets", "train", str(coloured_images), "--recipe", "miniature", *options,
             "--batch_size", "8", "--model_overrides.drop_path", "0", "--model_overrides.stem", "patch",
-            "--devices", "2", "--strategy", strategy, "--output", str(tmp_path / "two"),
+            "--model_overrides.downsampling", "single", "--devices", "2", "--strategy", strategy,
+            "--output", str(tmp_path / "two"),
         ],
         capture_output=True, text=True, timeout=120, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -120,3 +124,56 @@ def test_two_processes_are_one_with_their_batches_together(coloured_images, tmp_
         assert torch.mean((weights[1][name] - expected).abs()) < 1e-4, name
     assert not list((tmp_path / "two").rglob("*.tmp"))
     assert json.loads((tmp_path / "two" / "environment.json").read_text())["data"]["images_to_train"] == 48
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group"),
+    [(signal.SIGTERM, False), pytest.param(signal.SIGINT, True, marks=pytest.mark.slow)],
+    ids=["SIGTERM to the first", "Ctrl-C to all"],
+)
+def test_a_signal_stops_both_processes_after_saving(coloured_images, tmp_path, number, whole_group):
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "focalnets", "train", str(coloured_images), "--recipe", "miniature",
+            "--epochs", "9999", "--batch_size", "4", "--device", "cpu", "--devices", "2", "--workers", "0",
+            "--output", str(run),
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        while not (run / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        _, errors = process.communicate(timeout=120)  # ends when the second process has closed it too
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    assert errors == f"error: Stopped; everything so far is saved. Go on with: focalnets train --resume {run}\n"
+    assert not list(run.rglob("*.tmp"))
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    epochs = len((run / "metrics.csv").read_text(encoding="utf-8").splitlines()) - 1
+    assert checkpoint["global_step"] >= epochs * 6
+
+
+def test_helpers_leave_ctrl_c_to_the_first_process(monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        ignore_ctrl_c_in_helpers()
+        assert signal.getsignal(signal.SIGINT) is before
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        assert is_helper()
+        ignore_ctrl_c_in_helpers()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        monkeypatch.setenv("RANK", "1")  # of torchrun, which passes signals on itself
+        assert not is_helper()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_every_kind_of_device_has_a_name():
+    assert _device_name(torch.device("cpu")).startswith("CPU, ")
+    assert _device_name(torch.device("mps")) == "MPS"

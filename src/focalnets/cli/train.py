@@ -15,6 +15,7 @@ import yaml
 
 from focalnets.errors import ConfigError, UnknownNameError
 from focalnets.training.config import TrainingConfig, field_descriptions
+from focalnets.training.processes import ignore_ctrl_c_in_helpers
 from focalnets.training.recipes import RECIPES
 
 EXAMPLES = """\
@@ -55,6 +56,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Train, continue, or show the settings."""
+    ignore_ctrl_c_in_helpers()
     names = {field.name for field in dataclasses.fields(TrainingConfig)}
     given = {name: value for name, value in vars(arguments).items() if name in names}
     if arguments.resume is not None:

@@ -21,6 +21,7 @@ from focalnets.training.console import TrainingConsole, short_duration
 from focalnets.training.curves import draw_curves
 from focalnets.training.foreign import describe_weights
 from focalnets.training.module import ClassifierModule
+from focalnets.training.processes import is_helper
 from focalnets.training.run_folder import RunFolder
 from focalnets.weights.checkpoint import write_safetensors
 
@@ -41,21 +42,31 @@ class StopRequest:
 
     asked = False
 
+    def listen(self) -> None:
+        """Take Ctrl-C and the scheduler's SIGTERM for the request, where this is the main thread."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _stop_signals():
+                signal.signal(number, self._ask)
+
+    def _ask(self, _signal: int, _frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    return (signal.SIGTERM,) if is_helper() else (signal.SIGINT, signal.SIGTERM)
+
 
 @contextlib.contextmanager
 def stop_request_on_signals() -> Iterator[StopRequest]:
     """Turn Ctrl-C and the scheduler's SIGTERM into a request while the block runs, in the main thread."""
     request = StopRequest()
-
-    def ask(_signal: int, _frame: Any) -> None:
-        if request.asked:
-            raise KeyboardInterrupt
-        request.asked = True
-
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _stop_signals()}
+    request.listen()
     try:
         yield request
     finally:
@@ -234,6 +245,14 @@ class Guard(Callback):
     def __init__(self, folder: RunFolder, request: StopRequest) -> None:
         self.folder, self.request = folder, request
         self._recent_loss: float | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen again, in place of Lightning, which has just begun to.
+
+        Its answer to SIGTERM is a message to the other processes, sent while these are in the middle of something else:
+        all would wait for each other without end.
+        """
+        self.request.listen()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -27,6 +27,7 @@ from focalnets.training.foreign import ForeignNetwork
 from focalnets.training.model_card import model_card
 from focalnets.training.module import ClassifierModule
 from focalnets.training.optimization import ema_average
+from focalnets.training.processes import is_helper
 from focalnets.training.run_folder import RunFolder, describe_environment
 from focalnets.training.shares import Share
 from focalnets.weights.loading import create_model, load_model
@@ -237,7 +238,10 @@ def _fit(
                 module, train_batches, val_batches,
                 ckpt_path=folder.resume_point if resumes else None, weights_only=True,
             )  # fmt: skip
-        except (Stopped, KeyboardInterrupt, SystemExit):
+        except (Stopped, KeyboardInterrupt, SystemExit) as error:
+            if is_helper():
+                # The first process tells; Lightning kills it if a helper ends with another status before it does.
+                raise SystemExit(0 if isinstance(error, Stopped) else 1) from None
             raise InterruptedRunError(_how_to_go_on(folder)) from None
         except ImageError as error:
             raise DataError(
@@ -289,7 +293,7 @@ def _headline(
     origin: str,
     resumes: bool,
 ) -> str:
-    place = f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    place = _device_name(device)
     name = config.model if config.pretrained is None else config.pretrained
     if processes > 1:
         place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} images a step"
@@ -299,6 +303,12 @@ def _headline(
         f"{model.preprocessing.input_size_px} px on {len(data.classes)} classes: {len(data.train):,} images to train, "  # type: ignore[arg-type]
         f"{len(data.val):,} held out; {config.epochs} epochs of {steps} steps, {place}"  # type: ignore[arg-type]
     )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
 def _parameters(model: FocalNet | ForeignNetwork) -> int:
