@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from focalnets.errors import UnknownNameError
-from focalnets.weights.class_names import LABEL_MAP_GAP, class_names, names_for_outputs, wordnet_ids
+from focalnets.weights.class_names import LABEL_MAP_GAP, class_names, names_for_outputs, readable_names, wordnet_ids
 
 
 def test_sizes_and_order() -> None:
@@ -69,3 +69,13 @@ def test_the_label_map_lacks_the_teddy() -> None:
 def test_other_data_sets_are_unknown() -> None:
     with pytest.raises(UnknownNameError, match="imagenet1k and imagenet22k"):
         class_names("cifar10")  # type: ignore[arg-type]
+
+
+def test_names_of_folders_become_readable() -> None:
+    assert readable_names(("n02102040", "French_horn", "red, large")) == (
+        "English springer",
+        "French horn",
+        "red, large",
+    )
+    assert readable_names(("n02012849", "n03126707")) == ("n02012849", "n03126707")  # both are cranes
+    assert readable_names(("a_b", "a b")) == ("a_b", "a b")

@@ -31,11 +31,10 @@ def add_arguments(parser: Any) -> None:
         help="what weights are kept as; float16 halves the file, loading makes them float32 again (default: float32)",
     )
     parser.add_argument(
-        "--class_names",
-        "--class-names",
-        nargs="+",
-        metavar="NAME",
-        help="names of the outputs in their order, instead of those found",
+        "--readable_class_names",
+        "--readable-class-names",
+        action="store_true",
+        help="write English_springer and n02102040, names of folders, as English springer",
     )
     parser.add_argument(
         "--origin", metavar="TEXT", help="where the weights came from, in words, instead of what SOURCE says"
@@ -56,6 +55,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Read, say what was recognised, write."""
+    from focalnets.weights.class_names import readable_names
     from focalnets.weights.conversion import save_in_layout
     from focalnets.weights.loading import load_model
     from focalnets.weights.opening import open_weights
@@ -65,7 +65,9 @@ def run(arguments: Any) -> int:
     print(f"read {opened.recognition}")
     for note in opened.recognition.notes:
         print(f"note: {note}")
-    model = load_model(arguments.source, class_names=arguments.class_names, **chosen)
+    model = load_model(arguments.source, **chosen)
+    if arguments.readable_class_names and model.class_names is not None:
+        model.class_names = readable_names(model.class_names)
     if arguments.origin is not None:
         model.origin = arguments.origin
     notes = None if opened.description is None else opened.description.notes

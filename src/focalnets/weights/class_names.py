@@ -12,12 +12,13 @@ from __future__ import annotations
 import collections
 import functools
 import lzma
+from collections.abc import Sequence
 from importlib import resources
 from typing import Literal
 
 from focalnets.errors import UnknownNameError
 
-__all__ = ["LABEL_MAP_GAP", "class_names", "names_for_outputs", "wordnet_ids"]
+__all__ = ["LABEL_MAP_GAP", "class_names", "names_for_outputs", "readable_names", "wordnet_ids"]
 
 Dataset = Literal["imagenet1k", "imagenet22k"]
 
@@ -57,6 +58,16 @@ def names_for_outputs(outputs: int) -> tuple[tuple[str, ...], str] | None:
         note = "21841 outputs are taken for the lines of the official ImageNet-22K label map, without n04399382."
         return names[:LABEL_MAP_GAP] + names[LABEL_MAP_GAP + 1 :], note
     return None
+
+
+def readable_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of folders as people write them: spaces for underscores, the first English name for a WordNet id.
+
+    Where two would become the same, all stay as they are.
+    """
+    english = {identity: name.partition(",")[0] for identity, name in _table()}
+    readable = tuple(english.get(name, name.replace("_", " ").strip()) for name in names)
+    return readable if len(set(readable)) == len(set(names)) else tuple(names)
 
 
 def _rows(dataset: str) -> tuple[tuple[str, str], ...]:
