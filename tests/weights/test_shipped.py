@@ -15,6 +15,7 @@ from safetensors import safe_open
 from tests.conftest import IMAGENETTE
 
 import focalnets
+from focalnets.cli.main import main
 from focalnets.errors import CheckpointError
 from focalnets.training.config import TrainingConfig
 from focalnets.weights import shipped
@@ -91,6 +92,18 @@ def test_the_trained_network_keeps_the_promises(no_network: None) -> None:
     assert model(IMAGES).isfinite().all()
     assert focalnets.inspect_checkpoint(DEFAULT).variant == row.variant
     assert row.top1_percent is not None
+
+
+@arrived
+@pytest.mark.data
+@pytest.mark.slow
+def test_evaluating_the_trained_network_gives_the_promised_accuracy(no_network: None, tmp_path: Path) -> None:
+    images = Path(__file__).parents[3] / "shared" / "data" / "imagenette" / "val"
+    assert main(["evaluate", str(images), "--json", str(tmp_path / "result.json")]) == 0
+    measured = 100 * json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["top1"]
+    promised = SHIPPED[DEFAULT].top1_percent
+    assert promised is not None
+    assert measured == pytest.approx(promised, abs=0.1)  # the training measured float32 weights
 
 
 @arrived
