@@ -91,7 +91,7 @@ def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
     begun = time.monotonic()
     with _progress() as show:
         fill(comparison, plan, after_group=lambda some: some.write(folder), progress=show)
-    comparison.origin = _origin(time.monotonic() - begun)
+    comparison.origin = _origin(time.monotonic() - begun, setting)
     comparison.write(folder)
     _write_report(folder, comparison)
     _show_cells(comparison)
@@ -102,17 +102,20 @@ def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
 def _train(arguments: Any, entrants: Any, folder: Path) -> int:
     from focalnets.cli.train import _resolve
     from focalnets.compare.accuracy import Accuracies
+    from focalnets.compare.measurement import describe_setting
     from focalnets.compare.training import Trained, train_all
+    from focalnets.tasks.devices import choose_device
     from focalnets.training.console import short_duration
 
     given: dict[str, Any] = {} if arguments.epochs is None else {"epochs": arguments.epochs}
     if arguments.device != "auto":
         given["device"] = arguments.device
     config = _resolve(None, arguments.config, given)
+    machine = describe_setting(choose_device(config.device), arguments.skeleton)
     begun = time.monotonic()
 
     def keep(accuracies: Accuracies, trained: Trained) -> None:
-        accuracies.origin = _origin(time.monotonic() - begun)
+        accuracies.origin = _origin(time.monotonic() - begun, machine)
         accuracies.write(folder)
         left = (
             ""
@@ -133,7 +136,7 @@ def _train(arguments: Any, entrants: Any, folder: Path) -> int:
         fresh=arguments.fresh,
         after_run=keep,
     )
-    accuracies.origin = _origin(time.monotonic() - begun)
+    accuracies.origin = _origin(time.monotonic() - begun, machine)
     accuracies.write(folder)
     _write_report(folder)
     _show_accuracies(accuracies)
@@ -156,9 +159,10 @@ def _write_report(folder: Path, comparison: Any = None) -> None:
     write_page(comparison, accuracies, pictures, folder)
 
 
-def _origin(seconds: float) -> dict[str, Any]:
+def _origin(seconds: float, machine: dict[str, Any]) -> dict[str, Any]:
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    return {"command": shlex.join(["focalnets", *sys.argv[1:]]), "date": now, "seconds": round(seconds, 1)}
+    command = shlex.join(["focalnets", *sys.argv[1:]])
+    return {"command": command, "date": now, "seconds": round(seconds, 1), "machine": machine}
 
 
 @contextlib.contextmanager

@@ -66,7 +66,7 @@ class Accuracies:
 
     Attributes:
         setting: Training config, skeleton of variations and data.
-        origin: Command, date, machine and versions of the newest training.
+        origin: Command, date, duration and machine of the newest training.
         rows: In the order in which they were first asked for.
     """
 

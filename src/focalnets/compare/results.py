@@ -97,7 +97,7 @@ class Comparison:
 
     Attributes:
         setting: Device, threads and versions; cells of different settings must not stand side by side.
-        origin: The command, date and duration of the newest measurement.
+        origin: Command, date, duration and machine of the newest measurement.
         networks: By name, in the order of the table.
         cells: By key.
     """

@@ -1,0 +1,244 @@
+"""Writes docs/results.md from what ``focalnets compare`` measured: ``python -m benchmarks.results_page``.
+
+``--comparison DIR`` and ``--ablation DIR`` first take over the result file of an output folder; the files are kept in
+benchmarks/results/, from which the page and its pictures are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.command import RESULTS
+from focalnets.compare.accuracy import Accuracies, Accuracy, read_accuracies
+from focalnets.compare.charts import draw_accuracies, draw_comparison
+from focalnets.compare.results import Cell, Comparison, read_comparison
+
+__all__ = ["DOCUMENT", "main", "write_page"]
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "results.md"
+
+COMPARISON_COMMAND = (
+    "focalnets compare --models focalnet_tiny_lrf swin_tiny_patch4_window7_224 convnext_tiny vit_small_patch16_224 "
+    "poolformer_s24 --sizes 224 384 512 1024 --batch 1 8 --minutes 15 --output build/comparison"
+)
+
+_ABLATION = (
+    "--skeleton.embed_dim 16 --skeleton.initialization fan_in --train DATA --config benchmarks/ablation.yaml "
+    "--parallel 2 --output build/ablation"
+)
+
+ABLATION_COMMANDS = (
+    f"focalnets compare --variations full additive no_gates no_global top_level_only --seeds 3 {_ABLATION}",
+    "focalnets compare --variations levels_0 levels_1 levels_4 overlapped_embedding depthwise_convolution "
+    f"pooling_aggregator pooling windowed_attention global_attention --seeds 1 {_ABLATION}",
+)
+
+_INTRODUCTION = """# Results
+
+Made from `benchmarks/results/` by `python -m benchmarks.results_page`; do not edit. What the commands mean stands in
+[comparing.md](comparing.md); speed and memory beside other implementations of the same network in
+[performance.md](performance.md)."""
+
+_COMPARISON = """\
+Random weights, float32. All networks of a task, size and batch were timed in one process, in rounds whose order was
+drawn anew; peak memory is what one call adds, alone in a process of its own. Multiply-accumulates leave elementwise
+products out. Accuracy is quoted from the publications, not measured."""
+
+_VARIATIONS = """\
+One skeleton, one change a row, all trained alike from random weights. Top-1 is that of the last epoch on the validation
+images: the mean over the seeds with its 95 % interval by Student's distribution, of a single seed with the interval by
+the number of images. The skeleton is a small one and the training short, so that all fits on two cores; the published
+figures beside are those of the full-size skeleton after 300 epochs on ImageNet-1K (Yang et al., NeurIPS 2022), and
+only the differences to the first row may be compared with each other, with care. Rows whose intervals overlap are not
+told apart."""
+
+
+def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
+    """Write the page, and the pictures into ``images`` beside it; what was not measured is named. Returns the page."""
+    comparison = read_comparison(results / "comparison", None)
+    accuracies = read_accuracies(results / "ablation")
+    parts = [_INTRODUCTION, "## Networks side by side", _COMPARISON]
+    if comparison.cells:
+        parts += [_provenance(comparison.origin), *_costs(comparison), *_pictures(comparison, document)]
+    else:
+        parts += ["Not measured yet; this does:", _code(COMPARISON_COMMAND)]
+    parts += ["## Variations of the architecture", _VARIATIONS]
+    if accuracies is not None and accuracies.rows:
+        parts += [_provenance(accuracies.origin), _training(accuracies), _table(_variations(accuracies))]
+        if draw_accuracies(accuracies, document.parent / "images" / "ablation.png"):
+            parts.append("![top-1 of the variations](images/ablation.png)")
+        parts.append("Made by:")
+    else:
+        parts.append("Not measured yet; these do, with DATA a folder of Imagenette:")
+    parts.append(_code(*ABLATION_COMMANDS))
+    page = "\n\n".join(_wrapped(part) for part in parts) + "\n"
+    document.write_text(page, encoding="utf-8")
+    return page
+
+
+def _costs(comparison: Comparison) -> list[str]:
+    parts = [_table(_networks(comparison))]
+    groups = dict.fromkeys((cell.task, cell.batch) for cell in comparison.sorted_cells())
+    for task, batch in groups:
+        cells = {
+            (one.model, one.size_px): one for one in comparison.cells.values() if (one.task, one.batch) == (task, batch)
+        }
+        sizes = sorted({size for _, size in cells})
+        words = "Training step" if task == "training" else "Inference"
+        parts += [f"### {words}, batch {batch}", _table(_times(comparison, cells, sizes, batch))]
+        memory = _memory(comparison, cells, sizes)
+        parts += ["Peak memory added [MiB]:", _table(memory)]
+    return parts
+
+
+def _networks(comparison: Comparison) -> list[list[str]]:
+    sizes = sorted({cell.size_px for cell in comparison.cells.values()})
+    rows = [["network", "M parameters", *(f"GMACs at {size} px" for size in sizes), "published top-1 [%]", "by"]]
+    for one in comparison.networks.values():
+        macs = {cell.size_px: cell.macs for cell in comparison.cells.values() if cell.model == one.name and cell.macs}
+        published = "" if one.published_top1_percent is None else f"{one.published_top1_percent:.1f}"
+        counted = [f"{macs[size] / 1e9:.2f}" if size in macs else "" for size in sizes]
+        parameters = "" if one.parameters is None else f"{one.parameters / 1e6:.2f}"
+        rows.append([one.name, parameters, *counted, published, one.published_by or ""])
+    return rows
+
+
+def _times(
+    comparison: Comparison, cells: dict[tuple[str, int], Cell], sizes: Sequence[int], batch: int
+) -> list[list[str]]:
+    heads = [f"{size} px [ms]" for size in sizes]
+    rows = [["network", *heads, f"per pixel, {sizes[-1]} against {sizes[0]} px"]]
+    for name in comparison.networks:
+        row, per_pixel = [name], []
+        for size in sizes:
+            cell = cells.get((name, size))
+            row.append("" if cell is None else cell.result + (f"; {cell.rounds} rounds" if cell.rounds else ""))
+            if cell is not None and cell.latency_s is not None:
+                per_pixel.append((size, cell.latency_s["median"] / (batch * size**2)))
+        whole = len(per_pixel) > 1 and (per_pixel[0][0], per_pixel[-1][0]) == (sizes[0], sizes[-1])
+        rows.append([*row, f"{per_pixel[-1][1] / per_pixel[0][1]:.2f}" if whole else ""])
+    return rows
+
+
+def _memory(comparison: Comparison, cells: dict[tuple[str, int], Cell], sizes: Sequence[int]) -> list[list[str]]:
+    rows = [["network", *(f"{size} px" for size in sizes)]]
+    for name in comparison.networks:
+        found = [cells.get((name, size)) for size in sizes]
+        rows.append(
+            [name, *("" if c is None or c.peak_bytes is None else f"{c.peak_bytes / 2**20:.0f}" for c in found)]
+        )
+    return rows
+
+
+def _pictures(comparison: Comparison, document: Path) -> list[str]:
+    """Pictures of time, and of accuracy where it is published; the others lie in the output folder of the command."""
+    links = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in draw_comparison(comparison, Path(folder)):
+            if "latency" in name or name == "published_accuracy.png":
+                target = document.parent / "images" / f"comparison_{name}"
+                target.parent.mkdir(exist_ok=True)
+                shutil.copyfile(Path(folder) / name, target)
+                links.append(f"![{name.removesuffix('.png').replace('_', ' ')}](images/{target.name})")
+    return links
+
+
+def _training(accuracies: Accuracies) -> str:
+    training, data = accuracies.setting["training"], accuracies.setting["data"]
+    skeleton = ", ".join(f"{key} {value}" for key, value in accuracies.setting["skeleton"].items())
+    return (
+        f"Skeleton: focalnet_tiny_lrf with {skeleton or 'nothing changed'}. {data['name']}: "
+        f"{data['images_to_train']:,} images to train, {data['images_to_validate']:,} to validate, "
+        f"{training['image_size']} px; {training['epochs']} epochs in batches of {training['batch_size']}, "
+        f"{training['optimizer']} at {training['learning_rate']:g}, {training['augmentation']} augmentation, drop path "
+        f"{accuracies.setting['drop_path']:g}."
+    )
+
+
+def _variations(accuracies: Accuracies) -> list[list[str]]:
+    first = accuracies.rows[0]
+    rows = [
+        [
+            "variation", "what it changes", "M parameters", "MMACs", "seeds", "top-1 (95 % interval)",
+            f"against {first.model}", "published [%]", f"published, against {first.model}",
+        ]
+    ]  # fmt: skip
+    for one in accuracies.rows:
+        published = one.published_top1_percent
+        against = _difference(100 * one.mean if one.mean is not None else None, _percent(first), one is first)
+        rows.append(
+            [
+                one.model,
+                one.summary or "",
+                "" if one.parameters is None else f"{one.parameters / 1e6:.2f}",
+                "" if one.macs is None else f"{one.macs / 1e6:.1f}",
+                str(len(one.top1)),
+                one.result,
+                against,
+                "" if published is None else f"{published:.1f}",
+                _difference(published, first.published_top1_percent, one is first),
+            ]
+        )
+    return rows
+
+
+def _percent(row: Accuracy) -> float | None:
+    return None if row.mean is None else 100 * row.mean
+
+
+def _difference(value: float | None, base: float | None, same: bool) -> str:
+    return "" if same or value is None or base is None else f"{value - base:+.1f}"
+
+
+def _provenance(origin: dict[str, Any]) -> str:
+    machine = ", ".join(f"{key} {value}" for key, value in origin["machine"].items() if value not in (None, {}))
+    return f"`{origin['command']}`, {origin['date'][:10]}, {origin['seconds']:.0f} s. {machine}."
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    whole = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in whole]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _code(*commands: str) -> str:
+    lines = []
+    for command in commands:
+        wrapped = textwrap.wrap(command, 112, break_long_words=False, break_on_hyphens=False)
+        lines += [f"    {'' if index == 0 else '    '}{line}" for index, line in enumerate(wrapped)]
+        lines[-len(wrapped) :] = [f"{line} \\" for line in lines[-len(wrapped) : -1]] + lines[-1:]
+    return "\n".join(lines)
+
+
+def _wrapped(part: str) -> str:
+    if part.startswith(("#", "|", "    ", "!")):
+        return part
+    text = " ".join(part.split())
+    return part if part.startswith("# ") else textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Take over results, then write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results_page", description=__doc__)
+    parser.add_argument("--comparison", type=Path, metavar="DIR", help="output folder of the comparison")
+    parser.add_argument("--ablation", type=Path, metavar="DIR", help="output folder of the ablation")
+    options = parser.parse_args(arguments)
+    for name, file in (("comparison", "comparison.json"), ("ablation", "accuracy.json")):
+        folder = getattr(options, name)
+        if folder is not None:
+            (RESULTS / name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / file, RESULTS / name / file)
+    write_page()
+    print(f"written to {DOCUMENT}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
