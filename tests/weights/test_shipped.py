@@ -112,7 +112,6 @@ def test_how_the_trained_network_came_about_lies_beside_it() -> None:
     names = {path.name for path in folder.iterdir()}
     assert names == {"model.safetensors", "README.md", "config.yaml", "metrics.csv", "log.txt"}
     config = TrainingConfig.from_dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-    assert config.pretrained is None
     assert config.model == SHIPPED[DEFAULT].variant
     assert "focalnets train" in (folder / "README.md").read_text(encoding="utf-8")
     with safe_open(SHIPPED[DEFAULT].weights, framework="pt") as file:
