@@ -44,6 +44,8 @@ def test_trains_networks_alike(coloured_images, tmp_path, capsys):
     assert [row["model"] for row in rows] == ["focalnet_pico", "pooling"]
     for name in ("accuracy.csv", "accuracy.png", "report.html"):
         assert (output / name).exists()
+    assert main(["evaluate", str(output / "runs" / "pooling" / "seed0"), str(coloured_images)]) == 2
+    assert "'pooling', trained by `focalnets compare`" in capsys.readouterr().err
     assert main(["runs", str(output)]) == 0
     assert "runs/pooling/seed0" in capsys.readouterr().out
 

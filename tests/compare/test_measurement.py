@@ -80,6 +80,13 @@ def test_what_does_not_fit_into_the_time_is_left_out_with_its_estimate(monkeypat
     assert [cell.status for cell in tried] == ["measured", "measured"]
 
 
+def test_what_takes_longer_than_expected_is_not_timed():
+    plan = dataclasses.replace(PLAN, tasks=("inference",))
+    (cell,) = filled(plan, lambda job, timeout_s: {"status": "measured", "peak_bytes": 7, "seconds": 500.0})
+    assert (cell.status, cell.peak_bytes, cell.latency_s) == ("over the time", 7, None)
+    assert cell.result == "not run: about 500 s a call"
+
+
 def test_what_does_not_fit_into_the_memory_is_not_tried(monkeypatch):
     monkeypatch.setattr(measurement, "available_bytes", lambda: 1000)
     plan = dataclasses.replace(PLAN, sizes_px=(32, 64), tasks=("inference",))

@@ -14,6 +14,9 @@ _TRAINING_OVER_INFERENCE = 3.5
 _OVERHEAD_S = 2.0
 """Building the network three times, and what else a cell costs beside its calls [s]."""
 
+_MARGIN = 1.2
+"""Larger maps leave the caches, so that calls take longer than multiply-accumulates say."""
+
 _SHORT_S = 1.0
 """Calls shorter than this are warmed up, estimated, and repeated within a round [s]."""
 
@@ -54,7 +57,7 @@ class Forecast:
     def cell_s(self, cell: Cell) -> float:
         """How long a cell takes at least [s]: a call in a process of its own, warming up, and one round."""
         call = self.call_s(cell) or 0.0
-        return _OVERHEAD_S + call * (2 + 1 / cell.batch + (2 if call < _SHORT_S else 0))
+        return _OVERHEAD_S + _MARGIN * call * (2 + 1 / cell.batch + (2 if call < _SHORT_S else 0))
 
     def peak_bytes(self, cell: Cell) -> int | None:
         """Memory that a call will take at most, if it grows with the pixels; None if no smaller cell was measured."""

@@ -176,8 +176,14 @@ def read_description(metadata: Mapping[str, str], file: str) -> Description | No
     """What metadata say, checked; None if they are not from this package.
 
     Raises:
-        CheckpointError: If they are oversized, malformed, of a newer format, or name settings that do not exist.
+        CheckpointError: If they are oversized, malformed, of a newer format, name settings that do not exist, or say
+            that the network is no FocalNet.
     """
+    if "network" in metadata and "class_names" in metadata:  # as focalnets.training.foreign writes them
+        raise CheckpointError(
+            f"{file} holds {metadata['network'][:60]!r}, trained by `focalnets compare`, which is no FocalNet; it serves "
+            "that comparison only."
+        )
     version = metadata.get(f"{_PREFIX}format_version")
     if version is None:
         return None
