@@ -7,14 +7,14 @@ import statistics
 
 from focalnets.compare.results import Cell
 
-__all__ = ["Forecast"]
+__all__ = ["Forecast", "wanted_rounds"]
 
 _TRAINING_OVER_INFERENCE = 3.5
 
 _OVERHEAD_S = 2.0
 """Building the network three times, and what else a cell costs beside its calls [s]."""
 
-_MARGIN = 1.2
+_MARGIN = 1.1
 """Larger maps leave the caches, so that calls take longer than multiply-accumulates say."""
 
 _SHORT_S = 1.0
@@ -55,14 +55,20 @@ class Forecast:
         return None if speed is None else _work(cell) / speed
 
     def cell_s(self, cell: Cell) -> float:
-        """How long a cell takes at least [s]: a call in a process of its own, warming up, and one round."""
+        """How long a cell takes [s]: a call in a process of its own, warming up, and the rounds that are wanted."""
         call = self.call_s(cell) or 0.0
-        return _OVERHEAD_S + _MARGIN * call * (2 + 1 / cell.batch + (2 if call < _SHORT_S else 0))
+        calls = 1 + 1 / max(2, cell.batch) + (2 if call < _SHORT_S else 0) + wanted_rounds(call)
+        return _OVERHEAD_S + _MARGIN * call * calls
 
     def peak_bytes(self, cell: Cell) -> int | None:
         """Memory that a call will take at most, if it grows with the pixels; None if no smaller cell was measured."""
         pixels, peak = self.peaks.get((cell.model, cell.task), (0, 0))
         return round(peak * cell.batch * cell.size_px**2 / pixels) if pixels else None
+
+
+def wanted_rounds(call_s: float) -> int:
+    """Rounds that come before dearer cells: enough for a spread, but of calls that take long [s] not at their cost."""
+    return 3 if call_s < 2.0 else 2 if call_s < 5.0 else 1
 
 
 def _work(cell: Cell) -> float:

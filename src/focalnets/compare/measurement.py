@@ -16,7 +16,7 @@ import torch
 
 from focalnets.compare.calls import TASKS, Task, is_out_of_memory, prepare_call, sample_images
 from focalnets.compare.entrants import Entrant, build, multiply_accumulates
-from focalnets.compare.forecast import Forecast
+from focalnets.compare.forecast import Forecast, wanted_rounds
 from focalnets.compare.memory import available_bytes
 from focalnets.compare.memory_process import MemoryProcess
 from focalnets.compare.memory_worker import LARGEST_SHARE
@@ -165,7 +165,7 @@ class _Measurement:
             self.progress(Step(done=len(blank), groups=len(blank), doing="done", left_s=0.0))
 
     def _look_ahead(self, groups: Sequence[Sequence[Cell]]) -> float:
-        """What each of the groups that fit into the time can spend on rounds beyond the first [s]."""
+        """What each of the groups that fit into the time can spend on rounds beyond those wanted of all [s]."""
         left, fitting, least = self.left_s(), 0, 0.0
         for cells in groups:
             needed = sum(map(self.forecast.cell_s, cells))
@@ -203,12 +203,12 @@ class _Measurement:
         return self.macs[key]
 
     def _admit(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Those for which there is time, the cheapest first."""
+        """Those for which there is time, the cheapest first; none if that would be fewer than half."""
         entering: list[Cell] = []
         for cell in sorted(cells, key=self.forecast.cell_s):
             if sum(map(self.forecast.cell_s, [*entering, cell])) <= self.left_s():
                 entering.append(cell)
-        return [cell for cell in cells if cell in entering]
+        return [cell for cell in cells if cell in entering] if 2 * len(entering) >= len(cells) else []
 
     def _over(self, cell: Cell) -> Cell:
         expected = self.forecast.call_s(cell)
@@ -280,8 +280,9 @@ class _Measurement:
         if not calls:
             return
         round_s = sum(once_s[name] for name in calls)
-        budget = min(round_s + to_spare_s, max(round_s, self.left_s()))
+        wanted = wanted_rounds(round_s / len(calls)) * round_s
         # A slow call is measured once at least; its few rounds are told in the table.
+        budget = min(wanted + to_spare_s, max(round_s, self.left_s()))
         samples = interleave(calls, Timing(budget, fewest=1, most=self.plan.most_rounds), once_s)
         for name, values in samples.items():
             error = calls[name].error  # type: ignore[attr-defined]

@@ -15,10 +15,12 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from torch import Tensor
 
 from focalnets.compare.calls import is_out_of_memory, prepare_call, sample_images
 from focalnets.compare.entrants import find_entrants
@@ -30,6 +32,8 @@ __all__ = ["LARGEST_SHARE", "main", "measure_job"]
 
 LARGEST_SHARE = 0.85
 """Of the memory that is available, a call may take so much; more would drive the machine to where it ends processes."""
+
+_LARGE_PX = 512
 
 _LIBRARIES = (create_model,)  # what a job needs is loaded before processes are copied
 
@@ -62,10 +66,7 @@ def measure_job(job: dict[str, Any]) -> dict[str, Any]:
             timed(images)
             added = torch.cuda.max_memory_allocated(device) - idle
         else:
-            # Networks made for one size take no small images, so one whole image warms up.
-            warm_up = images[:1] if job["batch"] > 1 else images
-            timed(warm_up)
-            _, outcome = measure_added(lambda some: lambda: timed(some), images, network.zero_grad, warm_up=warm_up)
+            outcome = _measure_added(timed, images, network.zero_grad)
             added = outcome["added_bytes"]
     except Exception as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
@@ -73,6 +74,23 @@ def measure_job(job: dict[str, Any]) -> dict[str, Any]:
             return {"status": "out of memory", "why": words}
         return {"status": "unsupported", "why": f"{type(error).__name__}: {words}"}
     return {"status": "measured", "peak_bytes": int(added), "seconds": seconds}
+
+
+def _measure_added(call: Callable[[Any], Any], images: Tensor, rest: Callable[[], None]) -> dict[str, Any]:
+    """Memory that a call on ``images`` adds after one on a single one, or on a quarter of it where it is large.
+
+    Networks made for one size refuse that quarter and are warmed up by the whole image. Of small images it would leave
+    out what a runtime sets aside once for all sizes.
+    """
+    quarter = images[:1, :, : images.shape[2] // 2, : images.shape[3] // 2]
+    large = len(images) == 1 and images.shape[2] >= _LARGE_PX
+    for warm_up in (quarter, images[:1]) if large else (images[:1],):
+        try:
+            return measure_added(lambda some: lambda: call(some), images, rest, warm_up=warm_up.contiguous())[1]
+        except Exception as error:
+            if is_out_of_memory(error) or warm_up is not quarter:
+                raise
+    raise AssertionError("the last way gives an outcome or an error")
 
 
 def main() -> None:

@@ -181,8 +181,8 @@ def read_description(metadata: Mapping[str, str], file: str) -> Description | No
     """
     if "network" in metadata and "class_names" in metadata:  # as focalnets.training.foreign writes them
         raise CheckpointError(
-            f"{file} holds {metadata['network'][:60]!r}, trained by `focalnets compare`, which is no FocalNet; it serves "
-            "that comparison only."
+            f"{file} holds {metadata['network'][:60]!r}, trained by `focalnets compare`, which is no FocalNet; it "
+            "serves that comparison only."
         )
     version = metadata.get(f"{_PREFIX}format_version")
     if version is None:
