@@ -122,9 +122,10 @@ def _positionals_first(arguments: list[str], parser: argparse.ArgumentParser) ->
     wanted = 0.0
     for argument in arguments:
         name, equals, _ = argument.partition("=")
-        if argument == "--" or (argument.startswith("-") and name not in parser._option_string_actions and not wanted):
+        is_option = name in parser._option_string_actions
+        if not is_option and (argument.startswith("--") or (argument.startswith("-") and not wanted)):
             return arguments
-        if name in parser._option_string_actions:
+        if is_option:
             wanted = 0.0 if equals else _most_values(parser._option_string_actions[name].nargs)
             options.append(argument)
         elif wanted:

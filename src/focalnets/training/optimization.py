@@ -83,7 +83,7 @@ class MuonWithAdamW(Optimizer):
             if parameter.grad is not None:
                 by_shape.setdefault(tuple(parameter.shape), []).append(parameter)
         for shape, parameters in by_shape.items():
-            gradients = [parameter.grad for parameter in parameters]
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             averages = [
                 self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
                 for parameter in parameters
