@@ -23,8 +23,6 @@ from focalnets.weights.checkpoint import save_checkpoint
 from focalnets.weights.shipped import DEFAULT, SHIPPED, shipped_for_variant
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-# Once the trained network lies in the package, this mark and its uses go.
-arrived = pytest.mark.skipif(not SHIPPED[DEFAULT].is_present, reason="the trained network is not in the package yet")
 
 
 @pytest.fixture
@@ -80,7 +78,6 @@ def test_an_installation_without_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp
         focalnets.load_model("focalnet_pico")
 
 
-@arrived
 def test_the_trained_network_keeps_the_promises(no_network: None) -> None:
     row = SHIPPED[DEFAULT]
     assert row.size_bytes <= 10_000_000
@@ -94,7 +91,6 @@ def test_the_trained_network_keeps_the_promises(no_network: None) -> None:
     assert row.top1_percent is not None
 
 
-@arrived
 @pytest.mark.data
 @pytest.mark.slow
 def test_evaluating_the_trained_network_gives_the_promised_accuracy(no_network: None, tmp_path: Path) -> None:
@@ -106,7 +102,6 @@ def test_evaluating_the_trained_network_gives_the_promised_accuracy(no_network: 
     assert measured == pytest.approx(promised, abs=0.1)  # the training measured float32 weights
 
 
-@arrived
 def test_how_the_trained_network_came_about_lies_beside_it() -> None:
     folder = SHIPPED[DEFAULT].folder
     names = {path.name for path in folder.iterdir()}
