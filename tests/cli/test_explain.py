@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -31,7 +32,9 @@ def test_a_page_for_every_image_of_a_folder(coloured_run, odd_images, tmp_path, 
     assert main(["explain", str(odd_images), "--model", str(coloured_run), "--output", str(output)]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
-    assert len(shown.out.splitlines()) == 4
+    *pages, cost = shown.out.splitlines()
+    assert len(pages) == 4
+    assert re.fullmatch(r"took \d+\.\d s(, at most [\d,]+ MiB of memory)?", cost)
     names = {path.name for path in output.iterdir()}
     assert names == {
         "odd-grey_explained.png", "deeper-grey_explained.png", "transparent_explained.png", "turned_explained.png"

@@ -84,6 +84,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Draw one page a photo and one video a video, or what the network itself is like."""
+    started = time.perf_counter()
     source = require_model(arguments.model)
     size = _size(arguments.size)
     photos, videos, failures = _sorted_inputs(arguments.inputs)
@@ -100,11 +101,21 @@ def run(arguments: Any) -> int:
         focus = None if block is None else parse_block(block, model)
         explained = _explain_photos(arguments, model, source, photos, focus, size, failures)
         explained += _explain_videos(arguments, model, videos, focus, size, failures)
+    if explained:
+        print(_took(started))
     for failure in failures:
         print(f"not explained: {failure}", file=sys.stderr)
     if failures:
         print(f"{len(failures)} of {explained + len(failures)} inputs could not be explained.", file=sys.stderr)
     return 0 if not failures else 1 if explained else 2
+
+
+def _took(started: float) -> str:
+    from focalnets.compare.memory import peak_bytes
+
+    peak = peak_bytes()
+    memory = f", at most {peak / 2**20:,.0f} MiB of memory" if peak else ""
+    return f"took {time.perf_counter() - started:.1f} s{memory}"
 
 
 def _check(arguments: Any, videos: Sequence[Path]) -> None:
