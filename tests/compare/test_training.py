@@ -71,6 +71,37 @@ def test_more_seeds_and_networks_join_the_table(coloured_images, tmp_path):
     assert "levels_1" in (tmp_path / "report.html").read_text()
 
 
+def test_networks_changed_in_their_names(coloured_images, tmp_path):
+    pytest.importorskip("timm")
+    names = ["focalnet_pico:embed_dim=8,depths=[1,1,1,1]", "vit_tiny_patch16_224:depth=1,embed_dim=24,num_heads=1"]
+    accuracies, _ = train(coloured_images, tmp_path, names)
+    assert [row.model for row in accuracies.rows] == names
+    assert all(
+        row.failed == {} and row.parameters < 300_000 and row.published_top1_percent is None for row in accuracies.rows
+    )
+    folders = sorted(folder.name for folder in (tmp_path / "runs").iterdir())
+    assert folders == [
+        "focalnet_pico_embed_dim=8_depths=_1_1_1_1_",
+        "vit_tiny_patch16_224_depth=1_embed_dim=24_num_heads=1",
+    ]
+    assert train(coloured_images, tmp_path, names)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("focalnet_pico:", "NAME:FIELD=VALUE"),
+        ("focalnet_pico:embed_dim", "NAME:FIELD=VALUE"),
+        ("focalnet_pico:embed=8", "no field 'embed'"),
+        ("focalnet_pico:num_classes=8", "the same for all"),
+        ("full:embed_dim=8", "--skeleton"),
+    ],
+)
+def test_changes_that_cannot_be_made(name, words):
+    with pytest.raises(ConfigError, match=words):
+        find_entrants([name])
+
+
 def test_goes_on_with_a_stopped_run(trained, coloured_images):
     folder, accuracies, _ = trained
     run = folder / "runs" / "levels_1" / "seed0"

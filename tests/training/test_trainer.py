@@ -111,11 +111,12 @@ def test_ctrl_c_saves_and_going_on_repeats_the_whole_run(config, data, tmp_path,
     settings = config.replace(**settings)
     settings = settings.replace(model_overrides={**settings.model_overrides, "drop_path": 0.3})
     whole = train(settings, data, output=tmp_path / "whole", quiet=True)
+    before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         interrupt_after(patch, batches)
         with pytest.raises(InterruptedRunError, match=r"--resume .*stopped"):
             train(settings, data, output=tmp_path / "stopped", quiet=True)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     continued = resume(tmp_path / "stopped", quiet=True)
     for name in ("last.safetensors", "best.safetensors"):
         expected, got = load_file(whole.run / name), load_file(continued.run / name)

@@ -19,6 +19,7 @@ EXAMPLES = """\
   focalnets compare --variations full additive no_gates --train photos --epochs 20 --seeds 3
   focalnets compare --variations --skeleton.embed_dim 24 --train photos --config settings.yaml --parallel 2
   focalnets compare --rows my_mixer.py --variations full my_mixer --sizes 224
+  focalnets compare --models focalnet_pico swin_tiny_patch4_window7_224:embed_dim=36 --train photos --epochs 5
 
   Cells are measured from the cheapest on until --minutes are used up; those that no longer fit say what they would have
   taken. What is in the output folder already is kept, so a command that was stopped goes on, and more --minutes fill
@@ -29,7 +30,13 @@ _DEFAULT_MODELS = ("focalnet_tiny_lrf", "focalnet_tiny_srf")
 
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--models", nargs="+", type=str, metavar="NAME", help="networks of focalnets and timm")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        type=str,
+        metavar="NAME",
+        help="networks of focalnets and timm, changed or not: NAME:FIELD=VALUE,FIELD=VALUE",
+    )
     parser.add_argument(
         "--variations", nargs="*", type=str, metavar="NAME", help="rows of the table of variations; all without NAME"
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib.util
+import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from focalnets.compare.variations import VARIATIONS, build_variation
-from focalnets.errors import MissingPackageError, UnknownNameError
+from focalnets.errors import ConfigError, MissingPackageError, UnknownNameError
 from focalnets.models.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -63,29 +65,37 @@ class Entrant:
     """One network of a comparison.
 
     Attributes:
-        name: As typed and printed.
+        name: As typed and printed, with its changes.
         family: Ours, a row of the table of variations, or one of timm.
         published: Its accuracy on ImageNet-1K; of a variation with the skeleton of its publication.
         skeleton: Of a variation: fields of the skeleton's config that the comparison changes for all rows.
+        changes: What was typed behind the name: fields of the config of one of ours, arguments of one of timm.
     """
 
     name: str
     family: Family
     published: Published | None
     skeleton: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def architecture(self) -> str:
+        """The name without the changes."""
+        return self.name.partition(":")[0]
 
 
 def find_entrants(names: Sequence[str], skeleton: Mapping[str, Any] | None = None) -> list[Entrant]:
     """The networks of these names, each once.
 
     Args:
-        names: Of :func:`focalnets.list_models`, of the table of variations, or of timm.
+        names: Of :func:`focalnets.list_models`, of the table of variations, or of timm. Ours and timm's can be
+            changed: ``swin_tiny_patch4_window7_224:embed_dim=36,depths=[2,2,2,2]``; values are JSON or text.
         skeleton: Fields of the skeleton's config that variations are built with.
 
     Raises:
         UnknownNameError: If there is none of a name; the message gives the closest ones.
         MissingPackageError: If a name is none of ours and timm is not installed.
-        ConfigError: If the skeleton has no such field or does not take a value.
+        ConfigError: If the skeleton has no such field or does not take a value, or if changes cannot be read.
     """
     found = [_find(name) for name in dict.fromkeys(names)]
     for index, one in enumerate(found):
@@ -96,6 +106,36 @@ def find_entrants(names: Sequence[str], skeleton: Mapping[str, Any] | None = Non
 
 
 def _find(name: str) -> Entrant:
+    architecture, colon, typed = name.partition(":")
+    if not colon:
+        return _find_plain(name)
+    plain, changes = _find_plain(architecture), _read_changes(name, typed)
+    if plain.family == "variation":
+        raise ConfigError(f"'{architecture}' is a row of the table of variations; change all of them by --skeleton.")
+    if plain.family == "focalnets":
+        VARIANTS[architecture].config.replace(**changes)  # refuses what it does not have
+    return dataclasses.replace(plain, name=name, published=None, changes=changes)
+
+
+_OF_THE_COMPARISON = ("num_classes", "in_chans", "img_size", "drop_path", "drop_path_rate", "pretrained")
+
+
+def _read_changes(name: str, typed: str) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for part in re.split(r",(?=[A-Za-z_]\w*=)", typed):
+        field, equals, value = part.partition("=")
+        if not (equals and value and field.isidentifier()):
+            raise ConfigError(f"{name!r} is not understood; write NAME:FIELD=VALUE,FIELD=VALUE.")
+        if field in _OF_THE_COMPARISON:
+            raise ConfigError(f"{name!r}: {field} is the same for all networks of a comparison; leave it out.")
+        try:
+            changes[field] = json.loads(value)
+        except ValueError:
+            changes[field] = value
+    return changes
+
+
+def _find_plain(name: str) -> Entrant:
     if name in VARIANTS:
         published = VARIANTS[name].published
         top1 = None if published is None else published.top1_percent
@@ -144,10 +184,10 @@ def build(
             settings["drop_path"] = drop_path
         if entrant.family == "variation":
             return build_variation(VARIATIONS[entrant.name], entrant.skeleton, **settings)
-        return create_model(entrant.name, **settings)
+        return create_model(entrant.architecture, **{**entrant.changes, **settings})
     if drop_path is not None:
         settings["drop_path_rate"] = drop_path
-    return _timm_network(entrant.name, size_px, settings)
+    return _timm_network(entrant.architecture, size_px, {**entrant.changes, **settings})
 
 
 def _timm_network(name: str, size_px: int, settings: dict[str, Any]) -> nn.Module:

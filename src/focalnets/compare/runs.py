@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,16 @@ class Run:
             model, overrides = SKELETON, {**VARIATIONS[entrant.name].settings(entrant.skeleton), **overrides}
         elif entrant.family == "variation":
             overrides = {**entrant.skeleton, **overrides}
+        elif entrant.family == "focalnets":
+            model, overrides = entrant.architecture, {**entrant.changes, **overrides}
         config = shared.replace(
             model=model,
             model_overrides=json.loads(json.dumps(overrides)),  # as they will be read again
             seed=shared.seed + seed,
             image_size=shared.image_size or DEFAULT_SIZE_PX,
         )
-        return cls(entrant, seed, config, output / "runs" / entrant.name / f"seed{seed}")
+        folder_name = re.sub(r"[^\w.=-]+", "_", entrant.name)  # also for systems that allow no colon
+        return cls(entrant, seed, config, output / "runs" / folder_name / f"seed{seed}")
 
 
 def check_config(config: TrainingConfig) -> None:
