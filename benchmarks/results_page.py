@@ -1,12 +1,15 @@
 """Writes docs/results.md from what ``focalnets compare`` measured: ``python -m benchmarks.results_page``.
 
-``--comparison DIR`` and ``--ablation DIR`` first take over the result file of an output folder; the files are kept in
-benchmarks/results/, from which the page and its pictures are made.
+``--comparison DIR``, ``--equal_training DIR`` and ``--ablation DIR`` first take over the result file of an output
+folder; the files are kept in benchmarks/results/, from which the page and its pictures are made. The training of the
+network in the package is told from the files that lie there beside its weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import itertools
 import re
 import shutil
 import sys
@@ -18,8 +21,9 @@ from typing import Any
 
 from benchmarks.command import RESULTS
 from focalnets.compare.accuracy import Accuracies, Accuracy, read_accuracies
-from focalnets.compare.charts import draw_accuracies, draw_comparison
+from focalnets.compare.charts import draw_accuracies, draw_comparison, draw_progress
 from focalnets.compare.results import Cell, Comparison, read_comparison
+from focalnets.weights.shipped import DEFAULT, SHIPPED
 
 __all__ = ["DOCUMENT", "main", "write_page"]
 
@@ -28,6 +32,12 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "results.md"
 COMPARISON_COMMAND = (
     "focalnets compare --models focalnet_tiny_lrf swin_tiny_patch4_window7_224 convnext_tiny vit_small_patch16_224 "
     "poolformer_s24 --sizes 224 384 512 1024 --batch 1 8 --minutes 15 --output build/comparison"
+)
+
+EQUAL_TRAINING_COMMAND = (
+    "focalnets compare --models focalnet_pico swin_tiny_patch4_window7_224:embed_dim=36 convnext_atto "
+    "vit_tiny_patch16_224:depth=9 --train DATA --config benchmarks/equal_training.yaml --parallel 2 "
+    "--output build/equal_training"
 )
 
 _ABLATION = (
@@ -52,6 +62,16 @@ Random weights, float32. All networks of a task, size and batch were timed in on
 drawn anew; peak memory is what one call adds, alone in a process of its own. Multiply-accumulates leave elementwise
 products out. Accuracy is quoted from the publications, not measured."""
 
+_EQUAL_TRAINING = """\
+Four families, the depth or width of three changed so that all are of about one size, trained alike from random weights:
+the same images, changes of images, schedule, epochs and drop path. Top-1 is that of the last epoch on all validation
+images, with the 95 % interval by their number; one seed."""
+
+_SHIPPED = """\
+From random weights on two cores, one process on each; `log.txt`, `config.yaml`, `metrics.csv` and the card with the
+command lie beside the weights in the package. Top-1 in the table and the picture is that of the weights' moving average
+on the part of the validation images that judged while training ran; the last line says what all of them give."""
+
 _VARIATIONS = """\
 One skeleton, one change a row, all trained alike from random weights. Top-1 is that of the last epoch on the validation
 images: the mean over the seeds with its 95 % interval by Student's distribution, of a single seed with the interval by
@@ -70,9 +90,20 @@ def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
         parts += [_provenance(comparison.origin), *_costs(comparison), *_pictures(comparison, document)]
     else:
         parts += ["Not measured yet; this does:", _code(COMPARISON_COMMAND)]
+    parts += ["## The network in the package", _SHIPPED, *_shipped(document)]
+    parts += ["## Networks of one size after equal training", _EQUAL_TRAINING]
+    equal = read_accuracies(results / "equal_training")
+    if equal is not None and equal.rows:
+        parts += [_provenance(equal.origin), _training(equal), _table(_networks_trained(equal))]
+        if draw_accuracies(equal, document.parent / "images" / "equal_training.png"):
+            parts.append("![top-1 after equal training](images/equal_training.png)")
+        parts.append("Made by:")
+    else:
+        parts.append("Not measured yet; this does, with DATA a folder of Imagenette:")
+    parts.append(_code(EQUAL_TRAINING_COMMAND))
     parts += ["## Variations of the architecture", _VARIATIONS]
     if accuracies is not None and accuracies.rows:
-        parts += [_provenance(accuracies.origin), _training(accuracies), _table(_variations(accuracies))]
+        parts += [_provenance(accuracies.origin), _skeleton(accuracies), _table(_variations(accuracies))]
         if draw_accuracies(accuracies, document.parent / "images" / "ablation.png"):
             parts.append("![top-1 of the variations](images/ablation.png)")
         parts.append("Made by:")
@@ -151,12 +182,54 @@ def _pictures(comparison: Comparison, document: Path) -> list[str]:
     return links
 
 
+def _shipped(document: Path) -> list[str]:
+    """What the training of the network in the package reached by its epochs and by the clock."""
+    folder = SHIPPED[DEFAULT].folder
+    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as lines:
+        epochs = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+    minutes = list(itertools.accumulate(row["seconds"] / 60 for row in epochs))
+    growing = [row["image_size"] != after["image_size"] for row, after in itertools.pairwise(epochs)]
+    told = [(row["epoch"] % 10 == 0) or change for row, change in zip(epochs, [*growing, True], strict=True)]
+    rows = [["epochs", "trained at [px]", "minutes so far", "top-1 [%]", "validation loss"]]
+    for row, passed, tell in zip(epochs, minutes, told, strict=True):
+        if tell:
+            top1, loss = f"{100 * row['val_top1']:.1f}", f"{row['val_loss']:.3f}"
+            rows.append([f"{row['epoch']:.0f}", f"{row['image_size']:.0f}", f"{passed:.0f}", top1, loss])
+    draw_progress(
+        [row["epoch"] for row in epochs],
+        minutes,
+        [row["val_top1"] for row in epochs],
+        document.parent / "images" / "shipped_training.png",
+    )
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    judged = card.partition("## Metrics\n")[2].partition("\n## ")[0].partition("\n\n")[0].removesuffix(":")
+    return [
+        f"{DEFAULT}:",
+        _table(rows),
+        "![top-1 by epochs and by minutes](images/shipped_training.png)",
+        f"By all images: {judged}",
+    ]
+
+
+def _networks_trained(accuracies: Accuracies) -> list[list[str]]:
+    rows = [["network", "M parameters", "MMACs", "top-1 (95 % interval)", "minutes of training"]]
+    for one in sorted(accuracies.rows, key=lambda row: -1.0 if row.mean is None else row.mean, reverse=True):
+        parameters = "" if one.parameters is None else f"{one.parameters / 1e6:.2f}"
+        macs = "" if one.macs is None else f"{one.macs / 1e6:.0f}"
+        minutes = "" if one.training_s is None else f"{one.training_s / 60:.1f}"
+        rows.append([one.model, parameters, macs, one.result, minutes])
+    return rows
+
+
+def _skeleton(accuracies: Accuracies) -> str:
+    skeleton = ", ".join(f"{key} {value}" for key, value in accuracies.setting["skeleton"].items())
+    return f"Skeleton: focalnet_tiny_lrf with {skeleton or 'nothing changed'}. {_training(accuracies)}"
+
+
 def _training(accuracies: Accuracies) -> str:
     training, data = accuracies.setting["training"], accuracies.setting["data"]
-    skeleton = ", ".join(f"{key} {value}" for key, value in accuracies.setting["skeleton"].items())
     return (
-        f"Skeleton: focalnet_tiny_lrf with {skeleton or 'nothing changed'}. {data['name']}: "
-        f"{data['images_to_train']:,} images to train, {data['images_to_validate']:,} to validate, "
+        f"{data['name']}: {data['images_to_train']:,} images to train, {data['images_to_validate']:,} to validate, "
         f"{training['image_size']} px; {training['epochs']} epochs in batches of {training['batch_size']}, "
         f"{training['optimizer']} at {training['learning_rate']:g}, {training['augmentation']} augmentation, drop path "
         f"{accuracies.setting['drop_path']:g}."
@@ -229,9 +302,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Take over results, then write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.results_page", description=__doc__)
     parser.add_argument("--comparison", type=Path, metavar="DIR", help="output folder of the comparison")
+    parser.add_argument("--equal_training", type=Path, metavar="DIR", help="output folder of the equal training")
     parser.add_argument("--ablation", type=Path, metavar="DIR", help="output folder of the ablation")
     options = parser.parse_args(arguments)
-    for name, file in (("comparison", "comparison.json"), ("ablation", "accuracy.json")):
+    files = (("comparison", "comparison.json"), ("equal_training", "accuracy.json"), ("ablation", "accuracy.json"))
+    for name, file in files:
         folder = getattr(options, name)
         if folder is not None:
             (RESULTS / name).mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,8 @@ def test_makes_tables_and_pictures(tmp_path):
         row("broken", {}, failed={0: "out of memory"}),
     ]
     Accuracies(setting, ORIGIN, rows).write(tmp_path / "ablation")
+    equal = [row("weak", {0: 0.25}), row("strong", {0: 0.75})]
+    Accuracies(setting | {"skeleton": {}}, ORIGIN, equal).write(tmp_path / "equal_training")
     page = write_page(tmp_path, tmp_path / "results.md")
     assert "| 200.0 (100.0 to 300.0); 3 rounds | 1600.0 (800.0 to 2400.0); 3 rounds | 2.00 |" in page
     assert "not run: about 95 s a step" in page
@@ -60,9 +62,14 @@ def test_makes_tables_and_pictures(tmp_path):
     assert "out of memory" in page
     assert "embed_dim 16" in page
     pictures = {path.name for path in (tmp_path / "images").iterdir()}
-    assert pictures == {"ablation.png", "comparison_inference_batch1_latency.png", "comparison_published_accuracy.png"}
+    assert pictures == {
+        "ablation.png", "comparison_inference_batch1_latency.png", "comparison_published_accuracy.png",
+        "equal_training.png", "shipped_training.png",
+    }  # fmt: skip
     assert all(name in page for name in pictures)
     assert "Not measured yet" not in page
+    assert page.index("| strong | 1.23 | 5 | 75.0%") < page.index("| weak | 1.23 | 5 | 25.0%")
+    assert "| epochs | trained at [px] | minutes so far | top-1 [%] | validation loss |" in page
 
 
 def test_a_folder_without_results_is_an_error(tmp_path):

@@ -10,7 +10,7 @@ from focalnets.compare.accuracy import Accuracies
 from focalnets.compare.results import Cell, Comparison
 from focalnets.tasks.figures import save_chart
 
-__all__ = ["draw_accuracies", "draw_comparison"]
+__all__ = ["draw_accuracies", "draw_comparison", "draw_progress"]
 
 _MARKERS = "osD^vP*Xph<>"
 
@@ -151,6 +151,19 @@ def draw_accuracies(accuracies: Accuracies, path: Path) -> bool:
     figure.suptitle(words, fontsize=10)
     save_chart(figure, path)
     return True
+
+
+def draw_progress(epochs: Sequence[float], minutes: Sequence[float], top1: Sequence[float], path: Path) -> None:
+    """Draw how the accuracy of one training grew, by its epochs and by the minutes they took."""
+    from matplotlib.ticker import PercentFormatter
+
+    figure, panels = _figure(2, height=3.6)
+    for axes, places, label in zip(panels, (epochs, minutes), ("epochs", "minutes"), strict=True):
+        axes.plot(places, top1, marker="o", markersize=3)
+        axes.set_xlabel(label)
+        axes.set_ylabel("validation top-1")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    save_chart(figure, path)
 
 
 def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
