@@ -127,7 +127,7 @@ class FocalModulation(nn.Module):
         aggregated = focal_aggregation(
             context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
         )
-        return _project(self.modulator_projection, aggregated, multiply=query)
+        return query * _project(self.modulator_projection, aggregated)
 
     def extra_repr(self) -> str:
         sizes = ", ".join("x".join(map(str, kernel.shape[1:])) for kernel in self.kernels)
@@ -151,12 +151,9 @@ class Mlp(nn.Module):
         return mlp(tokens, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
 
 
-def _project(layer: nn.Module, tokens: Tensor, *, multiply: Tensor | None = None) -> Tensor:
-    """What the layer makes of the tokens (..., C), times ``multiply`` if given; in one pass where that is possible."""
-    if _is_plain_linear(layer):
-        return linear(tokens, layer.weight, layer.bias, multiply=multiply)
-    projected = layer(tokens)
-    return projected if multiply is None else multiply * projected
+def _project(layer: nn.Module, tokens: Tensor) -> Tensor:
+    """What the layer makes of the tokens (..., C), by the fastest way."""
+    return linear(tokens, layer.weight, layer.bias) if _is_plain_linear(layer) else layer(tokens)
 
 
 def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:

@@ -15,12 +15,12 @@ from focalnets.ops.linear import is_plain_float32_on_cpu
 __all__ = ["gelu", "gelu_with_gradient"]
 
 
-def gelu(inputs: Tensor) -> Tensor:
-    """GELU of a tensor of any shape, float32, on a CPU."""
+def gelu(inputs: Tensor, *, in_place: bool = False) -> Tensor:
+    """GELU of a tensor of any shape, float32, on a CPU; with ``in_place`` the inputs may be overwritten by it."""
     library = _library(inputs)
     if library is None:
         return F.gelu(inputs)
-    activated = torch.empty_like(inputs)
+    activated = inputs if in_place else torch.empty_like(inputs)
     library.gelu(
         library.instruction_set, inputs.numel(), torch.get_num_threads(), inputs.data_ptr(), activated.data_ptr(), None
     )

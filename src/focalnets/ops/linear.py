@@ -1,8 +1,8 @@
-"""Linear layers through oneDNN on x86 CPUs, where PyTorch's own path takes longer, and what follows them in one pass.
+"""Linear layers through oneDNN on x86 CPUs, where PyTorch's own path takes longer.
 
 PyTorch multiplies float32 matrices by the BLAS it was built with. For the tall matrices of tokens, oneDNN, which every
-x86 build of PyTorch carries as well, was 4 to 20 % faster, and applies a GELU or a product to its result while that is
-still in registers. The results are those of the plain formulas, up to the order of sums.
+x86 build of PyTorch carries as well, was 4 to 20 % faster. The results are those of the plain formula, up to the order
+of sums.
 
 Axes: C channels in, D channels out.
 """
@@ -21,38 +21,33 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 __all__ = ["ONEDNN_IS_AT_HAND", "compiler_takes_operators", "is_plain_float32_on_cpu", "linear"]
 
 
-def linear(
-    tokens: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False, multiply: Tensor | None = None
-) -> Tensor:
-    """``tokens @ weight.T + bias``, then optionally a GELU or a product; differentiable in all arguments.
+def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``tokens @ weight.T + bias``, differentiable in all arguments.
 
     Args:
         tokens: (..., C).
         weight: (D, C).
         bias: (D,), or None for no bias.
-        gelu: Whether to apply the GELU by the error function.
-        multiply: (..., D), what to multiply the result by; not together with ``gelu``.
 
     Returns:
         (..., D), of the dtype that :func:`torch.nn.functional.linear` gives.
     """
-    assert multiply is None or not gelu
+    needs_gradient = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (tokens, weight, bias)
+    )
     if compiler_takes_operators(tokens, weight):
-        if not _needs_gradient(tokens, weight, bias, multiply):
-            return _operator(tokens, weight, bias, gelu, multiply)
-        result = _operator(tokens, weight, bias, False, None)
-        return F.gelu(result) if gelu else result if multiply is None else result * multiply
-    through_onednn = _onednn_takes(tokens, weight)
-    if through_onednn and not _needs_gradient(tokens, weight, bias, multiply):
-        return _linear(tokens, weight, bias, gelu, multiply)
-    result = _Linear.apply(tokens, weight, bias) if through_onednn else F.linear(tokens, weight, bias)
-    if gelu:
-        return F.gelu(result)
-    return result if multiply is None else result * multiply
+        as_convolution = tokens.ndim == 4 and not needs_gradient
+        return _as_convolution(tokens, weight, bias) if as_convolution else _operator(tokens, weight, bias)
+    if not _onednn_takes(tokens, weight):
+        return F.linear(tokens, weight, bias)
+    return _Linear.apply(tokens, weight, bias) if needs_gradient else _linear(tokens, weight, bias)
 
 
-def _needs_gradient(*tensors: Tensor | None) -> bool:
-    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+def _as_convolution(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same for tokens (B, H, W, C) as a convolution of 1x1, which the compiler gives to oneDNN with its weight laid
+    out beforehand if weights are frozen; linear layers it gives to the BLAS.
+    """
+    return F.conv2d(tokens.permute(0, 3, 1, 2), weight[:, :, None, None], bias).permute(0, 2, 3, 1)
 
 
 def is_plain_float32_on_cpu(*tensors: Tensor) -> bool:
@@ -110,7 +105,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(tokens, weight)
-        return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "none", [], "none")
+        return _linear(tokens, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -125,41 +120,34 @@ class _Linear(torch.autograd.Function):
             )
 
 
-def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool, multiply: Tensor | None) -> Tensor:
-    if multiply is not None:
-        return torch.ops.mkldnn._linear_pointwise.binary(tokens, multiply, weight, bias, "mul")
-    return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "gelu" if gelu else "none", [], "none")
+def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "none", [], "none")
 
 
-def _linear_fake(tokens: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool, multiply: Tensor | None) -> Tensor:
+def _linear_fake(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return tokens.new_empty((*tokens.shape[:-1], weight.shape[0]))
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    tokens, weight, bias, gelu, multiply = inputs
-    assert not gelu
-    assert multiply is None
+    tokens, weight, bias = inputs
     ctx.save_for_backward(tokens, weight)
     ctx.has_bias = bias is not None
 
 
 def _operator_backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
     tokens, weight = ctx.saved_tensors
-    wants_tokens, wants_weight, wants_bias, *_ = ctx.needs_input_grad
+    wants_tokens, wants_weight, wants_bias = ctx.needs_input_grad
     rows = upstream.reshape(-1, upstream.shape[-1])
     return (
-        _operator(upstream, weight.t(), None, False, None) if wants_tokens else None,
+        _operator(upstream, weight.t(), None) if wants_tokens else None,
         rows.t() @ tokens.reshape(-1, tokens.shape[-1]) if wants_weight else None,
         rows.sum(0) if wants_bias and ctx.has_bias else None,
-        None,
-        None,
     )
 
 
 _operators = torch.library.Library("focalnets", "FRAGMENT")
 _operators.define(
-    "linear_cpu(Tensor tokens, Tensor weight, Tensor? bias, bool gelu, Tensor? multiply) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
+    "linear_cpu(Tensor tokens, Tensor weight, Tensor? bias) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,)
 )
 _operators.impl("linear_cpu", _linear, "CPU")
 torch.library.register_fake("focalnets::linear_cpu", _linear_fake, lib=_operators)

@@ -50,8 +50,10 @@ def mlp(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, 
     """
     if compiler_takes_operators(tokens, weight1) and not torch.is_grad_enabled():
         return _operator(tokens, weight1, bias1, weight2, bias2)
-    if not torch.is_grad_enabled() or not is_plain_float32_on_cpu(tokens, weight1, weight2):
-        return linear(linear(tokens, weight1, bias1, gelu=True), weight2, bias2)
+    if not is_plain_float32_on_cpu(tokens, weight1, weight2):
+        return linear(F.gelu(linear(tokens, weight1, bias1)), weight2, bias2)
+    if not torch.is_grad_enabled():
+        return linear(gelu(linear(tokens, weight1, bias1), in_place=True), weight2, bias2)
     flat = tokens.reshape(-1, tokens.shape[-1])
     return _Mlp.apply(flat, weight1, bias1, weight2, bias2).view(tokens.shape)
 
@@ -69,8 +71,8 @@ class _Mlp(torch.autograd.Function):
         result = torch.empty_like(tokens)
         for first in range(0, len(tokens), rows):
             group = slice(first, first + rows)
-            activated = linear(tokens[group], weight1, bias1, gelu=True) if kept is None else gelu(kept[group])
-            result[group] = linear(activated, weight2, bias2)
+            hidden = linear(tokens[group], weight1, bias1) if kept is None else kept[group]
+            result[group] = linear(gelu(hidden, in_place=kept is None), weight2, bias2)
         ctx.save_for_backward(tokens, weight1, bias1, weight2, bias2, kept)
         return result
 
@@ -125,7 +127,7 @@ def _by_rows(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Ten
     result = flat.new_empty(len(flat), weight2.shape[0])
     rows = hidden_rows(weight1.shape[0])
     for group, out in zip(flat.split(rows), result.split(rows), strict=True):
-        out.copy_(linear(linear(group, weight1, bias1, gelu=True), weight2, bias2))
+        out.copy_(linear(gelu(linear(group, weight1, bias1), in_place=True), weight2, bias2))
     return result.view(*tokens.shape[:-1], weight2.shape[0])
 
 
