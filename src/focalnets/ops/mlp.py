@@ -48,14 +48,20 @@ def mlp(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, 
     Returns:
         (..., C).
     """
-    if compiler_takes_operators(tokens, weight1) and not torch.is_grad_enabled():
-        return _operator(tokens, weight1, bias1, weight2, bias2)
+    if compiler_takes_operators(tokens, weight1):
+        flat = tokens.reshape(-1, tokens.shape[-1])
+        keep = torch.is_grad_enabled() and _is_kept(flat, weight1)
+        return _operator(flat, weight1, bias1, weight2, bias2, keep)[0].view(tokens.shape)
     if not is_plain_float32_on_cpu(tokens, weight1, weight2):
         return linear(F.gelu(linear(tokens, weight1, bias1)), weight2, bias2)
     if not torch.is_grad_enabled():
         return linear(gelu(linear(tokens, weight1, bias1), in_place=True), weight2, bias2)
     flat = tokens.reshape(-1, tokens.shape[-1])
     return _Mlp.apply(flat, weight1, bias1, weight2, bias2).view(tokens.shape)
+
+
+def _is_kept(tokens: Tensor, weight1: Tensor) -> bool:
+    return tokens.shape[0] * weight1.shape[0] * 4 <= _HIDDEN_BYTES_KEPT
 
 
 class _Mlp(torch.autograd.Function):
@@ -65,51 +71,76 @@ class _Mlp(torch.autograd.Function):
     def forward(
         ctx: Any, tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None
     ) -> Tensor:
-        rows = hidden_rows(weight1.shape[0])
-        keeps = len(tokens) * weight1.shape[0] * 4 <= _HIDDEN_BYTES_KEPT
-        kept = linear(tokens, weight1, bias1) if keeps else None
-        result = torch.empty_like(tokens)
-        for first in range(0, len(tokens), rows):
-            group = slice(first, first + rows)
-            hidden = linear(tokens[group], weight1, bias1) if kept is None else kept[group]
-            result[group] = linear(gelu(hidden, in_place=kept is None), weight2, bias2)
+        result, kept = _by_rows(tokens, weight1, bias1, weight2, bias2, _is_kept(tokens, weight1))
         ctx.save_for_backward(tokens, weight1, bias1, weight2, bias2, kept)
         return result
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         tokens, weight1, bias1, weight2, bias2, kept = ctx.saved_tensors
-        inputs = (tokens, weight1, bias1, weight2, bias2)
+        wanted = ctx.needs_input_grad
         with torch.autocast("cpu", enabled=False):  # as in the forward pass
             if torch.is_grad_enabled():  # the gradients are to be differentiated themselves
-                return _differentiable_gradients(inputs, ctx.needs_input_grad, upstream)
-            return _gradients(inputs, ctx.needs_input_grad, upstream, kept)
+                return _differentiable_gradients((tokens, weight1, bias1, weight2, bias2), wanted, upstream)
+            return _wanted_only(_gradients(upstream, tokens, weight1, bias1, weight2, kept, wanted), wanted)
 
 
-def _gradients(
-    inputs: Sequence[Any], wanted: Sequence[bool], upstream: Tensor, kept: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    tokens, weight1, bias1, weight2, _ = inputs
-    d_tokens = torch.empty_like(tokens) if wanted[0] else None
-    d_weight1 = torch.empty_like(weight1) if wanted[1] else None
-    d_bias1 = weight1.new_zeros(len(weight1)) if wanted[2] else None
-    d_weight2 = torch.empty_like(weight2) if wanted[3] else None
+@torch.no_grad()
+def _by_rows(
+    tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, keep: bool
+) -> tuple[Tensor, Tensor]:
+    """The result (N, C), and the widened map before its GELU: (N, D) if it is to be kept, else (0, D)."""
+    kept = linear(tokens, weight1, bias1) if keep else tokens.new_empty(0, weight1.shape[0])
+    result = tokens.new_empty(len(tokens), weight2.shape[0])
     rows = hidden_rows(weight1.shape[0])
     for first in range(0, len(tokens), rows):
         group = slice(first, first + rows)
-        hidden = linear(tokens[group], weight1, bias1) if kept is None else kept[group]
+        hidden = kept[group] if keep else linear(tokens[group], weight1, bias1)
+        result[group] = linear(gelu(hidden, in_place=not keep), weight2, bias2)
+    return result, kept
+
+
+@torch.no_grad()
+def _gradients(
+    upstream: Tensor,
+    tokens: Tensor,
+    weight1: Tensor,
+    bias1: Tensor | None,
+    weight2: Tensor,
+    kept: Tensor,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    """Gradients of the tokens, both weights and both biases, in the order of arguments; those not wanted are empty."""
+    create = torch.empty if len(tokens) > 0 else torch.zeros
+    shapes = _gradient_shapes(tokens, weight1, weight2, wanted)
+    d_tokens, d_weight1, d_bias1, d_weight2, d_bias2 = (create(shape) for shape in shapes)
+    rows = hidden_rows(weight1.shape[0])
+    for first in range(0, len(tokens), rows):
+        group = slice(first, first + rows)
+        hidden = kept[group] if len(kept) > 0 else linear(tokens[group], weight1, bias1)
         d_hidden = linear(upstream[group], weight2.t())
         activated = gelu_with_gradient(hidden, d_hidden)
         before = 0 if first == 0 else 1  # the first group finds nothing to add to
-        if d_weight2 is not None:
-            d_weight2.addmm_(upstream[group].t(), activated, beta=before)
-        if d_weight1 is not None:
-            d_weight1.addmm_(d_hidden.t(), tokens[group], beta=before)
-        if d_bias1 is not None:
-            d_bias1 += d_hidden.sum(0)
-        if d_tokens is not None:
+        if wanted[0]:
             d_tokens[group] = linear(d_hidden, weight1.t())
-    return d_tokens, d_weight1, d_bias1, d_weight2, upstream.sum(0) if wanted[4] else None
+        if wanted[1]:
+            d_weight1.addmm_(d_hidden.t(), tokens[group], beta=before)
+        if wanted[2]:
+            d_bias1 = d_hidden.sum(0) if first == 0 else d_bias1.add_(d_hidden.sum(0))
+        if wanted[3]:
+            d_weight2.addmm_(upstream[group].t(), activated, beta=before)
+    if wanted[4]:
+        d_bias2 = upstream.sum(0)
+    return [d_tokens, d_weight1, d_bias1, d_weight2, d_bias2]
+
+
+def _gradient_shapes(tokens: Tensor, weight1: Tensor, weight2: Tensor, wanted: Sequence[bool]) -> list[Sequence[int]]:
+    shapes = (tokens.shape, weight1.shape, weight1.shape[:1], weight2.shape, weight2.shape[:1])
+    return [shape if wants else (0,) for shape, wants in zip(shapes, wanted, strict=True)]
+
+
+def _wanted_only(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    return tuple(one if wants else None for one, wants in zip(gradients, wanted, strict=True))
 
 
 def _differentiable_gradients(
@@ -122,26 +153,50 @@ def _differentiable_gradients(
     return tuple(next(found) if wants else None for wants in wanted)
 
 
-def _by_rows(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None) -> Tensor:
-    flat = tokens.reshape(-1, tokens.shape[-1])
-    result = flat.new_empty(len(flat), weight2.shape[0])
-    rows = hidden_rows(weight1.shape[0])
-    for group, out in zip(flat.split(rows), result.split(rows), strict=True):
-        out.copy_(linear(gelu(linear(group, weight1, bias1), in_place=True), weight2, bias2))
-    return result.view(*tokens.shape[:-1], weight2.shape[0])
-
-
 def _by_rows_fake(
-    tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None
-) -> Tensor:
-    return tokens.new_empty((*tokens.shape[:-1], weight2.shape[0]))
+    tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, keep: bool
+) -> tuple[Tensor, Tensor]:
+    result = tokens.new_empty(tokens.shape[0], weight2.shape[0])
+    return result, tokens.new_empty(tokens.shape[0] if keep else 0, weight1.shape[0])
+
+
+def _gradients_fake(
+    upstream: Tensor,
+    tokens: Tensor,
+    weight1: Tensor,
+    bias1: Tensor | None,
+    weight2: Tensor,
+    kept: Tensor,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    return [tokens.new_empty(shape) for shape in _gradient_shapes(tokens, weight1, weight2, wanted)]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    tokens, weight1, bias1, weight2, *_ = inputs
+    ctx.save_for_backward(tokens, weight1, bias1, weight2, output[1])
+
+
+def _operator_backward(ctx: Any, upstream: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    wanted = list(ctx.needs_input_grad[:5])
+    return (*_wanted_only(_backward_operator(upstream, *ctx.saved_tensors, wanted), wanted), None)
 
 
 _operators = torch.library.Library("focalnets", "FRAGMENT")
 _operators.define(
-    "mlp_cpu(Tensor tokens, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor? bias2) -> Tensor",
+    "mlp_cpu(Tensor tokens, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor? bias2, bool keep) "
+    "-> (Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_operators.define(
+    "mlp_cpu_backward(Tensor upstream, Tensor tokens, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor kept, "
+    "bool[5] wanted) -> Tensor[]",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 _operators.impl("mlp_cpu", _by_rows, "CPU")
+_operators.impl("mlp_cpu_backward", _gradients, "CPU")
 torch.library.register_fake("focalnets::mlp_cpu", _by_rows_fake, lib=_operators)
+torch.library.register_fake("focalnets::mlp_cpu_backward", _gradients_fake, lib=_operators)
+torch.library.register_autograd("focalnets::mlp_cpu", _operator_backward, setup_context=_remember, lib=_operators)
 _operator = torch.ops.focalnets.mlp_cpu.default
+_backward_operator = torch.ops.focalnets.mlp_cpu_backward.default
