@@ -13,7 +13,6 @@ from focalnets.ops import mlp as mlp_module
 from focalnets.ops.linear import ONEDNN_IS_AT_HAND
 from focalnets.ops.mlp import hidden_rows, mlp
 
-
 needs_onednn = pytest.mark.skipif(not ONEDNN_IS_AT_HAND, reason="oneDNN is used on x86 only")
 
 
