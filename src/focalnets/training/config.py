@@ -65,7 +65,8 @@ _WHOLE_NUMBERS = {
     "repeats": 1,
 }
 _OPTIONAL_WHOLE_NUMBERS = {
-    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1, "patience": 1
+    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1, "patience": 1,
+    "mixup_off_epoch": 0
 }  # fmt: skip
 
 
@@ -111,6 +112,8 @@ class TrainingConfig:
         mixup: Strength of blending pairs of images; 0 turns it off.
         cutmix: Strength of pasting part of one image into another; 0 turns it off.
         mixup_switch: Probability of cutmix for a batch where both are on; otherwise it is mixup.
+        mixup_off_epoch: Epoch, counted from 0, from which on images are neither blended nor pasted into each other, so
+            that the last epochs see them as they are; None goes on to the end.
         precision: Arithmetic of the network: float32, or bfloat16/float16 mixed with it.
         device: Where to train; auto takes the GPU if there is one.
         devices: GPUs (or processes, on CPU) to train on in each node; -1 takes all there are.
@@ -163,6 +166,7 @@ class TrainingConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     mixup_switch: float = 0.5
+    mixup_off_epoch: int | None = None
     precision: Precision = "float32"
     device: Device = "auto"
     devices: int = 1

@@ -67,7 +67,8 @@ class ClassifierModule(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _batch_idx: int) -> Tensor:
         """Loss of a batch of images (B, 3, H, W) and labels (B,)."""
         images, labels = batch
-        if self.blend is not None:
+        off = self.config.mixup_off_epoch
+        if self.blend is not None and (off is None or self.trainer.current_epoch < off):
             images, labels = self.blend(images, labels)
         loss = F.cross_entropy(self(images), labels, label_smoothing=self.config.label_smoothing)
         self.train_loss.update(loss.detach())
