@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from focalnets.models.layers import FocalBlock, FocalModulation, Mlp
+from focalnets.models.mixers import NeighbourhoodPooling
 from focalnets.ops import mlp as mlp_module
 from focalnets.ops.linear import ONEDNN_IS_AT_HAND
 from focalnets.ops.mlp import hidden_rows, mlp
@@ -63,15 +64,49 @@ def test_other_dtypes_take_the_plain_formula(small_caches):
     assert mlp(*draw(5, 6, 24, torch.float64)).dtype == torch.float64
 
 
+@pytest.mark.parametrize("layout", ["tokens last", "channels last", "every second token"])
+@pytest.mark.parametrize("modulation_norm", [False, True])
 @pytest.mark.parametrize("post_norm", [False, True])
-def test_inference_by_rows_equals_training_mode_values(small_caches, post_norm):
+def test_inference_by_rows_equals_training_mode_values(small_caches, post_norm, modulation_norm, layout):
     torch.manual_seed(0)
-    block = FocalBlock(FocalModulation(6, 2), post_norm=post_norm, layer_scale=0.7).eval()
+    modulation = FocalModulation(6, 2, modulation_norm=modulation_norm, normalize_modulator=True)
+    block = FocalBlock(modulation, post_norm=post_norm, layer_scale=0.7).eval()
+    tokens, mask = torch.randn(2, 11, 13, 6), torch.ones(2, 11, 13, dtype=torch.bool)
+    mask[0, 7:] = False
+    if layout == "tokens last":
+        tokens = tokens.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+    elif layout == "every second token":
+        tokens = torch.randn(2, 11, 26, 6)[:, :, ::2]
+    before = tokens.clone()
+    with torch.no_grad():
+        assert block._goes_by_rows(tokens)
+        by_rows, masked = block(tokens), block(tokens, mask)
+    torch.testing.assert_close(by_rows, block(tokens))
+    torch.testing.assert_close(masked, block(tokens, mask))
+    assert by_rows.is_contiguous()
+    assert torch.equal(tokens, before)
+
+
+def test_inference_by_rows_in_bfloat16_keeps_the_residual_stream_in_float32(small_caches):
+    torch.manual_seed(0)
+    block, tokens = FocalBlock(FocalModulation(6, 2)).eval(), torch.randn(1, 11, 13, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = block(tokens)
+        with torch.no_grad():
+            by_rows = block(tokens)
+    assert by_rows.dtype == expected.dtype == torch.float32
+    torch.testing.assert_close(by_rows, expected, rtol=0.02, atol=0.02)
+
+
+def test_another_mixer_of_tokens_goes_by_rows_after_it(small_caches):
+    torch.manual_seed(0)
+    block = FocalBlock(FocalModulation(6, 2)).eval()
+    block.modulation = NeighbourhoodPooling()
     tokens = torch.randn(2, 11, 13, 6)
     with torch.no_grad():
+        assert block._goes_by_rows(tokens)
         by_rows = block(tokens)
     torch.testing.assert_close(by_rows, block(tokens))
-    assert by_rows.is_contiguous()
 
 
 def test_inference_changes_neither_its_input_nor_what_hooks_saw(small_caches):

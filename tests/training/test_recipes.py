@@ -7,6 +7,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
+from torchvision.transforms import v2
 
 from focalnets.data.randaugment import noisy_randaugment
 from focalnets.errors import ConfigError, TrainingError
@@ -173,6 +174,21 @@ def test_the_switch_chooses_cutmix(config, switch):
     torch.manual_seed(1)
     images, _ = blend(torch.tensor([0.0, 1.0] * 4).view(-1, 1, 1, 1).expand(-1, 3, 32, 32), torch.tensor([0, 1] * 4))
     assert bool(((images == 0) | (images == 1)).all()) == bool(switch)
+
+
+def test_the_last_epochs_see_images_unmixed(config, data, tmp_path, monkeypatch):
+    mixed, seen, original = [], {}, ClassifierModule.training_step
+
+    def step(self, batch, batch_idx):
+        loss = original(self, batch, batch_idx)
+        seen.setdefault(self.trainer.current_epoch, []).append(len(mixed))
+        mixed.clear()
+        return loss
+
+    monkeypatch.setattr(ClassifierModule, "training_step", step)
+    monkeypatch.setattr(v2.CutMix, "forward", lambda self, *inputs: mixed.append(1) or inputs)
+    train(config.replace(epochs=3, cutmix=1.0, mixup_off_epoch=2), data, output=tmp_path / "run", quiet=True)
+    assert {epoch: set(blends) for epoch, blends in seen.items()} == {0: {1}, 1: {1}, 2: {0}}
 
 
 def test_an_exploding_loss_stops_with_advice_and_keeps_the_weights(config, data, tmp_path, monkeypatch):

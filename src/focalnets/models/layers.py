@@ -117,17 +117,36 @@ class FocalModulation(nn.Module):
             modulated = checkpoint(self._modulate, projected, mask, use_reentrant=False)
         else:
             modulated = self._modulate(projected, mask)
+        return self._finish(modulated)
+
+    def context_and_gates(self, tokens: Tensor) -> Tensor:
+        """The projection without its query: context and gates of any of the tokens (..., C), (..., C + L + 1)."""
+        return linear(tokens, self.input_projection.weight[self.dim :], self.input_projection.bias[self.dim :])
+
+    def query(self, tokens: Tensor) -> Tensor:
+        """The query alone, of any of the tokens: (..., C) to (..., C)."""
+        return linear(tokens, self.input_projection.weight[: self.dim], self.input_projection.bias[: self.dim])
+
+    def aggregate(self, context_and_gates: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The only part in which tokens meet: aggregated context (B, *S, C) of all of them (B, *S, C + L + 1)."""
+        context, gates = context_and_gates.split((self.dim, self.focal_levels + 1), -1)
+        kernels = [kernel.to(context.dtype) for kernel in self.kernels]
+        return focal_aggregation(
+            context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
+        )
+
+    def modulate(self, query: Tensor, aggregated: Tensor) -> Tensor:
+        """What comes of any of the tokens: query and aggregated context (..., C) to the result of the layer."""
+        return self._finish(query * _project(self.modulator_projection, aggregated))
+
+    def _modulate(self, projected: Tensor, mask: Tensor | None) -> Tensor:
+        query, others = projected.split((self.dim, self.dim + self.focal_levels + 1), -1)
+        return query * _project(self.modulator_projection, self.aggregate(others, mask))
+
+    def _finish(self, modulated: Tensor) -> Tensor:
         if self.norm is not None:
             modulated = self.norm(modulated)
         return self.dropout(_project(self.output_projection, modulated))
-
-    def _modulate(self, projected: Tensor, mask: Tensor | None) -> Tensor:
-        query, context, gates = projected.split((self.dim, self.dim, self.focal_levels + 1), -1)
-        kernels = [kernel.to(context.dtype) for kernel in self.kernels]
-        aggregated = focal_aggregation(
-            context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
-        )
-        return query * _project(self.modulator_projection, aggregated)
 
     def extra_repr(self) -> str:
         sizes = ", ".join("x".join(map(str, kernel.shape[1:])) for kernel in self.kernels)
@@ -159,6 +178,11 @@ def _project(layer: nn.Module, tokens: Tensor) -> Tensor:
 def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether calling the layer does nothing but its product: no subclass, adapter, parametrisation or hook."""
     return type(layer) is nn.Linear and "forward" not in layer.__dict__ and not _has_hooks(layer)
+
+
+def _is_watched(*modules: nn.Module | None) -> bool:
+    """Whether a hook waits for any of the modules or of those within."""
+    return any(_has_hooks(part) for module in modules if module is not None for part in module.modules())
 
 
 def _has_hooks(layer: nn.Module) -> bool:
@@ -199,6 +223,8 @@ class FocalBlock(nn.Module):
         recompute = self.recompute if self.training and torch.is_grad_enabled() else "none"
         if recompute == "block":
             return checkpoint(self._both_branches, tokens, mask, use_reentrant=False)
+        if self._goes_by_rows(tokens):
+            return self._by_rows(tokens, mask)
         tokens = self._modulation_branch(tokens, mask)
         if recompute == "mlp":
             return checkpoint(self._mlp_branch, tokens, use_reentrant=False)
@@ -208,28 +234,63 @@ class FocalBlock(nn.Module):
         return self._mlp_branch(self._modulation_branch(tokens, mask))
 
     def _modulation_branch(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        branch = self.modulation(tokens if self.post_norm else self.norm1(tokens), mask)
+        return self._add_modulation(tokens, self.modulation(self._before(tokens), mask))
+
+    def _before(self, tokens: Tensor) -> Tensor:
+        """What the modulation is given of the tokens."""
+        return tokens if self.post_norm else self.norm1(tokens)
+
+    def _add_modulation(self, tokens: Tensor, branch: Tensor) -> Tensor:
         return self._add(tokens, self.norm1(branch) if self.post_norm else branch, self.layer_scale1)
 
     def _mlp_branch(self, tokens: Tensor) -> Tensor:
-        rows = hidden_rows(self.mlp.fc1.out_features)
-        by_rows = tokens.device.type == "cpu" and not (
-            self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
-        )
-        if not by_rows or tokens.numel() <= rows * tokens.shape[-1] or self._mlp_branch_is_watched():
-            return self._mlp_branch_of(tokens)
-        result = torch.empty_like(tokens, memory_format=torch.contiguous_format)
-        groups = tokens.flatten(0, -2).split(rows), result.flatten(0, -2).split(rows)
-        for group, out in zip(*groups, strict=True):
-            out.copy_(self._mlp_branch_of(group))  # stays in cache; the widened map of all tokens would not
-        return result
-
-    def _mlp_branch_is_watched(self) -> bool:
-        return any(_has_hooks(module) for module in (self.norm2, self.drop_path, *self.mlp.modules()))
-
-    def _mlp_branch_of(self, tokens: Tensor) -> Tensor:
         branch = self.mlp(tokens if self.post_norm else self.norm2(tokens))
         return self._add(tokens, self.norm2(branch) if self.post_norm else branch, self.layer_scale2)
+
+    def _goes_by_rows(self, tokens: Tensor) -> bool:
+        """Whether this is inference on a CPU with more tokens than are widened at once, and nobody looks on."""
+        return (
+            tokens.device.type == "cpu"
+            and tokens[..., 0].numel() > hidden_rows(self.mlp.fc1.out_features)
+            and not (self.training or torch.is_grad_enabled())
+            and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+            and not _is_watched(self.norm2, self.drop_path, self.mlp)
+        )
+
+    def _by_rows(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """One group of tokens after another, whose maps then stay in cache; only the aggregation takes all at once."""
+        modulation = self.modulation
+        if not self._modulation_is_divisible():
+            refined = self._modulation_branch(tokens, mask)
+            result = torch.empty_like(refined, memory_format=torch.contiguous_format)
+            for out, group in zip(self._groups(result), self._groups(refined), strict=True):
+                out.copy_(self._mlp_branch(group))
+            return result
+        others = tokens.new_empty(*tokens.shape[:-1], modulation.dim + modulation.focal_levels + 1)
+        for out, group in zip(self._groups(others), self._groups(tokens), strict=True):
+            out.copy_(modulation.context_and_gates(self._before(group)))
+        result = modulation.aggregate(others, mask).contiguous()
+        for out, group in zip(self._groups(result), self._groups(tokens), strict=True):
+            branch = modulation.modulate(modulation.query(self._before(group)), out)
+            out.copy_(self._mlp_branch(self._add_modulation(group, branch)))
+        return result
+
+    def _groups(self, tokens: Tensor) -> Sequence[Tensor]:
+        count = tokens[..., 0].numel()
+        groups = math.ceil(count / hidden_rows(self.mlp.fc1.out_features))
+        return tokens.flatten(0, -2).split(math.ceil(count / groups))
+
+    def _modulation_is_divisible(self) -> bool:
+        """Whether the modulation may be computed in parts: it is our own and as it was built."""
+        modulation = self.modulation
+        return (
+            type(modulation) is FocalModulation
+            and "forward" not in modulation.__dict__
+            and _is_plain_linear(modulation.input_projection)
+            and type(modulation.input_projection.weight) is nn.Parameter
+            and modulation.input_projection.bias is not None
+            and not _is_watched(self.norm1, modulation)
+        )
 
     def _add(self, tokens: Tensor, branch: Tensor, layer_scale: Tensor | None) -> Tensor:
         return tokens + self.drop_path(branch if layer_scale is None else branch * layer_scale)
@@ -253,7 +314,11 @@ class PatchEmbedding(nn.Module):
         """Embed (B, C, H, W) into tokens (B, ceil(H/stride), ceil(W/stride), D); zero where ``mask`` is False."""
         if mask is not None:
             features = torch.where(mask.unsqueeze(1), features, 0)
-        return self.norm(self.projection(_complete(features, self.projection.stride[0], self.edge)).permute(0, 2, 3, 1))
+        # Convolutions follow the layout of their input, and tokens are channels-last.
+        features = _complete(features, self.projection.stride[0], self.edge).contiguous(
+            memory_format=torch.channels_last
+        )
+        return self.norm(self.projection(features).permute(0, 2, 3, 1))
 
 
 class ConvolutionalEmbedding(nn.Module):

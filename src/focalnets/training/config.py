@@ -65,8 +65,8 @@ _WHOLE_NUMBERS = {
     "repeats": 1,
 }
 _OPTIONAL_WHOLE_NUMBERS = {
-    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1, "patience": 1,
-    "mixup_off_epoch": 0
+    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1,
+    "patience": 1, "mixup_off_epoch": 0
 }  # fmt: skip
 
 
