@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from focalnets.cli.memory import keep_freed_memory
 from focalnets.errors import ConfigError, UnknownNameError
 from focalnets.training.config import TrainingConfig, field_descriptions
 from focalnets.training.processes import ignore_ctrl_c_in_helpers
@@ -57,6 +58,7 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Train, continue, or show the settings."""
     ignore_ctrl_c_in_helpers()
+    keep_freed_memory()
     names = {field.name for field in dataclasses.fields(TrainingConfig)}
     given = {name: value for name, value in vars(arguments).items() if name in names}
     if arguments.resume is not None:

@@ -15,15 +15,13 @@ from torch import Tensor, nn
 
 from focalnets.errors import ConfigError, ShapeError
 from focalnets.models.config import FocalNetConfig, Preprocessing
+from focalnets.models.embedding import ConvolutionalEmbedding, PatchEmbedding, downsample_mask
 from focalnets.models.layers import (
     NORM_EPSILON,
     RECOMPUTE_LEVELS,
-    ConvolutionalEmbedding,
     FocalBlock,
     FocalModulation,
-    PatchEmbedding,
     Recompute,
-    downsample_mask,
     drop_path_schedule,
 )
 

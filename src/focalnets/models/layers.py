@@ -23,13 +23,10 @@ from focalnets.ops.mlp import hidden_rows, mlp
 __all__ = [
     "NORM_EPSILON",
     "RECOMPUTE_LEVELS",
-    "ConvolutionalEmbedding",
     "FocalBlock",
     "FocalModulation",
     "Mlp",
-    "PatchEmbedding",
     "Recompute",
-    "downsample_mask",
     "drop_path_schedule",
 ]
 
@@ -294,78 +291,6 @@ class FocalBlock(nn.Module):
 
     def _add(self, tokens: Tensor, branch: Tensor, layer_scale: Tensor | None) -> Tensor:
         return tokens + self.drop_path(branch if layer_scale is None else branch * layer_scale)
-
-
-class PatchEmbedding(nn.Module):
-    """A strided convolution and a LayerNorm that turn an image or a finer map into tokens.
-
-    Sizes that the stride does not divide are completed with zeros at the right and lower edge, so that a map of n
-    positions gives ceil(n / stride) tokens and no position is lost.
-    """
-
-    def __init__(self, in_chans: int, dim: int, kernel_size: int, stride: int, padding: int = 0) -> None:
-        super().__init__()
-        self.projection = nn.Conv2d(in_chans, dim, kernel_size, stride, padding)
-        self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
-        # With this many zeros more, floor((n + 2 padding + edge - kernel) / stride) + 1 = ceil(n / stride) for every n.
-        self.edge = max(0, kernel_size - 1 - 2 * padding)
-
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Embed (B, C, H, W) into tokens (B, ceil(H/stride), ceil(W/stride), D); zero where ``mask`` is False."""
-        if mask is not None:
-            features = torch.where(mask.unsqueeze(1), features, 0)
-        # Convolutions follow the layout of their input, and tokens are channels-last.
-        features = _complete(features, self.projection.stride[0], self.edge).contiguous(
-            memory_format=torch.channels_last
-        )
-        return self.norm(self.projection(features).permute(0, 2, 3, 1))
-
-
-class ConvolutionalEmbedding(nn.Module):
-    """3x3 convolutions with batch normalisation, a GELU between them, and a LayerNorm after the last if asked for.
-
-    Small networks trained from scratch on little data learn faster with it than with one large-stride convolution.
-
-    Args:
-        widths: Channels before the first convolution and after each.
-        strides: Stride of each convolution.
-        norm: Whether a LayerNorm comes last.
-    """
-
-    def __init__(self, widths: Sequence[int], strides: Sequence[int], *, norm: bool) -> None:
-        super().__init__()
-        self.strides = tuple(strides)
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride, 1, bias=False)
-            for before, after, stride in zip(widths, widths[1:], self.strides, strict=False)
-        )
-        self.batch_norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
-        self.norm = nn.LayerNorm(widths[-1], eps=NORM_EPSILON) if norm else None
-
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Embed (B, C, H, W) into tokens (B, ceil(H/s), ceil(W/s), D), s being the product of the strides."""
-        layers = zip(self.convolutions, self.batch_norms, self.strides, strict=True)
-        for index, (convolution, batch_norm, stride) in enumerate(layers):
-            if mask is not None:
-                features = torch.where(mask.unsqueeze(1), features, 0)
-                mask = downsample_mask(mask, stride)
-            features = batch_norm(convolution(features))
-            if index < len(self.strides) - 1:
-                features = F.gelu(features)
-        tokens = features.permute(0, 2, 3, 1)
-        return tokens if self.norm is None else self.norm(tokens)
-
-
-def downsample_mask(mask: Tensor, stride: int) -> Tensor:
-    """Which tokens (B, ceil(H/stride), ceil(W/stride)) hold at least one valid position of ``mask`` (B, H, W)."""
-    if stride == 1:
-        return mask
-    return F.max_pool2d(mask.unsqueeze(1).float(), stride, ceil_mode=True).squeeze(1) > 0
-
-
-def _complete(features: Tensor, stride: int, edge: int) -> Tensor:
-    divisible = not torch.compiler.is_exporting() and all(size % stride == 0 for size in features.shape[-2:])
-    return features if edge == 0 or divisible else F.pad(features, (0, edge, 0, edge))
 
 
 def drop_path_schedule(last: float, depths: Sequence[int]) -> list[list[float]]:
