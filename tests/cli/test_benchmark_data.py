@@ -36,6 +36,19 @@ def test_reports_both_speeds(coloured_images, tmp_path, capsys):
     assert result["verdict"] in shown
 
 
+def test_sizes_that_grow_and_mixing_that_ends_are_measured_as_training_ends(coloured_images, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(
+        "image_size: 32\nimage_size_schedule: 16:0,32:2\ncutmix: 1.0\nmixup_off_epoch: 1\nmodel_overrides:\n"
+        "  embed_dim: 8\n  depths: [1, 1, 1, 1]\n"
+    )
+    options = ["--batch_size", "4", "--workers", "0", "--batches", "1", "--warmup", "1", "--device", "cpu"]
+    command = ["benchmark_data", str(coloured_images), "--config", str(tmp_path / "c.yaml"), *options, "--json", "-"]
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["image_size"] == 32
+    assert main([*command, "--image_size", "24"]) == 0
+    assert json.loads(capsys.readouterr().out)["image_size"] == 24
+
+
 @pytest.mark.parametrize(
     ("loader", "words"), [(250.0, "training step is the bottleneck"), (120.0, "hardly faster"), (50.0, "--workers 4")]
 )

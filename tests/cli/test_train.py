@@ -47,6 +47,9 @@ def test_settings_come_from_recipe_then_file_then_options(tmp_path, capsys):
     assert settings["model_overrides"]["layer_scale"] == 0.1
     assert settings["model_overrides"]["embed_dim"] == 8
     assert settings["skip_unreadable"] is True
+    (tmp_path / "compiled.yaml").write_text("compile: true\n")
+    assert main(["train", "--config", str(tmp_path / "compiled.yaml"), "--no-compile", "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["compile"] is False
     file.write_text("epoch: 7\n")
     assert main(command) == 2
     assert "'epoch'" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.config import Preprocessing
+from focalnets.training import data as data_module
 from focalnets.training.config import TrainingConfig
 from focalnets.training.data import EpochBatches, TrainingData, training_loader, validation_loader
 from focalnets.training.engine import check_devices, is_first_process
@@ -157,6 +159,39 @@ def test_a_signal_stops_both_processes_after_saving(coloured_images, tmp_path, n
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     epochs = len((run / "metrics.csv").read_text(encoding="utf-8").splitlines()) - 1
     assert checkpoint["global_step"] >= epochs * 6
+
+
+def test_a_signal_to_the_whole_job_leaves_the_readers_to_the_first_process(coloured_images, tmp_path):
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "focalnets", "train", str(coloured_images), "--recipe", "miniature",
+            "--epochs", "9999", "--batch_size", "4", "--device", "cpu", "--workers", "1", "--output", str(run),
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        while not (run / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=50)  # before the readers would end by themselves
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    assert errors == f"error: Stopped; everything so far is saved. Go on with: focalnets train --resume {run}\n"
+
+
+def test_a_reader_told_alone_ends_by_itself(monkeypatch):
+    monkeypatch.setattr(data_module, "_LAST_SECONDS", 0.2)
+    reader = multiprocessing.get_context("fork").Process(target=lambda: (data_module._begin_worker(0), time.sleep(60)))
+    reader.start()
+    time.sleep(0.5)
+    reader.terminate()
+    reader.join(timeout=20)
+    assert reader.exitcode == -signal.SIGALRM
 
 
 def test_helpers_leave_ctrl_c_to_the_first_process(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import importlib.util
 import json
 import os
 import signal
@@ -60,7 +61,9 @@ def interrupt_after(monkeypatch, batches):
 
 def test_a_run_learns_and_holds_everything(coloured_run, coloured_images):
     held = {path.name for path in coloured_run.iterdir()}
-    assert held == {
+    if importlib.util.find_spec("tensorboard") is not None:
+        assert list((coloured_run / "tensorboard").glob("events.*"))
+    assert held - {"tensorboard"} == {
         "README.md", "best.safetensors", "checkpoints", "config.yaml", "curves.png", "environment.json",
         "last.safetensors", "log.txt", "metrics.csv", "split.json",
     }  # fmt: skip

@@ -33,6 +33,8 @@ EXAMPLES = """\
 
 def add_arguments(parser: Any) -> None:
     """Add the folder, the run and one option for each field of the training config."""
+    from jsonargparse import ActionYesNo
+
     parser.add_argument("data", nargs="?", metavar="DATA", help="images: folder, CSV file or shards; not with --resume")
     parser.add_argument("--output", metavar="RUN", help="folder for the run (default: runs/MODEL-DATE)")
     parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder with its own settings")
@@ -49,7 +51,7 @@ def add_arguments(parser: Any) -> None:
         # Only what was given comes back, so that recipe and file below are not overridden by defaults.
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field.name, descriptions[field.name])}
         if hints[field.name] is bool:
-            parser.add_argument(f"--{field.name}", action="store_true", **options)
+            parser.add_argument(f"--{field.name}", action=ActionYesNo, **options)
         else:
             hint = dict[str, Any] if field.name == "model_overrides" else hints[field.name]
             parser.add_argument(f"--{field.name}", type=hint, **options)

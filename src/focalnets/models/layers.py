@@ -290,7 +290,10 @@ class FocalBlock(nn.Module):
         )
 
     def _add(self, tokens: Tensor, branch: Tensor, layer_scale: Tensor | None) -> Tensor:
-        return tokens + self.drop_path(branch if layer_scale is None else branch * layer_scale)
+        drops = (self.training and self.drop_path.p > 0) or _has_hooks(self.drop_path)
+        if layer_scale is None or drops:
+            return tokens + self.drop_path(branch if layer_scale is None else branch * layer_scale)
+        return torch.addcmul(tokens, branch, layer_scale)  # both in one pass
 
 
 def drop_path_schedule(last: float, depths: Sequence[int]) -> list[list[float]]:

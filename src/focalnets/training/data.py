@@ -242,9 +242,16 @@ def damaged_image_message(error: ImageError) -> str:
     return found[-1] if found else str(error)
 
 
+_LAST_SECONDS = 60
+"""How long a worker that was told to end waits for the main process to do it [s]."""
+
+
 def _begin_worker(_worker: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the main one finishes its step and then ends the workers.
+    # Ctrl-C reaches every process of the terminal, and a scheduler's SIGTERM every process of the job; the main one
+    # finishes its step, saves and then ends the workers. One that it forgets, or that is told alone, ends by itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.setitimer(signal.ITIMER_REAL, _LAST_SECONDS))
 
 
 def _workers(config: TrainingConfig, batches: int) -> int:

@@ -68,6 +68,8 @@ class Throughput:
 def measure_throughput(data: TrainingData, config: TrainingConfig, *, batches: int = 20, warmup: int = 4) -> Throughput:
     """Time the loader alone, then the training step alone, with the settings of a training.
 
+    Where these let sizes grow over the epochs, the size measured is the one that training ends with, ``image_size``.
+
     Args:
         data: The images.
         config: The settings.
@@ -82,7 +84,7 @@ def measure_throughput(data: TrainingData, config: TrainingConfig, *, batches: i
         if value < 1:
             raise ConfigError(f"{name} must be a whole number from 1 up, got {value}.")
     model = build_model(config, data.classes)
-    config = config.replace(limit_train_batches=None)
+    config = config.replace(limit_train_batches=None, image_size_schedule=None, mixup_off_epoch=None)
     loader = training_loader(data, config, model.preprocessing)
     # What waits ready in the workers' queues does not count as read in the time measured.
     ready = loader.num_workers * (loader.prefetch_factor or 0)
@@ -106,7 +108,7 @@ def measure_throughput(data: TrainingData, config: TrainingConfig, *, batches: i
         workers=loader.num_workers,
         batches=batches,
         batch_size=len(batch[1]),
-        image_size=model.preprocessing.input_size_px,
+        image_size=batch[0].shape[-1],
         device=str(device),
     )
 
