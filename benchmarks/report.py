@@ -35,6 +35,9 @@ All contenders of a table ran in one process (memory: one process each), with th
 which each had one turn, in an order drawn anew. Before timing, their outputs were compared; had one differed by more
 than the tolerance given, the benchmark would have ended with an error instead of a figure. Ratios are taken within
 rounds. A figure with a range is the median with the 20th and 80th percentile.
+
+No figure is of a GPU: the Triton kernels were tested in Triton's interpreter and compiled for sm_80 and sm_90, but have
+not yet run on one.
 """
 
 _OBSTACLES = """## What stands in the way

@@ -65,7 +65,10 @@ products out. Accuracy is quoted from the publications, not measured."""
 _EQUAL_TRAINING = """\
 Four families, the depth or width of three changed so that all are of about one size, trained alike from random weights:
 the same images, changes of images, schedule, epochs and drop path. Top-1 is that of the last epoch on all validation
-images, with the 95 % interval by their number; one seed."""
+images, with the 95 % interval by their number; one seed. The start is not equal: stem, downsampling and initialisation
+of pico were chosen for short trainings on these very images ([log](log.md)), and the rate suits it, while the others
+are timm's networks as they are, made for hundreds of epochs on a hundred times as many images. So the table says what
+to take for a short training on few images, not which family is best."""
 
 _SHIPPED = """\
 From random weights on two cores, one process on each; `log.txt`, `config.yaml`, `metrics.csv` and the card with the

@@ -27,7 +27,12 @@ def test_repeats_the_validation_of_the_run(coloured_run, coloured_images, tmp_pa
     assert result["loss"] == pytest.approx(float(best["val_loss"]), rel=1e-4)
     written = {path.name for path in target.iterdir()}
     usual = {"evaluation.json", "per_class.csv", "confusion.png", "calibration.csv", "calibration.png"}
-    assert written - {"mistakes.png"} == usual | {"mistakes.csv", "report.html"}
+    assert written - {"mistakes.png"} == usual | {"confusion.csv", "mistakes.csv", "report.html"}
+    rows = list(csv.reader((target / "confusion.csv").read_text().splitlines()))
+    assert rows[0] == ["true class", "blue", "green", "red"]
+    assert [[row[0], *map(int, row[1:])] for row in rows[1:]] == [
+        [name, *counts] for name, counts in zip(rows[0][1:], result["confusion"], strict=True)
+    ]
 
 
 def test_other_folders_are_counted_whole(coloured_run, write_coloured_images, tmp_path, capsys):

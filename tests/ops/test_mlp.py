@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from focalnets.models.layers import FocalBlock, FocalModulation, Mlp
 from focalnets.models.mixers import NeighbourhoodPooling
@@ -87,15 +88,99 @@ def test_inference_by_rows_equals_training_mode_values(small_caches, post_norm, 
     assert torch.equal(tokens, before)
 
 
-def test_inference_by_rows_in_bfloat16_keeps_the_residual_stream_in_float32(small_caches):
+@pytest.mark.parametrize("layer_scale", [None, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_inference_by_rows_in_mixed_precision_gives_the_dtype_of_training(small_caches, dtype, layer_scale):
     torch.manual_seed(0)
-    block, tokens = FocalBlock(FocalModulation(6, 2)).eval(), torch.randn(1, 11, 13, 6)
+    block = FocalBlock(FocalModulation(6, 2), layer_scale=layer_scale).eval()
+    tokens = torch.randn(1, 11, 13, 6).to(dtype)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = block(tokens)
         with torch.no_grad():
+            assert block._goes_by_rows(tokens)
             by_rows = block(tokens)
-    assert by_rows.dtype == expected.dtype == torch.float32
+    assert by_rows.dtype == expected.dtype
     torch.testing.assert_close(by_rows, expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("shape", [(2, 143), (1, 5, 6, 7)])
+def test_sequences_and_volumes_by_rows(small_caches, shape):
+    torch.manual_seed(0)
+    block = FocalBlock(FocalModulation(6, 2, spatial_dims=len(shape) - 1)).eval()
+    tokens = torch.randn(*shape, 6)
+    with torch.no_grad():
+        assert block._goes_by_rows(tokens)
+        by_rows = block(tokens)
+    torch.testing.assert_close(by_rows, block(tokens))
+
+
+class MeanOfAll(nn.LayerNorm):
+    """A norm in which tokens meet, so that it must be given all of them."""
+
+    def forward(self, tokens):
+        return super().forward(tokens - tokens.mean((0, 1, 2), keepdim=True))
+
+
+@pytest.mark.parametrize("how", ["replaced", "patched"])
+@pytest.mark.parametrize(
+    "name",
+    ["norm1", "norm2", "mlp.fc1", "modulation.norm", "modulation.input_projection", "modulation.modulator_projection"],
+)
+def test_parts_that_were_replaced_are_given_whole_maps(small_caches, name, how):
+    torch.manual_seed(0)
+    block = FocalBlock(FocalModulation(6, 2, modulation_norm=True)).eval()
+    tokens = torch.randn(2, 11, 13, 6)
+    before = block(tokens)
+    if how == "patched":
+        part = block.get_submodule(name)
+        inner = part.forward
+        part.forward = lambda inputs: inner(inputs - inputs.mean((0, 1, 2), keepdim=True))
+    elif "norm" in name:
+        block.set_submodule(name, MeanOfAll(6))
+    else:
+        block.set_submodule(name, nn.Sequential(MeanOfAll(6), block.get_submodule(name)))
+    expected = block(tokens)
+    assert not torch.allclose(before, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(block(tokens), expected)
+
+
+def test_branches_are_dropped_from_whole_images(small_caches):
+    block = FocalBlock(FocalModulation(6, 2), drop_path=0.5).eval()
+    block.drop_path.train()
+    tokens = torch.randn(16, 11, 13, 6)
+    torch.manual_seed(0)
+    expected = block(tokens)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        torch.testing.assert_close(block(tokens), expected)
+
+
+def test_hooks_for_all_modules_see_whole_maps(small_caches):
+    block, tokens, shapes = FocalBlock(FocalModulation(6, 2)).eval(), torch.randn(2, 11, 13, 6), {}
+
+    def remember(module, inputs, output):
+        shapes.setdefault(type(module), []).append(tuple(output.shape))
+
+    handle = nn.modules.module.register_module_forward_hook(remember)
+    try:
+        with torch.no_grad():
+            block(tokens)
+    finally:
+        handle.remove()
+    assert shapes[FocalModulation] == shapes[FocalBlock] == [tuple(tokens.shape)]
+    assert shapes[nn.LayerNorm] == 2 * [tuple(tokens.shape)]
+
+
+def test_several_sets_of_weights_at_once(small_caches):
+    torch.manual_seed(0)
+    blocks = [FocalBlock(FocalModulation(6, 2, backend="reference")).eval() for _ in range(2)]
+    tokens = torch.randn(1, 11, 13, 6)
+    weights, _ = torch.func.stack_module_state(blocks)
+    with torch.no_grad():
+        together = torch.vmap(lambda one: torch.func.functional_call(blocks[0], one, (tokens,)))(weights)
+        for block, result in zip(blocks, together, strict=True):
+            torch.testing.assert_close(block(tokens), result)
 
 
 def test_another_mixer_of_tokens_goes_by_rows_after_it(small_caches):
@@ -159,6 +244,22 @@ def test_nothing_is_bypassed_that_was_put_around_a_layer():
     inner = block.mlp.fc2.forward
     block.mlp.fc2.forward = lambda inputs: 0 * inner(inputs)
     assert not torch.allclose(block(tokens), before)
+
+
+def test_gradients_have_the_dtype_of_the_tokens_whatever_the_default():
+    inputs = draw(70, 6, 24)
+    result = mlp(*inputs).sum()
+    torch.set_default_dtype(torch.float64)
+    try:
+        result.backward()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(tensor.grad.dtype == torch.float32 for tensor in inputs)
+
+
+def test_what_needs_no_gradient_keeps_no_widened_map():
+    inputs = [tensor.detach() for tensor in draw(70, 6, 24)]
+    assert mlp(*inputs).grad_fn is None
 
 
 def test_an_empty_batch_has_zero_gradients():

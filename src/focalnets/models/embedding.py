@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from focalnets.models.layers import NORM_EPSILON
 
-__all__ = ["ConvolutionalEmbedding", "PatchEmbedding", "downsample_mask"]
+__all__ = ["ConvolutionalEmbedding", "PatchEmbedding", "channels_last", "downsample_mask"]
 
 
 class PatchEmbedding(nn.Module):
@@ -34,11 +34,7 @@ class PatchEmbedding(nn.Module):
         """Embed (B, C, H, W) into tokens (B, ceil(H/stride), ceil(W/stride), D); zero where ``mask`` is False."""
         if mask is not None:
             features = torch.where(mask.unsqueeze(1), features, 0)
-        # Convolutions follow the layout of their input, and tokens are channels-last.
-        features = _complete(features, self.projection.stride[0], self.edge).contiguous(
-            memory_format=torch.channels_last
-        )
-        return self.norm(self.projection(features).permute(0, 2, 3, 1))
+        return self.norm(self.projection(_complete(features, self.projection.stride[0], self.edge)).permute(0, 2, 3, 1))
 
 
 class ConvolutionalEmbedding(nn.Module):
@@ -74,6 +70,16 @@ class ConvolutionalEmbedding(nn.Module):
                 features = F.gelu(features)
         tokens = features.permute(0, 2, 3, 1)
         return tokens if self.norm is None else self.norm(tokens)
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) laid out as tokens will be: convolutions keep the layout of their input, and turning three
+    colours costs less than turning all channels afterwards. Transforms and tracers, which stumble over it, get them
+    as they are.
+    """
+    if torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def downsample_mask(mask: Tensor, stride: int) -> Tensor:

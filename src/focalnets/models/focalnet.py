@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from focalnets.errors import ConfigError, ShapeError
 from focalnets.models.config import FocalNetConfig, Preprocessing
-from focalnets.models.embedding import ConvolutionalEmbedding, PatchEmbedding, downsample_mask
+from focalnets.models.embedding import ConvolutionalEmbedding, PatchEmbedding, channels_last, downsample_mask
 from focalnets.models.layers import (
     NORM_EPSILON,
     RECOMPUTE_LEVELS,
@@ -198,8 +198,7 @@ class FocalNet(nn.Module):
                 f"mask must be boolean of shape {(images.shape[0], *images.shape[2:])}, "
                 f"got {mask.dtype} {tuple(mask.shape)}."
             )
-        # Convolutions keep the layout of their input; turning three colours costs less than turning all their channels.
-        tokens = self.stem(images.contiguous(memory_format=torch.channels_last), mask)
+        tokens = self.stem(channels_last(images), mask)
         mask = None if mask is None else downsample_mask(mask, self.config.patch_size)
         maps = []
         for stage in self.stages:

@@ -12,6 +12,7 @@ from typing import Literal, TypeGuard
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
@@ -116,15 +117,15 @@ class FocalModulation(nn.Module):
             modulated = self._modulate(projected, mask)
         return self._finish(modulated)
 
-    def context_and_gates(self, tokens: Tensor) -> Tensor:
+    def _context_and_gates(self, tokens: Tensor) -> Tensor:
         """The projection without its query: context and gates of any of the tokens (..., C), (..., C + L + 1)."""
         return linear(tokens, self.input_projection.weight[self.dim :], self.input_projection.bias[self.dim :])
 
-    def query(self, tokens: Tensor) -> Tensor:
+    def _query(self, tokens: Tensor) -> Tensor:
         """The query alone, of any of the tokens: (..., C) to (..., C)."""
         return linear(tokens, self.input_projection.weight[: self.dim], self.input_projection.bias[: self.dim])
 
-    def aggregate(self, context_and_gates: Tensor, mask: Tensor | None = None) -> Tensor:
+    def _aggregate(self, context_and_gates: Tensor, mask: Tensor | None) -> Tensor:
         """The only part in which tokens meet: aggregated context (B, *S, C) of all of them (B, *S, C + L + 1)."""
         context, gates = context_and_gates.split((self.dim, self.focal_levels + 1), -1)
         kernels = [kernel.to(context.dtype) for kernel in self.kernels]
@@ -132,13 +133,13 @@ class FocalModulation(nn.Module):
             context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
         )
 
-    def modulate(self, query: Tensor, aggregated: Tensor) -> Tensor:
+    def _modulate_query(self, query: Tensor, aggregated: Tensor) -> Tensor:
         """What comes of any of the tokens: query and aggregated context (..., C) to the result of the layer."""
         return self._finish(query * _project(self.modulator_projection, aggregated))
 
     def _modulate(self, projected: Tensor, mask: Tensor | None) -> Tensor:
         query, others = projected.split((self.dim, self.dim + self.focal_levels + 1), -1)
-        return query * _project(self.modulator_projection, self.aggregate(others, mask))
+        return query * _project(self.modulator_projection, self._aggregate(others, mask))
 
     def _finish(self, modulated: Tensor) -> Tensor:
         if self.norm is not None:
@@ -174,16 +175,17 @@ def _project(layer: nn.Module, tokens: Tensor) -> Tensor:
 
 def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether calling the layer does nothing but its product: no subclass, adapter, parametrisation or hook."""
-    return type(layer) is nn.Linear and "forward" not in layer.__dict__ and not _has_hooks(layer)
+    return _is_as_built(layer, nn.Linear)
 
 
-def _is_watched(*modules: nn.Module | None) -> bool:
-    """Whether a hook waits for any of the modules or of those within."""
-    return any(_has_hooks(part) for module in modules if module is not None for part in module.modules())
+def _is_as_built(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether calling the module does what its class says and nothing else, and nobody looks on."""
+    return type(module) is kind and "forward" not in module.__dict__ and not _has_hooks(module)
 
 
-def _has_hooks(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
+def _has_hooks(module: nn.Module) -> bool:
+    own = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return bool(own) or _has_any_global_hook()
 
 
 class FocalBlock(nn.Module):
@@ -245,30 +247,54 @@ class FocalBlock(nn.Module):
         return self._add(tokens, self.norm2(branch) if self.post_norm else branch, self.layer_scale2)
 
     def _goes_by_rows(self, tokens: Tensor) -> bool:
-        """Whether this is inference on a CPU with more tokens than are widened at once, and nobody looks on."""
+        """Whether this is inference on a CPU with more tokens than the MLP widens at once, and all as it was built."""
+        # Compilers and tracers come first: they would take a comparison of sizes for a condition of theirs.
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_grad_enabled() or self.training:
+            return False
         return (
             tokens.device.type == "cpu"
+            and not torch._C._are_functorch_transforms_active()
+            and _is_as_built(self.norm2, nn.LayerNorm)
+            and _is_as_built(self.mlp, Mlp)
+            and _is_plain_linear(self.mlp.fc1)
+            and _is_plain_linear(self.mlp.fc2)
+            and not (self.mlp.dropout.training or self.drop_path.training)
+            and not (_has_hooks(self.mlp.dropout) or _has_hooks(self.drop_path))
             and tokens[..., 0].numel() > hidden_rows(self.mlp.fc1.out_features)
-            and not (self.training or torch.is_grad_enabled())
-            and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
-            and not _is_watched(self.norm2, self.drop_path, self.mlp)
+        )
+
+    def _modulation_goes_by_rows(self) -> bool:
+        """The same of the modulation, whose parts are called one by one."""
+        modulation = self.modulation
+        return (
+            not torch.is_autocast_enabled("cpu")
+            and _is_as_built(self.norm1, nn.LayerNorm)
+            and _is_as_built(modulation, FocalModulation)
+            and _is_plain_linear(modulation.input_projection)
+            and _is_plain_linear(modulation.modulator_projection)
+            and _is_plain_linear(modulation.output_projection)
+            and (modulation.norm is None or _is_as_built(modulation.norm, nn.LayerNorm))
+            and not (modulation.dropout.training or _has_hooks(modulation.dropout))
+            and type(modulation.input_projection.weight) is nn.Parameter
+            and modulation.input_projection.bias is not None
         )
 
     def _by_rows(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """One group of tokens after another, whose maps then stay in cache; only the aggregation takes all at once."""
         modulation = self.modulation
-        if not self._modulation_is_divisible():
+        if not self._modulation_goes_by_rows():
             refined = self._modulation_branch(tokens, mask)
             result = torch.empty_like(refined, memory_format=torch.contiguous_format)
             for out, group in zip(self._groups(result), self._groups(refined), strict=True):
                 out.copy_(self._mlp_branch(group))
             return result
+        tokens = tokens.contiguous()
         others = tokens.new_empty(*tokens.shape[:-1], modulation.dim + modulation.focal_levels + 1)
         for out, group in zip(self._groups(others), self._groups(tokens), strict=True):
-            out.copy_(modulation.context_and_gates(self._before(group)))
-        result = modulation.aggregate(others, mask).contiguous()
+            out.copy_(modulation._context_and_gates(self._before(group)))
+        result = modulation._aggregate(others, mask).contiguous()
         for out, group in zip(self._groups(result), self._groups(tokens), strict=True):
-            branch = modulation.modulate(modulation.query(self._before(group)), out)
+            branch = modulation._modulate_query(modulation._query(self._before(group)), out)
             out.copy_(self._mlp_branch(self._add_modulation(group, branch)))
         return result
 
@@ -276,18 +302,6 @@ class FocalBlock(nn.Module):
         count = tokens[..., 0].numel()
         groups = math.ceil(count / hidden_rows(self.mlp.fc1.out_features))
         return tokens.flatten(0, -2).split(math.ceil(count / groups))
-
-    def _modulation_is_divisible(self) -> bool:
-        """Whether the modulation may be computed in parts: it is our own and as it was built."""
-        modulation = self.modulation
-        return (
-            type(modulation) is FocalModulation
-            and "forward" not in modulation.__dict__
-            and _is_plain_linear(modulation.input_projection)
-            and type(modulation.input_projection.weight) is nn.Parameter
-            and modulation.input_projection.bias is not None
-            and not _is_watched(self.norm1, modulation)
-        )
 
     def _add(self, tokens: Tensor, branch: Tensor, layer_scale: Tensor | None) -> Tensor:
         drops = (self.training and self.drop_path.p > 0) or _has_hooks(self.drop_path)

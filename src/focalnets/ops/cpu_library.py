@@ -38,8 +38,9 @@ class Library:
             raise BackendUnavailableError(
                 f"FOCALNETS_CPU_LIBRARY names {named}, which is no file; correct or unset it."
                 if named
-                else "The C++ kernels were not built when focalnets was installed, because no working CMake and C++ "
-                "compiler (GCC or Clang) was found; install both and install focalnets again."
+                else "The C++ kernels are not there: no working CMake and C++ compiler (GCC or Clang) was found when "
+                "focalnets was installed, or this is a checkout; install both and install focalnets again, or run "
+                "`make native` in the checkout."
             )
         try:
             library = ctypes.CDLL(str(path))

@@ -48,13 +48,16 @@ def mlp(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, 
     Returns:
         (..., C).
     """
+    needs_gradient = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (tokens, weight1, bias1, weight2, bias2)
+    )
     if compiler_takes_operators(tokens, weight1):
         flat = tokens.reshape(-1, tokens.shape[-1])
-        keep = torch.is_grad_enabled() and _is_kept(flat, weight1)
+        keep = needs_gradient and _is_kept(flat, weight1)
         return _operator(flat, weight1, bias1, weight2, bias2, keep)[0].view(tokens.shape)
     if not is_plain_float32_on_cpu(tokens, weight1, weight2):
         return linear(F.gelu(linear(tokens, weight1, bias1)), weight2, bias2)
-    if not torch.is_grad_enabled():
+    if not needs_gradient:
         return linear(gelu(linear(tokens, weight1, bias1), in_place=True), weight2, bias2)
     flat = tokens.reshape(-1, tokens.shape[-1])
     return _Mlp.apply(flat, weight1, bias1, weight2, bias2).view(tokens.shape)
@@ -111,7 +114,7 @@ def _gradients(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """Gradients of the tokens, both weights and both biases, in the order of arguments; those not wanted are empty."""
-    create = torch.empty if len(tokens) > 0 else torch.zeros
+    create = tokens.new_empty if len(tokens) > 0 else tokens.new_zeros
     shapes = _gradient_shapes(tokens, weight1, weight2, wanted)
     d_tokens, d_weight1, d_bias1, d_weight2, d_bias2 = (create(shape) for shape in shapes)
     rows = hidden_rows(weight1.shape[0])

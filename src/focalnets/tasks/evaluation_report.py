@@ -71,11 +71,13 @@ def write_evaluation(report: EvaluationReport, folder: str | Path) -> list[str]:
     evaluation = report.evaluation
     write_json(folder / "evaluation.json", report.to_dict())
     write_text(folder / "per_class.csv", evaluation.per_class_csv())
+    write_text(folder / "confusion.csv", evaluation.confusion_csv())
     draw_confusion(evaluation, folder / "confusion.png")
     write_text(folder / "calibration.csv", _calibration_csv(evaluation))
     draw_calibration(evaluation, folder / "calibration.png")
     write_text(folder / "mistakes.csv", _mistakes_csv(evaluation))
-    names = ["evaluation.json", "per_class.csv", "confusion.png", "calibration.csv", "calibration.png", "mistakes.csv"]
+    names = ["evaluation.json", "per_class.csv", "confusion.csv", "confusion.png", "calibration.csv", "calibration.png"]
+    names.append("mistakes.csv")
     pictures = [report.seen(mistake.index) for mistake in evaluation.mistakes]
     if pictures:
         draw_mistakes(evaluation.mistakes, pictures, folder / "mistakes.png")

@@ -169,6 +169,12 @@ class Evaluation:
             rows.append([figures.name, figures.images, figures.recall, figures.precision, low, high])
         return csv_text(["class", "images", "recall", "precision", "recall_low", "recall_high"], rows)
 
+    def confusion_csv(self) -> str:
+        """The confusion matrix as CSV: a row of numbers of images for each true class, a column for each predicted."""
+        names = [figures.name for figures in self.per_class]
+        rows = [[name, *counts] for name, counts in zip(names, self.confusion, strict=True)]
+        return csv_text(["true class", *names], rows)
+
 
 def csv_text(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table as CSV: fractions with six digits, nothing for None."""

@@ -204,6 +204,12 @@ class TrainingConfig:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
+        off = self.mixup_off_epoch
+        if off is not None and (off >= self.epochs or not (self.mixup or self.cutmix)):
+            raise ConfigError(
+                f"mixup_off_epoch {off} has no effect: it must be below epochs ({self.epochs}), and mixup or cutmix "
+                "above 0."
+            )
         if self.strategy == "fsdp" and (self.ema_decay or self.optimizer == "muon"):
             raise ConfigError(
                 "strategy fsdp divides each matrix among the devices, which neither ema_decay nor optimizer muon can "

@@ -60,6 +60,7 @@ def model_card(
     more = f" and {len(classes) - _CLASSES_SHOWN} more" if len(classes) > _CLASSES_SHOWN else ""
     names = ", ".join(classes[:_CLASSES_SHOWN]) + more
     hours = sum(row["seconds"] for row in history) / 3600
+    until = "" if config.mixup_off_epoch is None else f" (neither from epoch {config.mixup_off_epoch} on)"
     return f"""---
 {header.to_yaml()}
 ---
@@ -74,8 +75,8 @@ The licence above is for you to fill in before you publish these weights.
 
 ## Recipe
 {history[-1]["epoch"]} epochs in {hours:.2f} hours: {config.optimizer}, learning rate {config.learning_rate:g},
-augmentation {config.augmentation}, mixup {config.mixup:g}, cutmix {config.cutmix:g}, seed {config.seed}. Every setting
-is in `config.yaml`; software, machine and command line are in `environment.json`.
+augmentation {config.augmentation}, mixup {config.mixup:g}, cutmix {config.cutmix:g}{until}, seed {config.seed}. Every
+setting is in `config.yaml`; software, machine and command line are in `environment.json`.
 
 ## Metrics
 Best epoch {best_epoch}: top-1 {best["val_top1"]:.2%}, top-5 {best["val_top5"]:.2%}, loss {best["val_loss"]:.4f}, at

@@ -12,10 +12,16 @@ __all__ = ["RECIPES", "finetune", "imagenet", "imagenet22k_finetune", "in_miniat
 def small() -> TrainingConfig:
     """A small network from scratch on hundreds to some ten thousand images, on a laptop.
 
-    Few steps are taken, so the rate is high, the warm-up short and the images are changed only lightly.
+    Few steps are taken, so the rate is high, the warm-up short and the images are changed only lightly. Beyond some
+    thirty passes over the images, mix them too.
 
-    Command: ``focalnets train photos --output runs/photos``. Hardware: a CPU of two cores or any GPU. Duration and
-    score depend on the images; ``focalnets demo`` trains with settings near these and reports both.
+    Command: ``focalnets train imagenette --image_size 112 --epochs 4``. Hardware: two cores of an AMD EPYC (Zen 4),
+    which trained another network beside it, one thread for each. Duration: 12 minutes. Score: 70.1 % top-1 on
+    Imagenette's 3,925 validation images, from random weights.
+
+    Command: this recipe in three parts with growing sizes, a moving average and, in the last two, mixup and cutmix;
+    they stand in the card of ``focalnet_pico.imagenette``. Hardware: both cores. Duration: 166 minutes. Score: 89.0 %
+    at 128 px.
     """
     return TrainingConfig()
 
@@ -25,8 +31,11 @@ def finetune() -> TrainingConfig:
 
     ``freeze_epochs`` lets only the new classifier learn at first, which helps where images are very few.
 
-    Command: ``focalnets train photos --pretrained timm/focalnet_tiny_srf.ms_in1k --output runs/photos``. Hardware: one
-    GPU; a CPU does for some hundred images. Duration and score depend on the images.
+    Command: ``focalnets train objects --recipe finetune --pretrained focalnet_pico.imagenette --image_size 128 --epochs
+    20 --batch_size 16 --ema_decay 0.98``, with ``objects`` as ``docs/training.md`` makes it: 260 crops of COCO photos
+    to train, six classes. Hardware: two cores of an AMD EPYC
+    (Zen 4). Duration: 2.2 minutes. Score: 48.7 and 51.8 % top-1 (two seeds) on 199 images, beside 33.2 % twice from
+    random weights.
     """
     return TrainingConfig(
         epochs=10,
@@ -132,6 +141,7 @@ def in_miniature(config: TrainingConfig) -> TrainingConfig:
         model="focalnet_pico",
         model_overrides=config.model_overrides if config.pretrained else {**config.model_overrides, **toy},
         image_size=32,
+        mixup_off_epoch=None,
         epochs=2,
         batch_size=16,
         accumulate=min(config.accumulate, 2),
