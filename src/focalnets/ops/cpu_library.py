@@ -38,7 +38,7 @@ class Library:
             raise BackendUnavailableError(
                 f"FOCALNETS_CPU_LIBRARY names {named}, which is no file; correct or unset it."
                 if named
-                else "The C++ kernels are not there: no working CMake and C++ compiler (GCC or Clang) was found when "
+                else "The C++ kernels were not built: no working CMake and C++ compiler (GCC or Clang) was found when "
                 "focalnets was installed, or this is a checkout; install both and install focalnets again, or run "
                 "`make native` in the checkout."
             )
