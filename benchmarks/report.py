@@ -51,10 +51,10 @@ These figures are of the processor of the tables, an AMD EPYC of the Zen 4 kind:
   near the same most speed, and the ratio hangs on the few passes over memory that fusing saves.
 - Inference: about 80 % of the time are linear layers, by oneDNN at 200 to 217 GFLOP/s in stages 2 to 4 and 100 to 199
   in stage 1; timm's are by MKL at 160 to 200 when eager, by oneDNN when compiled. At most speed they would still take
-  290 ms. The rest (operator, patch embedding, LayerNorm, residual sums, GELU) is 95 ms in all.
+  290 ms.
 - Inference, compiled: what the compiler arranges gets the maps of a whole stage as fresh memory again, which eager
-  inference does without, because it goes by groups of tokens; and timm's linear layers are then oneDNN's too. In three
-  runs it took 0.92 to 1.00 times timm's speed when compiled alike. Whole blocks as one operator would be the next step.
+  inference does without, because it goes by groups of tokens; and timm's linear layers are then oneDNN's too. Whole
+  blocks as one operator would be the next step.
 - Training step: three quarters of the time are linear layers, and a third of these the gradients of weights, which MKL
   computes at 140 to 190 GFLOP/s; oneDNN was slower.
 

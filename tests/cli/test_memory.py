@@ -34,11 +34,15 @@ def page_faults(how):
     return int(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+
+
+@on_glibc
 def test_freed_memory_is_taken_again_without_new_pages():
     assert page_faults("keep") < page_faults("plain") / 10
 
 
+@on_glibc
 def test_a_choice_of_the_user_is_left_alone(monkeypatch):
     from focalnets.cli.memory import keep_freed_memory
 

@@ -257,9 +257,14 @@ def test_gradients_have_the_dtype_of_the_tokens_whatever_the_default():
     assert all(tensor.grad.dtype == torch.float32 for tensor in inputs)
 
 
-def test_what_needs_no_gradient_keeps_no_widened_map():
-    inputs = [tensor.detach() for tensor in draw(70, 6, 24)]
-    assert mlp(*inputs).grad_fn is None
+def test_what_needs_no_gradient_keeps_no_widened_map(monkeypatch):
+    kept, original = [], mlp_module._by_rows
+    monkeypatch.setattr(mlp_module, "_by_rows", lambda *arguments: kept.append(arguments[-1]) or original(*arguments))
+    inputs = draw(70, 6, 24)
+    mlp(*inputs)
+    assert kept == [True]
+    assert mlp(*[tensor.detach() for tensor in inputs]).grad_fn is None
+    assert kept == [True]
 
 
 def test_an_empty_batch_has_zero_gradients():

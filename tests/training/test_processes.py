@@ -128,18 +128,12 @@ def test_two_processes_are_one_with_their_batches_together(coloured_images, tmp_
     assert json.loads((tmp_path / "two" / "environment.json").read_text())["data"]["images_to_train"] == 48
 
 
-@pytest.mark.parametrize(
-    ("number", "whole_group"),
-    [(signal.SIGTERM, False), pytest.param(signal.SIGINT, True, marks=pytest.mark.slow)],
-    ids=["SIGTERM to the first", "Ctrl-C to all"],
-)
-def test_a_signal_stops_both_processes_after_saving(coloured_images, tmp_path, number, whole_group):
-    run = tmp_path / "run"
+def stop_after_the_first_epoch(images, run, options, number, whole_group, timeout_s):
+    """Train until there is a checkpoint, send the signal to the first process or to all; exit status and errors."""
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "focalnets", "train", str(coloured_images), "--recipe", "miniature",
-            "--epochs", "9999", "--batch_size", "4", "--device", "cpu", "--devices", "2", "--workers", "0",
-            "--output", str(run),
+            sys.executable, "-m", "focalnets", "train", str(images), "--recipe", "miniature", "--epochs", "9999",
+            "--batch_size", "4", "--device", "cpu", *options, "--output", str(run),
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -149,11 +143,22 @@ def test_a_signal_stops_both_processes_after_saving(coloured_images, tmp_path, n
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         (os.killpg if whole_group else os.kill)(process.pid, number)
-        _, errors = process.communicate(timeout=120)  # ends when the second process has closed it too
+        _, errors = process.communicate(timeout=timeout_s)  # ends when every other process has closed it too
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 130
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group"),
+    [(signal.SIGTERM, False), pytest.param(signal.SIGINT, True, marks=pytest.mark.slow)],
+    ids=["SIGTERM to the first", "Ctrl-C to all"],
+)
+def test_a_signal_stops_both_processes_after_saving(coloured_images, tmp_path, number, whole_group):
+    run, options = tmp_path / "run", ["--devices", "2", "--workers", "0"]
+    status, errors = stop_after_the_first_epoch(coloured_images, run, options, number, whole_group, 120)
+    assert status == 130
     assert errors == f"error: Stopped; everything so far is saved. Go on with: focalnets train --resume {run}\n"
     assert not list(run.rglob("*.tmp"))
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
@@ -163,24 +168,9 @@ def test_a_signal_stops_both_processes_after_saving(coloured_images, tmp_path, n
 
 def test_a_signal_to_the_whole_job_leaves_the_readers_to_the_first_process(coloured_images, tmp_path):
     run = tmp_path / "run"
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "focalnets", "train", str(coloured_images), "--recipe", "miniature",
-            "--epochs", "9999", "--batch_size", "4", "--device", "cpu", "--workers", "1", "--output", str(run),
-        ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    try:
-        while not (run / "checkpoints" / "last.ckpt").exists():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGTERM)
-        _, errors = process.communicate(timeout=50)  # before the readers would end by themselves
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 130
+    # 50 s: before the readers would end by themselves.
+    status, errors = stop_after_the_first_epoch(coloured_images, run, ["--workers", "1"], signal.SIGTERM, True, 50)
+    assert status == 130
     assert errors == f"error: Stopped; everything so far is saved. Go on with: focalnets train --resume {run}\n"
 
 

@@ -60,6 +60,7 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Train, continue, or show the settings."""
     ignore_ctrl_c_in_helpers()
+    keep_freed_memory()
     names = {field.name for field in dataclasses.fields(TrainingConfig)}
     given = {name: value for name, value in vars(arguments).items() if name in names}
     if arguments.resume is not None:
@@ -70,8 +71,6 @@ def run(arguments: Any) -> int:
         return 0
     if arguments.data is None:
         raise ConfigError("expected a folder of images to train on, got none; see focalnets train --help.")
-
-    keep_freed_memory()
 
     from focalnets.training.data import TrainingData
     from focalnets.training.engine import is_first_process
@@ -103,7 +102,6 @@ def _resume(arguments: Any, given: dict[str, Any]) -> int:
             f"--resume continues a run with its own settings, without {', '.join(f'--{name}' for name in unfitting)}; "
             "leave that out, or start a new run with --pretrained RUN."
         )
-    keep_freed_memory()
 
     from focalnets.training.engine import is_first_process
     from focalnets.training.run_folder import RunFolder

@@ -271,8 +271,7 @@ def _inference(model: FocalNet) -> Iterator[torch.device]:
 def _logits(model: FocalNet, images: Tensor, device: torch.device) -> Tensor:
     """Logits (B, K) float32 on the CPU of images (B, 3, S, S)."""
     with torch.inference_mode():
-        images = images.to(device).contiguous(memory_format=torch.channels_last)
-        return model(images).float().cpu()
+        return model(images.to(device)).float().cpu()
 
 
 def _read_ahead(read: Callable[[int], Any], length: int, ahead: int) -> Iterator[tuple[int, Any]]:
