@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from focalnets.compare.timing import Timing, interleave, ratios, spread
+from focalnets.machine.timing import Timing, interleave, ratios, spread
 
 __all__ = [
     "Absent",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.peers import INFERENCE, drawn_network, network_config
 from benchmarks.trainers import Trainer
-from focalnets.compare.memory import measure_added
+from focalnets.machine.memory import measure_added
 
 
 def infer(job: dict[str, Any]) -> dict[str, Any]:

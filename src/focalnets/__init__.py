@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from focalnets.version import __version__
 
 if TYPE_CHECKING:
+    from focalnets.class_names import class_names as class_names
     from focalnets.data.images import read_image as read_image
-    from focalnets.data.scenes import SceneGenerator as SceneGenerator
+    from focalnets.data.scenes.generator import SceneGenerator as SceneGenerator
     from focalnets.errors import FocalNetsError as FocalNetsError
     from focalnets.models.config import FocalNetConfig as FocalNetConfig
     from focalnets.models.config import Preprocessing as Preprocessing
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from focalnets.models.variants import list_models as list_models
     from focalnets.ops.aggregation import focal_aggregation as focal_aggregation
     from focalnets.weights.checkpoint import save_checkpoint as save_checkpoint
-    from focalnets.weights.class_names import class_names as class_names
     from focalnets.weights.loading import create_model as create_model
     from focalnets.weights.loading import inspect_checkpoint as inspect_checkpoint
     from focalnets.weights.loading import load_model as load_model
@@ -32,8 +32,8 @@ _HOMES = {
     "FocalNetConfig": "focalnets.models.config",
     "FocalNetsError": "focalnets.errors",
     "Preprocessing": "focalnets.models.config",
-    "SceneGenerator": "focalnets.data.scenes",
-    "class_names": "focalnets.weights.class_names",
+    "SceneGenerator": "focalnets.data.scenes.generator",
+    "class_names": "focalnets.class_names",
     "create_model": "focalnets.weights.loading",
     "focal_aggregation": "focalnets.ops.aggregation",
     "inspect_checkpoint": "focalnets.weights.loading",

@@ -7,6 +7,8 @@ callers would expect, so ``except ValueError`` keeps working.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "BackendUnavailableError",
     "CheckpointError",
@@ -19,6 +21,7 @@ __all__ = [
     "ShapeError",
     "TrainingError",
     "UnknownNameError",
+    "quoted_list",
 ]
 
 
@@ -64,3 +67,9 @@ class InterruptedRunError(FocalNetsError, RuntimeError):
 
 class MissingPackageError(FocalNetsError, ImportError):
     """An optional package is needed for what was asked."""
+
+
+def quoted_list(names: Sequence[str], most: int = 8) -> str:
+    """Names in quotes, abridged after ``most``."""
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

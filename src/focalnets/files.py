@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["json_text", "replacing", "write_json", "write_text"]
+__all__ = ["csv_text", "json_text", "replacing", "write_json", "write_text"]
 
 
 @contextlib.contextmanager
@@ -63,6 +65,16 @@ def write_json(path: str | os.PathLike[str], content: Any, *, durable: bool = Fa
 def json_text(content: Any) -> str:
     """``content`` as JSON that every reader takes: indented, letters of all languages as they are, no NaN."""
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def csv_text(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV: fractions with six digits, nothing for None."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heading)
+    for row in rows:
+        writer.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in row])
+    return text.getvalue()
 
 
 def _flush(path: Path, flags: int) -> None:

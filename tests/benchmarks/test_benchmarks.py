@@ -31,7 +31,7 @@ from benchmarks.measure import (
 )
 from benchmarks.report import DOCUMENT, write_report
 
-from focalnets.compare.memory import measure_added
+from focalnets.machine.memory import measure_added
 
 ROOT = Path(__file__).parents[2]
 TWO = ("focalnets", "timm")

@@ -118,8 +118,8 @@ def test_images_without_objects_and_damaged_ones_are_counted(coloured_run, tmp_p
 
 
 def test_without_captum_grad_cam_is_left_out_and_said_so(coloured_run, monkeypatch, capsys):
-    monkeypatch.setattr("focalnets.visualize.gradcam.has_grad_cam", lambda: False)
-    monkeypatch.setattr("focalnets.visualize.localize.has_grad_cam", lambda: False)
+    monkeypatch.setattr("focalnets.visualize.localization.gradcam.has_grad_cam", lambda: False)
+    monkeypatch.setattr("focalnets.visualize.localization.measure.has_grad_cam", lambda: False)
     assert main(["localize", str(coloured_run), "scenes:2", "--json", "-", *QUICK]) == 0
     shown = capsys.readouterr()
     result = json.loads(shown.out)

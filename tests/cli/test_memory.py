@@ -12,7 +12,7 @@ import pytest
 SCRIPT = """
 import resource, sys
 import torch
-from focalnets.cli.memory import keep_freed_memory
+from focalnets.machine.process import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
@@ -44,7 +44,7 @@ def test_freed_memory_is_taken_again_without_new_pages():
 
 @on_glibc
 def test_a_choice_of_the_user_is_left_alone(monkeypatch):
-    from focalnets.cli.memory import keep_freed_memory
+    from focalnets.machine.process import keep_freed_memory
 
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert not keep_freed_memory()

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from focalnets.compare.memory import available_bytes
 from focalnets.compare.memory_process import MemoryProcess
+from focalnets.machine.memory import available_bytes
 
 JOB = {"model": "focalnet_pico", "task": "inference", "size_px": 32, "batch": 1, "device": "cpu"}
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from focalnets.compare.peer_maps import open_peer
 from focalnets.errors import CheckpointError, ConfigError, UnknownNameError
-from focalnets.visualize.map_sources import View
+from focalnets.visualize.localization.sources import View
 
 timm = pytest.importorskip("timm")
 pytest.importorskip("captum")

@@ -12,15 +12,16 @@ import sys
 import pytest
 
 from focalnets.compare import runs
-from focalnets.compare.accuracy import mean_interval, read_accuracies
+from focalnets.compare.accuracy import read_accuracies
 from focalnets.compare.charts import draw_accuracies
 from focalnets.compare.entrants import find_entrants
 from focalnets.compare.page import write_page
 from focalnets.compare.results import Comparison
 from focalnets.compare.training import train_all
 from focalnets.errors import ConfigError, InterruptedRunError
+from focalnets.intervals import mean_interval
 from focalnets.training.config import TrainingConfig
-from focalnets.training.run_comparison import find_runs
+from focalnets.training.runs import find_runs
 
 CONFIG = TrainingConfig(image_size=32, batch_size=8, epochs=2, limit_train_batches=2, workers=0, device="cpu")
 SKELETON = {"embed_dim": 8, "depths": [1, 1, 1, 1]}

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from tests.data.annotated_files import box, coco, mask_folders, mask_image, photo
 
-from focalnets.data.annotated import FIRST_SCENE, SCENE_TARGET_SIZE, open_annotated_images
-from focalnets.data.annotated_coco import annotation_mask, polygon_mask
-from focalnets.data.scene_files import run_lengths
-from focalnets.data.scenes import SceneGenerator
+from focalnets.data.annotated.coco import annotation_mask, polygon_mask
+from focalnets.data.annotated.open import FIRST_SCENE, SCENE_TARGET_SIZE, open_annotated_images
+from focalnets.data.scenes.generator import SceneGenerator
+from focalnets.data.scenes.writing import run_lengths, write_folders
 from focalnets.demo.settings import full
 from focalnets.errors import DataError, ImageError
 
@@ -279,7 +279,7 @@ def test_broken_annotations_are_one_sentence(annotation):
 
 def test_written_scenes_are_read_as_coco(tmp_path):
     generator = SceneGenerator(image_size_px=64)
-    generator.write_folders(tmp_path / "scenes", train=1, val=2)
+    write_folders(generator, tmp_path / "scenes", train=1, val=2)
     found = open_annotated_images(tmp_path / "scenes" / "annotations_val.json", category="target")
     assert len(found) == 2
     assert (found[1].mask == generator.scene(1_000_001).target.mask).all()

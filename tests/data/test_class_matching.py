@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from focalnets.class_names import class_names, wordnet_ids
 from focalnets.data.class_matching import match_classes
 from focalnets.errors import DataError
-from focalnets.weights.class_names import class_names, wordnet_ids
 
 IDS = (
     "n01440764", "n02102040", "n02979186", "n03000684", "n03028079", "n03394916", "n03417042", "n03425413", "n03445777",

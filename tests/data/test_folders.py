@@ -14,6 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from focalnets.data.folders import ImageFolder, ImageFolders, open_evaluation_folder, open_image_folders
+from focalnets.data.sources import read_split
 from focalnets.data.transforms import evaluation_transform
 from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
@@ -89,12 +90,12 @@ def test_known_split_never_changes(tmp_path: Path) -> None:
 def test_write_and_read_split(tmp_path: Path) -> None:
     folders = open_image_folders(make_images(tmp_path / "images", {"ä": 6, "b": 6}), seed=1)
     path = folders.write_split(tmp_path / "run" / "split.json")
-    assert ImageFolders.read_split(path) == folders
+    assert read_split(path) == folders
     assert [file.name for file in path.parent.iterdir()] == ["split.json"]
     (tmp_path / "images").rename(tmp_path / "moved")
     with pytest.raises(DataError, match="12 images"):
-        ImageFolders.read_split(path)
-    moved = ImageFolders.read_split(path, root=tmp_path / "moved")
+        read_split(path)
+    moved = read_split(path, root=tmp_path / "moved")
     assert relative(moved) == relative(folders)
 
 
@@ -102,7 +103,7 @@ def test_write_and_read_split(tmp_path: Path) -> None:
 def test_read_no_split(tmp_path: Path, content: str) -> None:
     (tmp_path / "split.json").write_text(content)
     with pytest.raises(DataError, match="no split"):
-        ImageFolders.read_split(tmp_path / "split.json")
+        read_split(tmp_path / "split.json")
 
 
 def test_read_split_with_bad_label(tmp_path: Path) -> None:
@@ -111,12 +112,12 @@ def test_read_split_with_bad_label(tmp_path: Path) -> None:
     content["train"][0][1] = 7
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="index"):
-        ImageFolders.read_split(path)
+        read_split(path)
 
 
 def test_read_missing_split(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no split file"):
-        ImageFolders.read_split(tmp_path / "split.json")
+        read_split(tmp_path / "split.json")
 
 
 @pytest.mark.parametrize(

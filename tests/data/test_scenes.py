@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from focalnets.data.folders import open_image_folders
-from focalnets.data.scene_dataset import SceneDataset
-from focalnets.data.scene_files import run_lengths
-from focalnets.data.scene_shapes import TARGETS, render
-from focalnets.data.scenes import DISTRACTOR_CLASSES, SCENE_CLASSES, Scene, SceneGenerator
+from focalnets.data.scenes.dataset import SceneDataset
+from focalnets.data.scenes.generator import DISTRACTOR_CLASSES, SCENE_CLASSES, Scene, SceneGenerator
+from focalnets.data.scenes.shapes import TARGETS, render
+from focalnets.data.scenes.writing import run_lengths, write_folders
 from focalnets.data.transforms import evaluation_transform
 from focalnets.errors import ConfigError, DataError, UnknownNameError
 from focalnets.models.config import Preprocessing
@@ -57,7 +57,7 @@ def test_order_does_not_matter(generator: SceneGenerator, scenes: list[Scene]) -
 
 def test_another_process_draws_the_same(scenes: list[Scene]) -> None:
     script = (
-        "import pickle, sys; from focalnets.data.scenes import SceneGenerator\n"
+        "import pickle, sys; from focalnets.data.scenes.generator import SceneGenerator\n"
         "sys.stdout.buffer.write(pickle.dumps(SceneGenerator(image_size_px=128).scene(11)))\n"
         "assert 'torch' not in sys.modules"
     )
@@ -228,8 +228,8 @@ def test_run_lengths_by_hand() -> None:
 
 def test_write_folders(tmp_path: Path, generator: SceneGenerator) -> None:
     calls: list[tuple[int, int]] = []
-    root = generator.write_folders(
-        tmp_path / "a" / "scenes", train=16, val=8, progress=lambda done, total: calls.append((done, total))
+    root = write_folders(
+        generator, tmp_path / "a" / "scenes", train=16, val=8, progress=lambda done, total: calls.append((done, total))
     )
     assert calls == [(done, 24) for done in range(1, 25)]
     assert sorted(entry.name for entry in root.parent.iterdir()) == ["scenes"]
@@ -262,9 +262,9 @@ def test_write_folders_never_overwrites(tmp_path: Path, generator: SceneGenerato
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "mine.txt").write_text("x")
     with pytest.raises(DataError, match="not empty"):
-        generator.write_folders(tmp_path / "kept", train=1, val=1)
+        write_folders(generator, tmp_path / "kept", train=1, val=1)
     (tmp_path / "empty").mkdir()
-    assert generator.write_folders(tmp_path / "empty", train=1, val=0) == tmp_path / "empty"
+    assert write_folders(generator, tmp_path / "empty", train=1, val=0) == tmp_path / "empty"
 
 
 def test_interrupted_writing_leaves_nothing(tmp_path: Path, generator: SceneGenerator) -> None:
@@ -272,7 +272,7 @@ def test_interrupted_writing_leaves_nothing(tmp_path: Path, generator: SceneGene
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generator.write_folders(tmp_path / "scenes", train=3, val=3, progress=stop)
+        write_folders(generator, tmp_path / "scenes", train=3, val=3, progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 

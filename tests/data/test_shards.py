@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from focalnets.cli.main import main
-from focalnets.data.shard_files import Shard
-from focalnets.data.shard_writing import write_shards
-from focalnets.data.shards import is_shards, open_shards
-from focalnets.data.sources import open_evaluation_images, open_images
+from focalnets.data.shards.members import Shard
+from focalnets.data.shards.open import is_shards, open_shards
+from focalnets.data.shards.writing import write_shards
+from focalnets.data.sources import open_evaluation_images, open_images, read_split
 from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
 from focalnets.training.config import TrainingConfig
@@ -93,10 +93,10 @@ def test_train_and_val_stay_apart(images, tmp_path):
 
 def test_a_split_of_shards_can_be_written_and_read(shards, tmp_path):
     found = open_images(shards, seed=4)
-    again = type(found).read_split(found.write_split(tmp_path / "split.json"))
+    again = read_split(found.write_split(tmp_path / "split.json"))
     assert (again.train, again.val, again.root) == (found.train, found.val, shards)
     moved = shards.rename(tmp_path / "moved")
-    again = type(found).read_split(tmp_path / "split.json", root=moved)
+    again = read_split(tmp_path / "split.json", root=moved)
     assert contents(again.train) == contents(found.train[:0] + again.train)
     assert again.train[0][0].shard.location.startswith(str(moved))
 
@@ -344,7 +344,7 @@ def test_training_from_a_server_repeats_and_continues(images, shards, server, tm
     loader = training_loader(data, config, preprocessing)
     batches = list(loader)
     assert len(batches) == 3
-    folders = type(data.folders).read_split(data.folders.write_split(tmp_path / "split.json"))
+    folders = read_split(data.folders.write_split(tmp_path / "split.json"))
     again = TrainingData.from_folders(folders, config)
     assert again.fingerprint == data.fingerprint
     loader = training_loader(again, config, preprocessing)

@@ -11,10 +11,11 @@ from PIL import Image
 
 from focalnets.data.folders import ImageFolder, open_evaluation_folder
 from focalnets.errors import ConfigError, DataError
-from focalnets.tasks.classify import evaluate_images, predict_images
-from focalnets.tasks.confusion import draw_confusion
-from focalnets.tasks.devices import choose_device
-from focalnets.tasks.results import Failure, Prediction, wilson_interval
+from focalnets.intervals import wilson_interval
+from focalnets.machine.devices import choose_device
+from focalnets.tasks.classify.figures import draw_confusion
+from focalnets.tasks.classify.inference import evaluate_images, predict_images
+from focalnets.tasks.classify.results import Failure, Prediction
 from focalnets.weights.loading import create_model, load_model
 
 TINY = {"embed_dim": 8, "depths": (1, 1), "focal_levels": (1, 1), "focal_windows": (3, 3)}

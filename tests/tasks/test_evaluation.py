@@ -15,10 +15,10 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from focalnets.data.corruptions import CORRUPTIONS, corrupt
 from focalnets.errors import CheckpointError, ConfigError, UnknownNameError
-from focalnets.tasks.calibration import measure_calibration
-from focalnets.tasks.classify import evaluate_images
-from focalnets.tasks.evaluation_report import EvaluationReport, write_evaluation
-from focalnets.tasks.results import wilson_interval
+from focalnets.intervals import wilson_interval
+from focalnets.tasks.classify.calibration import measure_calibration
+from focalnets.tasks.classify.inference import evaluate_images
+from focalnets.tasks.classify.report import EvaluationReport, write_evaluation
 from focalnets.tasks.robustness import evaluate_corruptions, evaluate_resolutions
 from focalnets.weights.loading import create_model
 

@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from focalnets.errors import ConfigError, DataError
+from focalnets.machine.process import ignore_ctrl_c_in_helpers, is_helper
 from focalnets.models.config import Preprocessing
 from focalnets.training import data as data_module
 from focalnets.training.config import TrainingConfig
 from focalnets.training.data import EpochBatches, TrainingData, training_loader, validation_loader
-from focalnets.training.engine import check_devices, is_first_process
-from focalnets.training.processes import ignore_ctrl_c_in_helpers, is_helper
+from focalnets.training.launch import check_devices, is_first_process
 from focalnets.training.recipes import miniature
 from focalnets.training.shares import NOT_COUNTED, Share
 from focalnets.training.trainer import _device_name, train

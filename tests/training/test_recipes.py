@@ -12,14 +12,14 @@ from torchvision.transforms import v2
 from focalnets.data.randaugment import noisy_randaugment
 from focalnets.errors import ConfigError, TrainingError
 from focalnets.models.config import Preprocessing
-from focalnets.tasks.classify import evaluate_images
+from focalnets.tasks.classify.inference import evaluate_images
 from focalnets.training.callbacks import Guard
 from focalnets.training.config import TrainingConfig
 from focalnets.training.data import TrainingData, training_loader
 from focalnets.training.module import ClassifierModule
 from focalnets.training.recipes import RECIPES, imagenet, imagenet22k_finetune, in_miniature, miniature
 from focalnets.training.trainer import build_model, resume, train
-from focalnets.weights.checkpoint import load_checkpoint
+from focalnets.weights.loading import load_checkpoint
 
 
 @pytest.fixture(scope="module")

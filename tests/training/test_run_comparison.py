@@ -14,7 +14,7 @@ from focalnets.cli.main import main
 from focalnets.errors import TrainingError
 from focalnets.training.data import TrainingData
 from focalnets.training.recipes import miniature
-from focalnets.training.run_comparison import differing_settings, find_runs
+from focalnets.training.runs import differing_settings, find_runs
 from focalnets.training.trainer import train
 
 

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from focalnets.data.folders import ImageFolders
+from focalnets.data.sources import read_split
 from focalnets.errors import (
     ConfigError,
     DataError,
@@ -31,8 +31,7 @@ from focalnets.training.data import TrainingData
 from focalnets.training.recipes import finetune, miniature
 from focalnets.training.run_folder import RunFolder
 from focalnets.training.trainer import resume, train
-from focalnets.weights.checkpoint import load_checkpoint
-from focalnets.weights.loading import load_model
+from focalnets.weights.loading import load_checkpoint, load_model
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,7 @@ def test_a_run_learns_and_holds_everything(coloured_run, coloured_images):
     environment = json.loads((coloured_run / "environment.json").read_text())
     assert environment["data"]["images_to_train"] == 48
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
-    split = ImageFolders.read_split(coloured_run / "split.json")
+    split = read_split(coloured_run / "split.json")
     assert (len(split.train), len(split.val)) == (48, 12)
     with Image.open(coloured_run / "curves.png") as picture:
         assert picture.width > 500

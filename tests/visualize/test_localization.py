@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from focalnets.errors import ShapeError
+from focalnets.intervals import bootstrap, estimates
 from focalnets.visualize import energy_inside, pixel_auc, pointing_game
-from focalnets.visualize.bootstrap import bootstrap, estimates
-from focalnets.visualize.localization import AREA_SHARES, centre_map, grown_mask, overlap_by_area, peak
+from focalnets.visualize.localization.scores import AREA_SHARES, centre_map, grown_mask, overlap_by_area, peak
 
 
 def blob(height=6, width=8):

@@ -14,15 +14,16 @@ from PIL import Image
 from tests.data.annotated_files import mask_folders, mask_image, photo
 
 from focalnets import create_model
-from focalnets.data.annotated import AnnotatedImage, AnnotatedImages, open_annotated_images
+from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages
+from focalnets.data.annotated.open import open_annotated_images
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError, MissingPackageError
 from focalnets.models.config import Preprocessing
 from focalnets.visualize import measure_localization
-from focalnets.visualize.gradcam import grad_cam
-from focalnets.visualize.localization_figures import best_and_worst
-from focalnets.visualize.localization_report import write_localization
-from focalnets.visualize.localize import make_view, map_sources
-from focalnets.visualize.map_sources import Method
+from focalnets.visualize.localization.figures import best_and_worst
+from focalnets.visualize.localization.gradcam import grad_cam
+from focalnets.visualize.localization.measure import make_view, map_sources
+from focalnets.visualize.localization.report import write_localization
+from focalnets.visualize.localization.sources import Method
 
 
 @pytest.fixture(scope="module")

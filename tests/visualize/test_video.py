@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from focalnets.data import clips
 from focalnets.errors import ConfigError, DataError, MissingPackageError
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.focalnet import FocalNet
-from focalnets.visualize import clips, explain_video, video
+from focalnets.visualize import explain_video, video
 from focalnets.visualize.video import LOOK_AHEAD, SteadyRange
 
 av = pytest.importorskip("av", reason="videos need PyAV: pip install 'focalnets[video]'")

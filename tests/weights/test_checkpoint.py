@@ -14,8 +14,10 @@ from tests.weights.networks import COMBINATIONS, drawn, small_config
 import focalnets
 from focalnets import FocalNet, FocalNetConfig, Preprocessing
 from focalnets.errors import CheckpointError, UnknownNameError
-from focalnets.weights.checkpoint import STORED_DTYPES, load_checkpoint, read_description, save_checkpoint
+from focalnets.weights.checkpoint import STORED_DTYPES, save_checkpoint
+from focalnets.weights.description import read_description
 from focalnets.weights.key_maps import to_layout
+from focalnets.weights.loading import load_checkpoint
 
 
 @pytest.mark.parametrize("name", [*COMBINATIONS, "convolutional", "double", "dense"])

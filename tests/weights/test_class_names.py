@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from focalnets.class_names import LABEL_MAP_GAP, class_names, names_for_outputs, readable_names, wordnet_ids
 from focalnets.errors import UnknownNameError
-from focalnets.weights.class_names import LABEL_MAP_GAP, class_names, names_for_outputs, readable_names, wordnet_ids
 
 
 def test_sizes_and_order() -> None:

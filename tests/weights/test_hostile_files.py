@@ -304,5 +304,5 @@ def test_tensors_that_contradict_their_own_metadata_are_refused(tmp_path: Path) 
 def test_a_checkpoint_of_ours_is_loaded_by_both_functions(tmp_path: Path) -> None:
     model = drawn(small_config("srf"))
     save_checkpoint(model, tmp_path / "own.safetensors")
-    for load in (focalnets.load_model, focalnets.weights.checkpoint.load_checkpoint):
+    for load in (focalnets.load_model, focalnets.weights.loading.load_checkpoint):
         assert torch.equal(load(tmp_path / "own.safetensors").state_dict()["head.weight"], model.head.weight)

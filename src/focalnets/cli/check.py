@@ -33,8 +33,8 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Look at every image, report, and say whether training would stop."""
     from focalnets.cli.output import progress
-    from focalnets.data.findings import find_problems
-    from focalnets.data.inspection import inspect_images
+    from focalnets.data.checks.findings import find_problems
+    from focalnets.data.checks.inspection import inspect_images
     from focalnets.data.sources import open_images
     from focalnets.errors import ConfigError
     from focalnets.files import json_text, write_json, write_text

@@ -83,7 +83,7 @@ def run(arguments: Any) -> int:
 def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
     from focalnets.compare.measurement import Plan, describe_setting, fill
     from focalnets.compare.results import Comparison, read_comparison
-    from focalnets.tasks.devices import choose_device
+    from focalnets.machine.devices import choose_device
 
     plan = Plan(
         entrants=tuple(entrants),
@@ -111,7 +111,7 @@ def _train(arguments: Any, entrants: Any, folder: Path) -> int:
     from focalnets.compare.accuracy import Accuracies
     from focalnets.compare.measurement import describe_setting
     from focalnets.compare.training import Trained, train_all
-    from focalnets.tasks.devices import choose_device
+    from focalnets.machine.devices import choose_device
     from focalnets.training.console import short_duration
 
     given: dict[str, Any] = {} if arguments.epochs is None else {"epochs": arguments.epochs}

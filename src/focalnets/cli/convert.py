@@ -55,7 +55,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Read, say what was recognised, write."""
-    from focalnets.weights.class_names import readable_names
+    from focalnets.class_names import readable_names
     from focalnets.weights.conversion import save_in_layout
     from focalnets.weights.loading import load_model
     from focalnets.weights.opening import open_weights

@@ -83,7 +83,7 @@ def run(arguments: Any) -> int:
     report = _measure(arguments, model, ImageFolder(samples, classes))
     written: list[str] = []
     if arguments.output is not None:
-        from focalnets.tasks.evaluation_report import write_evaluation
+        from focalnets.tasks.classify.report import write_evaluation
 
         written = write_evaluation(report, arguments.output)
     if arguments.json is not None:
@@ -99,8 +99,8 @@ def run(arguments: Any) -> int:
 def _measure(arguments: Any, model: Any, dataset: Any) -> Any:
     """All passes that were asked for, with one bar over all of them."""
     from focalnets.data.corruptions import CORRUPTIONS, check_corruptions
-    from focalnets.tasks.classify import evaluate_images
-    from focalnets.tasks.evaluation_report import EvaluationReport
+    from focalnets.tasks.classify.inference import evaluate_images
+    from focalnets.tasks.classify.report import EvaluationReport
     from focalnets.tasks.robustness import RESOLUTIONS_PX, evaluate_corruptions, evaluate_resolutions
 
     # Everything is checked before the first pass: a mistake must not show after an hour.
@@ -163,14 +163,13 @@ def _measure(arguments: Any, model: Any, dataset: Any) -> Any:
 def _samples(arguments: Any, source: str, class_names: tuple[str, ...] | None) -> tuple[tuple[str, ...], Any]:
     """Names of the network's classes, and the files with their label among them."""
     from focalnets.data.class_matching import match_classes
-    from focalnets.data.image_split import ImageFolders
-    from focalnets.data.sources import open_evaluation_images
+    from focalnets.data.sources import open_evaluation_images, read_split
 
     split_file = arguments.split or _split_of_run(source, arguments.data)
     if split_file is None:
         found = open_evaluation_images(arguments.data, class_names)
         return found.classes, found.samples
-    split = ImageFolders.read_split(split_file, root=arguments.data)
+    split = read_split(split_file, root=arguments.data)
     print(f"measuring on the {len(split.val):,} images that {split_file} holds out ({split.split})", file=sys.stderr)
     names = class_names or split.classes
     labels = match_classes(split.classes, names, str(split_file))

@@ -111,7 +111,7 @@ def run(arguments: Any) -> int:
 
 
 def _took(started: float) -> str:
-    from focalnets.compare.memory import peak_bytes
+    from focalnets.machine.memory import peak_bytes
 
     peak = peak_bytes()
     memory = f", at most {peak / 2**20:,.0f} MiB of memory" if peak else ""
@@ -120,7 +120,7 @@ def _took(started: float) -> str:
 
 def _check(arguments: Any, videos: Sequence[Path]) -> None:
     """Refuse what contradicts itself before a network is loaded."""
-    from focalnets.visualize.clips import CLIP_FORMATS
+    from focalnets.data.clips import CLIP_FORMATS
 
     output = Path(arguments.output)
     if arguments.block is not None and arguments.stage is not None:
@@ -140,8 +140,8 @@ def _check(arguments: Any, videos: Sequence[Path]) -> None:
 
 def _sorted_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[Path], list[str]]:
     """Photos, videos, and sentences about inputs that lead to neither."""
+    from focalnets.data.clips import VIDEO_EXTENSIONS
     from focalnets.data.images import find_images
-    from focalnets.visualize.clips import VIDEO_EXTENSIONS
 
     photos: dict[Path, None] = {}
     videos: dict[Path, None] = {}
@@ -202,7 +202,7 @@ def _explain_videos(
     """Write the videos; returns how many."""
     if not videos:
         return 0
-    from focalnets.visualize.clips import CLIP_FORMATS
+    from focalnets.data.clips import CLIP_FORMATS
     from focalnets.visualize.explain import output_names
     from focalnets.visualize.video import explain_video
 

@@ -68,7 +68,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Measure and report."""
-    from focalnets.data.annotated import open_annotated_images
+    from focalnets.data.annotated.open import open_annotated_images
 
     _check(arguments)
     source = require_model(arguments.model)
@@ -76,8 +76,8 @@ def run(arguments: Any) -> int:
     images = images.limited(arguments.limit)
     model = load_for_command(source, arguments.device)
 
-    from focalnets.visualize.gradcam import has_grad_cam
-    from focalnets.visualize.localize import map_sources, measure_localization
+    from focalnets.visualize.localization.gradcam import has_grad_cam
+    from focalnets.visualize.localization.measure import map_sources, measure_localization
     from focalnets.visualize.maps import default_focus, parse_block
 
     focus = default_focus(model) if arguments.block is None else parse_block(arguments.block, model)
@@ -93,8 +93,8 @@ def run(arguments: Any) -> int:
         )  # fmt: skip
     written: list[str] = []
     if arguments.output is not None:
-        from focalnets.visualize.localization_figures import best_and_worst
-        from focalnets.visualize.localization_report import write_localization
+        from focalnets.visualize.localization.figures import best_and_worst
+        from focalnets.visualize.localization.report import write_localization
 
         best, worst = best_and_worst(model, images, result, focus, _EXAMPLES_SHOWN)
         written = write_localization(result, best, worst, arguments.output)
@@ -141,7 +141,7 @@ def _show(result: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from focalnets.visualize.localization_results import FIGURES
+    from focalnets.visualize.localization.results import FIGURES
 
     print(
         f"{result.images:,} images of {result.data}, shorter side {result.size_px} px; the object: {result.objects}, "

@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(command: str, arguments: Sequence[str]) -> int:
     from jsonargparse import ArgumentParser
 
-    from focalnets.cli.threads import wait_without_spinning
+    from focalnets.machine.process import wait_without_spinning
 
     wait_without_spinning()
     module = importlib.import_module(f"focalnets.cli.{command}")

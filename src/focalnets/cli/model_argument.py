@@ -45,7 +45,7 @@ def require_model(given: str | None) -> str:
 
 def load_for_command(source: str | os.PathLike[str], device: str) -> Any:
     """Load a network onto a device, see :func:`focalnets.load_model`."""
-    from focalnets.tasks.devices import choose_device
+    from focalnets.machine.devices import choose_device
     from focalnets.weights.loading import load_model
 
     chosen = choose_device(device)

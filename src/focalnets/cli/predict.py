@@ -37,8 +37,8 @@ def run(arguments: Any) -> int:
     """Classify and report."""
     source = require_model(arguments.model)
     from focalnets.data.images import find_images
-    from focalnets.tasks.classify import predict_images
-    from focalnets.tasks.results import Failure, Prediction
+    from focalnets.tasks.classify.inference import predict_images
+    from focalnets.tasks.classify.results import Failure, Prediction
 
     files: dict[Path, None] = {}
     failures: list[Failure] = []

@@ -24,7 +24,7 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Show the table and write what was asked for."""
     from focalnets.cli.output import write_output, write_result
-    from focalnets.training.run_comparison import differing_settings, find_runs
+    from focalnets.training.runs import differing_settings, find_runs
 
     runs = find_runs(arguments.folder)
     differences = differing_settings(runs)

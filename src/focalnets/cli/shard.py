@@ -34,9 +34,10 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Write the shards and say what was written."""
     from focalnets.cli.output import progress
-    from focalnets.data.image_split import Sample
-    from focalnets.data.shard_writing import write_shards
-    from focalnets.data.shards import Side, is_shards
+    from focalnets.data.samples import Sample
+    from focalnets.data.shards.index import Side
+    from focalnets.data.shards.open import is_shards
+    from focalnets.data.shards.writing import write_shards
     from focalnets.data.sources import open_evaluation_images, open_images
 
     if is_shards(arguments.data):

@@ -13,10 +13,9 @@ from typing import Any
 
 import yaml
 
-from focalnets.cli.memory import keep_freed_memory
 from focalnets.errors import ConfigError, UnknownNameError
+from focalnets.machine.process import ignore_ctrl_c_in_helpers, keep_freed_memory
 from focalnets.training.config import TrainingConfig, field_descriptions
-from focalnets.training.processes import ignore_ctrl_c_in_helpers
 from focalnets.training.recipes import RECIPES
 
 EXAMPLES = """\
@@ -73,7 +72,7 @@ def run(arguments: Any) -> int:
         raise ConfigError("expected a folder of images to train on, got none; see focalnets train --help.")
 
     from focalnets.training.data import TrainingData
-    from focalnets.training.engine import is_first_process
+    from focalnets.training.launch import is_first_process
     from focalnets.training.run_folder import RunFolder
     from focalnets.training.trainer import train
 
@@ -103,7 +102,7 @@ def _resume(arguments: Any, given: dict[str, Any]) -> int:
             "leave that out, or start a new run with --pretrained RUN."
         )
 
-    from focalnets.training.engine import is_first_process
+    from focalnets.training.launch import is_first_process
     from focalnets.training.run_folder import RunFolder
     from focalnets.training.trainer import resume
 

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from focalnets.errors import ConfigError
-from focalnets.files import write_json, write_text
-from focalnets.tasks.results import csv_text, wilson_interval
+from focalnets.files import csv_text, write_json, write_text
 
-__all__ = ["MOST_SEEDS", "Accuracies", "Accuracy", "mean_interval", "read_accuracies"]
-
-# 97.5 % quantiles of Student's distribution for 1 to 9 degrees of freedom.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
-MOST_SEEDS = len(_STUDENT) + 1
+__all__ = ["Accuracies", "Accuracy", "read_accuracies"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,20 +93,6 @@ class Accuracies:
         """Write ``accuracy.json`` and ``accuracy.csv``, whole or not at all."""
         write_json(folder / "accuracy.json", self.to_dict())
         write_text(folder / "accuracy.csv", self.to_csv())
-
-
-def mean_interval(top1: Mapping[int, float], images: int) -> tuple[float, float]:
-    """The 95 % interval of the mean of accuracies.
-
-    Over seeds by Student's distribution: what another seed would change. Of one seed by Wilson's formula: what other
-    images would change.
-    """
-    values = list(top1.values())
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return wilson_interval(round(mean * images), images)
-    margin = _STUDENT[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
-    return max(0.0, mean - margin), min(1.0, mean + margin)
 
 
 def read_accuracies(folder: Path) -> Accuracies | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from focalnets.compare.accuracy import Accuracies
 from focalnets.compare.results import Cell, Comparison
-from focalnets.tasks.figures import save_chart
+from focalnets.report.figure import save_chart
 
 __all__ = ["draw_accuracies", "draw_comparison", "draw_progress"]
 

@@ -17,13 +17,13 @@ import torch
 from focalnets.compare.calls import TASKS, Task, is_out_of_memory, prepare_call, sample_images
 from focalnets.compare.entrants import Entrant, build, multiply_accumulates
 from focalnets.compare.forecast import Forecast, wanted_rounds
-from focalnets.compare.memory import available_bytes
 from focalnets.compare.memory_process import MemoryProcess
 from focalnets.compare.memory_worker import LARGEST_SHARE
 from focalnets.compare.results import FINAL, Cell, Comparison, Network
-from focalnets.compare.timing import Timing, interleave, spread
 from focalnets.errors import ConfigError
-from focalnets.training.run_folder import processor_name
+from focalnets.machine.description import processor_name
+from focalnets.machine.memory import available_bytes
+from focalnets.machine.timing import Timing, interleave, spread
 from focalnets.version import __version__
 
 __all__ = ["Plan", "Step", "describe_setting", "fill"]

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from focalnets.compare.calls import is_out_of_memory, prepare_call, sample_images
 from focalnets.compare.entrants import find_entrants
-from focalnets.compare.memory import available_bytes, limit_data, measure_added
 from focalnets.compare.variations import load_rows
+from focalnets.machine.memory import available_bytes, limit_data, measure_added
 from focalnets.weights.loading import create_model
 
 __all__ = ["LARGEST_SHARE", "main", "measure_job"]

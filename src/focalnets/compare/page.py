@@ -10,7 +10,7 @@ from typing import Any
 from focalnets.compare.accuracy import Accuracies
 from focalnets.compare.results import Cell, Comparison
 from focalnets.files import write_text
-from focalnets.tasks.page import page, png_address
+from focalnets.report.page import page, png_address
 
 __all__ = ["write_page"]
 

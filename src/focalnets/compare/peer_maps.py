@@ -19,8 +19,8 @@ from focalnets.data.transforms import to_tensor
 from focalnets.errors import CheckpointError, ConfigError, FocalNetsError
 from focalnets.models.config import Preprocessing
 from focalnets.training.run_folder import RunFolder
-from focalnets.visualize.gradcam import Arrangement, grad_cam
-from focalnets.visualize.map_sources import Method, View
+from focalnets.visualize.localization.gradcam import Arrangement, grad_cam
+from focalnets.visualize.localization.sources import Method, View
 
 __all__ = ["PeerSource", "open_peer"]
 
@@ -55,7 +55,7 @@ class PeerSource:
         self.methods = [Method(key=f"gradcam of {name}", label=f"Grad-CAM of {name}", kind="peer")]
 
     def maps(self, view: View) -> np.ndarray:
-        """See :class:`focalnets.visualize.map_sources.MapSource`."""
+        """See :class:`focalnets.visualize.localization.sources.MapSource`."""
         side = self.preprocessing.input_size_px
         inputs = to_tensor(self.preprocessing)(view.photo.resize((side, side), Image.Resampling.BICUBIC)).unsqueeze(0)
         device = next(self.network.parameters()).device

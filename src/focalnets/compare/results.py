@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.errors import ConfigError
-from focalnets.files import write_json, write_text
-from focalnets.tasks.results import csv_text
+from focalnets.files import csv_text, write_json, write_text
 
 __all__ = ["FINAL", "Cell", "Comparison", "Key", "Network", "read_comparison"]
 

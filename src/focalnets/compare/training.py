@@ -11,15 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from focalnets.compare.accuracy import MOST_SEEDS, Accuracies, Accuracy, mean_interval, read_accuracies
+from focalnets.compare.accuracy import Accuracies, Accuracy, read_accuracies
 from focalnets.compare.entrants import Entrant, build, find_entrants, multiply_accumulates
 from focalnets.compare.runs import DEFAULT_SIZE_PX, Run, check_config, is_complete, train_run
 from focalnets.compare.training_processes import train_in_processes
 from focalnets.compare.variations import VARIATIONS
 from focalnets.errors import ConfigError, FocalNetsError
+from focalnets.intervals import MOST_SEEDS, mean_interval
 from focalnets.training.config import TrainingConfig
 from focalnets.training.data import TrainingData
-from focalnets.training.run_comparison import read_run
+from focalnets.training.runs import read_run
 
 __all__ = ["AfterRun", "Trained", "train_all"]
 

@@ -6,9 +6,8 @@ import functools
 from collections import defaultdict
 from collections.abc import Sequence, Set
 
-from focalnets.data.image_split import quoted_list
-from focalnets.errors import DataError
-from focalnets.weights.class_names import class_names, wordnet_ids
+from focalnets.class_names import class_names, wordnet_ids
+from focalnets.errors import DataError, quoted_list
 
 __all__ = ["match_classes"]
 

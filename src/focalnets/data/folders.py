@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from focalnets.data.class_matching import match_classes
-from focalnets.data.image_split import (
+from focalnets.data.images import IMAGE_EXTENSIONS, find_images, natural_key
+from focalnets.data.samples import ImageFile, ImageFolder, Sample
+from focalnets.data.splits import (
     EvaluationFolder,
-    ImageFile,
-    ImageFolder,
     ImageFolders,
-    Sample,
     labelled,
-    quoted_list,
     require_fraction,
     split_by_class,
     with_labels,
 )
-from focalnets.data.images import IMAGE_EXTENSIONS, find_images, natural_key
-from focalnets.errors import DataError
+from focalnets.errors import DataError, quoted_list
 
 __all__ = [
     "VAL_NAMES",

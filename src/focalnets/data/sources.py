@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from focalnets.data.folders import open_evaluation_folder, open_image_folders
-from focalnets.data.image_split import EvaluationFolder, ImageFolders
-from focalnets.data.shards import is_shards, open_evaluation_shards, open_image_shards
+from focalnets.data.samples import ImageFile
+from focalnets.data.shards.members import ShardMember
+from focalnets.data.shards.open import is_shards, open_evaluation_shards, open_image_shards, open_shards
+from focalnets.data.splits import SPLIT_FORMAT, EvaluationFolder, ImageFolders, StorageKind, base_folder
 from focalnets.data.tables import is_table, open_evaluation_table, open_image_table
+from focalnets.errors import DataError
 
-__all__ = ["open_evaluation_images", "open_images"]
+__all__ = ["open_evaluation_images", "open_images", "read_split"]
 
 
 def open_images(data: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> ImageFolders:
@@ -47,3 +51,63 @@ def open_evaluation_images(data: str | Path, classes: Sequence[str] | None = Non
     if is_shards(data):
         return open_evaluation_shards(data, classes)
     return open_evaluation_folder(data, classes)
+
+
+def read_split(path: str | Path, *, root: str | Path | None = None) -> ImageFolders:
+    """Read what :meth:`ImageFolders.write_split` wrote, to repeat a run on the same images.
+
+    Args:
+        path: The JSON file.
+        root: The folder, CSV file or shards if they have moved since.
+
+    Raises:
+        DataError: If the file is missing or no split, or if images named in it are gone.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content["format"] != SPLIT_FORMAT:
+            raise ValueError(content["format"])
+        kind = content.get("kind", "folder")
+        if kind not in ("folder", "csv", "shards"):
+            raise ValueError(kind)
+        place = str(content["root"] if root is None else root)
+        classes = tuple(str(name) for name in content["classes"])
+        named = {}
+        for side in ("train", "val"):
+            named[side] = [(str(name), int(label)) for name, label in content[side]]
+            if not all(0 <= label < len(classes) for _, label in named[side]):
+                raise ValueError("a label is no index of a class")
+        split = str(content["split"])
+    except FileNotFoundError:
+        raise DataError(f"there is no split file '{path}'; write one with write_split.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"'{path}' is no split written by write_split ({type(error).__name__}: {error}).") from error
+    find = _finder(place, kind)
+    sides = {side: [(find(name), name, label) for name, label in names] for side, names in named.items()}
+    gone = [name for entries in sides.values() for file, name, _ in entries if file is None]
+    if gone:
+        raise DataError(
+            f"{len(gone)} images of the split '{path}' are not in '{place}', the first is '{gone[0]}'; "
+            "name the place that holds them or make a new split."
+        )
+    train, val = (
+        tuple((file, label) for file, _, label in sides[side] if file is not None) for side in ("train", "val")
+    )
+    new_root = place if "://" in place else Path(place)
+    return ImageFolders(root=new_root, classes=classes, train=train, val=val, split=split, kind=kind)
+
+
+def _finder(place: str, kind: StorageKind) -> Callable[[str], ImageFile | None]:
+    """What finds the image of a name that :meth:`ImageFolders.name_of` gave; None for those that are gone."""
+    if kind == "shards":
+        members: dict[str, ImageFile] = {}
+        for samples in open_shards(place).sides.values():
+            members |= {file.name_in_shards: file for file, _ in samples if isinstance(file, ShardMember)}
+        return members.get
+    base = base_folder(Path(place), kind)
+
+    def find(name: str) -> Path | None:
+        file = base / name
+        return file if file.is_file() else None
+
+    return find

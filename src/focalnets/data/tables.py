@@ -9,18 +9,17 @@ from pathlib import Path
 
 from focalnets.data.class_matching import match_classes
 from focalnets.data.folders import VAL_NAMES
-from focalnets.data.image_split import (
+from focalnets.data.images import natural_key
+from focalnets.data.samples import ImageFile
+from focalnets.data.splits import (
     EvaluationFolder,
-    ImageFile,
     ImageFolders,
     labelled,
-    quoted_list,
     require_fraction,
     split_by_class,
     with_labels,
 )
-from focalnets.data.images import natural_key
-from focalnets.errors import DataError
+from focalnets.errors import DataError, quoted_list
 
 __all__ = ["is_table", "open_evaluation_table", "open_image_table"]
 

@@ -17,7 +17,7 @@ from focalnets.demo.run import DemoResult, chosen_example, picture_path
 from focalnets.demo.scenes import DrawnScene
 from focalnets.demo.scores import Look
 from focalnets.files import write_text
-from focalnets.tasks.page import jpeg_address, page
+from focalnets.report.page import jpeg_address, page
 from focalnets.training.console import short_duration
 from focalnets.version import __version__
 from focalnets.visualize.draw import draw_outline, mark_point, overlay

@@ -17,8 +17,8 @@ from focalnets.demo.settings import DemoSettings, Lesson
 from focalnets.errors import InterruptedRunError
 from focalnets.files import replacing
 from focalnets.models.focalnet import FocalNet
-from focalnets.tasks.classify import evaluate_images
-from focalnets.tasks.results import Evaluation
+from focalnets.tasks.classify.inference import evaluate_images
+from focalnets.tasks.classify.results import Evaluation
 from focalnets.training.config import TrainingConfig
 from focalnets.training.data import TrainingData
 from focalnets.training.trainer import TrainingResult, train

@@ -14,10 +14,10 @@ from PIL import Image
 
 from focalnets.data.transforms import evaluation_transform
 from focalnets.demo.scenes import DrawnScene
+from focalnets.intervals import wilson_interval
 from focalnets.models.focalnet import FocalNet
-from focalnets.tasks.results import wilson_interval
 from focalnets.visualize.evidence import look_inside
-from focalnets.visualize.localization import centre_map, energy_inside, grown_mask, peak, pointing_game
+from focalnets.visualize.localization.scores import centre_map, energy_inside, grown_mask, peak, pointing_game
 from focalnets.visualize.maps import default_focus, evidence_map, focus_map, modulator_map
 from focalnets.visualize.recording import token_grids
 

@@ -12,9 +12,10 @@ from torch.utils.data import Dataset
 
 from focalnets.data.corruptions import CORRUPTIONS, check_corruptions, corrupt
 from focalnets.errors import ConfigError
+from focalnets.files import csv_text
 from focalnets.models.focalnet import FocalNet
-from focalnets.tasks.classify import evaluate_images
-from focalnets.tasks.results import Figures, csv_text
+from focalnets.tasks.classify.inference import evaluate_images
+from focalnets.tasks.classify.results import Figures
 
 __all__ = [
     "RESOLUTIONS_PX",

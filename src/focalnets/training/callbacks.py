@@ -17,11 +17,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from focalnets.errors import TrainingError
 from focalnets.files import replacing
+from focalnets.machine.process import is_helper
 from focalnets.training.console import TrainingConsole, short_duration
 from focalnets.training.curves import draw_curves
 from focalnets.training.foreign import describe_weights
 from focalnets.training.module import ClassifierModule
-from focalnets.training.processes import is_helper
 from focalnets.training.run_folder import RunFolder
 from focalnets.weights.checkpoint import write_safetensors
 

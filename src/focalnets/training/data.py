@@ -20,17 +20,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from focalnets.data.image_split import (
-    ImageFile,
-    ImageFolder,
-    ImageFolders,
-    Sample,
-    read_stored_image,
-    stored_bytes,
-    stored_image_size,
-)
-from focalnets.data.shard_files import ShardMember
+from focalnets.data.samples import ImageFile, ImageFolder, Sample, read_stored_image, stored_bytes, stored_image_size
+from focalnets.data.shards.members import ShardMember
 from focalnets.data.sources import open_images
+from focalnets.data.splits import ImageFolders
 from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
 from focalnets.training.augmentation import TransformSchedule, evaluation_transforms, training_transforms

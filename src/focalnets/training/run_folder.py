@@ -6,13 +6,9 @@ import csv
 import datetime
 import io
 import os
-import platform
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +17,8 @@ import yaml
 from focalnets.errors import TrainingError
 from focalnets.files import write_text
 from focalnets.training.config import TrainingConfig
-from focalnets.version import __version__
 
-__all__ = ["RunFolder", "describe_environment", "processor_name"]
+__all__ = ["RunFolder"]
 
 
 class RunFolder:
@@ -122,50 +117,3 @@ class RunFolder:
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{stamp} {line}\n")
-
-
-def describe_environment(seed: int, data: Mapping[str, Any], command: Sequence[str] | None = None) -> dict[str, Any]:
-    """What besides the settings decides a result: software, machine, data, command."""
-    import torch
-
-    packages = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "safetensors")
-    return {
-        "focalnets": __version__,
-        "git_commit": _git_commit(Path(__file__).resolve().parent),
-        "working_folder_git_commit": _git_commit(Path.cwd()),
-        "packages": {name: metadata.version(name) for name in packages},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
-        "cuda": torch.version.cuda,
-        "command": shlex.join(sys.argv if command is None else command),
-        "working_folder": str(Path.cwd()),
-        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seed": seed,
-        "data": dict(data),
-    }
-
-
-def _git_commit(folder: Path) -> str | None:
-    """The commit that is checked out around ``folder``, marked if files were changed since; None outside a checkout."""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip() or None
-
-
-def processor_name() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -14,21 +14,22 @@ import torch
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import WeightAveraging
 
-from focalnets.data.folders import ImageFolders
+from focalnets.data.sources import read_split
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError, InterruptedRunError, TrainingError
 from focalnets.files import write_json, write_text
+from focalnets.machine.description import describe_environment
+from focalnets.machine.process import is_helper
 from focalnets.models.focalnet import FocalNet
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import TrainingData, damaged_image_message, training_loader, validation_loader
-from focalnets.training.engine import build_trainer, check_devices, is_first_process, quiet_lightning
 from focalnets.training.foreign import ForeignNetwork
+from focalnets.training.launch import build_trainer, check_devices, is_first_process, quiet_lightning
 from focalnets.training.model_card import model_card
 from focalnets.training.module import ClassifierModule
 from focalnets.training.optimization import ema_average
-from focalnets.training.processes import is_helper
-from focalnets.training.run_folder import RunFolder, describe_environment
+from focalnets.training.run_folder import RunFolder
 from focalnets.training.shares import Share
 from focalnets.weights.loading import create_model, load_model
 
@@ -147,7 +148,7 @@ def resume(
             raise TrainingError(
                 f"The run '{folder.root}' was not trained from a folder of images; continue it in Python with its data."
             )
-        data = TrainingData.from_folders(ImageFolders.read_split(folder.split, root=root), config)
+        data = TrainingData.from_folders(read_split(folder.split, root=root), config)
         known = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]["fingerprint"]
         if data.fingerprint != known:
             raise DataError(

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from focalnets.visualize.evidence import look_inside as look_inside
     from focalnets.visualize.kernels import kernels_figure as kernels_figure
     from focalnets.visualize.kernels import stage_kernels as stage_kernels
-    from focalnets.visualize.localization import energy_inside as energy_inside
-    from focalnets.visualize.localization import pixel_auc as pixel_auc
-    from focalnets.visualize.localization import pointing_game as pointing_game
-    from focalnets.visualize.localize import measure_localization as measure_localization
+    from focalnets.visualize.localization.measure import measure_localization as measure_localization
+    from focalnets.visualize.localization.scores import energy_inside as energy_inside
+    from focalnets.visualize.localization.scores import pixel_auc as pixel_auc
+    from focalnets.visualize.localization.scores import pointing_game as pointing_game
     from focalnets.visualize.maps import default_focus as default_focus
     from focalnets.visualize.maps import evidence_map as evidence_map
     from focalnets.visualize.maps import focus_map as focus_map
@@ -32,7 +32,7 @@ _HOMES = {
     "capture": "recording",
     "default_focus": "maps",
     "effective_receptive_field": "receptive_field",
-    "energy_inside": "localization",
+    "energy_inside": "localization.scores",
     "evidence_map": "maps",
     "explain_figure": "draw",
     "explain_video": "video",
@@ -42,11 +42,11 @@ _HOMES = {
     "kernels_figure": "kernels",
     "look_inside": "evidence",
     "mean_kernels": "maps",
-    "measure_localization": "localize",
+    "measure_localization": "localization.measure",
     "modulator_map": "maps",
     "overlay": "draw",
-    "pixel_auc": "localization",
-    "pointing_game": "localization",
+    "pixel_auc": "localization.scores",
+    "pointing_game": "localization.scores",
     "receptive_field_figure": "receptive_field",
     "save_figure": "draw",
     "stage_kernels": "kernels",

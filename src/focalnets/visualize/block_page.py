@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from focalnets.files import write_text
-from focalnets.tasks.page import jpeg_address, page
+from focalnets.report.page import jpeg_address, page
 from focalnets.visualize.draw import GATE_COLOURS, HEAT_COLOURS, level_name, overlay, robust_limits
 from focalnets.visualize.maps import focus_map, gate_maps, modulator_map
 from focalnets.visualize.recording import BlockId, Inside

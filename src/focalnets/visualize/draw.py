@@ -14,7 +14,7 @@ from PIL import Image
 
 from focalnets.errors import ConfigError
 from focalnets.files import replacing
-from focalnets.visualize.layout import Page, Panel
+from focalnets.report.sheet import Page, Panel
 from focalnets.visualize.maps import focus_map, gate_maps, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
 

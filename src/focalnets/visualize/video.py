@@ -20,11 +20,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
+from focalnets.data.clips import ClipFrame, describe_clip, rewrite_clip
 from focalnets.data.transforms import to_tensor
 from focalnets.errors import ConfigError
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
-from focalnets.visualize.clips import ClipFrame, describe_clip, rewrite_clip
 from focalnets.visualize.draw import Style, robust_limits, styled
 from focalnets.visualize.explain import named_probabilities, shorter_side
 from focalnets.visualize.maps import default_focus, modulator_map
@@ -93,7 +93,7 @@ def explain_video(
     """Draw the length of one block's modulator over every frame of a video.
 
     The colour scale follows the clip slowly, see :class:`SteadyRange`. Sound, time stamps, size and proportions stay,
-    see :func:`focalnets.visualize.clips.rewrite_clip`; so does the memory, however long the video is.
+    see :func:`focalnets.data.clips.rewrite_clip`; so does the memory, however long the video is.
 
     Args:
         model: The network, on the device to use and in evaluation mode.

@@ -22,11 +22,12 @@ from focalnets.weights.adaptation import (
     replace_classifier,
 )
 from focalnets.weights.assembly import assemble
+from focalnets.weights.key_maps import OWN_LAYOUT
 from focalnets.weights.opening import Opened, open_weights
 from focalnets.weights.recognition import Recognition
 from focalnets.weights.sources import fetch_variant
 
-__all__ = ["Recognition", "create_model", "inspect_checkpoint", "load_model"]
+__all__ = ["Recognition", "create_model", "inspect_checkpoint", "load_checkpoint", "load_model"]
 
 _logger = logging.getLogger("focalnets")
 
@@ -235,4 +236,28 @@ def _finish(opened: Opened, edits: _Edits) -> FocalNet:
     _logger.info("Loaded %s.", recognition)
     for note in notes:
         _logger.info("%s", note)
+    return model
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> FocalNet:
+    """Read a network that :func:`save_checkpoint` wrote, in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, of another kind, or does not fit what it says about itself.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}.")
+    opened = open_weights(path)
+    description = opened.description
+    if description is None or opened.recognition.layout != OWN_LAYOUT:
+        raise CheckpointError(f"{path} is no checkpoint of this package; focalnets.load_model reads the other layouts.")
+    model = assemble(
+        description.config,
+        opened.tensors,
+        str(path),
+        preprocessing=description.preprocessing,
+        class_names=description.class_names,
+    )
+    model.origin = description.origin_after(path)
     return model

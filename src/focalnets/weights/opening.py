@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from focalnets.class_names import names_for_outputs
 from focalnets.errors import CheckpointError, ConfigError
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.variants import VARIANTS
 from focalnets.weights.assembly import check_fit
-from focalnets.weights.checkpoint import Description, read_description
-from focalnets.weights.class_names import names_for_outputs
 from focalnets.weights.companions import Companion, read_companion
+from focalnets.weights.description import Description, read_description
 from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, expected_shapes, from_layout, to_layout
 from focalnets.weights.readers import RawWeights, read_weights
 from focalnets.weights.recognition import Recognition, contradictions, matching_variants, visible_settings

@@ -1,0 +1,1 @@
+"""Images of which is known where the objects are."""

@@ -1,0 +1,205 @@
+"""Folders of images with a mask image for each: Penn-Fudan, images/ with masks/, and class maps.
+
+Axes: H W height and width [px].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, fitted_mask, read_photo
+from focalnets.data.folders import VAL_NAMES
+from focalnets.data.images import (
+    exif_orientation,
+    find_images,
+    image_header,
+    image_size,
+    open_image_file,
+    turned_upright,
+)
+from focalnets.errors import DataError, ImageError
+
+__all__ = ["MaskFolders", "find_mask_folders", "open_masks", "read_label_image"]
+
+_PAIRS = (("PNGImages", "PedMasks"), ("images", "masks"))
+_PENN_FUDAN_NAMES = ("pedestrian", "person")
+_NO_OBJECT_NAMES = ("background", "_background_", "none", "nothing", "unlabelled", "unlabeled", "void")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskFolders:
+    """Where images and masks lie, and the folder in which names of classes may stand."""
+
+    root: Path
+    images: Path
+    masks: Path
+
+
+def find_mask_folders(root: Path) -> MaskFolders | None:
+    """The folders of images and masks in ``root``, or in its ``val/`` (``validation/``, ``valid/``, ``test/``).
+
+    Masks that repeat the folders of a COCO file, as generated scenes are written, have none of these layouts.
+    """
+    for place in (root, *(root / name for name in VAL_NAMES)):
+        for images, masks in _PAIRS:
+            if (place / images).is_dir() and (place / masks).is_dir():
+                return MaskFolders(root, place / images, place / masks)
+    return None
+
+
+def open_masks(folders: MaskFolders, category: str | None = None) -> AnnotatedImages:
+    """Images with one mask image each, of the same name in the other folder, with ``_mask`` behind it or not.
+
+    Numbers in a mask are 0 where nothing is and another number on objects: their own number, as in Penn-Fudan, or that
+    of their class. Names of classes are read from ``classes.json`` or ``classes.txt``, the first one standing for 0.
+
+    Args:
+        folders: See :func:`find_mask_folders`.
+        category: Name or number of a class; None takes everything that is not 0.
+
+    Raises:
+        DataError: If masks are missing or of another size, if there is no such class, or if none is given where 0
+            is a class like the others.
+        ImageError: If the header of a file cannot be read.
+    """
+    value, words = _chosen_value(folders, category)
+    photos = find_images([folders.images])
+    masks = _masks_of(photos, folders)
+    for photo, mask in zip(photos, masks, strict=True):
+        _check_sizes(photo, mask)
+
+    def read(index: int) -> AnnotatedImage:
+        photo, mask = photos[index], masks[index]
+        image, orientation = read_photo(photo)
+        labels: np.ndarray = read_label_image(mask)
+        if value is not None and labels.ndim == 3:
+            raise DataError(f"The mask '{mask}' holds colours; a category can be told apart in numbers only.")
+        if labels.ndim == 3:
+            labels = np.any(labels, axis=-1)
+        inside = np.asarray(labels != 0 if value is None else labels == value)
+        return AnnotatedImage(
+            photo.name, image, fitted_mask(inside, image, orientation, names=(f"The mask '{mask}'", f"'{photo}'"))
+        )
+
+    return AnnotatedImages(
+        data=str(folders.root),
+        objects=words,
+        names=[photo.relative_to(folders.images).as_posix() for photo in photos],
+        read=read,
+    )
+
+
+def read_label_image(path: Path) -> np.ndarray:
+    """The numbers that a mask image holds, turned as its own EXIF data says.
+
+    Returns:
+        (H, W), of whole numbers or booleans: of a palette image the indices, not the colours. (H, W, 3) uint8 for
+        images in colour, whatever their transparency.
+
+    Raises:
+        ImageError: If it cannot be read, or is a JPEG, which does not keep numbers as they were.
+    """
+    with open_image_file(path) as file:
+        image = image_header(file, f"'{path}'")
+        if image.format in ("JPEG", "MPO"):
+            raise ImageError(f"the mask '{path}' is a JPEG, which blurs numbers into each other; store it as PNG.")
+        orientation = exif_orientation(image)
+        try:
+            image.load()
+        except Exception as error:  # Damaged files make decoders raise anything.
+            reason = str(error).rstrip(".") or type(error).__name__
+            raise ImageError(
+                f"the mask '{path}' is damaged or incomplete ({reason}); save or fetch it again."
+            ) from error
+        if image.mode in ("LA", "La", "PA"):
+            image = image.getchannel(0)
+        elif image.mode not in ("1", "L", "P", "I", "F") and not image.mode.startswith("I;16"):
+            image = image.convert("RGBA" if image.mode == "RGBa" else "RGB").convert("RGB")
+        return np.asarray(turned_upright(image, orientation))
+
+
+def _masks_of(photos: Sequence[Path], folders: MaskFolders) -> list[Path]:
+    stored = {mask.relative_to(folders.masks).with_suffix("").as_posix(): mask for mask in find_images([folders.masks])}
+    masks, missing = [], []
+    for photo in photos:
+        stem = photo.relative_to(folders.images).with_suffix("").as_posix()
+        found = stored.get(stem) or stored.get(f"{stem}_mask")
+        if found is None:
+            missing.append(photo)
+        else:
+            masks.append(found)
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the {len(photos)} images in '{folders.images}' have no mask of their name in "
+            f"'{folders.masks}', the first is '{missing[0].name}'; add the masks, all black where nothing is to be "
+            "found, or take the images away."
+        )
+    return masks
+
+
+def _check_sizes(photo: Path, mask: Path) -> None:
+    """Compare headers, so that a mistake shows before an hour of work and not after it."""
+    upright, drawn = image_size(photo), image_size(mask)
+    if drawn == upright:
+        return
+    with open_image_file(photo) as file:
+        turned = exif_orientation(image_header(file, f"'{photo}'")) >= 5
+    if not (turned and drawn == upright[::-1]):
+        raise DataError(
+            f"The mask '{mask}' has {drawn[0]} x {drawn[1]} pixels but '{photo}' {upright[0]} x {upright[1]}; "
+            "expected the same."
+        )
+
+
+def _chosen_value(folders: MaskFolders, category: str | None) -> tuple[int | None, str]:
+    """The number that counts in masks, None for all but 0, and what it stands for in words."""
+    if folders.masks.name == "PedMasks":
+        if category is not None and category.casefold() not in _PENN_FUDAN_NAMES:
+            raise DataError(f"'{folders.root}' shows pedestrians only, got the category {category!r}; leave it out.")
+        return None, "all pedestrians"
+    names = _class_names(folders)
+    if category is None:
+        if names and names[0].casefold() not in _NO_OBJECT_NAMES:
+            raise DataError(
+                f"The masks in '{folders.masks}' give every pixel a class, 0 for {names[0]}; name the category that is "
+                f"to be found: {', '.join(names)}."
+            )
+        return None, "all objects"
+    matching = [number for number, name in enumerate(names) if name.casefold() == category.casefold()]
+    if matching:
+        return matching[0], names[matching[0]]
+    if category.isdecimal():
+        return int(category), f"number {category} in the masks"
+    known = f"choose from {', '.join(names)}" if names else "without classes.json give the number that masks hold"
+    raise DataError(f"'{folders.root}' knows no category {category!r}; {known}.")
+
+
+def _class_names(folders: MaskFolders) -> list[str]:
+    for place in dict.fromkeys((folders.images.parent, folders.root)):
+        if (place / "classes.json").is_file():
+            return _names_in_json(place / "classes.json")
+        if (place / "classes.txt").is_file():
+            return [line.strip() for line in _text(place / "classes.txt").splitlines() if line.strip()]
+    return []
+
+
+def _names_in_json(file: Path) -> list[str]:
+    try:
+        names = json.loads(_text(file))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"'{file}' is no json ({error}); expected a list of names.") from error
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise DataError(f"'{file}' must hold a list of names of classes, the first one for number 0.")
+    return names
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"'{file}' cannot be read ({error}); expected text in UTF-8.") from error

@@ -1,0 +1,119 @@
+"""Looks at every image of a data set before a network does: one row an image, from which findings are drawn."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from focalnets.data.images import decode_image, image_header
+from focalnets.data.samples import ImageFile, Sample
+from focalnets.errors import ImageError
+
+__all__ = ["InspectedImage", "inspect_images", "perceptual_hash"]
+
+_HASH_SIDE = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InspectedImage:
+    """What one image file is.
+
+    Attributes:
+        name: Its name, stable when the data moves.
+        side: train or val.
+        label: Index of its class.
+        error: Why it cannot be read; None if it can. Then the rest is unknown.
+        width, height: Size [px] after EXIF rotation.
+        mode: Pillow's name of how pixels are stored, e.g. RGB, L, CMYK.
+        frames: Pictures in the file; above 1 for animations, of which the first is used.
+        sha256: Hash of the bytes.
+        looks: 64 bits that change little when the picture is resized or saved again, see :func:`perceptual_hash`.
+    """
+
+    name: str
+    side: str
+    label: int
+    error: str | None = None
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    frames: int = 1
+    sha256: str = ""
+    looks: int = 0
+
+
+def inspect_images(
+    sides: Sequence[tuple[str, Sequence[Sample]]],
+    name_of: Callable[[ImageFile], str],
+    *,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[InspectedImage]:
+    """Read and decode every image, several at a time.
+
+    Args:
+        sides: The images of train and val with their class.
+        name_of: Gives the name of an image.
+        on_progress: Called with the number of images done.
+    """
+    entries = [(side, file, label) for side, samples in sides for file, label in samples]
+
+    def inspect(entry: tuple[str, ImageFile, int]) -> InspectedImage:
+        side, file, label = entry
+        name = name_of(file)
+        try:
+            return _inspect(file.read_bytes(), name, side, label)
+        except ImageError as error:
+            return InspectedImage(name=name, side=side, label=label, error=str(error))
+        except OSError as error:
+            return InspectedImage(
+                name=name, side=side, label=label, error=f"'{name}' cannot be read ({error.strerror})"
+            )
+
+    inspected = []
+    # Decoding leaves Python's lock, so threads are enough and need no copies of the list.
+    with ThreadPoolExecutor() as pool:
+        for image in pool.map(inspect, entries):
+            inspected.append(image)
+            if on_progress is not None:
+                on_progress(len(inspected))
+    return inspected
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits: whether each of 8 x 8 cells is brighter than the one to its right.
+
+    Pictures that look the same differ in few of them; plain ones without structure have almost none set.
+    """
+    grey = image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX)
+    # Steps of a few grey values come from compression.
+    cells = np.asarray(grey).astype(np.int16)
+    bits = (cells[:, :-1] - cells[:, 1:] > 3).ravel()
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def _inspect(data: bytes, name: str, side: str, label: int) -> InspectedImage:
+    quoted = f"'{name}'"
+    picture = decode_image(data, name=quoted)
+    with image_header(io.BytesIO(data), quoted) as header:
+        mode, frames = header.mode, 1
+        # Counting reads the later pictures, which may be damaged in any way; the first one is whole.
+        with contextlib.suppress(Exception):
+            frames = int(getattr(header, "n_frames", 1))
+    return InspectedImage(
+        name=name,
+        side=side,
+        label=label,
+        width=picture.width,
+        height=picture.height,
+        mode=mode,
+        frames=frames,
+        sha256=hashlib.sha256(data).hexdigest(),
+        looks=perceptual_hash(picture),
+    )

@@ -1,0 +1,1 @@
+"""Generated scenes: drawn pictures whose objects are known to the pixel."""

@@ -1,0 +1,1 @@
+"""Classification of images: the task, its results and its pages."""

@@ -1,0 +1,173 @@
+"""What classification returns: plain, frozen values that survive JSON. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from focalnets.files import csv_text
+from focalnets.tasks.classify.calibration import Calibration
+
+__all__ = ["ClassFigures", "Evaluation", "Failure", "Figures", "Mistake", "Prediction"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a network says about one image.
+
+    Attributes:
+        path: The file.
+        class_names: The likeliest classes, likeliest first.
+        class_indices: Their numbers among the network's outputs.
+        confidences: Their probabilities after softmax, from 0 to 1.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    class_indices: tuple[int, ...]
+    confidences: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        rows = zip(self.class_names, self.class_indices, self.confidences, strict=True)
+        return {
+            "path": str(self.path),
+            "classes": [{"name": name, "index": index, "confidence": share} for name, index, share in rows],
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An image that could not be read, and why in one sentence."""
+
+    path: Path
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"path": str(self.path), "reason": self.reason}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassFigures:
+    """How well one class is recognised.
+
+    Attributes:
+        name: The class.
+        images: How many images of it were seen.
+        recall: Share of them recognised; None without images.
+        recall_interval: Wilson's 95 % confidence interval of ``recall``; None without images.
+        precision: Share of the images called so that are of the class; None if none was called so.
+    """
+
+    name: str
+    images: int
+    recall: float | None
+    precision: float | None
+    recall_interval: tuple[float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """An image that the network calls wrongly.
+
+    Attributes:
+        path: The file, or ``image 7`` for data sets that are no files.
+        index: Its number in the data set.
+        true_class, predicted_class: What it is and what it is taken for.
+        confidence: Probability of the predicted class, from 0 to 1.
+        true_confidence: Probability of the true class.
+    """
+
+    path: str
+    index: int
+    true_class: str
+    predicted_class: str
+    confidence: float
+    true_confidence: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figures:
+    """An evaluation in one line; the attributes mean what they mean in :class:`Evaluation`."""
+
+    images: int
+    top1: float
+    top1_interval: tuple[float, float]
+    top5: float
+    top5_interval: tuple[float, float]
+    loss: float
+    ece: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A network measured on labelled images.
+
+    Attributes:
+        images: Number of images, each counted once.
+        top1, top5: Share whose class is the likeliest, or among the five likeliest (all, where there are fewer).
+        top1_interval, top5_interval: Wilson's 95 % confidence intervals of them.
+        mean_recall: Mean over the classes that have images, so that each of them counts the same.
+        loss: Mean cross-entropy [nats].
+        per_class: One entry a class.
+        confusion: Counts, one row for each true class, one column for each predicted one.
+        preprocessing: How the images were prepared, with ``input_size_px``; figures without it mean nothing.
+        calibration: Confidence against accuracy.
+        mistakes: The most confident wrong predictions, the surest first.
+        left_out: Images that could not be read and are not counted.
+        model: Where the weights came from, in words.
+        seconds: Duration, with reading the images.
+    """
+
+    images: int
+    top1: float
+    top5: float
+    top1_interval: tuple[float, float]
+    top5_interval: tuple[float, float]
+    mean_recall: float
+    loss: float
+    per_class: tuple[ClassFigures, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    preprocessing: dict[str, Any]
+    calibration: Calibration
+    mistakes: tuple[Mistake, ...] = ()
+    left_out: tuple[Failure, ...] = ()
+    model: str = ""
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            **dataclasses.asdict(self),
+            "per_class": [dataclasses.asdict(figures) for figures in self.per_class],
+            "confusion": [list(row) for row in self.confusion],
+            "left_out": [failure.to_dict() for failure in self.left_out],
+        }
+
+    def figures(self) -> Figures:
+        """The evaluation in one line."""
+        return Figures(
+            images=self.images,
+            top1=self.top1,
+            top1_interval=self.top1_interval,
+            top5=self.top5,
+            top5_interval=self.top5_interval,
+            loss=self.loss,
+            ece=self.calibration.ece_equal_width,
+        )
+
+    def per_class_csv(self) -> str:
+        """The figures of the classes as CSV."""
+        rows = []
+        for figures in self.per_class:
+            low, high = figures.recall_interval or (None, None)
+            rows.append([figures.name, figures.images, figures.recall, figures.precision, low, high])
+        return csv_text(["class", "images", "recall", "precision", "recall_low", "recall_high"], rows)
+
+    def confusion_csv(self) -> str:
+        """The confusion matrix as CSV: a row of numbers of images for each true class, a column for each predicted."""
+        names = [figures.name for figures in self.per_class]
+        rows = [[name, *counts] for name, counts in zip(names, self.confusion, strict=True)]
+        return csv_text(["true class", *names], rows)

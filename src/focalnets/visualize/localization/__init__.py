@@ -1,0 +1,1 @@
+"""Does the network look at the object: maps measured against masks, beside maps that know nothing."""
