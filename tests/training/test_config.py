@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from focalnets.errors import ConfigError
-from focalnets.training.config import TrainingConfig, field_descriptions
+from focalnets.tasks.settings import field_descriptions
+from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import RECIPES
 
 

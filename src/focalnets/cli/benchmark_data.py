@@ -36,10 +36,10 @@ def run(arguments: Any) -> int:
     config = _config(arguments)
 
     from focalnets.files import json_text, write_json
-    from focalnets.training.data import TrainingData
     from focalnets.training.throughput import measure_throughput
+    from focalnets.training.trainer import open_data
 
-    data = TrainingData.from_folder(arguments.data, config)
+    data = open_data(arguments.data, config)
     measured = measure_throughput(data, config, batches=arguments.batches, warmup=arguments.warmup)
     result = dataclasses.asdict(measured) | {"ratio": measured.ratio, "verdict": measured.verdict()}
     if arguments.json == "-":

@@ -38,7 +38,8 @@ def run(arguments: Any) -> int:
     source = require_model(arguments.model)
     from focalnets.data.images import find_images
     from focalnets.tasks.classify.inference import predict_images
-    from focalnets.tasks.classify.results import Failure, Prediction
+    from focalnets.tasks.classify.results import Prediction
+    from focalnets.tasks.evaluation import Failure
 
     files: dict[Path, None] = {}
     failures: list[Failure] = []

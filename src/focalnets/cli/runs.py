@@ -33,9 +33,9 @@ def run(arguments: Any) -> int:
             "run": one.name,
             "complete": one.complete,
             "epochs": one.epochs,
-            "best_top1": one.best_top1,
+            f"best_{one.metric}": one.best,
             "best_epoch": one.best_epoch,
-            "last_top1": one.last_top1,
+            f"last_{one.metric}": one.last,
             "wall_time_s": one.wall_time_s,
             "images_per_s": one.images_per_s,
             "parameters": one.parameters,
@@ -48,7 +48,7 @@ def run(arguments: Any) -> int:
         write_result([{**row, "history": histories[row["run"]]} for row in rows], arguments.json)
     if arguments.csv is not None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_output(text.getvalue(), arguments.csv)
@@ -57,31 +57,38 @@ def run(arguments: Any) -> int:
 
         draw_runs({one.name: one.history for one in runs if one.history}, arguments.plot)
     if "-" not in (arguments.json, arguments.csv):
-        _show(rows)
+        _show(runs, rows)
     return 0
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
+def _show(runs: list[Any], rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from focalnets.training.console import short_duration
 
-    table = Table(box=None, pad_edge=False)
-    titles = ("run", "best top-1", "in epoch", "last top-1", "epochs", "time", "images/s", "parameters")
+    metrics = {run.metric: run.shown for run in runs}
+    table = Table("run", box=None, pad_edge=False)
+    titles = [title for metric in metrics.values() for title in (f"best {metric.label}", f"last {metric.label}")]
     settings = [key for key in rows[0] if key.startswith("config.")]
-    for title in (*titles, *(key.removeprefix("config.") for key in settings)):
-        table.add_column(title, justify="left" if title == "run" else "right", overflow="fold")
-    for row in rows:
+    for title in (*titles, "in epoch", "epochs", "time", "images/s", "parameters"):
+        table.add_column(title, justify="right", overflow="fold")
+    for key in settings:
+        table.add_column(key.removeprefix("config."), justify="right", overflow="fold")
+    for run, row in zip(runs, rows, strict=True):
+        values = [
+            "-" if value is None or run.metric != name else metric.format(value, 2)
+            for name, metric in metrics.items()
+            for value in (run.best, run.last)
+        ]
         table.add_row(
-            row["run"],
-            _text(row["best_top1"], ".2%"),
-            _text(row["best_epoch"], "d"),
-            _text(row["last_top1"], ".2%"),
-            f"{row['epochs']}{'' if row['complete'] else ' (not complete)'}",
-            short_duration(row["wall_time_s"]),
-            _text(row["images_per_s"], ".0f"),
-            _text(row["parameters"], ",d"),
+            run.name,
+            *values,
+            _text(run.best_epoch, "d"),
+            f"{run.epochs}{'' if run.complete else ' (not complete)'}",
+            short_duration(run.wall_time_s),
+            _text(run.images_per_s, ".0f"),
+            _text(run.parameters, ",d"),
             *(str(row[key]) for key in settings),
         )
     # A file or a pipe has no width to keep to, and a line for each run can be searched.

@@ -8,6 +8,7 @@ import datetime
 import shlex
 import sys
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import yaml
 
 from focalnets.errors import ConfigError, UnknownNameError
 from focalnets.machine.process import ignore_ctrl_c_in_helpers, keep_freed_memory
-from focalnets.training.config import TrainingConfig, field_descriptions
+from focalnets.tasks.settings import field_descriptions
+from focalnets.tasks.table import TASKS, settings_of
+from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import RECIPES
 
 EXAMPLES = """\
@@ -32,8 +35,6 @@ EXAMPLES = """\
 
 def add_arguments(parser: Any) -> None:
     """Add the folder, the run and one option for each field of the training config."""
-    from jsonargparse import ActionYesNo
-
     parser.add_argument("data", nargs="?", metavar="DATA", help="images: folder, CSV file or shards; not with --resume")
     parser.add_argument("--output", metavar="RUN", help="folder for the run (default: runs/MODEL-DATE)")
     parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder with its own settings")
@@ -44,11 +45,22 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--config", metavar="FILE", help="YAML file with settings, e.g. the config.yaml of a run")
     # jsonargparse gives this option an empty value when it prepares the arguments.
     parser.add_argument("--print_config", nargs="?", const="", help="show the resulting settings as YAML and stop")
-    hints = typing.get_type_hints(TrainingConfig)
-    descriptions = field_descriptions(TrainingConfig)
-    for field in dataclasses.fields(TrainingConfig):
+    _add_fields(parser, TrainingConfig, leave_out=("settings",))
+    # The settings of all tasks are offered; those of another task than the one trained are refused when they are used.
+    for task in TASKS:
+        _add_fields(parser, settings_of(task))
+
+
+def _add_fields(parser: Any, config_class: type, leave_out: Sequence[str] = ()) -> None:
+    from jsonargparse import ActionYesNo
+
+    hints = typing.get_type_hints(config_class)
+    descriptions = field_descriptions(config_class)
+    for field in dataclasses.fields(config_class):
+        if field.name in leave_out or f"--{field.name}" in parser._option_string_actions:
+            continue
         # Only what was given comes back, so that recipe and file below are not overridden by defaults.
-        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field.name, descriptions[field.name])}
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field, descriptions[field.name])}
         if hints[field.name] is bool:
             parser.add_argument(f"--{field.name}", action=ActionYesNo, **options)
         else:
@@ -60,7 +72,8 @@ def run(arguments: Any) -> int:
     """Train, continue, or show the settings."""
     ignore_ctrl_c_in_helpers()
     keep_freed_memory()
-    names = {field.name for field in dataclasses.fields(TrainingConfig)}
+    sections = (TrainingConfig, *map(settings_of, TASKS))
+    names = {field.name for section in sections for field in dataclasses.fields(section)} - {"settings"}
     given = {name: value for name, value in vars(arguments).items() if name in names}
     if arguments.resume is not None:
         return _resume(arguments, given)
@@ -71,10 +84,9 @@ def run(arguments: Any) -> int:
     if arguments.data is None:
         raise ConfigError("expected a folder of images to train on, got none; see focalnets train --help.")
 
-    from focalnets.training.data import TrainingData
     from focalnets.training.launch import is_first_process
     from focalnets.training.run_folder import RunFolder
-    from focalnets.training.trainer import train
+    from focalnets.training.trainer import open_data, train
 
     output = arguments.output
     if output is None:
@@ -82,7 +94,7 @@ def run(arguments: Any) -> int:
     first = is_first_process(config)
     if first:
         RunFolder(output).check_free(arguments.overwrite)  # Before the images are looked at, which may take a while.
-    data = TrainingData.from_folder(arguments.data, config)
+    data = open_data(arguments.data, config)
     for file, reason in data.left_out:
         print(f"left out {file}: {reason}", file=sys.stderr)
     result = train(config, data, output=output, overwrite=arguments.overwrite)
@@ -120,7 +132,11 @@ def _resolve(recipe: str | None, file: str | None, given: dict[str, Any]) -> Tra
         raise UnknownNameError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
     base = RECIPES[recipe]()
     overrides = {**base.model_overrides, **from_file.get("model_overrides", {}), **given.get("model_overrides", {})}
-    return base.replace(**{**from_file, **given, "model_overrides": overrides})
+    task = given.get("task", from_file.get("task", base.task))
+    section = from_file.pop(task, None) or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{task} in '{file}' must be a section of settings, got {section!r}.")
+    return base.replace(**{**from_file, **section, **given, "model_overrides": overrides})
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -136,14 +152,14 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _report(result: Any, data: str) -> None:
     run_folder, folder = shlex.quote(str(result.run)), shlex.quote(str(data))
     print(
-        f"best: top-1 {result.best_top1:.2%} in epoch {result.best_epoch}; everything is in {result.run}\n"
+        f"best: {result.label} in epoch {result.best_epoch}; everything is in {result.run}\n"
         f"next: focalnets evaluate {run_folder} {folder}\n"
         f"      focalnets predict IMAGE --model {run_folder}\n"
         f"      focalnets explain IMAGE --model {run_folder}"
     )
 
 
-def _help(name: str, description: str) -> str:
-    default = TrainingConfig.__dataclass_fields__[name].default
+def _help(field: dataclasses.Field, description: str) -> str:
+    default = field.default
     shown = "" if default is dataclasses.MISSING or default is None or default is False else f" (default: {default})"
     return (description[0].lower() + description[1:]).rstrip(".").replace("%", "%%") + shown

@@ -13,15 +13,16 @@ from lightning.pytorch import seed_everything
 
 from focalnets.compare.calls import is_out_of_memory
 from focalnets.compare.entrants import Entrant, build
+from focalnets.compare.foreign import foreign_network, require_shared_settings
 from focalnets.compare.variations import SKELETON, VARIATIONS
+from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError, FocalNetsError, InterruptedRunError, TrainingError
 from focalnets.models.config import Preprocessing
-from focalnets.models.focalnet import FocalNet
+from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData
-from focalnets.training.foreign import ForeignNetwork
+from focalnets.training.network import BuildNetwork, NetworkToTrain, build_network
 from focalnets.training.run_folder import RunFolder
-from focalnets.training.trainer import BuildModel, build_model, resume, train
+from focalnets.training.trainer import resume, train
 
 __all__ = ["Run", "check_config", "is_complete", "train_run"]
 
@@ -64,7 +65,7 @@ def check_config(config: TrainingConfig) -> None:
     Raises:
         ConfigError: With their names.
     """
-    ForeignNetwork.check(config)
+    require_shared_settings(config)
     unfit = sorted(set(config.model_overrides) - {"drop_path"})
     if unfit:
         raise ConfigError(
@@ -130,20 +131,20 @@ def train_run(run: Run, data: TrainingData, *, fresh: bool, command: Sequence[st
     return None
 
 
-def _builder(entrant: Entrant) -> BuildModel:
+def _builder(entrant: Entrant) -> BuildNetwork:
     """All get images prepared alike, and are drawn from the same state of the random numbers."""
 
-    def make(config: TrainingConfig, classes: Sequence[str]) -> FocalNet | ForeignNetwork:
+    def make(task: Task, config: TrainingConfig, labels: Sequence[str]) -> NetworkToTrain:
         size = config.image_size or DEFAULT_SIZE_PX
         preprocessing = Preprocessing(input_size_px=size)
         if entrant.family == "focalnets" or _is_plain_variation(entrant):
-            model = build_model(config, classes)
-            model.preprocessing = preprocessing
-            return model
+            network = build_network(task, config, labels)
+            network.module.preprocessing = preprocessing  # type: ignore[assignment]
+            return dataclasses.replace(network, spec=preprocessing)
         seed_everything(config.seed, workers=True, verbose=False)
         drop_path = config.model_overrides["drop_path"]
-        network = build(entrant, size_px=size, num_classes=len(classes), drop_path=drop_path)
-        return ForeignNetwork(entrant.name, network, classes, preprocessing).train()
+        module = build(entrant, size_px=size, num_classes=len(labels), drop_path=drop_path)
+        return foreign_network(entrant.name, module.train(), labels, preprocessing)
 
     return make
 

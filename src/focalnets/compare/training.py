@@ -16,11 +16,12 @@ from focalnets.compare.entrants import Entrant, build, find_entrants, multiply_a
 from focalnets.compare.runs import DEFAULT_SIZE_PX, Run, check_config, is_complete, train_run
 from focalnets.compare.training_processes import train_in_processes
 from focalnets.compare.variations import VARIATIONS
+from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError, FocalNetsError
 from focalnets.intervals import MOST_SEEDS, mean_interval
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData
 from focalnets.training.runs import read_run
+from focalnets.training.trainer import open_data
 
 __all__ = ["AfterRun", "Trained", "train_all"]
 
@@ -81,11 +82,13 @@ def train_all(
     if parallel < 1:
         raise ConfigError(f"--parallel must be a whole number from 1 up, got {parallel}.")
     check_config(config)
-    data = TrainingData.from_folder(data_root, config)
+    data = open_data(data_root, config)
     kept = None if fresh else read_accuracies(folder)
     skeletons = [dict(one.skeleton) for one in entrants if one.family == "variation"]
     skeleton = skeletons[0] if skeletons else {} if kept is None else kept.setting["skeleton"]
     setting = _setting(config, data, data_root, skeleton)
+    if kept is not None:
+        kept.setting["training"].setdefault("task", "classify")  # files of before there were others
     if kept is not None and kept.setting != setting:
         differing = ", ".join(sorted(key for key in setting if setting[key] != kept.setting.get(key)))
         raise ConfigError(
@@ -113,7 +116,7 @@ def train_all(
             failed[run.entrant.name, run.seed] = why
         if after_run is not None:
             left = statistics.fmean(durations) * (len(runs) - done) / parallel if durations else None
-            result = why or f"top-1 {read_run(run.folder).last_top1 or 0.0:.2%}"
+            result = why or f"top-1 {read_run(run.folder).last or 0.0:.2%}"
             some = Trained(model=run.entrant.name, seed=run.seed, result=result, done=done, runs=len(runs), left_s=left)
             after_run(collect(), some)
 
@@ -130,7 +133,7 @@ def _setting(
     config: TrainingConfig, data: TrainingData, root: str | Path, skeleton: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What trainings that stand side by side must share."""
-    shared = config.replace(image_size=config.image_size or DEFAULT_SIZE_PX).to_dict()
+    shared = config.replace(image_size=config.image_size or DEFAULT_SIZE_PX).to_flat_dict()
     for name in ("model", "model_overrides", "workers"):
         del shared[name]
     setting = {
@@ -140,9 +143,9 @@ def _setting(
         "data": {
             "name": Path(root).name,
             "fingerprint": data.fingerprint,
-            "classes": len(data.classes),
-            "images_to_train": len(data.train),  # type: ignore[arg-type]
-            "images_to_validate": len(data.val),  # type: ignore[arg-type]
+            "classes": len(data.labels),
+            "images_to_train": len(data.train),
+            "images_to_validate": len(data.val),
         },
     }
     return json.loads(json.dumps(setting))  # as it will be read again
@@ -159,12 +162,12 @@ def _accuracy(
         with contextlib.suppress(FocalNetsError):  # a run of another setting, in a folder made anew in part
             if is_complete(run, data):
                 summary = read_run(run.folder)
-                top1[seed] = summary.last_top1 or 0.0
+                top1[seed] = summary.last or 0.0
                 times.append(summary.wall_time_s)
-    images: int = len(data.val)  # type: ignore[arg-type]
+    images: int = len(data.val)
     if config.limit_val_batches is not None:
         images = min(images, config.limit_val_batches * config.batch_size)
-    parameters, macs = _cost(entrant, config.image_size or DEFAULT_SIZE_PX, len(data.classes))
+    parameters, macs = _cost(entrant, config.image_size or DEFAULT_SIZE_PX, len(data.labels))
     row, published = VARIATIONS.get(entrant.name), entrant.published
     return Accuracy(
         model=entrant.name,

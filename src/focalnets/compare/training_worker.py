@@ -19,7 +19,7 @@ from focalnets.compare.runs import Run, train_run
 from focalnets.compare.variations import load_rows
 from focalnets.errors import FocalNetsError, InterruptedRunError
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData
+from focalnets.training.trainer import open_data
 
 __all__ = ["main"]
 
@@ -47,7 +47,7 @@ def main() -> None:
             return
         torch.set_num_threads(first["threads"])
         load_rows(first["rows"])
-        data = TrainingData.from_folder(first["data"], TrainingConfig.from_dict(first["config"]))
+        data = open_data(first["data"], TrainingConfig.from_dict(first["config"]))
         for line in sys.stdin:
             job = json.loads(line)
             why = train_run(_run(job), data, fresh=job["fresh"], command=first["command"])

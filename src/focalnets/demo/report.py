@@ -116,7 +116,7 @@ def _lessons(result: DemoResult) -> str:
         f"<tr><td>{number}. {html.escape(lesson.name)}</td>"
         f"<td class='number'>{lesson.window_px} × {lesson.window_px} px</td>"
         f"<td class='number'>{lesson.epochs}</td><td class='number'>{short_duration(seconds)}</td>"
-        f"<td class='number'>{trained.best_top1:.1%}</td></tr>"
+        f"<td class='number'>{trained.best:.1%}</td></tr>"
         for number, (lesson, trained, seconds) in enumerate(result.lessons, 1)
     )
     settings = result.settings

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from PIL import Image
-from torch.utils.data import Dataset
 
 from focalnets.data.corruptions import CORRUPTIONS, check_corruptions, corrupt
+from focalnets.data.labelled import LabelledData
 from focalnets.errors import ConfigError
 from focalnets.files import csv_text
 from focalnets.models.focalnet import FocalNet
@@ -113,7 +113,7 @@ class CorruptionStudy:
 
 def evaluate_resolutions(
     model: FocalNet,
-    dataset: Dataset,
+    dataset: LabelledData,
     sizes_px: Sequence[int] = RESOLUTIONS_PX,
     *,
     batch_size: int = 32,
@@ -135,7 +135,7 @@ def evaluate_resolutions(
             batch_size=batch_size,
             size_px=size,
             skip_unreadable=skip_unreadable,
-            on_progress=_counted(on_progress, number * len(dataset), f"{size} px"),  # type: ignore[arg-type]
+            on_progress=_counted(on_progress, number * len(dataset), f"{size} px"),
         ).figures()
         for number, size in enumerate(sizes)
     ]
@@ -144,7 +144,7 @@ def evaluate_resolutions(
 
 def evaluate_corruptions(
     model: FocalNet,
-    dataset: Dataset,
+    dataset: LabelledData,
     corruptions: Sequence[str] = tuple(CORRUPTIONS),
     severities: Sequence[int] = (1, 3, 5),
     *,
@@ -182,7 +182,7 @@ def evaluate_corruptions(
                 batch_size=batch_size,
                 size_px=size_px,
                 skip_unreadable=skip_unreadable,
-                on_progress=_counted(on_progress, len(trials) * len(dataset), f"{name} {severity}"),  # type: ignore[arg-type]
+                on_progress=_counted(on_progress, len(trials) * len(dataset), f"{name} {severity}"),
                 alter=functools.partial(_spoil, name=name, severity=severity, seed=seed),
             )
             trials.append(CorruptionTrial(corruption=name, severity=severity, figures=evaluation.figures()))

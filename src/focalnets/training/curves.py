@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.files import replacing
+from focalnets.tasks.metric import Metric
 
 __all__ = ["draw_curves", "draw_runs"]
 
 
-def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, metrics: Mapping[str, Metric]) -> None:
     """Draw loss, accuracy and learning rate over the epochs into a PNG file, replaced at once."""
     # The object interface leaves pyplot's global backend and figures of the caller alone.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -24,12 +25,13 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     loss, accuracy, rate = figure.subplots(1, 3)
     for key, label in (("train_loss", "training"), ("val_loss", "validation")):
         loss.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label=label)
-    for key, label in (("val_top1", "top-1"), ("val_top5", "top-5")):
-        accuracy.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label=label)
+    for name, metric in metrics.items():
+        accuracy.plot(epochs, [row[f"val_{name}"] for row in history], marker="o", markersize=3, label=metric.label)
     rate.plot(epochs, [row["learning_rate"] for row in history], marker="o", markersize=3)
-    accuracy.set_ylim(0.0, 1.03)
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
-    for axes, title in ((loss, "Loss"), (accuracy, "Validation accuracy"), (rate, "Learning rate at the epoch's end")):
+    if all(metric.is_fraction for metric in metrics.values()):
+        accuracy.set_ylim(0.0, 1.03)
+        accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes, title in ((loss, "Loss"), (accuracy, "Validation metrics"), (rate, "Learning rate at the epoch's end")):
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

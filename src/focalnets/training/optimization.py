@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from focalnets.models.focalnet import FocalNet
 from focalnets.models.parameter_groups import parameter_groups
 from focalnets.training.config import TrainingConfig
-from focalnets.training.foreign import ForeignNetwork
 
 __all__ = ["MUON_MOMENTUM", "MuonWithAdamW", "build_optimizer", "ema_average", "orthogonalized", "warmup_cosine"]
 
@@ -21,12 +20,19 @@ MUON_MOMENTUM = 0.95
 """Decay of Muon's mean of gradients."""
 
 
-def build_optimizer(model: FocalNet | ForeignNetwork, config: TrainingConfig, *, processes: int = 1) -> Optimizer:
+def build_optimizer(
+    model: nn.Module,
+    config: TrainingConfig,
+    *,
+    is_head: Callable[[str], bool] = lambda name: name.startswith("head."),
+    processes: int = 1,
+) -> Optimizer:
     """The optimiser of ``config`` with the decay on matrices and kernels only.
 
     Args:
         model: The network.
         config: The settings.
+        is_head: Whether a parameter of that name belongs to the head.
         processes: Processes that share a step, for the scale of the rate that ``reference_batch`` asks for.
     """
     groups = parameter_groups(
@@ -34,6 +40,7 @@ def build_optimizer(model: FocalNet | ForeignNetwork, config: TrainingConfig, *,
         learning_rate=config.learning_rate * config.learning_rate_scale(processes),
         weight_decay=config.weight_decay,
         layer_decay=config.layer_decay,
+        is_head=is_head,
     )
     betas = (0.9, config.beta2)
     # A fused optimiser undoes float16's scaling itself, too late for clipping.
@@ -151,7 +158,7 @@ def ema_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor
     return average
 
 
-def _divided(model: FocalNet | ForeignNetwork, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _divided(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     inside = {id(p) for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("stages.")}
     divided = []
     for group in groups:

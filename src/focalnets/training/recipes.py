@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.training.config import TrainingConfig
 
 __all__ = ["RECIPES", "finetune", "imagenet", "imagenet22k_finetune", "in_miniature", "miniature", "small"]
@@ -46,7 +47,7 @@ def finetune() -> TrainingConfig:
         layer_decay=0.85,
         beta2=0.999,
         ema_decay=0.999,
-        min_crop_scale=0.5,
+        settings=ClassifySettings(min_crop_scale=0.5),
     )
 
 
@@ -80,18 +81,20 @@ def imagenet() -> TrainingConfig:
         weight_decay=0.05,
         beta2=0.999,
         gradient_clip=5.0,
-        label_smoothing=0.1,
         ema_decay=0.0,
-        augmentation="strong",
-        randaugment_magnitude=9.0,
-        randaugment_noise=0.5,
-        colour_jitter=0.4,
-        erasing=0.25,
-        min_crop_scale=0.08,
-        mixup=0.8,
-        cutmix=1.0,
-        mixup_switch=0.5,
         precision="bfloat16",
+        settings=ClassifySettings(
+            label_smoothing=0.1,
+            augmentation="strong",
+            randaugment_magnitude=9.0,
+            randaugment_noise=0.5,
+            colour_jitter=0.4,
+            erasing=0.25,
+            min_crop_scale=0.08,
+            mixup=0.8,
+            cutmix=1.0,
+            mixup_switch=0.5,
+        ),
     )
 
 

@@ -1,15 +1,25 @@
-"""What classification returns: plain, frozen values that survive JSON. Imports no torch."""
+"""What classification returns: plain, frozen values that survive JSON.
+
+Axes: K classes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
 
 from focalnets.files import csv_text
-from focalnets.tasks.classify.calibration import Calibration
+from focalnets.intervals import wilson_interval
+from focalnets.tasks.classify.calibration import Calibration, measure_calibration
+from focalnets.tasks.evaluation import Failure, Measured
+from focalnets.tasks.running import path_of
 
-__all__ = ["ClassFigures", "Evaluation", "Failure", "Figures", "Mistake", "Prediction"]
+__all__ = ["Answer", "ClassFigures", "Evaluation", "Figures", "Mistake", "Prediction", "evaluation_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,16 +47,20 @@ class Prediction:
         }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Failure:
-    """An image that could not be read, and why in one sentence."""
+class Answer(NamedTuple):
+    """What a network says of one labelled image.
 
-    path: Path
-    reason: str
+    Attributes:
+        label: Index of its class.
+        predicted: Index of the likeliest class.
+        confidence: Probability of the predicted class, from 0 to 1.
+        true_confidence: Probability of the true class.
+    """
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"path": str(self.path), "reason": self.reason}
+    label: int
+    predicted: int
+    confidence: float
+    true_confidence: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,3 +185,83 @@ class Evaluation:
         names = [figures.name for figures in self.per_class]
         rows = [[name, *counts] for name, counts in zip(names, self.confusion, strict=True)]
         return csv_text(["true class", *names], rows)
+
+
+def evaluation_of(measured: Measured, *, bins: int = 15, worst: int = 24) -> Evaluation:
+    """Make the evaluation of a classifier from what one pass over the images gathered.
+
+    Args:
+        measured: Its ``answers`` are :class:`Answer`, its metrics ``top1`` and ``top5``.
+        bins: Bins of the calibration.
+        worst: Most confident errors to keep, at most.
+    """
+    names, answers = measured.labels, measured.answers
+    counts = np.zeros((len(names), len(names)), dtype=np.int64)
+    np.add.at(counts, ([answer.label for answer in answers], [answer.predicted for answer in answers]), 1)
+    images = len(answers)
+    metrics: Any = measured.metrics
+    top1, top5 = (int(metrics[name].tp.sum()) for name in ("top1", "top5"))
+    return Evaluation(
+        images=images,
+        top1=top1 / images,
+        top5=top5 / images,
+        top1_interval=wilson_interval(top1, images),
+        top5_interval=wilson_interval(top5, images),
+        mean_recall=_mean_recall(counts),
+        loss=measured.loss,
+        per_class=_per_class(names, counts),
+        confusion=tuple(map(tuple, counts.tolist())),
+        preprocessing=measured.spec.to_dict(),
+        calibration=measure_calibration(
+            [answer.confidence for answer in answers],
+            [answer.predicted == answer.label for answer in answers],
+            bins=bins,
+        ),
+        mistakes=_most_confident_errors(measured, worst),
+        left_out=measured.left_out,
+        model=measured.model,
+        seconds=measured.seconds,
+    )
+
+
+def _most_confident_errors(measured: Measured, most: int) -> tuple[Mistake, ...]:
+    """The wrong predictions of highest confidence, equals in the order of the images."""
+    names = measured.labels
+    wrong = [
+        (index, answer)
+        for index, answer in zip(measured.indices, measured.answers, strict=True)
+        if answer.predicted != answer.label
+    ]
+    wrong.sort(key=lambda entry: -entry[1].confidence)
+    return tuple(
+        Mistake(
+            path=str(path_of(measured.data, index)),
+            index=index,
+            true_class=names[answer.label],
+            predicted_class=names[answer.predicted],
+            confidence=answer.confidence,
+            true_confidence=answer.true_confidence,
+        )
+        for index, answer in wrong[:most]
+    )
+
+
+def _mean_recall(counts: np.ndarray) -> float:
+    right, totals = torch.from_numpy(counts.diagonal().copy()), torch.from_numpy(counts.sum(1))
+    return float((right[totals > 0] / totals[totals > 0]).double().mean())
+
+
+def _per_class(names: Sequence[str], counts: np.ndarray) -> tuple[ClassFigures, ...]:
+    figures = []
+    for index, name in enumerate(names):
+        images, called, right = int(counts[index].sum()), int(counts[:, index].sum()), int(counts[index, index])
+        figures.append(
+            ClassFigures(
+                name=name,
+                images=images,
+                recall=right / images if images else None,
+                recall_interval=wilson_interval(right, images) if images else None,
+                precision=right / called if called else None,
+            )
+        )
+    return tuple(figures)

@@ -1,0 +1,237 @@
+"""Classification: what an image shows, as one of the classes that a network has learnt.
+
+Axes: B batch, K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from focalnets.data.labelled import LabelledData, TrainingData
+from focalnets.data.samples import ImageFolder
+from focalnets.data.sources import read_split
+from focalnets.errors import ConfigError, DataError
+from focalnets.models.config import Preprocessing
+from focalnets.models.focalnet import FocalNet
+from focalnets.tasks.batch import Batch
+from focalnets.tasks.classify.data import open_held_out, open_labelled_images, training_data
+from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, evaluation_of
+from focalnets.tasks.classify.settings import ClassifySettings
+from focalnets.tasks.evaluation import Measured
+from focalnets.tasks.metric import Metric, Watch
+from focalnets.tasks.task import Alter, PictureTransform, Task
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torchmetrics import MetricCollection
+
+__all__ = ["Classify"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Classify(Task):
+    """Names the class of an image.
+
+    Attributes:
+        settings: The section ``classify`` of a training config.
+        top_k: Classes that a prediction names, at most; there are never more than the network has.
+        bins: Bins of the calibration in evaluations.
+        worst: Most confident errors that an evaluation keeps, at most.
+    """
+
+    name: ClassVar[str] = "classify"
+    watch: ClassVar[Watch] = Watch("top1")
+    metric_labels: ClassVar[dict[str, Metric]] = {
+        "top1": Metric("top-1", hub_type="accuracy", hub_name="Top-1 accuracy"),
+        "top5": Metric("top-5", hub_type="accuracy", hub_name="Top-5 accuracy"),
+    }
+    pipeline_tag: ClassVar[str | None] = "image-classification"
+    limits: ClassVar[str] = (
+        "An image of none of the classes gets one all the same. How well single classes do: `focalnets evaluate`."
+    )
+
+    settings: ClassifySettings = dataclasses.field(default_factory=ClassifySettings)
+    top_k: int = 5
+    bins: int = 15
+    worst: int = 24
+
+    def __post_init__(self) -> None:
+        for name, least in (("top_k", 1), ("bins", 1), ("worst", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be a whole number from {least} up, got {getattr(self, name)}.")
+
+    def recipe_in_words(self) -> str:
+        """Augmentation and mixing."""
+        settings = self.settings
+        off = settings.mixup_off_epoch
+        until = "" if off is None else f" (neither from epoch {off} on)"
+        return f"augmentation {settings.augmentation}, mixup {settings.mixup:g}, cutmix {settings.cutmix:g}{until}, "
+
+    # Data
+
+    def open(self, place: str | Path, *, val_fraction: float, seed: int, skip_unreadable: bool = False) -> TrainingData:
+        """Find labelled images in a folder, CSV file or shards."""
+        return open_labelled_images(place, val_fraction=val_fraction, seed=seed, skip_unreadable=skip_unreadable)
+
+    def reopen(self, split: Path, *, root: str | Path | None = None, skip_unreadable: bool = False) -> TrainingData:
+        """Find the images of a run again."""
+        return training_data(read_split(split, root=root), skip_unreadable=skip_unreadable)
+
+    def open_evaluation(
+        self, place: str | Path, *, labels: Sequence[str] | None = None, split: Path | None = None
+    ) -> tuple[tuple[str, ...], LabelledData]:
+        """Find the images that a classifier is measured on; classes are matched by name or WordNet id."""
+        return open_held_out(place, labels=labels, split=split)
+
+    def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
+        """Decode JPEGs no finer than the smallest random crop needs."""
+        if not isinstance(data, ImageFolder) or self.settings.augmentation == "none":
+            return data
+        # Enough pixels for the smallest crop to be made smaller, not larger.
+        smallest_side = math.ceil(largest_size_px / math.sqrt(self.settings.min_crop_scale))
+        return ImageFolder(data.samples, data.classes, smallest_side_px=smallest_side)
+
+    def transform(
+        self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
+    ) -> Callable[[tuple[Any, Any], int], tuple[Any, Any]]:
+        """Crop and normalise pictures; in training at random, as the settings say."""
+        if not train:
+            return super().transform(spec, train=False, alter=alter)
+        from focalnets.data.transforms import training_transform
+
+        settings = self.settings
+        change = training_transform(
+            spec,
+            augmentation=settings.augmentation,
+            scale=(settings.min_crop_scale, 1.0),
+            horizontal_flip=settings.horizontal_flip,
+            randaugment_magnitude=settings.randaugment_magnitude,
+            randaugment_noise=settings.randaugment_noise,
+            colour_jitter=settings.colour_jitter,
+            erasing=settings.erasing,
+        )
+        return PictureTransform(change)
+
+    def blend(self, labels: Sequence[str]) -> Callable[[Batch, int], Batch] | None:
+        """Mix images and their labels, or paste parts of images into others, as the settings say."""
+        from torchvision.transforms import v2
+
+        settings = self.settings
+        blends: list[v2.Transform] = []
+        if settings.mixup:
+            blends.append(v2.MixUp(alpha=settings.mixup, num_classes=len(labels)))
+        if settings.cutmix:
+            blends.append(v2.CutMix(alpha=settings.cutmix, num_classes=len(labels)))
+        if not blends:
+            return None
+        chances = [1 - settings.mixup_switch, settings.mixup_switch] if len(blends) == 2 else None
+        choose, off = v2.RandomChoice(blends, p=chances), settings.mixup_off_epoch
+
+        def blend(batch: Batch, epoch: int) -> Batch:
+            if off is not None and epoch >= off:
+                return batch
+            images, targets = choose(batch.inputs, batch.targets)
+            return dataclasses.replace(batch, inputs=images, targets=targets)
+
+        return blend
+
+    # The network
+
+    def network_fields(self, labels: Sequence[str]) -> dict[str, Any]:
+        """One output for each class."""
+        return {"num_classes": len(labels)}
+
+    def build(self, network: FocalNet, labels: Sequence[str], *, pretrained: bool) -> nn.Module:
+        """Name the classes of the network; loaded weights get a new classifier unless their classes are these."""
+        if not pretrained:
+            network.class_names = tuple(labels)
+        elif network.class_names != tuple(labels):
+            network.reset_classifier(len(labels), labels)
+        return network
+
+    def labels(self, model: nn.Module) -> tuple[str, ...]:
+        """Names of the network's classes; ``class 0`` and so on where it has none."""
+        if not isinstance(model, FocalNet):
+            return super().labels(model)
+        classes = model.config.num_classes
+        if classes == 0 or model.head is None:
+            raise ConfigError("The network has no classifier (num_classes is 0); load or train one that has.")
+        return model.class_names or tuple(f"class {index}" for index in range(classes))
+
+    # Learning and measuring
+
+    def losses(
+        self, output: Tensor, batch: Batch, *, train: bool, reduction: Literal["mean", "none"] = "mean"
+    ) -> dict[str, Tensor]:
+        """Cross-entropy of logits (B, K) with labels (B,) or their mixtures (B, K); smoothed in training."""
+        smoothing = self.settings.label_smoothing if train else 0.0
+        return {"cross_entropy": F.cross_entropy(output, batch.targets, reduction=reduction, label_smoothing=smoothing)}
+
+    def guessing_loss(self, labels: Sequence[str]) -> float | None:
+        """Cross-entropy of naming every class alike."""
+        return math.log(max(2, len(labels)))
+
+    def metrics(self, labels: Sequence[str]) -> MetricCollection:
+        """Fraction of images whose class is the likeliest, or among the five likeliest."""
+        from torchmetrics import MetricCollection
+        from torchmetrics.classification import MulticlassAccuracy
+
+        classes = len(labels)
+        metrics = {
+            name: MulticlassAccuracy(classes, top_k=min(top_k, classes), average="micro", validate_args=False)
+            for name, top_k in (("top1", 1), ("top5", 5))
+        }
+        # Groups would be formed by the first batch, in which both may happen to be equal.
+        return MetricCollection(metrics, compute_groups=False)  # type: ignore[arg-type]
+
+    def check_targets(self, batch: Batch, labels: Sequence[str]) -> None:
+        """Refuse labels that are no class of the network."""
+        largest = int(batch.targets.max())
+        if largest >= len(labels) or int(batch.targets.min()) < 0:
+            raise DataError(f"The images have label {largest} but the network has {len(labels)} classes.")
+
+    def answers(self, output: Tensor, batch: Batch) -> list[Answer]:
+        """What the network says of each image, with its label."""
+        probabilities = output.double().softmax(-1)
+        predicted = output.argmax(-1, keepdim=True)
+        columns = (
+            batch.targets,
+            predicted[:, 0],
+            probabilities.gather(-1, predicted)[:, 0],
+            probabilities.gather(-1, batch.targets[:, None])[:, 0],
+        )
+        return [Answer(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+    def evaluation(self, measured: Measured) -> Evaluation:
+        """Accuracy with intervals, class by class, calibration and the most confident errors."""
+        return evaluation_of(measured, bins=self.bins, worst=self.worst)
+
+    # Showing
+
+    def results(
+        self, output: Tensor, *, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], labels: Sequence[str]
+    ) -> list[Prediction]:
+        """The likeliest classes of each image, from logits (B, K)."""
+        fractions, indices = output.softmax(-1).topk(min(self.top_k, len(labels)))
+        return [
+            Prediction(
+                path=path,
+                class_names=tuple(labels[index] for index in chosen),
+                class_indices=tuple(chosen),
+                confidences=tuple(confidences),
+            )
+            for path, confidences, chosen in zip(paths, fractions.tolist(), indices.tolist(), strict=True)
+        ]
+
+    def draw(self, picture: Image.Image, result: Prediction) -> Image.Image:
+        """Write the likeliest class below the picture."""
+        from focalnets.report.caption import with_caption
+
+        return with_caption(picture, f"{result.class_names[0]}  {result.confidences[0]:.1%}")

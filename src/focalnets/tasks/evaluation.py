@@ -1,0 +1,88 @@
+"""What measuring a network gathers and returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from focalnets.data.labelled import LabelledData
+from focalnets.models.config import Preprocessing
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+__all__ = ["Evaluation", "Failure", "Measured"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An input that could not be read, and why in one sentence."""
+
+    path: Path
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"path": str(self.path), "reason": self.reason}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Measured:
+    """What one pass of :func:`focalnets.tasks.running.evaluate` gathered; the task makes its evaluation of it.
+
+    Attributes:
+        data: What was measured on.
+        labels: What answers are called.
+        spec: How inputs were prepared.
+        metrics: The task's metrics, updated with everything that counts; the same object type as in training.
+        loss: Mean of the summed losses.
+        answers: What :meth:`Task.answers` kept, one for each input, in their order.
+        indices: The number of each answer's input in ``data``.
+        left_out: Inputs that could not be read and are not counted.
+        model: Where the weights came from, in words.
+        seconds: Duration, with reading.
+    """
+
+    data: LabelledData
+    labels: tuple[str, ...]
+    spec: Preprocessing
+    metrics: MetricCollection
+    loss: float
+    answers: Sequence[Any]
+    indices: Sequence[int]
+    left_out: tuple[Failure, ...]
+    model: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A network measured on labelled data, for tasks without an evaluation of their own.
+
+    Attributes:
+        inputs: How many, each counted once.
+        metrics: By name.
+        loss: Mean of the summed losses.
+        preprocessing: How inputs were prepared.
+        left_out: Inputs that could not be read and are not counted.
+        model: Where the weights came from, in words.
+        seconds: Duration, with reading.
+    """
+
+    inputs: int
+    metrics: dict[str, float]
+    loss: float
+    preprocessing: dict[str, Any]
+    left_out: tuple[Failure, ...] = ()
+    model: str = ""
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**dataclasses.asdict(self), "left_out": [failure.to_dict() for failure in self.left_out]}
+
+    def figures(self) -> dict[str, float]:
+        """The evaluation in one line."""
+        return {"inputs": self.inputs, **self.metrics, "loss": self.loss}

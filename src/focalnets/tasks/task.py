@@ -1,0 +1,265 @@
+"""The seam between what is general (loops, files, devices, the trainer) and what a network is trained for.
+
+A task is a frozen object: it owns no loop, no file and no device. The trainer, ``evaluate`` and ``predict`` know
+losses, metrics, batches and pictures of results only through it, and :mod:`focalnets.tasks.table` finds it by its name.
+A new task touches its own folder, its head and one row of that table.
+
+Axes: B batch.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from focalnets.data.labelled import LabelledData, TrainingData
+from focalnets.errors import ConfigError
+from focalnets.models.config import Preprocessing
+from focalnets.tasks.batch import Batch
+from focalnets.tasks.evaluation import Evaluation, Measured
+from focalnets.tasks.metric import Metric, Watch
+from focalnets.tasks.settings import NoSettings
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torchmetrics import MetricCollection
+
+    from focalnets.models.focalnet import FocalNet
+
+__all__ = ["Alter", "PictureTransform", "Result", "Task"]
+
+Alter = Callable[["Image.Image", int], "Image.Image"]
+"""Takes what the network is to see of a picture and the picture's number in its data, and returns a changed one of the
+same size; see :mod:`focalnets.tasks.robustness`."""
+
+
+class Result(Protocol):
+    """What a network says about one input: a frozen value, in pixels of the picture as it was given."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+class PictureTransform:
+    """Prepares the picture of an item and leaves its answer alone. Can be pickled, as processes that read need it.
+
+    Args:
+        crop: Picture to what the network is to see of it.
+        tensor: That to a tensor.
+        alter: Changes it in between.
+    """
+
+    def __init__(
+        self, crop: Callable[[Any], Any], tensor: Callable[[Any], Tensor] | None = None, alter: Alter | None = None
+    ) -> None:
+        self.crop, self.tensor, self.alter = crop, tensor, alter
+
+    def __call__(self, item: tuple[Any, Any], index: int) -> tuple[Any, Any]:
+        """Prepare the item (picture, answer) of a number."""
+        picture = self.crop(item[0])
+        if self.alter is not None:
+            picture = self.alter(picture, index)
+        return (picture if self.tensor is None else self.tensor(picture)), item[1]
+
+
+class Task(abc.ABC):
+    """What a network is trained for; :class:`focalnets.tasks.classify.task.Classify` is one.
+
+    Subclasses are frozen dataclasses whose fields are options of a task, e.g. how many classes a prediction names.
+    What is not abstract here suits tasks whose inputs are whole pictures of one size and whose answers are tensors.
+
+    Attributes:
+        name: Written into checkpoints and configs; the task's section of a config has this name.
+        watch: Which metric decides.
+        metric_labels: How the metrics of :meth:`metrics` are called, the most important first.
+        pipeline_tag: What the Hugging Face Hub calls the task.
+        limits: What a model card says of the limits of such networks.
+        settings: What a training config says about this task alone; a frozen dataclass that needs no torch.
+    """
+
+    name: ClassVar[str]
+    watch: ClassVar[Watch]
+    metric_labels: ClassVar[Mapping[str, Metric]]
+    pipeline_tag: ClassVar[str | None] = None
+    limits: ClassVar[str] = ""
+    settings: Any = NoSettings()
+
+    def recipe_in_words(self) -> str:
+        """What a model card says of the task's settings, ending with a comma and a space; empty if nothing."""
+        return ""
+
+    # Data
+
+    @abc.abstractmethod
+    def open(self, place: str | Path, *, val_fraction: float, seed: int, skip_unreadable: bool = False) -> TrainingData:
+        """Find what trains a network and what validates it.
+
+        Args:
+            place: Folder, file or address of the data.
+            val_fraction: Fraction that is held out where the data says nothing about it.
+            seed: Chooses what is held out.
+            skip_unreadable: Leave damaged inputs out instead of refusing.
+        """
+
+    def reopen(self, split: Path, *, root: str | Path | None = None, skip_unreadable: bool = False) -> TrainingData:
+        """Find the data of a run again from the file that ``TrainingData.write_split`` wrote.
+
+        Args:
+            split: That file.
+            root: Where the data is, if it has moved.
+            skip_unreadable: As in :meth:`open`.
+        """
+        raise ConfigError(f"Runs of the task {self.name} cannot find their data again; continue them in Python.")
+
+    @abc.abstractmethod
+    def open_evaluation(
+        self, place: str | Path, *, labels: Sequence[str] | None = None, split: Path | None = None
+    ) -> tuple[tuple[str, ...], LabelledData]:
+        """Find what a network is measured on.
+
+        Args:
+            place: Folder, file or address of the data.
+            labels: What the network's answers are called; None takes the data's.
+            split: File of a run whose held-out part is meant.
+
+        Returns:
+            What answers are called, and the data, whose answers are of that kind.
+        """
+
+    def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
+        """The data as training reads it, whose inputs get no larger than this, e.g. with pictures decoded coarsely."""
+        return data
+
+    def transform(
+        self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
+    ) -> Callable[[tuple[Any, Any], int], tuple[Any, Any]]:
+        """What makes of an item and its number in the data what :meth:`collate` takes.
+
+        Args:
+            spec: How inputs are prepared, with the size.
+            train: Whether to change the item at random, by torch's random numbers alone.
+            alter: Changes the picture that the network is to see.
+        """
+        from focalnets.data.transforms import ResizeAndCrop, to_tensor
+
+        crop = ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)
+        return PictureTransform(crop, to_tensor(spec), alter)
+
+    def collate(self, items: Sequence[tuple[Any, Any]]) -> Batch:
+        """Put prepared items into a batch."""
+        from torch.utils.data import default_collate
+
+        inputs, targets = default_collate(list(items))
+        return Batch(inputs, targets)
+
+    def blend(self, labels: Sequence[str]) -> Callable[[Batch, int], Batch] | None:
+        """What changes whole batches at random in training, by the epoch counted from 0; None if nothing does."""
+        return None
+
+    # The network
+
+    def network_fields(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Fields of the config of a network that is drawn for these labels."""
+        return {}
+
+    @abc.abstractmethod
+    def build(self, network: FocalNet, labels: Sequence[str], *, pretrained: bool) -> nn.Module:
+        """Give a network the head for these labels; the keys of its backbone stay.
+
+        Args:
+            network: Drawn with :meth:`network_fields`, or loaded.
+            labels: What answers are to be called.
+            pretrained: Whether it was loaded.
+        """
+
+    def head(self, model: nn.Module) -> dict[str, Any] | None:
+        """What a checkpoint must say of the head beside the network's config; None says nothing."""
+        return None
+
+    def is_head(self, name: str) -> bool:
+        """Whether a parameter of that name belongs to the head, which learns while the rest is frozen."""
+        return name.startswith("head.")
+
+    def labels(self, model: nn.Module) -> tuple[str, ...]:
+        """What the network's answers are called.
+
+        Raises:
+            ConfigError: If the network is not for this task.
+        """
+        return tuple(getattr(model, "class_names", None) or ())
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """The network's output for a batch."""
+        inputs = batch.inputs
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return model(inputs) if batch.mask is None else model(inputs, mask=batch.mask)
+
+    # Learning and measuring
+
+    @abc.abstractmethod
+    def losses(
+        self, output: Any, batch: Batch, *, train: bool, reduction: Literal["mean", "none"] = "mean"
+    ) -> dict[str, Tensor]:
+        """Named losses, which are summed.
+
+        Args:
+            output: Of :meth:`forward`.
+            batch: What it was computed from.
+            train: Whether the network learns from them; what only helps learning is left out otherwise.
+            reduction: ``none`` asks for one loss for each input (B,), where that is possible.
+        """
+
+    def guessing_loss(self, labels: Sequence[str]) -> float | None:
+        """Loss of guessing; many times it means that a training came apart. None if unknown."""
+        return None
+
+    @abc.abstractmethod
+    def metrics(self, labels: Sequence[str]) -> MetricCollection:
+        """Fresh metrics by name; the same in training and in evaluation."""
+
+    def check_targets(self, batch: Batch, labels: Sequence[str]) -> None:  # noqa: B027 - most tasks need none
+        """Refuse answers that a network with these labels cannot give.
+
+        Raises:
+            DataError: If there are any.
+        """
+
+    def measure(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
+        """Take a batch, in which everything counts, into the metrics."""
+        metrics.update(output, batch.targets)
+
+    def answers(self, output: Any, batch: Batch) -> list[Any]:
+        """What an evaluation keeps of each input of a batch, in which everything counts."""
+        return [None] * len(batch)
+
+    def evaluation(self, measured: Measured) -> Any:
+        """The typed evaluation: frozen, with ``to_dict()`` and ``figures()``."""
+        return Evaluation(
+            inputs=len(measured.answers),
+            metrics={name: float(value) for name, value in measured.metrics.compute().items()},
+            loss=measured.loss,
+            preprocessing=measured.spec.to_dict(),
+            left_out=measured.left_out,
+            model=measured.model,
+            seconds=measured.seconds,
+        )
+
+    # Showing
+
+    @abc.abstractmethod
+    def results(
+        self, output: Any, *, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], labels: Sequence[str]
+    ) -> list[Any]:
+        """Typed results of a batch, in pixels of the pictures, whose sizes are (width, height)."""
+
+    @abc.abstractmethod
+    def draw(self, picture: Image.Image, result: Any) -> Image.Image:
+        """The picture with its result on it."""
