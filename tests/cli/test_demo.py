@@ -15,6 +15,7 @@ from focalnets.cli.main import main
 from focalnets.demo.charts import confusion_table, learning_curve
 from focalnets.demo.scenes import Windows, draw_scenes, scene_numbers
 from focalnets.demo.settings import full, quick
+from focalnets.report.templating import render_parts
 
 
 class Resources(html.parser.HTMLParser):
@@ -63,15 +64,16 @@ def test_the_report_is_whole_and_needs_nothing_else(demo):
     assert "nan" not in words.split()
 
 
-def test_the_commands_of_the_report_work(demo, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_the_commands_of_the_report_work_in_its_folder(demo, monkeypatch, capsys):
+    monkeypatch.chdir(demo)
     text = (demo / "report.html").read_text(encoding="utf-8")
     commands = html.unescape(re.search(r"<pre>(.*?)</pre>", text, re.DOTALL)[1]).splitlines()
     assert len(commands) == 3
     for command in commands[:2]:
         assert main(shlex.split(command)[1:]) == 0
     assert len(list((demo / "pictures").iterdir())) == quick().gallery
-    assert len(list((tmp_path / "explained").iterdir())) == 1
+    assert len(list((demo / "explained").iterdir())) == 1
+    assert str(demo) not in text
     capsys.readouterr()
 
 
@@ -120,11 +122,12 @@ def test_windows_hold_the_target(window_px):
 
 
 def test_charts_escape_names():
-    curve = learning_curve([("<b>", [0.1, 1.0]), ("two", [0.5])], 0.5)
-    table = confusion_table(["<i>", "b"], [[0, 2], [0, 0]])
+    curve = render_parts([learning_curve([("<b>", [0.1, 1.0]), ("two", [0.5])], 0.5)])
+    table = render_parts([confusion_table(["<i>", "b"], [[0, 2], [0, 0]])])
     assert "<b>" not in curve
     assert "&lt;b&gt;" in curve
     assert "<i>" not in table
     page = Resources()
     page.feed(curve + table)
+    page.close()
     assert page.open == []

@@ -1,4 +1,4 @@
-"""Calibration, the surest mistakes, other sizes, spoiled pictures and the report about all of them."""
+"""Calibration, the most confident errors, other sizes, corrupted pictures and the report about all of them."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_the_report_is_whole_escaped_and_needs_nothing_else(by_brightness, tmp_p
     page.close()
     assert page.open == []
     assert "script" not in page.tags
-    assert len(page.addresses) == 4 + 2 + 2  # charts, mistakes, examples of corruptions
+    assert len(page.addresses) == 2 * 4 + 2 + 2  # charts, light and dark; mistakes; examples of corruptions
     assert all(address.startswith("data:image/") for address in page.addresses)
     assert not re.search(r"@import|url\(|https?://", text)
     assert "&lt;script&gt;" in text

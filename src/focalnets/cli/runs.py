@@ -53,9 +53,10 @@ def run(arguments: Any) -> int:
         writer.writerows(rows)
         write_output(text.getvalue(), arguments.csv)
     if arguments.plot is not None:
-        from focalnets.training.curves import draw_runs
+        from focalnets.training.curves import draw_runs, run_panels
 
-        draw_runs({one.name: one.history for one in runs if one.history}, arguments.plot)
+        panels = run_panels({run.metric: run.shown for run in runs})
+        draw_runs({run.name: run.history for run in runs}, arguments.plot, panels)
     if "-" not in (arguments.json, arguments.csv):
         _show(runs, rows)
     return 0

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from focalnets.compare.accuracy import Accuracies
-from focalnets.compare.results import Cell, Comparison
-from focalnets.report.figure import save_chart
+from focalnets.compare.accuracy import Accuracies, Accuracy
+from focalnets.compare.results import Cell, Comparison, Network
+from focalnets.report.colours import LIGHT, Theme
+from focalnets.report.figure import DrawChart, log_axis, new_figure, percent_axis, write_chart
 
-__all__ = ["draw_accuracies", "draw_comparison", "draw_progress"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["accuracies_figure", "comparison_figures", "draw_accuracies", "draw_comparison", "draw_progress"]
 
 _MARKERS = "osD^vP*Xph<>"
 
@@ -26,107 +31,154 @@ _LEAST_SPAN = 8.0
 _PER_PIXEL = {"latency": ("time per pixel [µs]", 1e6), "memory": ("peak memory per pixel [KiB]", 2.0**10),
               "macs": ("multiply-accumulates per pixel [k]", 1e6)}  # fmt: skip
 
+Points = Mapping[str, Sequence[tuple[int, float]]]
+"""Sizes [px] with a cost each, by network."""
+
+
+def comparison_figures(comparison: Comparison) -> dict[str, DrawChart]:
+    """Find everything that there is something to show on.
+
+    Returns:
+        By the name of its file, what draws each chart in the colours of a theme.
+    """
+    figures: dict[str, DrawChart] = {}
+    names = list(comparison.networks)
+    kinds = sorted({(cell.task, cell.batch) for cell in comparison.cells.values()})
+    for task, batch in kinds:
+        cells = [cell for cell in comparison.sorted_cells() if (cell.task, cell.batch) == (task, batch)]
+        for name, label, cost in _COSTS:
+            if name == "macs" and (task, batch) != kinds[0]:
+                continue  # the same for all
+            points = _points(cells, names, cost)
+            if points:
+                images = 1 if name == "macs" else batch
+                sizes = sorted({cell.size_px for cell in cells})
+                title = "" if name == "macs" else f"{task}, batch {batch}"
+                file = "macs.png" if name == "macs" else f"{task}_batch{batch}_{name}.png"
+                figures[file] = functools.partial(_costs_figure, names, points, sizes, images, name, label, title)
+    if known := _published(comparison):
+        figures["published_accuracy.png"] = functools.partial(_published_figure, names, known)
+    return figures
+
+
+def accuracies_figure(accuracies: Accuracies) -> DrawChart | None:
+    """Find what draws the accuracy after the same training, by network and against its cost; None if there is none."""
+    rows = [row for row in accuracies.rows if row.mean is not None and row.interval is not None]
+    return functools.partial(_accuracies_figure, accuracies.setting, rows) if rows else None
+
 
 def draw_comparison(comparison: Comparison, folder: Path) -> list[str]:
     """Write every picture that there is something to show on; returns the names of the files."""
-    names = []
-    for task, batch in sorted({(cell.task, cell.batch) for cell in comparison.cells.values()}):
-        cells = [one for one in comparison.sorted_cells() if (one.task, one.batch) == (task, batch)]
-        for name, label, cost in _COSTS:
-            if name == "macs" and (task, batch) != min((one.task, one.batch) for one in comparison.cells.values()):
-                continue  # the same for all
-            file = "macs.png" if name == "macs" else f"{task}_batch{batch}_{name}.png"
-            if _draw_costs(
-                comparison, cells, name, label, cost, "" if name == "macs" else f"{task}, batch {batch}", folder / file
-            ):
-                names.append(file)
-    if _draw_accuracy(comparison, folder / "published_accuracy.png"):
-        names.append("published_accuracy.png")
-    return names
+    figures = comparison_figures(comparison)
+    for name, draw in figures.items():
+        write_chart(draw, folder / name)
+    return list(figures)
 
 
-def _draw_costs(
-    comparison: Comparison,
-    cells: list[Cell],
+def draw_accuracies(accuracies: Accuracies, path: Path) -> bool:
+    """Draw what was reached after the same training into a PNG file; returns False if nothing was."""
+    draw = accuracies_figure(accuracies)
+    if draw is not None:
+        write_chart(draw, path)
+    return draw is not None
+
+
+def draw_progress(epochs: Sequence[float], minutes: Sequence[float], top1: Sequence[float], path: Path) -> None:
+    """Draw how the accuracy of one training grew, by its epochs and by the minutes they took."""
+
+    def draw(theme: Theme) -> Figure:
+        figure, panels = new_figure(1, 2, size=(10.4, 3.6))
+        for axes, places, label in zip(panels, (epochs, minutes), ("epochs", "minutes"), strict=True):
+            axes.plot(places, top1, marker="o", markersize=3, color=theme.series[0])
+            axes.set_xlabel(label)
+            axes.set_ylabel("validation top-1")
+            percent_axis(axes.yaxis, None)
+        return figure
+
+    write_chart(draw, path)
+
+
+def _points(cells: Sequence[Cell], names: Sequence[str], cost: Callable[[Cell], float | None]) -> Points:
+    """Costs above zero by network, in the order of the names; networks without any are left out."""
+    points: dict[str, list[tuple[int, float]]] = {name: [] for name in names}
+    for cell in cells:
+        value = cost(cell)
+        if value is not None and value > 0:
+            points[cell.model].append((cell.size_px, value))
+    return {name: some for name, some in points.items() if some}
+
+
+def _costs_figure(
+    names: Sequence[str],
+    points: Points,
+    sizes_px: Sequence[int],
+    images: int,
     name: str,
     label: str,
-    cost: Callable[[Cell], float | None],
     title: str,
-    path: Path,
-) -> bool:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    figure, (whole, per_pixel) = _figure(2)
-    drawn = False
-    batch = 1 if name == "macs" else cells[0].batch
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Draw a cost over the size of the images, and per pixel."""
+    figure, (whole, per_pixel) = new_figure(1, 2, size=(10.4, 4.6))
     per_pixel_label, unit = _PER_PIXEL[name]
-    for model, style in _styles(comparison).items():
-        points = [(one.size_px, value) for one in cells if one.model == model and (value := cost(one)) is not None]
-        points = [(size, value) for size, value in points if value > 0]
-        if not points:
-            continue
-        drawn = True
-        sizes = [size for size, _ in points]
-        whole.plot(sizes, [value for _, value in points], label=model, **style)
-        per_pixel.plot(sizes, [unit * value / (batch * size**2) for size, value in points], label=model, **style)
-    ticks = sorted({one.size_px for one in cells})
+    for model, style in _styles(names, theme).items():
+        if some := points.get(model):
+            sizes = [size for size, _ in some]
+            whole.plot(sizes, [value for _, value in some], label=model, **style)
+            per_pixel.plot(sizes, [unit * value / (images * size**2) for size, value in some], label=model, **style)
     for axes, words in ((whole, label), (per_pixel, per_pixel_label)):
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xticks(ticks, [str(size) for size in ticks])
-        axes.xaxis.set_minor_locator(NullLocator())
-        # A span below ten would have one number at most on its axis.
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(sizes_px[0] / 1.08, sizes_px[-1] * 1.08)
+        log_axis(axes.xaxis, sizes_px)
+        log_axis(axes.yaxis)
         axes.set_xlabel("height and width [px]")
         axes.set_ylabel(words)
-    if not drawn:
-        return False
-    low, high = per_pixel.get_ylim()
-    room = max(1.0, (_LEAST_SPAN / (high / low)) ** 0.5)  # what is flat shall look flat
-    per_pixel.set_ylim(low / room, high * room)
+    for axes in (whole, per_pixel) if len(sizes_px) == 1 else (per_pixel,):
+        low, high = axes.dataLim.intervaly
+        room = max(1.15, (_LEAST_SPAN / (high / low)) ** 0.5)  # what is flat shall look flat
+        axes.set_ylim(low / room, high * room)
     figure.suptitle(title)
-    figure.legend(*whole.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    save_chart(figure, path)
-    return True
+    _legend(figure, whole)
+    return figure
 
 
-def _draw_accuracy(comparison: Comparison, path: Path) -> bool:
-    """Published accuracy at 224 px over what was measured there, with the smallest batch."""
+def _published(comparison: Comparison) -> list[tuple[Network, Cell]]:
+    """Networks of which an accuracy is published, with what was measured at 224 px and the smallest batch."""
     at: dict[str, Cell] = {}
     for cell in comparison.sorted_cells():
         if cell.size_px == 224 and cell.task == "inference" and cell.latency_s is not None:
             at.setdefault(cell.model, cell)
-    known = [(one, at[name]) for name, one in comparison.networks.items() if one.published_top1_percent and name in at]
-    if not known:
-        return False
-    styles = {name: style | {"linestyle": ""} for name, style in _styles(comparison).items()}
-    figure, panels = _figure(2)
+    networks = comparison.networks.items()
+    return [(network, at[name]) for name, network in networks if network.published_top1_percent and name in at]
+
+
+def _published_figure(names: Sequence[str], known: Sequence[tuple[Network, Cell]], theme: Theme = LIGHT) -> Figure:
+    """Draw published accuracy at 224 px over what was measured there."""
+    styles = {name: style | {"linestyle": ""} for name, style in _styles(names, theme).items()}
+    figure, panels = new_figure(1, 2, size=(10.4, 4.6))
     for axes, (_, label, cost) in zip(panels, (_COSTS[0], _COSTS[2]), strict=True):
+        values = []
         for network, cell in known:
             value = cost(cell)
             if value is not None:
                 axes.plot(value, network.published_top1_percent, label=network.name, **styles[network.name])
+                values.append(value)
         axes.set_xscale("log")
+        log_axis(axes.xaxis)
+        if values:
+            axes.set_xlim(min(values) / 1.3, max(values) * 1.3)
         axes.set_xlabel(f"{label}, 224 px")
         axes.set_ylabel("published ImageNet-1K top-1 [%]")
     figure.suptitle("accuracy as published by the authors of each network, cost as measured here", fontsize=10)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
-    save_chart(figure, path)
-    return True
+    _legend(figure, panels[0])
+    return figure
 
 
-def draw_accuracies(accuracies: Accuracies, path: Path) -> bool:
-    """Draw what was reached after the same training, by network and against its cost; False if nothing was."""
-    from matplotlib.ticker import PercentFormatter
-
-    rows = [one for one in accuracies.rows if one.mean is not None and one.interval is not None]
-    if not rows:
-        return False
-    figure, (by_name, by_cost) = _figure(2, height=max(4.0, 1.4 + 0.3 * len(rows)))
-    styles = _styled([one.model for one in rows])
+def _accuracies_figure(setting: Mapping[str, Any], rows: Sequence[Accuracy], theme: Theme = LIGHT) -> Figure:
+    """Draw what was reached after the same training, by network and against its cost."""
+    figure, (by_name, by_cost) = new_figure(1, 2, size=(10.4, max(4.0, 1.4 + 0.3 * len(rows))))
+    styles = _styles([row.model for row in rows], theme)
     for place, row in enumerate(reversed(rows)):
         assert row.mean is not None
         assert row.interval is not None
@@ -134,64 +186,41 @@ def draw_accuracies(accuracies: Accuracies, path: Path) -> bool:
         spread = [[max(0.0, row.mean - row.interval[0])], [max(0.0, row.interval[1] - row.mean)]]
         style = styles[row.model]
         by_name.errorbar(row.mean, place, xerr=spread, capsize=3, color=style["color"], marker=style["marker"])
-        by_name.plot(list(row.top1.values()), [place] * len(row.top1), ".", color="0.5", markersize=4)
+        by_name.plot(list(row.top1.values()), [place] * len(row.top1), ".", color=theme.grey, markersize=4)
         if row.macs:
-            by_cost.errorbar(row.macs / 1e6, row.mean, yerr=spread, capsize=3, linestyle="", **styles[row.model])
-    by_name.set_yticks(range(len(rows)), [one.model for one in reversed(rows)], fontsize=8)
+            by_cost.errorbar(row.macs / 1e6, row.mean, yerr=spread, capsize=3, linestyle="", **style)
+    by_name.set_yticks(range(len(rows)), [row.model for row in reversed(rows)], fontsize=8)
+    by_name.set_ylim(-0.6, len(rows) - 0.4)
     by_name.set_xlabel("top-1 after the last epoch, 95 % intervals; dots are seeds")
-    by_name.xaxis.set_major_formatter(PercentFormatter(1.0))
+    percent_axis(by_name.xaxis, None)
     by_cost.set_xscale("log")
+    log_axis(by_cost.xaxis)
+    macs = [row.macs / 1e6 for row in rows if row.macs]
+    if macs:
+        by_cost.set_xlim(min(macs) / 1.3, max(macs) * 1.3)
     by_cost.set_xlabel("multiply-accumulates an image [M]")
     by_cost.set_ylabel("top-1 after the last epoch")
-    by_cost.yaxis.set_major_formatter(PercentFormatter(1.0))
-    data, training = accuracies.setting["data"], accuracies.setting["training"]
+    percent_axis(by_cost.yaxis, None)
+    data, training = setting["data"], setting["training"]
     words = (
         f"{data['name']}, {training['image_size']} px, {training['epochs']} epochs: measured, equal training for all"
     )
     figure.suptitle(words, fontsize=10)
-    save_chart(figure, path)
-    return True
+    return figure
 
 
-def draw_progress(epochs: Sequence[float], minutes: Sequence[float], top1: Sequence[float], path: Path) -> None:
-    """Draw how the accuracy of one training grew, by its epochs and by the minutes they took."""
-    from matplotlib.ticker import PercentFormatter
-
-    figure, panels = _figure(2, height=3.6)
-    for axes, places, label in zip(panels, (epochs, minutes), ("epochs", "minutes"), strict=True):
-        axes.plot(places, top1, marker="o", markersize=3)
-        axes.set_xlabel(label)
-        axes.set_ylabel("validation top-1")
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    save_chart(figure, path)
+def _legend(figure: Figure, axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3 if max(map(len, labels)) < 40 else 1, fontsize=8)
 
 
-def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    return _styled(list(comparison.networks))
-
-
-def _styled(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _styles(names: Sequence[str], theme: Theme) -> dict[str, dict[str, Any]]:
     """A colour and a marker for each; those of FocalNets are drawn thicker."""
-    from matplotlib import colormaps
-
-    colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
     return {
         name: {
-            "color": colours[index % 10],
+            "color": theme.series[index % len(theme.series)],
             "marker": _MARKERS[index % len(_MARKERS)],
             "linewidth": 2.6 if name.startswith("focalnet") or name == "full" else 1.3,
         }
         for index, name in enumerate(names)
     }
-
-
-def _figure(columns: int, height: float = 4.6) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2 * columns, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, columns)
-    for axes in panels:
-        axes.grid(alpha=0.3)
-    return figure, panels

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from focalnets.compare.accuracy import Accuracies
+from focalnets.compare.charts import accuracies_figure, comparison_figures
 from focalnets.compare.results import Cell, Comparison
-from focalnets.files import write_text
-from focalnets.report.page import page, png_address
+from focalnets.report.names import shown_command, without_folders
+from focalnets.report.page import write_page as write_parts
+from focalnets.report.parts import Chart, CodeBlock, Column, Opening, Paragraph, Part, Row, Section, Table
+from focalnets.report.words import Mark, Words
+from focalnets.version import __version__
 
 __all__ = ["write_page"]
 
@@ -30,105 +33,125 @@ _TRAINED = (
     "measured."
 )
 
+_DESCRIPTIONS = {
+    "latency": "Time of a call over the size of the images, and per pixel",
+    "memory": "Peak memory over the size of the images, and per pixel",
+    "macs": "Multiply-accumulates over the size of the images, and per pixel",
+    "published_accuracy": "Published accuracy over time and multiply-accumulates",
+    "accuracy": "Accuracy after equal training, by network and over multiply-accumulates",
+}
+
 
 def write_page(comparison: Comparison, accuracies: Accuracies | None, pictures: Sequence[str], folder: Path) -> None:
-    """Write ``report.html`` with the tables and the pictures, which lie in ``folder``; either kind may be empty."""
-    sections = ["<section><h1>Networks side by side</h1></section>"]
-    if comparison.cells:
-        setting = _words(comparison.setting)
+    """Write ``report.html`` with tables and charts.
+
+    Args:
+        comparison: What calls cost; may be empty.
+        accuracies: What was reached after equal training, if that was measured.
+        pictures: Names of the charts to show, as :func:`.charts.draw_comparison` returns them, and ``accuracy.png``.
+        folder: Where the page is written.
+    """
+    cost, trained = bool(comparison.cells), accuracies is not None and bool(accuracies.rows)
+    charts = {name: Chart(draw, _description(name)) for name, draw in comparison_figures(comparison).items()}
+    if accuracies is not None and (draw := accuracies_figure(accuracies)):
+        charts["accuracy.png"] = Chart(draw, _description("accuracy.png"))
+    shown = [(name, charts[name]) for name in pictures if name in charts]
+    networks = len(comparison.networks) or (len(accuracies.rows) if accuracies is not None else 0)
+    measured = " and ".join(["what they cost"] * cost + ["what they reach after equal training"] * trained)
+    sections = []
+    if cost:
         sections += [
-            f"<section><h2>What they cost</h2><p class='lead'>{html.escape(_METHOD)}</p>"
-            f"<p class='note'>{html.escape(setting)}</p>{_origin(comparison.origin)}</section>",
-            f"<section><h2>The networks</h2>{_networks(comparison)}</section>",
-            f"<section><h2>Cost, cell by cell</h2>{_cells(comparison.sorted_cells())}</section>",
+            Section("What they cost", [Paragraph(_METHOD), *_setting(comparison.setting, comparison.origin)]),
+            Section("Cost over resolution", [chart for name, chart in shown if name != "accuracy.png"]),
+            Section("The networks", [_networks(comparison)]),
+            Section("Cost, cell by cell", [_cells(comparison.sorted_cells())]),
         ]
-    if accuracies is not None and accuracies.rows:
-        setting = _words({**accuracies.setting["data"], **accuracies.setting["training"], **_rest(accuracies)})
-        sections.append(
-            f"<section><h2>After equal training</h2><p class='lead'>{html.escape(_TRAINED)}</p>"
-            f"<p class='note'>{html.escape(setting)}</p>{_origin(accuracies.origin)}{_trained(accuracies)}</section>"
-        )
-    drawn = "".join(
-        f'<img class="wide" loading="lazy" alt="{html.escape(name)}" src="{png_address(folder / name)}">'
-        for name in pictures
+    if accuracies is not None and trained:
+        setting = {**accuracies.setting["data"], **accuracies.setting["training"]}
+        setting |= {key: accuracies.setting[key] for key in ("drop_path", "skeleton")}
+        parts = [Paragraph(_TRAINED), *_setting(setting, accuracies.origin), _trained(accuracies)]
+        parts += [chart for name, chart in shown if name == "accuracy.png"]
+        sections.append(Section("After equal training", parts))
+    write_parts(
+        folder / "report.html",
+        title="Networks side by side",
+        opening=[Opening("Networks side by side", f"{networks:,} networks: {measured}." if measured else "")],
+        sections=sections,
+        footer=[Paragraph(f"focalnets {__version__}.")],
     )
-    if drawn:
-        sections.append(f"<section><h2>Drawn</h2>{drawn}</section>")
-    write_text(folder / "report.html", page("Networks side by side", sections))
 
 
-def _words(setting: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in setting.items() if value not in (None, {}))
+def _setting(setting: Mapping[str, Any], origin: Mapping[str, Any]) -> list[Part]:
+    words = ", ".join(f"{key} {value}" for key, value in setting.items() if value not in (None, {}))
+    command = origin.get("command")
+    parts: list[Part] = [Paragraph(without_folders(words), "note")]
+    return [*parts, CodeBlock(shown_command(str(command)))] if command else parts
 
 
-def _rest(accuracies: Accuracies) -> dict[str, Any]:
-    return {key: accuracies.setting[key] for key in ("drop_path", "skeleton")}
+def _description(name: str) -> str:
+    key = next((key for key in _DESCRIPTIONS if Path(name).stem.endswith(key)), "")
+    return _DESCRIPTIONS.get(key, name)
 
 
-def _origin(origin: Mapping[str, Any]) -> str:
-    return f"<pre>{html.escape(origin['command'])}</pre>" if "command" in origin else ""
+def _trained(accuracies: Accuracies) -> Table:
+    columns = (
+        Column("network"), Column("parameters [M]", "number", ".2f"), Column("GMACs", "number", ".3f"),
+        Column("seeds", "number"), Column("top-1 (95 % interval)", "number"), Column("training [min]", "number", ".1f"),
+        Column("published ImageNet-1K top-1 [%]", "number", ".1f"), Column("what it changes"),
+    )  # fmt: skip
+    rows = []
+    for row in accuracies.rows:
+        top1: Words = without_folders(row.result)
+        if row.mean is not None and row.interval is not None:
+            top1 = (f"{row.mean:.1%}", Mark(f"{row.interval[0]:.1%} to {row.interval[1]:.1%}", "below"))
+        minutes = None if row.training_s is None else row.training_s / 60
+        cells = (
+            row.model, _scaled(row.parameters, 1e6), _scaled(row.macs, 1e9), len(row.top1), top1, minutes,
+            row.published_top1_percent, row.summary or "",
+        )  # fmt: skip
+        rows.append(Row(cells))
+    return Table(columns, rows)
 
 
-def _trained(accuracies: Accuracies) -> str:
-    heads = (
-        "network", "parameters [M]", "GMACs", "seeds", "top-1 (95 % interval)", "training [min]",
-        "published ImageNet-1K top-1 [%]", "what it changes",
+def _networks(comparison: Comparison) -> Table:
+    columns = (
+        Column("network"), Column("parameters [M]", "number", ".2f"), Column("published top-1 [%]", "number", ".1f"),
+        Column("published by"),
     )  # fmt: skip
     rows = [
-        (
-            one.model,
-            "-" if one.parameters is None else f"{one.parameters / 1e6:.2f}",
-            "-" if one.macs is None else f"{one.macs / 1e9:.3f}",
-            str(len(one.top1)),
-            one.result,
-            "-" if one.training_s is None else f"{one.training_s / 60:.1f}",
-            "-" if one.published_top1_percent is None else f"{one.published_top1_percent:.1f}",
-            one.summary or "",
-        )
-        for one in accuracies.rows
-    ]
-    return _table(heads, rows)
-
-
-def _networks(comparison: Comparison) -> str:
-    rows = [
-        (
-            one.name,
-            "-" if one.parameters is None else f"{one.parameters / 1e6:.2f}",
-            "-" if one.published_top1_percent is None else f"{one.published_top1_percent:.1f}",
-            one.published_by or "",
-        )
-        for one in comparison.networks.values()
-    ]
-    return _table(("network", "parameters [M]", "published top-1 [%]", "published by"), rows)
-
-
-def _cells(cells: Sequence[Cell]) -> str:
-    rows = []
-    for cell in cells:
-        latency = cell.latency_s
-        rows.append(
+        Row(
             (
-                cell.model,
-                cell.task,
-                str(cell.size_px),
-                str(cell.batch),
-                "-" if cell.macs is None else f"{cell.macs / 1e9:.2f}",
-                cell.result if latency is None else f"{1e3 * latency['median']:.1f}",
-                ""
-                if latency is None or cell.rounds < 2
-                else f"{1e3 * latency['p20']:.1f} to {1e3 * latency['p80']:.1f}",
-                str(cell.rounds) if latency else "",
-                f"{cell.images_per_s:.2f}" if cell.images_per_s else "",
-                "-" if cell.peak_bytes is None else f"{cell.peak_bytes / 2**20:.0f}",
-                cell.why or "",
+                network.name,
+                _scaled(network.parameters, 1e6),
+                network.published_top1_percent,
+                network.published_by or "",
             )
         )
-    heads = ("network", "task", "size", "batch", "GMACs", "time [ms]", "20 to 80 %", "rounds", "images/s", "peak [MiB]")
-    return _table((*heads, "why not"), rows)
+        for network in comparison.networks.values()
+    ]
+    return Table(columns, rows)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(one)}</th>" for one in heads)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(one)}</td>" for one in row) + "</tr>" for row in rows)
-    return f'<div class="panel"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def _cells(cells: Sequence[Cell]) -> Table:
+    reasons = any(cell.why for cell in cells)
+    columns = [
+        Column("network"), Column("task"), Column("size [px]", "number"), Column("batch", "number"),
+        Column("GMACs", "number", ".2f"), Column("time [ms] (20 to 80 %)", "number", ".1f"),
+        Column("rounds", "number"), Column("images/s", "number", ".2f"), Column("peak [MiB]", "number", ".0f"),
+    ]  # fmt: skip
+    rows = []
+    for cell in cells:
+        time: float | Words = cell.result
+        if cell.latency_s is not None:
+            low, median, high = (1e3 * cell.latency_s[key] for key in ("p20", "median", "p80"))
+            time = median if cell.rounds < 2 else (f"{median:.1f}", Mark(f"{low:.1f} to {high:.1f}", "below"))
+        shown: list[Any] = [
+            cell.model, cell.task, cell.size_px, cell.batch, _scaled(cell.macs, 1e9), time,
+            cell.rounds or None, cell.images_per_s, _scaled(cell.peak_bytes, 2**20),
+        ]  # fmt: skip
+        rows.append(Row([*shown, without_folders(cell.why or "")] if reasons else shown))
+    return Table([*columns, Column("why not")] if reasons else columns, rows)
+
+
+def _scaled(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit

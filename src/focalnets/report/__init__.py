@@ -1,1 +1,1 @@
-"""Pages and charts: the frame, the parts and the style that all of them use."""
+"""Pages and charts: the frame, the parts, the style and the colours that all of them use."""

@@ -1,45 +1,52 @@
-"""Reports as one HTML file that loads nothing: the frame of the page, and pictures as part of it."""
+"""Reports as one HTML file that loads nothing."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from focalnets.report.style import STYLE
+from focalnets.files import write_text
+from focalnets.report.parts import Part, Section
+from focalnets.report.templating import render_template
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-__all__ = ["jpeg_address", "page", "png_address"]
+__all__ = ["render_page", "write_page"]
 
 
-def page(title: str, sections: Iterable[str]) -> str:
-    """A whole document.
+def render_page(
+    *,
+    title: str,
+    opening: Sequence[Part],
+    sections: Sequence[Section],
+    footer: Sequence[Part] = (),
+    styles: Sequence[str] = (),
+) -> str:
+    """Turn parts into a whole page.
 
     Args:
-        title: Plain text.
-        sections: Markup, in which everything from outside is escaped already.
+        title: Name of the page, as browsers show it.
+        opening: What stands above all sections.
+        sections: One below the other; those without parts are left out.
+        footer: How it was made.
+        styles: Templates with further rules of style, each as room and file, e.g. ``visualize/blocks.css``.
+
+    Returns:
+        A document that needs nothing from elsewhere, in which every text of the parts is escaped.
     """
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>\n{STYLE}\n</style></head>\n<body><main>\n"
-        + "\n".join(sections)
-        + "\n</main></body></html>\n"
+    shown = [section for section in sections if section.parts]
+    return render_template(
+        "report/page.html", title=title, opening=opening, sections=shown, footer=footer, styles=styles
     )
 
 
-def jpeg_address(picture: Image.Image, quality: int = 88) -> str:
-    """A picture as a data address."""
-    stream = io.BytesIO()
-    picture.save(stream, format="jpeg", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-def png_address(path: str | Path) -> str:
-    """A PNG file as a data address."""
-    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
+def write_page(
+    path: str | Path,
+    *,
+    title: str,
+    opening: Sequence[Part],
+    sections: Sequence[Section],
+    footer: Sequence[Part] = (),
+    styles: Sequence[str] = (),
+) -> Path:
+    """Write a page, complete or not at all, and return the file; the arguments are those of :func:`render_page`."""
+    write_text(path, render_page(title=title, opening=opening, sections=sections, footer=footer, styles=styles))
+    return Path(path)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from focalnets.report.colours import SHEET
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -19,7 +21,6 @@ __all__ = ["Page", "Panel", "Scale"]
 Scale = tuple[str, tuple[float, float]]
 """Name of a colour map, and the values of its first and last colour."""
 
-_PAPER, _INK, _MUTED, _ACCENT, _TRACK = "#ffffff", "#1c2128", "#59636e", "#d9480f", "#eceff2"
 _MARGIN, _GAP = 0.45, 0.22
 _CONTENT_WIDTH = 11.6
 _BARS_WIDTH = 2.9
@@ -95,11 +96,11 @@ class Page:
         height += _MARGIN - 0.1
 
         detail = self._large[0].picture.shape[1] / large.width
-        figure = Figure((content + 2 * _MARGIN, height), dpi=min(max(detail, _DPI), _MOST_DPI), facecolor=_PAPER)
+        figure = Figure((content + 2 * _MARGIN, height), dpi=min(max(detail, _DPI), _MOST_DPI), facecolor=SHEET.paper)
         FigureCanvasAgg(figure)
         pen = _Pen(figure, height)
         pen.text(_MARGIN, _MARGIN, _shorten(self.title, int(content * 7.0)), size=17, weight="bold")
-        pen.text(_MARGIN, _MARGIN + 0.37, _shorten(self.notes, characters), size=9.5, colour=_MUTED)
+        pen.text(_MARGIN, _MARGIN + 0.37, _shorten(self.notes, characters), size=9.5, colour=SHEET.muted)
         top = _MARGIN + 0.78
         pen.panels(self._large, large, top)
         if self._predictions:
@@ -108,7 +109,7 @@ class Page:
         for (heading, caption, panels, shared), grid in zip(self._rows, smalls, strict=True):
             lines = textwrap.wrap(caption, characters)
             pen.text(_MARGIN, top + 0.12, heading, size=12.5, weight="bold")
-            pen.text(_MARGIN, top + 0.42, "\n".join(lines), size=9.5, colour=_MUTED)
+            pen.text(_MARGIN, top + 0.42, "\n".join(lines), size=9.5, colour=SHEET.muted)
             top += 0.78 + 0.2 * (len(lines) - 1)
             pen.panels(panels, grid, top)
             top += _grid_height(grid, panels)
@@ -127,7 +128,7 @@ class _Pen:
         self.height_in = height
 
     def text(
-        self, x: float, y: float, text: str, *, size: float, weight: str = "normal", colour: str = _INK,
+        self, x: float, y: float, text: str, *, size: float, weight: str = "normal", colour: str = SHEET.ink,
         align: Literal["left", "center", "right"] = "left",
     ) -> None:  # fmt: skip
         """Lines of text, the first with its base line one letter's height below ``y``."""
@@ -167,20 +168,20 @@ class _Pen:
         alignments: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
         alignments = alignments if len(values) == 3 else ("left", "right")
         for value, alignment in zip(values, alignments, strict=True):
-            share = (value - low) / (high - low)
-            self.text(x + share * width, y + 0.12, f"{value:.3g}", size=7.5, colour=_MUTED, align=alignment)
+            fraction = (value - low) / (high - low)
+            self.text(x + fraction * width, y + 0.12, f"{value:.3g}", size=7.5, colour=SHEET.muted, align=alignment)
 
     def bars(self, predictions: Sequence[tuple[str, float]], x: float, y: float, width: float) -> None:
         self.text(x, y + 0.05, "What it says", size=9.5)
         y += _LABEL_HEIGHT + 0.05
         for rank, (name, probability) in enumerate(predictions):
-            weight, colour = ("bold", _ACCENT) if rank == 0 else ("normal", "#9aa4af")
+            weight, colour = ("bold", SHEET.accent) if rank == 0 else ("normal", SHEET.bar)
             self.text(x, y, _shorten(name, 26), size=10.5, weight=weight)
             self.text(x + width, y, f"{100 * probability:.1f} %", size=10.5, weight=weight, align="right")
             axes = self.axes(x, y + 0.23, width, 0.075)
             axes.set_xlim(0, 1)
             axes.set_ylim(0, 1)
-            axes.barh(0.5, 1.0, height=1.0, color=_TRACK)
+            axes.barh(0.5, 1.0, height=1.0, color=SHEET.track)
             axes.barh(0.5, probability, height=1.0, color=colour)
             y += 0.5
 

@@ -21,7 +21,7 @@ from focalnets.machine.process import is_helper
 from focalnets.tasks.metric import Watch
 from focalnets.tasks.task import Task
 from focalnets.training.console import TrainingConsole, short_duration
-from focalnets.training.curves import draw_curves
+from focalnets.training.curves import curve_panels, draw_curves
 from focalnets.training.module import TaskModule
 from focalnets.training.run_folder import RunFolder
 from focalnets.weights.checkpoint import write_safetensors
@@ -204,7 +204,7 @@ class Recorder(Callback):
         if improved:
             write_safetensors(tensors, self.folder.best, module.network.describe(notes))
         self.folder.write_metrics(self.history)
-        draw_curves(self.history, self.folder.curves, self.task.metric_labels)
+        draw_curves(self.history, self.folder.curves, curve_panels(self.task.metric_labels))
         self.console.end()
         figures = ", ".join(
             f"{metric.label} {metric.format(row[f'val_{name}'])}" for name, metric in self.task.metric_labels.items()

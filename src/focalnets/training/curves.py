@@ -1,68 +1,166 @@
-"""A training's figures as a picture."""
+"""A training's figures as a picture, and those of several beside each other."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from focalnets.files import replacing
+from focalnets.report.colours import LIGHT, Theme
+from focalnets.report.figure import new_figure, percent_axis, shortened, whole_number_axis, write_chart
+from focalnets.report.names import list_some
 from focalnets.tasks.metric import Metric
 
-__all__ = ["draw_curves", "draw_runs"]
-
-
-def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, metrics: Mapping[str, Metric]) -> None:
-    """Draw loss, accuracy and learning rate over the epochs into a PNG file, replaced at once."""
-    # The object interface leaves pyplot's global backend and figures of the caller alone.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(12, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    loss, accuracy, rate = figure.subplots(1, 3)
-    for key, label in (("train_loss", "training"), ("val_loss", "validation")):
-        loss.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label=label)
-    for name, metric in metrics.items():
-        accuracy.plot(epochs, [row[f"val_{name}"] for row in history], marker="o", markersize=3, label=metric.label)
-    rate.plot(epochs, [row["learning_rate"] for row in history], marker="o", markersize=3)
-    if all(metric.is_fraction for metric in metrics.values()):
-        accuracy.set_ylim(0.0, 1.03)
-        accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
-    for axes, title in ((loss, "Loss"), (accuracy, "Validation metrics"), (rate, "Learning rate at the epoch's end")):
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-    loss.legend()
-    accuracy.legend()
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+__all__ = ["CurvePanel", "curve_panels", "draw_curves", "draw_runs", "run_panels"]
+
+_MOST_NAMED_RUNS = 14
+_LINE_STYLES = ("-", "--", "-.", ":")
 
 
-def draw_runs(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path) -> None:
-    """Draw the losses and the accuracy of several runs, by name, into a PNG file, replaced at once."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+@dataclasses.dataclass(frozen=True)
+class CurvePanel:
+    """Some columns of a history in one panel.
 
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = (("train_loss", "Training loss"), ("val_loss", "Validation loss"), ("val_top1", "Validation top-1"))
-    for axes, (key, title) in zip(figure.subplots(1, 3), panels, strict=True):
-        for name, history in histories.items():
-            epochs = [row["epoch"] for row in history]
-            axes.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label=name)
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        if key == "val_top1":
-            axes.set_ylim(0.0, 1.03)
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-            if histories:
-                axes.legend(fontsize="small")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    Attributes:
+        title: What they are.
+        columns: Name of each column, and how the legend calls it; a single one needs no name.
+        fraction: Whether they are fractions from 0 to 1, which are shown as percent on the whole of that span.
+    """
+
+    title: str
+    columns: Mapping[str, str]
+    fraction: bool = False
+
+
+def curve_panels(metrics: Mapping[str, Metric]) -> list[CurvePanel]:
+    """What is drawn of one run: losses, the metrics (fractions share a panel), and the learning rate."""
+    fractions = {f"val_{name}": metric.label for name, metric in metrics.items() if metric.is_fraction}
+    panels = [CurvePanel("Loss", {"train_loss": "training", "val_loss": "validation"})]
+    if fractions:
+        panels.append(CurvePanel(f"Validation {', '.join(fractions.values())}", fractions, fraction=True))
+    panels += [
+        CurvePanel(f"Validation {metric.label}", {f"val_{name}": ""})
+        for name, metric in metrics.items()
+        if not metric.is_fraction
+    ]
+    return [*panels, CurvePanel("Learning rate at the epoch's end", {"learning_rate": ""})]
+
+
+def run_panels(metrics: Mapping[str, Metric]) -> list[CurvePanel]:
+    """What is drawn of several runs side by side, one column a panel: losses and the metrics that they watched."""
+    losses = [CurvePanel("Training loss", {"train_loss": ""}), CurvePanel("Validation loss", {"val_loss": ""})]
+    return losses + [
+        CurvePanel(f"Validation {metric.label}", {f"val_{name}": ""}, fraction=metric.is_fraction)
+        for name, metric in metrics.items()
+    ]
+
+
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, panels: Sequence[CurvePanel]) -> None:
+    """Draw figures over the epochs into a PNG file, replaced at once.
+
+    Args:
+        history: One row an epoch, with its number as ``epoch``.
+        path: The file.
+        panels: What to draw, see :func:`curve_panels`; columns that no row has, and panels that are left without any,
+            are left out.
+    """
+    write_chart(lambda theme: _curves_figure(history, panels, theme), path)
+
+
+def draw_runs(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path, panels: Sequence[CurvePanel]
+) -> None:
+    """Draw the figures of several runs, by name, into a PNG file, replaced at once.
+
+    Args:
+        histories: The rows of each run; a line says which runs have none yet.
+        path: The file.
+        panels: What to draw, see :func:`run_panels`; of several columns of a panel the first one counts.
+    """
+    write_chart(lambda theme: _runs_figure(histories, panels, theme), path)
+
+
+def _curves_figure(history: Sequence[Mapping[str, Any]], panels: Sequence[CurvePanel], theme: Theme = LIGHT) -> Figure:
+    shown = [panel for panel in panels if any(_points(history, column)[0] for column in panel.columns)]
+    if not shown:
+        return _empty_figure("No epoch is finished yet.")
+    figure, grid = new_figure(1, len(shown), size=(4 * len(shown), 3.4), squeeze=False)
+    for axes, panel in zip(grid.flat, shown, strict=True):
+        epochs: list[float] = []
+        for (column, label), colour in zip(panel.columns.items(), theme.series, strict=False):
+            places, values = _points(history, column)
+            if places:
+                axes.plot(places, values, marker="o", markersize=3, label=label or None, color=colour)
+                epochs += places
+        _finish(axes, panel, epochs)
+        if len(axes.lines) > 1:
+            axes.legend()
+    return figure
+
+
+def _runs_figure(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], panels: Sequence[CurvePanel], theme: Theme = LIGHT
+) -> Figure:
+    begun = {name: history for name, history in histories.items() if history}
+    waiting = [shortened(name, 40) for name in histories if name not in begun]
+    columns = [(panel, next(iter(panel.columns))) for panel in panels]
+    shown = [
+        (panel, column) for panel, column in columns if any(_points(history, column)[0] for history in begun.values())
+    ]
+    if not shown:
+        return _empty_figure("None of these runs has finished an epoch.")
+    figure, grid = new_figure(1, len(shown), size=(4.35 * len(shown), 4), squeeze=False)
+    for axes, (panel, column) in zip(grid.flat, shown, strict=True):
+        epochs = []
+        for index, (name, history) in enumerate(begun.items()):
+            places, values = _points(history, column)
+            if places:
+                turn, place = divmod(index, len(theme.series))
+                # The space before a name lets it begin with an underscore.
+                axes.plot(
+                    places, values, marker="o", markersize=3, color=theme.series[place],
+                    linestyle=_LINE_STYLES[turn % len(_LINE_STYLES)],
+                    label=f" {shortened(name, 40)}" if index < _MOST_NAMED_RUNS else None,
+                )  # fmt: skip
+                epochs += places
+        _finish(axes, panel, epochs)
+    grid.flat[-1].legend(fontsize="small")
+    notes = []
+    if len(begun) > _MOST_NAMED_RUNS:
+        notes.append(f"and {len(begun) - _MOST_NAMED_RUNS} runs more")
+    if waiting:
+        notes.append(f"without a finished epoch: {list_some(waiting)}")
+    if notes:
+        figure.supxlabel("; ".join(notes), fontsize=9)
+    return figure
+
+
+def _finish(axes: Any, panel: CurvePanel, epochs: Sequence[float]) -> None:
+    axes.set_title(panel.title)
+    axes.set_xlabel("epoch")
+    whole_number_axis(axes, epochs)
+    if panel.fraction:
+        axes.set_ylim(0.0, 1.03)
+        percent_axis(axes.yaxis)
+    elif len(set(epochs)) == 1 and axes.dataLim.y0 > 0:
+        # One epoch spans nothing: from zero on, figures keep their meaning.
+        axes.set_ylim(0.0, 1.15 * axes.dataLim.y1)
+
+
+def _points(history: Sequence[Mapping[str, Any]], column: str) -> tuple[list[float], list[float]]:
+    """Epochs and values of the rows that have a finite value."""
+    rows = [(row["epoch"], row[column]) for row in history if row.get(column) is not None]
+    rows = [(epoch, value) for epoch, value in rows if math.isfinite(value)]
+    return [epoch for epoch, _ in rows], [value for _, value in rows]
+
+
+def _empty_figure(words: str) -> Figure:
+    figure, axes = new_figure(size=(6.0, 1.2))
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
+    return figure

@@ -14,7 +14,8 @@ from PIL import Image
 
 from focalnets.errors import ConfigError
 from focalnets.files import replacing
-from focalnets.report.sheet import Page, Panel
+from focalnets.report.colours import HEAT_MAP, SIGNED_MAP
+from focalnets.report.sheet import Page, Panel, Scale
 from focalnets.visualize.maps import focus_map, gate_maps, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
 
@@ -27,10 +28,13 @@ __all__ = [
     "Style",
     "draw_outline",
     "explain_figure",
+    "gate_panels",
+    "level_name",
     "mark_point",
     "overlay",
     "robust_limits",
     "save_figure",
+    "stage_panels",
     "styled",
 ]
 
@@ -43,8 +47,6 @@ STYLES: tuple[Style, ...] = get_args(Style)
 FIGURE_FORMATS = ("png", "pdf", "svg")
 """What figures can be written as. In PDF and SVG letters stay letters; pictures are pixels in all three."""
 
-HEAT_COLOURS = "inferno"
-GATE_COLOURS = "PuOr_r"
 _MOST_DETAIL_PX = 2000
 
 
@@ -61,7 +63,7 @@ def overlay(
     heat: np.ndarray,
     *,
     limits: tuple[float, float] | None = None,
-    colours: str = HEAT_COLOURS,
+    colours: str = HEAT_MAP,
     strength: float = 0.62,
 ) -> np.ndarray:
     """Lay a map over a picture, so that both the map's colours and the picture's structure are seen.
@@ -71,7 +73,7 @@ def overlay(
         heat: Map of any size (h, w); stretched to the picture.
         limits: Values that get the first and the last colour; None takes :func:`robust_limits`.
         colours: Name of a matplotlib colour map.
-        strength: Share of the map in the mixture, 0 to 1.
+        strength: Fraction of the map in the mixture, 0 to 1.
 
     Returns:
         (H, W, 3) uint8.
@@ -87,7 +89,7 @@ def styled(
     style: Style,
     *,
     limits: tuple[float, float] | None = None,
-    colours: str = HEAT_COLOURS,
+    colours: str = HEAT_MAP,
     strength: float = 0.62,
 ) -> np.ndarray:
     """Show a map with its picture in one of the :data:`Style`; the other arguments are those of :func:`overlay`.
@@ -181,39 +183,53 @@ def explain_figure(
     seen = Panel(
         styled(ground, heat, style, limits=(0.0, max(robust_limits(heat)[1], 1e-30))),
         f"Where it looks: modulator of block {_name(focus)} × evidence",
-        scale=(HEAT_COLOURS, (0.0, 1.0)),
+        scale=(HEAT_MAP, (0.0, 1.0)),
     )
     page.add_large([seen] if pair else [Panel(np.asarray(ground), "The picture"), seen], predictions)
 
-    stages = []
-    for stage, block in inside.last_blocks():
-        values = modulator_map(inside, (stage, block), measure="norm")[index]
-        label = f"Block {_name((stage, block))}, every {inside[stage, block].grid.stride_px} px"
-        stages.append(Panel(styled(ground, values, style), label, scale=(HEAT_COLOURS, robust_limits(values))))
     page.add_row(
         "How strongly the surroundings speak, stage by stage",
         "Length of the modulator of the last block of each stage, at each place: bright where the network lets context "
         "change what it sees most.",
-        stages,
+        stage_panels(ground, inside, index=index, style=style),
     )
-
-    gates = gate_maps(inside, gates_of)[index]
-    reach = max(float(np.percentile(np.abs(gates), 99)), 1e-6)
-    widths = inside[gates_of].context_widths_px
-    levels = [
-        Panel(
-            styled(ground, level, style, limits=(-reach, reach), colours=GATE_COLOURS, strength=0.75),
-            level_name(number, len(gates), widths),
-        )
-        for number, level in enumerate(gates)
-    ]
+    levels, scale = gate_panels(ground, inside, gates_of, index=index, style=style)
     page.add_row(
         f"Which surroundings each place listens to: the gates of block {_name(gates_of)}",
         "Orange adds context of that width [px of the network's input], purple subtracts it, pale leaves it out.",
         levels,
-        shared_scale=(GATE_COLOURS, (-reach, reach)),
+        shared_scale=scale,
     )
     return page.figure()
+
+
+def stage_panels(
+    picture: Image.Image | np.ndarray, inside: Inside, *, index: int = 0, style: Style = "overlay"
+) -> list[Panel]:
+    """Draw the length of the modulator of the last block of each stage over a picture, each on its own scale."""
+    panels = []
+    for stage, block in inside.last_blocks():
+        values = modulator_map(inside, (stage, block), measure="norm")[index]
+        label = f"Block {_name((stage, block))}, every {inside[stage, block].grid.stride_px} px"
+        panels.append(Panel(styled(picture, values, style), label, scale=(HEAT_MAP, robust_limits(values))))
+    return panels
+
+
+def gate_panels(
+    picture: Image.Image | np.ndarray, inside: Inside, block: BlockId, *, index: int = 0, style: Style = "overlay"
+) -> tuple[list[Panel], Scale]:
+    """Draw the gates of every focal level of a block over a picture; returns them with the scale that they share."""
+    gates = gate_maps(inside, block)[index]
+    reach = max(float(np.percentile(np.abs(gates), 99)), 1e-6)
+    widths = inside[block].context_widths_px
+    panels = [
+        Panel(
+            styled(picture, level, style, limits=(-reach, reach), colours=SIGNED_MAP, strength=0.75),
+            level_name(number, len(gates), widths),
+        )
+        for number, level in enumerate(gates)
+    ]
+    return panels, (SIGNED_MAP, (-reach, reach))
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focalnets.models.focalnet import FocalNet
+from focalnets.report.colours import SIGNED_MAP
 from focalnets.visualize.maps import mean_kernels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["kernels_figure", "stage_kernels"]
-
-_COLOURS = "PuOr_r"
 
 
 def stage_kernels(model: FocalNet) -> dict[int, list[np.ndarray]]:
@@ -55,7 +54,7 @@ def kernels_figure(model: FocalNet, *, title: str = "Mean depthwise kernels") ->
             axes.set_axis_off()
         for number, (kernel, axes) in enumerate(zip(levels, row, strict=False), 1):
             reach = max(float(np.abs(kernel).max()), 1e-12)
-            drawn = axes.imshow(kernel, cmap=_COLOURS, vmin=-reach, vmax=reach)
+            drawn = axes.imshow(kernel, cmap=SIGNED_MAP, vmin=-reach, vmax=reach)
             size = kernel.shape[0]
             axes.set_title(f"Stage {stage}, level {number}: {size} × {size}", fontsize=8.5)
             axes.set_xticks([])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from focalnets.errors import ConfigError, ShapeError
 from focalnets.models.focalnet import FocalNet
+from focalnets.report.colours import HEAT_MAP
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,12 +102,12 @@ def receptive_field_figure(fields: Mapping[int, np.ndarray], *, title: str = "Ef
     scale = LogNorm(darkest, brightest)
     all_axes = figure.subplots(1, len(fields), squeeze=False)[0]
     for axes, (stage, field) in zip(all_axes, fields.items(), strict=True):
-        drawn = axes.imshow(np.maximum(field, darkest), norm=scale, cmap="inferno")
+        drawn = axes.imshow(np.maximum(field, darkest), norm=scale, cmap=HEAT_MAP)
         half, most = field_width_px(field, 0.5), field_width_px(field, 0.9)
         axes.set_title(f"Stage {stage}\n50 % within {half} px, 90 % within {most} px", fontsize=8.5)
         axes.tick_params(labelsize=7)
         axes.set_xlabel("pixels of the input", fontsize=7.5)
-    figure.colorbar(drawn, ax=all_axes, shrink=0.8, pad=0.015).set_label("share of a pixel's influence", fontsize=8)
+    figure.colorbar(drawn, ax=all_axes, shrink=0.8, pad=0.015).set_label("fraction of a pixel's influence", fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ from typing import Any
 from PIL import Image
 from torch.utils.data import Dataset
 
-from focalnets.data.corruptions import corrupt
 from focalnets.data.transforms import ResizeAndCrop
 from focalnets.files import csv_text, write_json, write_text
 from focalnets.models.config import Preprocessing
-from focalnets.report.page import jpeg_address, page, png_address
+from focalnets.report.names import without_folders
+from focalnets.report.page import write_page
+from focalnets.report.parts import Bullets, Details, Fact, Facts, Opening, Paragraph, Part, Section
 from focalnets.tasks.classify.figures import (
     draw_calibration,
     draw_confusion,
@@ -24,12 +24,19 @@ from focalnets.tasks.classify.figures import (
     draw_resolutions,
 )
 from focalnets.tasks.classify.results import Evaluation
+from focalnets.tasks.classify.sections import (
+    calibration_section,
+    classes_section,
+    confusion_section,
+    corruptions_section,
+    errors_section,
+    resolutions_section,
+)
 from focalnets.tasks.robustness import CorruptionStudy, ResolutionStudy
 from focalnets.version import __version__
 
-__all__ = ["EvaluationReport", "write_evaluation"]
+__all__ = ["EvaluationReport", "evaluation_sections", "write_evaluation"]
 
-_SHOWN_PX = 224
 _OPTIONAL_FILES = ("mistakes.png", "resolutions.csv", "resolutions.png", "corruptions.csv", "corruptions.png")
 
 
@@ -51,7 +58,7 @@ class EvaluationReport:
     corruptions: CorruptionStudy | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as plain values."""
+        """Return all figures as plain values."""
         content = self.evaluation.to_dict() | {"data": self.data}
         if self.resolutions is not None:
             content["resolutions"] = self.resolutions.to_dict()
@@ -60,7 +67,7 @@ class EvaluationReport:
         return content
 
     def seen(self, index: int) -> Image.Image:
-        """What the network saw of an image: resized and cropped, S x S."""
+        """Return what the network saw of an image: resized and cropped, S x S."""
         preprocessing = Preprocessing.from_dict(self.evaluation.preprocessing)
         crop = ResizeAndCrop(preprocessing.input_size_px, preprocessing.crop_fraction, preprocessing.interpolation)
         return crop(self.dataset[index][0])
@@ -83,7 +90,7 @@ def write_evaluation(report: EvaluationReport, folder: str | Path) -> list[str]:
     write_text(folder / "mistakes.csv", _mistakes_csv(evaluation))
     names = ["evaluation.json", "per_class.csv", "confusion.csv", "confusion.png", "calibration.csv", "calibration.png"]
     names.append("mistakes.csv")
-    pictures = [report.seen(mistake.index) for mistake in evaluation.mistakes]
+    pictures = _pictures_of_errors(report)
     if pictures:
         draw_mistakes(evaluation.mistakes, pictures, folder / "mistakes.png")
         names.append("mistakes.png")
@@ -97,166 +104,99 @@ def write_evaluation(report: EvaluationReport, folder: str | Path) -> list[str]:
         names += ["corruptions.csv", "corruptions.png"]
     for name in set(_OPTIONAL_FILES) - set(names):
         (folder / name).unlink(missing_ok=True)
-    write_text(folder / "report.html", _document(report, pictures, folder))
+    write_page(
+        folder / "report.html",
+        title="How well a network recognises images",
+        opening=_opening(report),
+        sections=evaluation_sections(report, pictures),
+        footer=_footer(evaluation),
+    )
     return [*names, "report.html"]
 
 
-def _document(report: EvaluationReport, pictures: Sequence[Image.Image], folder: Path) -> str:
-    sections = [_opening(report), _classes(report, folder), _calibration(report, folder)]
-    sections.append(_mistakes(report, pictures))
-    if report.resolutions is not None:
-        sections.append(_resolutions(report.resolutions, folder))
-    if report.corruptions is not None:
-        sections.append(_corruptions(report, report.corruptions, folder))
-    sections.append(_footer(report))
-    return page("How well a network recognises images", sections)
+def evaluation_sections(report: EvaluationReport, pictures: Sequence[Image.Image] | None = None) -> list[Section]:
+    """Write down an evaluation of a classifier as sections of a page.
 
-
-def _opening(report: EvaluationReport) -> str:
+    Args:
+        report: What was measured.
+        pictures: What the network saw of the most confident errors; None reads them.
+    """
+    pictures = _pictures_of_errors(report) if pictures is None else pictures
     evaluation = report.evaluation
-    facts = [
-        (f"{evaluation.top1:.1%}", f"top-1: the likeliest class is right ({_interval(evaluation.top1_interval)})"),
-        (
-            f"{evaluation.top5:.1%}",
-            f"top-5: right among the {min(5, len(evaluation.per_class))} likeliest "
-            f"({_interval(evaluation.top5_interval)})",
+    sections = [
+        classes_section(evaluation),
+        confusion_section(evaluation),
+        calibration_section(evaluation),
+        errors_section(evaluation, pictures),
+    ]
+    if report.resolutions is not None:
+        sections.append(resolutions_section(report.resolutions))
+    if report.corruptions is not None:
+        first = _first_readable(report)
+        sections.append(corruptions_section(evaluation, report.corruptions, (report.seen(first), first)))
+    return sections
+
+
+def _opening(report: EvaluationReport) -> list[Part]:
+    evaluation = report.evaluation
+    calibration = evaluation.calibration
+    network = without_folders(evaluation.model) or "A network"
+    return [
+        Opening(
+            f"How well it recognises {evaluation.images:,} images",
+            f"{network}, measured on {without_folders(report.data)} at {evaluation.preprocessing['input_size_px']} px.",
         ),
-        (f"{evaluation.mean_recall:.1%}", "mean recall: each class that has images counts the same"),
-        (
-            f"{evaluation.calibration.ece_equal_width:.1%}",
-            f"expected calibration error, {len(evaluation.calibration.equal_width)} bins of equal width",
+        Facts(
+            (
+                Fact(
+                    f"{evaluation.top1:.1%}",
+                    f"top-1: the likeliest class is right ({_interval(evaluation.top1_interval)})",
+                ),
+                Fact(
+                    f"{evaluation.top5:.1%}",
+                    f"top-5: right among the {min(5, len(evaluation.per_class))} likeliest "
+                    f"({_interval(evaluation.top5_interval)})",
+                ),
+                Fact(f"{evaluation.mean_recall:.1%}", "mean recall: each class that has images counts the same"),
+                Fact(
+                    f"{calibration.ece_equal_width:.1%}",
+                    f"expected calibration error, {len(calibration.equal_width)} bins of equal width",
+                ),
+            )
         ),
     ]
-    cards = "".join(f'<div class="fact"><b>{value}</b><span>{text}</span></div>' for value, text in facts)
-    return f"""
-<header><h1>How well it recognises {evaluation.images:,} images</h1>
-<p class="lead">{html.escape(evaluation.model or "A network")}, measured on {html.escape(report.data)} at
-{evaluation.preprocessing["input_size_px"]} px.</p></header>
-<div class="facts">{cards}</div>"""
 
 
-def _classes(report: EvaluationReport, folder: Path) -> str:
-    rows = []
-    for figures in sorted(report.evaluation.per_class, key=lambda one: 2.0 if one.recall is None else one.recall):
-        share = 0.0 if figures.recall is None else figures.recall
-        interval = "" if figures.recall_interval is None else _interval(figures.recall_interval, words="")
-        rows.append(
-            f"<tr><td>{html.escape(figures.name)}</td><td class='number'>{figures.images:,}</td>"
-            f'<td><span class="bar"><i style="width: {100 * share:.1f}%"></i></span></td>'
-            f"<td class='number'>{_share(figures.recall)}</td><td class='number soft'>{interval}</td>"
-            f"<td class='number'>{_share(figures.precision)}</td></tr>"
+def _footer(evaluation: Evaluation) -> list[Part]:
+    preprocessing = evaluation.preprocessing
+    mean, deviation = (", ".join(f"{value:g}" for value in preprocessing[key]) for key in ("mean", "std"))
+    parts: list[Part] = [
+        Paragraph(
+            f"How the images were prepared: input {preprocessing['input_size_px']} px, centre crop of "
+            f"{preprocessing['crop_fraction']:g} of the shorter side, {preprocessing['interpolation']}, mean {mean}, "
+            f"standard deviation {deviation}. Intervals are Wilson's at 95 %. Loss {evaluation.loss:.4f}. focalnets "
+            f"{__version__}."
         )
-    return f"""
-<section><h2>Class by class</h2>
-<p>Recall is the share of a class's images that are recognised, with its 95 % interval; precision the share of what is
-called so that is so. The hardest classes come first, those without images last.</p>
-<div class="panel"><table><thead><tr><th>class</th><th class="number">images</th><th>recall</th><th></th>
-<th class="number">95 % interval</th><th class="number">precision</th></tr></thead><tbody>{"".join(rows)}</tbody>
-</table></div>
-<h2>What is taken for what</h2>
-{_picture(folder / "confusion.png", "Confusion matrix: rows are the true classes, columns the predicted ones")}
-</section>"""
+    ]
+    if evaluation.left_out:
+        reasons = Bullets([without_folders(failure.reason) for failure in evaluation.left_out])
+        parts.append(Details(f"Left out, unreadable: {len(evaluation.left_out)}", [reasons]))
+    return parts
 
 
-def _calibration(report: EvaluationReport, folder: Path) -> str:
-    calibration, top1 = report.evaluation.calibration, report.evaluation.top1
-    tendency = "surer than it is right" if calibration.mean_confidence > top1 else "right more often than it is sure"
-    return f"""
-<section><h2>Is it right as often as it is sure?</h2>
-<p>On average the network has a confidence of {calibration.mean_confidence:.1%} and is right in {top1:.1%}: it is
-{tendency}. Expected calibration error: {calibration.ece_equal_width:.2%} with {len(calibration.equal_width)} bins of
-equal width, {calibration.ece_equal_count:.2%} with {len(calibration.equal_count)} bins of equal count. Largest gap of a
-bin of equal width: {calibration.largest_gap:.1%}.</p>
-{_picture(folder / "calibration.png", "Reliability diagram: accuracy over confidence")}</section>"""
+def _pictures_of_errors(report: EvaluationReport) -> list[Image.Image]:
+    return [report.seen(mistake.index) for mistake in report.evaluation.mistakes]
 
 
-def _mistakes(report: EvaluationReport, pictures: Sequence[Image.Image]) -> str:
-    if not pictures:
-        return "<section><h2>The surest mistakes</h2><p>There are none: every image was recognised.</p></section>"
-    cards = []
-    for mistake, picture in zip(report.evaluation.mistakes, pictures, strict=True):
-        cards.append(
-            f'<figure><img loading="lazy" alt="{html.escape(mistake.true_class)}" src="{_thumbnail(picture)}">'
-            f'<figcaption><span class="wrong">{html.escape(mistake.predicted_class)}</span> '
-            f"{mistake.confidence:.0%}<br>is {html.escape(mistake.true_class)} {mistake.true_confidence:.0%}"
-            f'<br><span title="{html.escape(mistake.path)}">{html.escape(Path(mistake.path).name)}</span>'
-            "</figcaption></figure>"
-        )
-    return f"""
-<section><h2>The surest mistakes</h2>
-<p>The wrong answers that the network gave with the most confidence, as it saw the images. In red what it said, below it
-what the label says, each with the confidence. Labels may be wrong, too.</p>
-<div class="classes sheet">{"".join(cards)}</div></section>"""
-
-
-def _resolutions(study: ResolutionStudy, folder: Path) -> str:
-    rows = "".join(
-        f"<tr><td>{size} px{' (its own)' if size == study.own_size_px else ''}</td>"
-        f"<td class='number'>{figures.top1:.1%}</td>"
-        f"<td class='number soft'>{_interval(figures.top1_interval, words='')}</td>"
-        f"<td class='number'>{figures.top5:.1%}</td><td class='number'>{figures.ece:.1%}</td></tr>"
-        for size, figures in zip(study.sizes_px, study.figures, strict=True)
-    )
-    return f"""
-<section><h2>At other sizes</h2>
-<p>The same images, resized to other input sizes with the same crop. The network was made for
-{study.own_size_px} px.</p>
-{_picture(folder / "resolutions.png", "Accuracy over the input size")}
-<div class="panel"><table><thead><tr><th>input</th><th class="number">top-1</th><th class="number">95 % interval</th>
-<th class="number">top-5</th><th class="number">calibration error</th></tr></thead><tbody>{rows}</tbody></table></div>
-</section>"""
-
-
-def _corruptions(report: EvaluationReport, study: CorruptionStudy, folder: Path) -> str:
-    examples = ""
+def _first_readable(report: EvaluationReport) -> int:
+    """Return the number of the first image that was not left out."""
     skipped = {str(failure.path) for failure in report.evaluation.left_out}
     samples = getattr(report.dataset, "samples", None)
-    first = next((i for i, (path, _) in enumerate(samples or ()) if str(path) not in skipped), 0)
-    original, severity = report.seen(first), study.severities[-1]
-    for name in study.corruptions:
-        spoiled = corrupt(original, name, severity, seed=study.seed, index=first)
-        examples += (
-            f'<figure><img loading="lazy" alt="{name}" src="{_thumbnail(spoiled)}">'
-            f"<figcaption>{name.replace('_', ' ')}</figcaption></figure>"
-        )
-    return f"""
-<section><h2>With spoiled pictures</h2>
-<p>Top-1 is {study.mean_top1():.1%} on average, and {report.evaluation.top1:.1%} on unspoiled pictures.
-Pictures are spoiled after resizing and cropping; the same seed ({study.seed}) spoils each image in the same way every
-time. The strengths are our own, so the figures cannot be compared with those of ImageNet-C.</p>
-{_picture(folder / "corruptions.png", "Top-1 for each corruption and severity")}
-<p class="note">One image at severity {severity}:</p>
-<div class="classes sheet">{examples}</div></section>"""
+    return next((index for index, (path, _) in enumerate(samples or ()) if str(path) not in skipped), 0)
 
 
-def _footer(report: EvaluationReport) -> str:
-    preprocessing = report.evaluation.preprocessing
-    left_out = "".join(f"<li>{html.escape(failure.reason)}</li>" for failure in report.evaluation.left_out)
-    skipped = f"<p>Left out, unreadable: {len(report.evaluation.left_out)}</p><ul>{left_out}</ul>" if left_out else ""
-    mean, deviation = (", ".join(f"{value:g}" for value in preprocessing[key]) for key in ("mean", "std"))
-    return f"""
-<footer><p>How the images were prepared: input {preprocessing["input_size_px"]} px, centre crop of
-{preprocessing["crop_fraction"]:g} of the shorter side, {html.escape(preprocessing["interpolation"])}, mean {mean},
-standard deviation {deviation}. Intervals are Wilson's at 95 %. Loss {report.evaluation.loss:.4f}. focalnets
-{__version__}.</p>{skipped}</footer>"""
-
-
-def _picture(path: Path, words: str) -> str:
-    with Image.open(path) as picture:
-        width = picture.width
-    return f'<img class="wide" loading="lazy" style="max-width: {width}px" alt="{words}" src="{png_address(path)}">'
-
-
-def _thumbnail(picture: Image.Image) -> str:
-    return jpeg_address(picture.resize((_SHOWN_PX, _SHOWN_PX), Image.Resampling.LANCZOS))
-
-
-def _share(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
-
-
-def _interval(interval: tuple[float, float], words: str = "95 % interval ") -> str:
-    return f"{words}{interval[0]:.1%} to {interval[1]:.1%}"
+def _interval(interval: tuple[float, float]) -> str:
+    return f"95 % interval {interval[0]:.1%} to {interval[1]:.1%}"
 
 
 def _calibration_csv(evaluation: Evaluation) -> str:
@@ -264,7 +204,7 @@ def _calibration_csv(evaluation: Evaluation) -> str:
         ("equal width", evaluation.calibration.equal_width),
         ("equal count", evaluation.calibration.equal_count),
     )
-    rows = ([kind, *dataclasses.astuple(one)] for kind, bins in kinds for one in bins)
+    rows = ([kind, *dataclasses.astuple(bin_)] for kind, bins in kinds for bin_ in bins)
     return csv_text(["bins", "low", "high", "images", "confidence", "accuracy"], rows)
 
 

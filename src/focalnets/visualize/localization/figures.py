@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from focalnets.data.annotated.images import AnnotatedImages
 from focalnets.models.focalnet import FocalNet
-from focalnets.report.figure import save_chart, shortened
+from focalnets.report.colours import LIGHT, Theme
+from focalnets.report.figure import new_figure, percent_axis, shortened, write_chart
 from focalnets.visualize.draw import draw_outline, mark_point, overlay
 from focalnets.visualize.localization.measure import make_view
 from focalnets.visualize.localization.results import FIGURES, ImageScore, Localization, MethodScore
@@ -20,16 +22,25 @@ from focalnets.visualize.localization.scores import peak
 from focalnets.visualize.localization.sources import main_map
 from focalnets.visualize.recording import BlockId
 
-__all__ = ["Example", "best_and_worst", "draw_blocks", "draw_examples", "draw_methods"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-_COLOURS = {
-    "modulator": "#D55E00",
-    "evidence": "#CC79A7",
-    "gradcam": "#0072B2",
-    "peer": "#009E73",
-    "blind": "#6b7280",
-}
-_LINES = (("gradcam", "#0072B2", "-."), ("untrained", "#E69F00", ":"), ("centre", "#6b7280", "--"))
+__all__ = [
+    "Example",
+    "best_and_worst",
+    "blocks_figure",
+    "draw_blocks",
+    "draw_examples",
+    "draw_methods",
+    "methods_figure",
+]
+
+_COLOURS = {"modulator": "orange", "evidence": "purple", "gradcam": "blue", "peer": "green", "blind": "grey"}
+"""Which colour of a theme the methods of each kind have."""
+
+_LINES = (("gradcam", "blue", "-."), ("untrained", "yellow", ":"), ("centre", "grey", "--"))
+"""Methods to compare blocks with: how their keys begin, their colour and the style of their line."""
+
 _EXAMPLE_PX = 320
 _COLUMNS = 3
 
@@ -59,62 +70,77 @@ def best_and_worst(
     return best, worst
 
 
-def draw_blocks(result: Localization, path: str | Path) -> None:
+def blocks_figure(result: Localization, theme: Theme = LIGHT) -> Figure:
     """Draw the figures of every block's modulator with 95 % intervals, and those of other methods as lines."""
     blocks = [score for score in result.methods if score.kind == "modulator"]
-    figure, grid = _figure(2, 2, size=(10.5, 7.0))
+    figure, grid = new_figure(2, 2, size=(10.5, 7.0))
     places = np.arange(len(blocks))
     for axes, name in zip(grid.flat, [name for name in FIGURES if name != "near"], strict=True):
-        _shade_stages(axes, blocks)
+        _shade_stages(axes, blocks, theme)
         values, below, above = _with_margins(blocks, name)
-        colour = _COLOURS["modulator"]
         axes.errorbar(
-            places, values, yerr=[below, above], color=colour, marker="o", markersize=4, linewidth=1.3, elinewidth=0.9,
-            capsize=2, label="modulator of the block",
+            places, values, yerr=[below, above], color=theme.orange, marker="o", markersize=4, linewidth=1.3,
+            elinewidth=0.9, capsize=2, label="modulator of the block",
         )  # fmt: skip
-        for start, line_colour, style in _LINES:
+        for start, colour, style in _LINES:
             other = next((score for score in result.methods if score.key.startswith(start)), None)
             if other is not None:
                 value = getattr(other, name).value
                 label = shortened(other.label, 48)
-                axes.axhline(value, color=line_colour, linestyle=style, linewidth=1.2, label=label)
+                axes.axhline(value, color=getattr(theme, colour), linestyle=style, linewidth=1.2, label=label)
         axes.set_title(FIGURES[name], fontsize=10)
+        axes.set_xlim(-0.6, len(blocks) - 0.4)
         axes.set_xticks(places, [str(score.block) for score in blocks], rotation=90, fontsize=8)
         axes.set_xlabel("block, stage.number")
-        _percent(axes.yaxis)
+        percent_axis(axes.yaxis, None)
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
-    save_chart(figure, path)
+    return figure
 
 
-def draw_methods(result: Localization, path: str | Path) -> None:
+def methods_figure(result: Localization, theme: Theme = LIGHT) -> Figure:
     """Draw the figures of the main block and of all other methods as bars with 95 % intervals."""
     scores = [score for score in result.methods if score.kind != "modulator" or score.key == result.main][::-1]
-    figure, grid = _figure(1, len(FIGURES), size=(14.0, 1.4 + 0.42 * len(scores)), sharey=True)
+    figure, grid = new_figure(1, len(FIGURES), size=(14.0, 1.4 + 0.42 * len(scores)), sharey=True)
     places = np.arange(len(scores))
     for axes, (name, words) in zip(grid.flat, FIGURES.items(), strict=True):
         values, below, above = _with_margins(scores, name)
-        colours = [_COLOURS[score.kind] for score in scores]
-        axes.barh(places, values, xerr=[below, above], color=colours, height=0.7, error_kw={"linewidth": 0.9})
+        colours = [getattr(theme, _COLOURS[score.kind]) for score in scores]
+        bars = {"linewidth": 0.9, "ecolor": theme.ink}
+        axes.barh(places, values, xerr=[below, above], color=colours, height=0.7, error_kw=bars)
         axes.set_title(words, fontsize=9)
-        _percent(axes.xaxis)
+        percent_axis(axes.xaxis, None)
         axes.set_xlim(left=0)
-    grid.flat[0].set_yticks(places, [shortened(score.label, 52) for score in scores], fontsize=8, parse_math=False)
-    save_chart(figure, path)
+    grid.flat[0].set_yticks(places, [shortened(score.label, 52) for score in scores], fontsize=8)
+    return figure
+
+
+def draw_blocks(result: Localization, path: str | Path) -> None:
+    """Draw :func:`blocks_figure` into a PNG file."""
+    write_chart(functools.partial(blocks_figure, result), path)
+
+
+def draw_methods(result: Localization, path: str | Path) -> None:
+    """Draw :func:`methods_figure` into a PNG file."""
+    write_chart(functools.partial(methods_figure, result), path)
 
 
 def draw_examples(examples: Sequence[Example], path: str | Path) -> None:
     """Draw images with their maps as a contact sheet."""
     columns = min(_COLUMNS, len(examples))
     rows = -(-len(examples) // columns)
-    figure, grid = _figure(rows, columns, size=(4.6 * columns, 2.75 * rows), squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, example in zip(grid.flat, examples, strict=False):
-        axes.imshow(np.concatenate((example.picture, example.heat), axis=1))
-        score = example.score
-        words = f"{shortened(score.name, 40)}\nAUC {score.auc:.1%}, {score.energy:.1%} of the map on the object"
-        axes.set_title(words, fontsize=8, loc="left", parse_math=False)
-    save_chart(figure, path)
+
+    def draw(_theme: Theme) -> Figure:
+        figure, grid = new_figure(rows, columns, size=(4.6 * columns, 2.75 * rows), squeeze=False)
+        for axes in grid.flat:
+            axes.axis("off")
+        for axes, example in zip(grid.flat, examples, strict=False):
+            axes.imshow(np.concatenate((example.picture, example.heat), axis=1))
+            score = example.score
+            words = f"{shortened(score.name, 40)}\nAUC {score.auc:.1%}, {score.energy:.1%} of the map on the object"
+            axes.set_title(words, fontsize=8, loc="left")
+        return figure
+
+    write_chart(draw, path)
 
 
 def _example(model: FocalNet, images: AnnotatedImages, score: ImageScore, size_px: int, focus: BlockId) -> Example:
@@ -131,30 +157,13 @@ def _example(model: FocalNet, images: AnnotatedImages, score: ImageScore, size_p
 def _with_margins(scores: Sequence[MethodScore], name: str) -> tuple[list[float], list[float], list[float]]:
     """Values of a figure, and how far their intervals reach below and above."""
     figures = [getattr(score, name) for score in scores]
-    below = [max(0.0, one.value - one.low) for one in figures]
-    return [one.value for one in figures], below, [max(0.0, one.high - one.value) for one in figures]
+    below = [max(0.0, estimate.value - estimate.low) for estimate in figures]
+    above = [max(0.0, estimate.high - estimate.value) for estimate in figures]
+    return [estimate.value for estimate in figures], below, above
 
 
-def _shade_stages(axes: Any, blocks: Sequence[MethodScore]) -> None:
+def _shade_stages(axes: Any, blocks: Sequence[MethodScore], theme: Theme) -> None:
     stages = [str(score.block).split(".")[0] for score in blocks]
     for stage in sorted(set(stages), key=int)[1::2]:
         first = stages.index(stage)
-        axes.axvspan(first - 0.5, first + stages.count(stage) - 0.5, color="#9ca3af", alpha=0.15, linewidth=0)
-
-
-def _figure(rows: int, columns: int, *, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, **options)
-    for axes in grid.flat:
-        axes.grid(alpha=0.3)
-    return figure, grid
-
-
-def _percent(axis: Any) -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.axvspan(first - 0.5, first + stages.count(stage) - 0.5, color=theme.grey, alpha=0.12, linewidth=0)

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-import html
+import functools
 from collections.abc import Sequence
-from pathlib import Path
-
-from PIL import Image
+from pathlib import Path, PurePath
 
 from focalnets.files import write_json, write_text
 from focalnets.intervals import Estimate
-from focalnets.report.page import jpeg_address, page, png_address
+from focalnets.report.figure import shortened
+from focalnets.report.names import without_folders
+from focalnets.report.page import write_page
+from focalnets.report.parts import (
+    Bullets,
+    Card,
+    Chart,
+    Column,
+    Emphasis,
+    Fact,
+    Facts,
+    Gallery,
+    Opening,
+    Paragraph,
+    Part,
+    Picture,
+    Row,
+    Section,
+    Table,
+    interval_below,
+)
+from focalnets.report.words import Mark, Words
 from focalnets.version import __version__
-from focalnets.visualize.localization.figures import Example, draw_blocks, draw_examples, draw_methods
+from focalnets.visualize.localization.figures import (
+    Example,
+    blocks_figure,
+    draw_blocks,
+    draw_examples,
+    draw_methods,
+    methods_figure,
+)
 from focalnets.visualize.localization.results import FIGURES, Localization, MethodScore
 
 __all__ = ["write_localization"]
@@ -40,138 +66,116 @@ def write_localization(
             names.append(name)
         else:
             (folder / name).unlink(missing_ok=True)
-    sections = [_opening(result), _methods(result, folder), _blocks(result, folder)]
-    sections += [_gallery("Where it does best", best), _gallery("Where it does worst", worst), _footer(result)]
-    write_text(folder / "report.html", page("Do the maps lie on the object?", sections))
+    sections = [_methods(result), _differences(result), _blocks(result)]
+    sections += [_gallery("Where it does best", best), _gallery("Where it does worst", worst)]
+    write_page(
+        folder / "report.html",
+        title="Do the maps lie on the object?",
+        opening=_opening(result),
+        sections=sections,
+        footer=_footer(result),
+    )
     return [*names, "report.html"]
 
 
-def _opening(result: Localization) -> str:
-    main, centre = result.method(result.main), _method(result, "centre")
+def _opening(result: Localization) -> list[Part]:
+    main, centre = result.method(result.main), _find_method(result, "centre")
     facts = []
     for name, words in FIGURES.items():
         beside = f"; the centre gets {getattr(centre, name).value:.1%}" if centre is not None else ""
-        facts.append((f"{getattr(main, name).value:.1%}", f"{words}{beside}"))
-    cards = "".join(f'<div class="fact"><b>{value}</b><span>{text}</span></div>' for value, text in facts)
-    return f"""
-<header><h1>Do the maps lie on the object?</h1>
-<p class="lead">{html.escape(result.model)} on {result.images:,} images: {html.escape(result.data)}. The object is
-{html.escape(result.objects)}; it covers {result.mean_area:.1%} of a picture on average. Figures below are of the
-{html.escape(_lowered(main.label))}, which was chosen before measuring.</p></header>
-<div class="facts">{cards}</div>"""
-
-
-def _methods(result: Localization, folder: Path) -> str:
-    scores = [score for score in result.methods if score.kind != "modulator" or score.key == result.main]
-    rows = "".join(
-        f"<tr><td>{html.escape(_label(result, one.other))}</td>"
-        + "".join(f"<td class='number'>{_signed(getattr(one, name))}</td>" for name in FIGURES)
-        + "</tr>"
-        for one in result.differences
+        facts.append(Fact(f"{getattr(main, name).value:.1%}", f"{words}{beside}"))
+    lead = (
+        f"{without_folders(result.model)} on {result.images:,} images: {without_folders(result.data)}. The object is "
+        f"{result.objects}; it covers {result.mean_area:.1%} of a picture on average. Figures below are of the "
+        f"{_lowered(main.label)}, which was chosen before measuring."
     )
-    return f"""
-<section><h2>Beside others on the same images</h2>
-{_table(result, scores)}
-{_picture(folder / "methods.png", "The figures of all methods as bars")}
-<h2>By how much the modulator is ahead</h2>
-<p>The {html.escape(_lowered(result.method(result.main).label))} minus each other method, image by image. Where the
-interval holds zero, these images leave open which is better.</p>
-<div class="panel"><table><thead><tr><th>compared with</th>{_heads()}</tr></thead><tbody>{rows}</tbody></table></div>
-</section>"""
+    return [Opening("Do the maps lie on the object?", lead), Facts(facts)]
 
 
-def _blocks(result: Localization, folder: Path) -> str:
-    return f"""
-<section><h2>Block by block</h2>
-<p>Which block does best here was not known beforehand: the best of many is a little too good by chance.</p>
-{_picture(folder / "blocks.png", "The figures of every block with intervals")}
-{_table(result, [score for score in result.methods if score.kind == "modulator"])}</section>"""
+def _methods(result: Localization) -> Section:
+    scores = [score for score in result.methods if score.kind != "modulator" or score.key == result.main]
+    chart = Chart(functools.partial(methods_figure, result), "The figures of all methods as bars")
+    return Section("Beside others on the same images", [_table(result, scores), chart])
 
 
-def _table(result: Localization, scores: Sequence[MethodScore]) -> str:
+def _differences(result: Localization) -> Section:
+    rows = [
+        Row((result.method(difference.other).label, *(_signed(getattr(difference, name)) for name in FIGURES)))
+        for difference in result.differences
+    ]
+    words = (
+        f"The {_lowered(result.method(result.main).label)} minus each other method in percentage points, image by "
+        "image. Where the interval holds zero, these images leave open which is better."
+    )
+    columns = (Column("compared with"), *_figure_columns())
+    return Section("By how much the modulator is ahead", [Paragraph(words), Table(columns, rows)])
+
+
+def _blocks(result: Localization) -> Section:
+    words = "Which block does best here was not known beforehand: the best of many is a little too good by chance."
+    chart = Chart(functools.partial(blocks_figure, result), "The figures of every block with intervals")
+    table = _table(result, [score for score in result.methods if score.kind == "modulator"])
+    return Section("Block by block", [Paragraph(words), chart, table])
+
+
+def _table(result: Localization, scores: Sequence[MethodScore]) -> Table:
     rows = []
     for score in scores:
-        kind = "drawn" if score.key == result.main else "blind" if score.kind == "blind" else ""
-        cells = "".join(
-            f'<td class="number" title="95 % interval {interval(getattr(score, name))}">'
-            f"{getattr(score, name).value:.1%}</td>"
-            for name in FIGURES
-        )
-        rows.append(
-            f'<tr class="{kind}"><td>{html.escape(score.label)}</td>'
-            f'<td><span class="bar"><i style="width: {100 * score.auc.value:.1f}%"></i></span></td>{cells}</tr>'
-        )
-    return (
-        f'<div class="panel"><table><thead><tr><th>map</th><th>pixel AUC</th>{_heads()}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+        figures = [getattr(score, name) for name in FIGURES]
+        cells = [interval_below(f"{figure.value:.1%}", (figure.low, figure.high)) for figure in figures]
+        emphasis: Emphasis = "strong" if score.key == result.main else "soft" if score.kind == "blind" else ""
+        rows.append(Row((score.label, score.auc.value, *cells), emphasis))
+    columns = (Column("map"), Column("pixel AUC", "bar", ".1%"), *_figure_columns())
+    return Table(columns, rows, "Below each figure its 95 % interval.")
 
 
-def _gallery(title: str, examples: Sequence[Example]) -> str:
+def _gallery(title: str, examples: Sequence[Example]) -> Section:
     if not examples:
-        return ""
-    cards = "".join(
-        f'<figure class="scene"><div class="pair"><img loading="lazy" alt="The picture" src="{_jpeg(one.picture)}">'
-        f'<img loading="lazy" alt="The map over it" src="{_jpeg(one.heat)}"></div>'
-        f'<figcaption><span title="{html.escape(one.score.name)}">{html.escape(Path(one.score.name).name[-28:])}</span>'
-        f"<span>AUC {one.score.auc:.1%}</span></figcaption></figure>"
-        for one in examples
-    )
-    return f"""
-<section><h2>{title}</h2>
-<p>By pixel AUC. White is the outline of the object, the cross the highest point of the map.</p>
-<div class="gallery">{cards}</div></section>"""
+        return Section(title, [])
+    cards = [
+        Card(
+            [Picture(example.picture, "The picture"), Picture(example.heat, "The map over it")],
+            [Mark(shortened(PurePath(example.score.name).name, 40)), Mark(f"AUC {example.score.auc:.1%}", "soft")],
+            framed=True,
+        )
+        for example in examples
+    ]
+    words = "By pixel AUC. White is the outline of the object, the cross the highest point of the map."
+    return Section(title, [Paragraph(words), Gallery(cards, "large")])
 
 
-def _footer(result: Localization) -> str:
+def _footer(result: Localization) -> list[Part]:
     left_out = [
         (result.without_object, "show no object"),
         (result.filled, "show nothing beside the object"),
         (len(result.unreadable), "cannot be read"),
     ]
     counted = ", ".join(f"{count} {reason}" for count, reason in left_out if count)
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in (*result.notes, *result.unreadable))
     main = result.method(result.main)
-    return f"""
-<footer><p>Everything is measured at the size at which the network sees a picture, shorter side {result.size_px} px.
-Just beside the object: at most {result.near_px:g} px. The threshold of the overlap is one for all images, chosen for
-each method as best on these images; for the {html.escape(_lowered(main.label))} the highest
-{main.iou_area_share:.1%} of each picture. Intervals: 95 %, {result.resamples:,} bootstrap samples of the images, seed
-{result.seed}. {f"Left out: {counted}." if counted else ""} focalnets {__version__}, {result.seconds:.0f} s.</p>
-{f"<ul>{notes}</ul>" if notes else ""}</footer>"""
+    words = (
+        "Everything is measured at the size at which the network sees a picture, shorter side "
+        f"{result.size_px} px. Just beside the object: at most {result.near_px:g} px. The threshold of the overlap is "
+        "the same for all images, chosen for each method as best on these images; for the "
+        f"{_lowered(main.label)} the highest {main.iou_area_share:.1%} of each picture. Intervals: 95 %, "
+        f"{result.resamples:,} bootstrap samples of the images, seed {result.seed}. "
+        f"{f'Left out: {counted}. ' if counted else ''}focalnets {__version__}, {result.seconds:.0f} s."
+    )
+    notes = [without_folders(note) for note in (*result.notes, *result.unreadable)]
+    return [Paragraph(words), *([Bullets(notes)] if notes else [])]
 
 
-def interval(estimate: Estimate) -> str:
-    """The ends of an interval in words."""
-    return f"{estimate.low:.1%} to {estimate.high:.1%}"
-
-
-def _signed(estimate: Estimate) -> str:
+def _signed(estimate: Estimate) -> Words:
     value, low, high = (f"{100 * number:+.1f}" for number in (estimate.value, estimate.low, estimate.high))
-    return f"{value} <span class='soft'>({low} to {high})</span>"
+    return (value, Mark(f"{low} to {high}", "below"))
 
 
-def _heads() -> str:
-    return "".join(f'<th class="number">{words}</th>' for words in FIGURES.values())
+def _figure_columns() -> list[Column]:
+    return [Column(words, "number") for words in FIGURES.values()]
 
 
-def _method(result: Localization, key: str) -> MethodScore | None:
+def _find_method(result: Localization, key: str) -> MethodScore | None:
     return next((score for score in result.methods if score.key == key), None)
-
-
-def _label(result: Localization, key: str) -> str:
-    return result.method(key).label
 
 
 def _lowered(label: str) -> str:
     return label[:1].lower() + label[1:]
-
-
-def _picture(path: Path, words: str) -> str:
-    with Image.open(path) as picture:
-        width = picture.width
-    return f'<img class="wide" loading="lazy" style="max-width: {width}px" alt="{words}" src="{png_address(path)}">'
-
-
-def _jpeg(pixels: object) -> str:
-    return jpeg_address(Image.fromarray(pixels), 85)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ __all__ = ["FIGURES", "Difference", "ImageScore", "Localization", "MethodScore"]
 FIGURES = {
     "hits": "highest point on the object",
     "near": "on it or just beside it",
-    "energy": "share of the map on the object",
+    "energy": "fraction of the map on the object",
     "auc": "pixel AUC",
     "iou": "best-threshold IoU",
 }

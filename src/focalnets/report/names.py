@@ -1,0 +1,49 @@
+"""How pages call files: by their names, not by where they lie on the machine that wrote the page. Imports nothing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+__all__ = ["list_some", "shown_command", "without_folders"]
+
+_START = r"(?:~[\w.-]*|[A-Za-z]:|file://|\\)?[\\/]"
+_QUOTED = re.compile(rf"(?P<quote>['\"`])(?P<path>{_START}[^'\"`\n]*)(?P=quote)")
+_LEADING = re.compile(rf"(?P<before>^|\bdescended from )(?P<path>{_START}[^,;:(<>|'\"`\n]*)")
+# After a word, a dot or a colon a slash is no beginning: and/or, ../images, https://host/file.
+_INSIDE = re.compile(rf"(?<![\w./\\:<>~*-])(?P<path>{_START}[^\s,;()\[\]<>|'\"`]*)")
+
+
+def without_folders(text: str) -> str:
+    """Put the name of a file in the place of every absolute path in a text; relative paths and addresses stay.
+
+    A path that begins the text or stands in quotes may hold spaces; one elsewhere ends at the first.
+    """
+    text = _QUOTED.sub(lambda found: f"{found['quote']}{_last(found['path'])}{found['quote']}", text)
+    text = _LEADING.sub(lambda found: found["before"] + _last(found["path"]), text)
+    return _INSIDE.sub(lambda found: _last(found["path"]), text)
+
+
+def shown_command(command: str) -> str:
+    """Put names in the place of the absolute paths in a command line."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return without_folders(command)
+    options = (word.partition("=") for word in words)
+    return shlex.join(without_folders(name) + sign + without_folders(value) for name, sign, value in options)
+
+
+def list_some(names: Sequence[str], most: int = 5) -> str:
+    """Write down the first of many names, and how many more there are."""
+    listed = ", ".join(names[:most])
+    return listed if len(names) <= most else f"{listed} and {len(names) - most:,} more"
+
+
+def _last(path: str) -> str:
+    """The last part of a path, with the spaces around it."""
+    bare = path.rstrip()
+    parts = [part for part in re.split(r"[\\/]+", bare) if part]
+    # The root of a disk has no name, and a lone slash is no path.
+    return (parts[-1] if parts else bare) + path[len(bare) :]
