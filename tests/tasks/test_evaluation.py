@@ -18,7 +18,8 @@ from focalnets.errors import CheckpointError, ConfigError, UnknownNameError
 from focalnets.intervals import wilson_interval
 from focalnets.tasks.classify.calibration import measure_calibration
 from focalnets.tasks.classify.inference import evaluate_images
-from focalnets.tasks.classify.report import EvaluationReport, write_evaluation
+from focalnets.tasks.classify.task import Classify
+from focalnets.tasks.report import EvaluationReport, write_evaluation
 from focalnets.tasks.robustness import evaluate_corruptions, evaluate_resolutions
 from focalnets.weights.loading import create_model
 
@@ -121,8 +122,8 @@ def test_one_image_and_any_number_of_classes(tmp_path, classes):
     evaluation = evaluate_images(network(classes), dataset, size_px=16)
     assert evaluation.images == 1
     assert evaluation.top1_interval == wilson_interval(round(evaluation.top1), 1)
-    report = EvaluationReport(evaluation=evaluation, dataset=dataset, data="one image")
-    names = write_evaluation(report, tmp_path)
+    report = EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="one image")
+    names = write_evaluation(Classify(), report, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(names)
 
 
@@ -161,34 +162,41 @@ def test_other_sizes_reach_the_network(by_brightness, monkeypatch):
         return brightness_logits(images)
 
     monkeypatch.setattr(by_brightness, "forward", watched)
-    study = evaluate_resolutions(by_brightness, dataset, [48, 16, 48], on_progress=lambda *call: calls.append(call))
+    study = evaluate_resolutions(
+        Classify(), by_brightness, dataset, [48, 16, 48], on_progress=lambda *call: calls.append(call)
+    )
     assert study.sizes_px == (16, 48) == tuple(sizes)
     assert [figures.top1 for figures in study.figures] == [2 / 3, 2 / 3]
     assert calls == [(3, "16 px"), (6, "48 px")]
     assert [row["input_size_px"] for row in csv.DictReader(study.to_csv().splitlines())] == ["16", "48"]
     for sizes_px in ((), (0,), (-3, 32)):
         with pytest.raises(ConfigError, match="resolutions"):
-            evaluate_resolutions(by_brightness, dataset, sizes_px)
+            evaluate_resolutions(Classify(), by_brightness, dataset, sizes_px)
 
 
 def test_spoiled_pictures_are_told_apart(by_brightness):
     """Brightening takes dark grey over the threshold of this network, darkening takes light grey below it."""
     dataset, calls = Pictures((90, 0), (140, 1)), []
     study = evaluate_corruptions(
-        by_brightness, dataset, ["darkness", "brightness"], [5, 1], on_progress=lambda *call: calls.append(call)
+        Classify(),
+        by_brightness,
+        dataset,
+        ["darkness", "brightness"],
+        [5, 1],
+        on_progress=lambda *call: calls.append(call),
     )
     assert [(trial.corruption, trial.severity) for trial in study.trials] == [
         ("darkness", 1), ("darkness", 5), ("brightness", 1), ("brightness", 5)
     ]  # fmt: skip
     assert [trial.figures.top1 for trial in study.trials] == [0.5, 0.5, 1.0, 0.5]
-    assert (study.mean_top1("brightness"), study.mean_top1()) == (0.75, 0.625)
+    assert (study.mean("brightness"), study.mean()) == (0.75, 0.625)
     assert calls == [(2, "darkness 1"), (4, "darkness 5"), (6, "brightness 1"), (8, "brightness 5")]
     assert len(study.to_csv().splitlines()) == 5
     with pytest.raises(UnknownNameError, match="snow"):
-        evaluate_corruptions(by_brightness, dataset, ["snow"])
+        evaluate_corruptions(Classify(), by_brightness, dataset, ["snow"])
     for severities, seed in (((0,), 0), ((), 0), ((6,), 0), ((1,), -1)):
         with pytest.raises(ConfigError):
-            evaluate_corruptions(by_brightness, dataset, ["jpeg"], severities, seed=seed)
+            evaluate_corruptions(Classify(), by_brightness, dataset, ["jpeg"], severities, seed=seed)
 
 
 class Resources(html.parser.HTMLParser):
@@ -213,13 +221,16 @@ def test_the_report_is_whole_escaped_and_needs_nothing_else(by_brightness, tmp_p
     by_brightness.class_names = names
     dataset = Pictures((250, 0), (130, 0), (250, 1), (0, 0))
     report = EvaluationReport(
+        task="classify",
         evaluation=evaluate_images(by_brightness, dataset, size_px=24),
         dataset=dataset,
         data="<images>",
-        resolutions=evaluate_resolutions(by_brightness, dataset, [16, 24]),
-        corruptions=evaluate_corruptions(by_brightness, dataset, ["jpeg", "gaussian_noise"], [1, 2], size_px=24),
+        resolutions=evaluate_resolutions(Classify(), by_brightness, dataset, [16, 24]),
+        corruptions=evaluate_corruptions(
+            Classify(), by_brightness, dataset, ["jpeg", "gaussian_noise"], [1, 2], size_px=24
+        ),
     )
-    written = write_evaluation(report, tmp_path / "report")
+    written = write_evaluation(Classify(), report, tmp_path / "report")
     assert {path.name for path in (tmp_path / "report").iterdir()} == set(written)
     text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     page = Resources()
@@ -248,6 +259,8 @@ def test_nothing_of_an_earlier_report_stays(by_brightness, tmp_path):
     wrong, right = Pictures((250, 0)), Pictures((250, 1))
     for dataset, mistakes in ((wrong, True), (right, False)):
         evaluation = evaluate_images(by_brightness, dataset)
-        write_evaluation(EvaluationReport(evaluation=evaluation, dataset=dataset, data="x"), tmp_path)
+        write_evaluation(
+            Classify(), EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="x"), tmp_path
+        )
         assert (tmp_path / "mistakes.png").exists() == mistakes
     assert "every image was recognised" in (tmp_path / "report.html").read_text()

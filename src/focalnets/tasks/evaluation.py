@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from focalnets.data.labelled import LabelledData
 from focalnets.models.config import Preprocessing
+from focalnets.tasks.metric import PlainFigures
+from focalnets.tasks.studies import CorruptionStudy, ResolutionStudy
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["Evaluation", "Failure", "Measured"]
+__all__ = ["Evaluation", "EvaluationReport", "Failure", "Measured"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,39 @@ class Evaluation:
         """Plain values."""
         return {**dataclasses.asdict(self), "left_out": [failure.to_dict() for failure in self.left_out]}
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> PlainFigures:
         """The evaluation in one line."""
-        return {"inputs": self.inputs, **self.metrics, "loss": self.loss}
+        return PlainFigures(self.inputs, self.metrics, self.loss)
+
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Heading and rows of what is worth a table on a terminal; without rows there is none."""
+        return [], []
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class EvaluationReport:
+    """What was measured, and on what.
+
+    Attributes:
+        task: Name of the task.
+        evaluation: The evaluation proper, as the task types it.
+        dataset: What it was measured on.
+        data: Where that came from, in words.
+        resolutions, corruptions: Further measurements, if they were made.
+    """
+
+    task: str
+    evaluation: Any
+    dataset: LabelledData
+    data: str
+    resolutions: ResolutionStudy | None = None
+    corruptions: CorruptionStudy | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as plain values."""
+        content = {"task": self.task, **self.evaluation.to_dict(), "data": self.data}
+        if self.resolutions is not None:
+            content["resolutions"] = self.resolutions.to_dict()
+        if self.corruptions is not None:
+            content["corruptions"] = self.corruptions.to_dict()
+        return content

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-__all__ = ["Metric", "Watch"]
+__all__ = ["Figures", "Metric", "PlainFigures", "Watch"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,3 +50,44 @@ class Watch:
         """Merit of an epoch: larger is better; among equals, which small sets often give, the lower loss."""
         value = float(row[self.column])
         return (value if self.mode == "max" else -value), -float(row["val_loss"])
+
+
+class Figures(Protocol):
+    """An evaluation in one line."""
+
+    def value(self, metric: str) -> float:
+        """A metric by its name."""
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """The 95 % confidence interval of a metric, where there is one."""
+
+    def to_row(self) -> dict[str, Any]:
+        """One cell for each column of a table."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlainFigures:
+    """Metrics without intervals, the number of inputs and the loss; see :class:`Figures`."""
+
+    inputs: int
+    metrics: Mapping[str, float]
+    loss: float
+
+    def value(self, metric: str) -> float:
+        """A metric by its name."""
+        return self.metrics[metric]
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """None."""
+        return None
+
+    def to_row(self) -> dict[str, Any]:
+        """One cell for each column of a table."""
+        return {"inputs": self.inputs, **self.metrics, "loss": self.loss}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return self.to_row()

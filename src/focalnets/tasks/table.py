@@ -11,7 +11,7 @@ from focalnets.errors import UnknownNameError
 if TYPE_CHECKING:
     from focalnets.tasks.task import Task
 
-__all__ = ["TASKS", "TaskRow", "build_task", "settings_of"]
+__all__ = ["TASKS", "TaskRow", "build_task", "settings_of", "task_class"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,16 @@ def build_task(name: str, **options: Any) -> Task:
     Raises:
         UnknownNameError: If there is no task of that name.
     """
-    return _load(_row(name).task)(**options)
+    return task_class(name)(**options)
+
+
+def task_class(name: str) -> type[Task]:
+    """Find the class of a task.
+
+    Raises:
+        UnknownNameError: If there is no task of that name.
+    """
+    return _load(_row(name).task)
 
 
 def _row(name: str) -> TaskRow:

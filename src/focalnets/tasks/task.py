@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.errors import ConfigError
 from focalnets.models.config import Preprocessing
+from focalnets.report.parts import Fact, Section
 from focalnets.tasks.batch import Batch
-from focalnets.tasks.evaluation import Evaluation, Measured
+from focalnets.tasks.evaluation import Evaluation, EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
 from focalnets.tasks.settings import NoSettings
 
@@ -81,6 +82,7 @@ class Task(abc.ABC):
         metric_labels: How the metrics of :meth:`metrics` are called, the most important first.
         pipeline_tag: What the Hugging Face Hub calls the task.
         limits: What a model card says of the limits of such networks.
+        optional_files: Files that :meth:`write_files` writes only where there is something to show.
         settings: What a training config says about this task alone; a frozen dataclass that needs no torch.
     """
 
@@ -89,6 +91,7 @@ class Task(abc.ABC):
     metric_labels: ClassVar[Mapping[str, Metric]]
     pipeline_tag: ClassVar[str | None] = None
     limits: ClassVar[str] = ""
+    optional_files: ClassVar[tuple[str, ...]] = ()
     settings: Any = NoSettings()
 
     def recipe_in_words(self) -> str:
@@ -132,6 +135,14 @@ class Task(abc.ABC):
         Returns:
             What answers are called, and the data, whose answers are of that kind.
         """
+
+    def open_evaluation_of(self, model: nn.Module, place: str | Path, *, split: Path | None = None) -> LabelledData:
+        """Find what a network is measured on, see :meth:`open_evaluation`.
+
+        Raises:
+            DataError: If the data does not fit the network.
+        """
+        return self.open_evaluation(place, labels=self.labels(model), split=split)[1]
 
     def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
         """The data as training reads it, whose inputs get no larger than this, e.g. with pictures decoded coarsely."""
@@ -263,3 +274,35 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def draw(self, picture: Image.Image, result: Any) -> Image.Image:
         """The picture with its result on it."""
+
+    def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:
+        """What the network sees of the picture of an item."""
+        from focalnets.data.transforms import ResizeAndCrop
+
+        return ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)(item[0])
+
+    def summary(self, evaluation: Any) -> list[str]:
+        """An evaluation in a line or two, for terminals."""
+        figures = evaluation.figures()
+        shown = [
+            f"{metric.label} {metric.format(figures.value(name), 2)}" for name, metric in self.metric_labels.items()
+        ]
+        size = evaluation.preprocessing["input_size_px"]
+        return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size} px"]
+
+    def heading(self, evaluation: Any) -> str:
+        """The title of an evaluation's page."""
+        return f"How well it does on {evaluation.inputs:,} inputs"
+
+    def facts(self, evaluation: Any) -> list[Fact]:
+        """The figures of an evaluation that count most."""
+        figures = evaluation.figures()
+        return [Fact(metric.format(figures.value(name)), metric.label) for name, metric in self.metric_labels.items()]
+
+    def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
+        """Write the task's own tables and pictures of an evaluation; returns the files' names."""
+        return []
+
+    def sections(self, report: EvaluationReport) -> list[Section]:
+        """The task's part of the page about an evaluation."""
+        return []

@@ -114,6 +114,26 @@ class Figures:
     loss: float
     ece: float
 
+    def value(self, metric: str) -> float:
+        """A metric by its name."""
+        return getattr(self, metric)
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """Wilson's 95 % confidence interval of an accuracy."""
+        return getattr(self, f"{metric}_interval", None)
+
+    def to_row(self) -> dict[str, Any]:
+        """One cell for each column of a table."""
+        row: dict[str, Any] = {"images": self.images}
+        for name in ("top1", "top5"):
+            low, high = getattr(self, f"{name}_interval")
+            row |= {name: getattr(self, name), f"{name}_low": low, f"{name}_high": high}
+        return row | {"loss": self.loss, "ece": self.ece}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -171,6 +191,21 @@ class Evaluation:
             loss=self.loss,
             ece=self.calibration.ece_equal_width,
         )
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """The classes that have images, the hardest first, for terminals."""
+        seen = [figures for figures in self.per_class if figures.images]
+        seen.sort(key=lambda figures: figures.recall or 0.0)
+        rows = [
+            [
+                figures.name,
+                f"{figures.images:,}",
+                f"{figures.recall:.1%}",
+                "-" if figures.precision is None else f"{figures.precision:.1%}",
+            ]
+            for figures in seen
+        ]
+        return ["class", "images", "recall", "precision"], rows
 
     def per_class_csv(self) -> str:
         """The figures of the classes as CSV."""

@@ -20,11 +20,14 @@ from focalnets.data.sources import read_split
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
+from focalnets.report.caption import with_caption
+from focalnets.report.parts import Fact, Section
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.data import open_held_out, open_labelled_images, training_data
+from focalnets.tasks.classify.report import evaluation_facts, evaluation_sections, write_evaluation_files
 from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, evaluation_of
 from focalnets.tasks.classify.settings import ClassifySettings
-from focalnets.tasks.evaluation import Measured
+from focalnets.tasks.evaluation import EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
 from focalnets.tasks.task import Alter, PictureTransform, Task
 
@@ -56,6 +59,8 @@ class Classify(Task):
     limits: ClassVar[str] = (
         "An image of none of the classes gets one all the same. How well single classes do: `focalnets evaluate`."
     )
+
+    optional_files: ClassVar[tuple[str, ...]] = ("mistakes.png",)
 
     settings: ClassifySettings = dataclasses.field(default_factory=ClassifySettings)
     top_k: int = 5
@@ -89,6 +94,20 @@ class Classify(Task):
     ) -> tuple[tuple[str, ...], LabelledData]:
         """Find the images that a classifier is measured on; classes are matched by name or WordNet id."""
         return open_held_out(place, labels=labels, split=split)
+
+    def open_evaluation_of(self, model: nn.Module, place: str | Path, *, split: Path | None = None) -> LabelledData:
+        """Find the images that a classifier is measured on; one without names takes those of as many classes."""
+        named: Any = model
+        outputs = len(self.labels(model))
+        names, data = self.open_evaluation(place, labels=named.class_names, split=split)
+        if len(names) != outputs:
+            raise DataError(
+                f"'{place}' holds {len(names)} classes but the network has {outputs} and no names for them; expected "
+                "one folder for each class."
+            )
+        if named.class_names is None:
+            named.class_names = names
+        return data
 
     def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
         """Decode JPEGs no finer than the smallest random crop needs."""
@@ -232,6 +251,38 @@ class Classify(Task):
 
     def draw(self, picture: Image.Image, result: Prediction) -> Image.Image:
         """Write the likeliest class below the picture."""
-        from focalnets.report.caption import with_caption
-
         return with_caption(picture, f"{result.class_names[0]}  {result.confidences[0]:.1%}")
+
+    def summary(self, evaluation: Evaluation) -> list[str]:
+        """Accuracy, speed and calibration."""
+        low, high = evaluation.top1_interval
+        preprocessing, calibration = evaluation.preprocessing, evaluation.calibration
+        return [
+            f"top-1 {evaluation.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {evaluation.top5:.2%}, "
+            f"loss {evaluation.loss:.4f} on {evaluation.images:,} images at {preprocessing['input_size_px']} px "
+            f"(crop {preprocessing['crop_fraction']:g}, {preprocessing['interpolation']}), "
+            f"{evaluation.images / max(evaluation.seconds, 1e-9):.0f} images/s",
+            f"mean recall {evaluation.mean_recall:.2%}, mean confidence {calibration.mean_confidence:.2%}, expected "
+            f"calibration error {calibration.ece_equal_width:.2%} ({len(calibration.equal_width)} bins of equal "
+            f"width), {calibration.ece_equal_count:.2%} ({len(calibration.equal_count)} bins of equal count)",
+        ]
+
+    def heading(self, evaluation: Evaluation) -> str:
+        """The title of an evaluation's page."""
+        return f"How well it recognises {evaluation.images:,} images"
+
+    def facts(self, evaluation: Evaluation) -> list[Fact]:
+        """Accuracy, recall and calibration."""
+        return evaluation_facts(evaluation)
+
+    def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
+        """Write tables of classes, confusions, calibration and the most confident errors, with their pictures."""
+        return write_evaluation_files(report.evaluation, self._pictures_of_errors(report), folder)
+
+    def sections(self, report: EvaluationReport) -> list[Section]:
+        """Class by class, confusions, calibration and the most confident errors."""
+        return evaluation_sections(report.evaluation, self._pictures_of_errors(report))
+
+    def _pictures_of_errors(self, report: EvaluationReport) -> list[Image.Image]:
+        spec = Preprocessing.from_dict(report.evaluation.preprocessing)
+        return [self.seen(report.dataset[mistake.index], spec) for mistake in report.evaluation.mistakes]
