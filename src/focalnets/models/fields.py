@@ -74,6 +74,6 @@ def shortened(*values: Any) -> str:
     """Write values as a message shows them, abridged."""
     try:
         text = ", ".join(map(repr, values))
-    except ValueError:  # whole numbers of thousands of digits
-        text = "a number that is too long to show"
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits, lists within lists
+        text = "a value that is too long to show"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from focalnets.errors import ConfigError
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.training.config import TrainingConfig
-from focalnets.weights.checkpoint import describe
+from focalnets.weights.checkpoint import describe, describe_foreign
 
 __all__ = ["ForeignNetwork", "describe_weights"]
 
@@ -69,4 +68,4 @@ def describe_weights(model: FocalNet | ForeignNetwork, notes: Mapping[str, str])
     """The metadata of a file of weights; a foreign network's do not claim to be a FocalNet's."""
     if isinstance(model, FocalNet):
         return describe(model, notes)
-    return {"format": "pt", "network": model.name, "class_names": json.dumps(model.class_names), **notes}
+    return describe_foreign(model.name, model.class_names or (), notes)
