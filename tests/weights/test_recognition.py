@@ -194,6 +194,74 @@ def test_published_networks_keep_bicubic_resizing_whatever_a_conversion_says(tmp
     assert inspect_checkpoint(fine_tuned).preprocessing.crop_fraction == 224 / 256
 
 
+GOOD = {"input_size": [3, 224, 224], "crop_pct": 0.9, "mean": [0.5] * 3, "std": [0.5] * 3}
+
+HOSTILE_PREPARATIONS = [
+    ("mean", [0.5], "mean and std must have one entry for each channel"),
+    ("both", [0.5], "each of the 3 channels of the network, got 1"),
+    ("mean", [float("nan")] * 3, "mean must be finite"),
+    ("mean", [1e300] * 3, "mean must be finite"),
+    ("mean", "bright", "mean"),
+    ("mean", 0.5, "not iterable"),
+    ("std", [0.5, 0.0, 0.5], "std must be finite"),
+    ("std", [float("inf")] * 3, "std must be finite"),
+    ("std", [1e-30] * 3, "std must be finite"),
+    ("size", 20_000, "from 1 to 8,192, got 20000"),
+    ("size", 10**9, "from 1 to 8,192"),
+    ("size", float("inf"), "infinity"),
+    ("size", -5, "from 1 to 8,192"),
+    ("size", [], "cannot be prepared"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), HOSTILE_PREPARATIONS)
+@pytest.mark.parametrize("package", ["timm", "transformers"])
+def test_preparation_that_no_network_can_mean_is_refused(
+    tmp_path: Path, package: str, key: str, value: Any, words: str
+) -> None:
+    config = small_config("srf")
+    file = tmp_path / "hub" / ("config.json" if package == "timm" else "preprocessor_config.json")
+    if package == "timm":
+        (tmp_path / "hub").mkdir()
+        tensors = {name: tensor.clone() for name, tensor in zeros(config, "timm").items()}
+        save_file(tensors, tmp_path / "hub" / "model.safetensors")
+        published: dict[str, Any] = dict(GOOD)
+        if key == "size":
+            published["input_size"] = [3, value, value]
+        else:
+            published |= dict.fromkeys(("mean", "std") if key == "both" else (key,), value)
+        content: dict[str, Any] = {"architecture": "focalnet_other", "pretrained_cfg": published}
+    else:
+        hub_folder(tmp_path / "hub", config)
+        content = {"size": 256, "crop_size": 224, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        if key == "size":
+            content["crop_size"] = {"height": value, "width": value}
+        else:
+            content |= dict.fromkeys(("image_mean", "image_std") if key == "both" else (f"image_{key}",), value)
+    file.write_text(json.dumps(content))
+    if package == "transformers" and value == []:
+        assert inspect_checkpoint(tmp_path / "hub").preprocessing.input_size_px == 256
+        return
+    with pytest.raises(CheckpointError, match=words) as caught:
+        focalnets.load_model(tmp_path / "hub")
+    assert file.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_statistics_on_another_scale_are_brought_to_ours(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path / "hub", small_config("srf"))
+    content = {"size": 256, "image_mean": [124.95] * 3, "image_std": [58.65] * 3, "do_rescale": False}
+    (folder / "preprocessor_config.json").write_text(json.dumps(content))
+    preprocessing = inspect_checkpoint(folder).preprocessing
+    assert preprocessing.mean == pytest.approx((0.49,) * 3)
+    assert preprocessing.std == pytest.approx((0.23,) * 3)
+    (folder / "preprocessor_config.json").write_text(json.dumps({**content, "do_rescale": True, "do_normalize": False}))
+    assert inspect_checkpoint(folder).preprocessing.std == (1.0,) * 3
+    (folder / "preprocessor_config.json").write_text(json.dumps({**content, "do_rescale": True, "rescale_factor": 0}))
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json describes images that cannot be prepared"):
+        inspect_checkpoint(folder)
+
+
 def test_a_flag_that_conversions_forget_is_taken_from_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

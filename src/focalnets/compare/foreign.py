@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from focalnets.errors import ConfigError
 from focalnets.models.config import Preprocessing
 from focalnets.training.config import TrainingConfig
 from focalnets.training.network import NetworkToTrain
+from focalnets.weights.checkpoint import describe_foreign
 
 __all__ = ["foreign_network", "require_shared_settings"]
 
@@ -27,10 +28,13 @@ def foreign_network(
         preprocessing: How images must be prepared for it.
     """
 
-    def describe(notes: Mapping[str, str]) -> dict[str, str]:
-        return {"format": "pt", "network": name, "class_names": json.dumps(list(labels)), **notes}
-
-    return NetworkToTrain(module=module, spec=preprocessing, origin="random weights", describe=describe, name=name)
+    return NetworkToTrain(
+        module=module,
+        spec=preprocessing,
+        origin="random weights",
+        describe=functools.partial(describe_foreign, name, tuple(labels)),
+        name=name,
+    )
 
 
 def require_shared_settings(config: TrainingConfig) -> None:

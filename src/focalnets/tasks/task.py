@@ -190,9 +190,9 @@ class Task(abc.ABC):
             pretrained: Whether it was loaded.
         """
 
-    def head(self, model: nn.Module) -> dict[str, Any] | None:
-        """What a checkpoint must say of the head beside the network's config; None says nothing."""
-        return None
+    def head(self, model: nn.Module) -> dict[str, Any]:
+        """What a checkpoint must say of the head beside the network's config, with its ``kind``."""
+        return {"kind": "linear", "outputs": model.config.num_classes}  # type: ignore[union-attr]
 
     def is_head(self, name: str) -> bool:
         """Whether a parameter of that name belongs to the head, which learns while the rest is frozen."""

@@ -87,7 +87,7 @@ def own_network(task: Task, module: Any, *, name: str) -> NetworkToTrain:
         module=module,
         spec=module.preprocessing,
         origin=module.origin,
-        describe=lambda notes: describe(module, notes),
+        describe=lambda notes: describe(module, notes, task=task.name, head=task.head(module)),
         name=name,
     )
 

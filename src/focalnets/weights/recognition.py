@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from focalnets.errors import CheckpointError
-from focalnets.models.config import FocalNetConfig, Preprocessing
+from focalnets.models.config import FocalNetConfig, InputSpec, Preprocessing
+from focalnets.models.fields import shortened
 from focalnets.models.variants import VARIANTS
+from focalnets.weights.description import CLASSIFY, image_preparation
 
-__all__ = ["Recognition", "contradictions", "matching_variants", "visible_settings"]
+__all__ = ["Recognition", "contradictions", "matching_variants", "variant_of", "visible_settings"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -25,30 +27,51 @@ class Recognition:
 
     Attributes:
         layout: ``focalnets``, ``official``, ``timm`` or ``transformers``.
-        config: The network that the tensors fit.
+        task: What the network does; ``classify`` unless our metadata say otherwise.
+        config: The network that the tensors fit; for other tasks that of the backbone.
+        head: What stands on the backbone, see :class:`focalnets.weights.description.Description`.
         variant: Name of the published variant with these layers, or None.
-        preprocessing: How images must be prepared.
-        class_names: One name an output, or None where unknown.
+        input: How images, clips or texts must be prepared.
+        labels: One name an output, or None where unknown.
         notes: What was chosen although the tensors do not show it, what was left out, what was replaced; sentences.
         files: The files read.
     """
 
     layout: str
+    task: str = CLASSIFY
     config: FocalNetConfig
+    head: dict[str, Any]
     variant: str | None
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...] | None
+    input: InputSpec
+    labels: tuple[str, ...] | None
     notes: tuple[str, ...]
     files: tuple[str, ...]
 
     @property
     def num_classes(self) -> int:
-        """Outputs of the classifier; 0 where there is none."""
-        return 0 if self.config.pyramid_norms else self.config.num_classes
+        """Outputs of the head; 0 where there is none, or where it does not say."""
+        return int(self.head.get("outputs", 0))
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The labels, under the name that a FocalNet has for them."""
+        return self.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images, or the frames of a clip, must be prepared.
+
+        Raises:
+            ConfigError: If the input is a text.
+        """
+        return image_preparation(self.input)
 
     def __str__(self) -> str:
         name = self.variant or f"a FocalNet of {self.config.embed_dim} channels and depths {self.config.depths}"
         ending = "dense backbone" if self.config.pyramid_norms else f"{self.num_classes} classes"
+        if self.task != CLASSIFY:
+            outputs = f" of {self.num_classes} outputs" if self.num_classes else ""
+            ending = f"task {self.task}, head {self.head['kind']}{outputs}, input {self.input.kind}"
         return f"{name}, {ending}, {self.layout} layout, from {', '.join(self.files)}"
 
 
@@ -90,21 +113,40 @@ def matching_variants(visible: Mapping[str, Any], *, ignore: frozenset[str] = fr
     return [name for name, row in VARIANTS.items() if not contradictions(row.config, fields)]
 
 
+def variant_of(config: FocalNetConfig) -> str | None:
+    """The variant that has the layers of a config, whatever its classifier and channels, or None."""
+    return next((name for name, row in VARIANTS.items() if _layers(row.config) == _layers(config)), None)
+
+
+def _layers(config: FocalNetConfig) -> FocalNetConfig:
+    """The config without what leaves the layers between stem and head as they are."""
+    return config.replace(
+        num_classes=0,
+        in_chans=3,
+        stem_padding=2,
+        pyramid_norms=False,
+        drop_path=0.0,
+        dropout=0.0,
+        initialization="official",
+        layer_scale=None if config.layer_scale is None else 1.0,
+    )
+
+
 def contradictions(config: FocalNetConfig, visible: Mapping[str, Any]) -> list[str]:
     """Fields in which a config differs from what the tensors show, as ``field: config's value, tensors' value``."""
     different = []
     for field, shown in visible.items():
-        said: Any = getattr(config, field)
+        claimed: Any = getattr(config, field)
         if field == "layer_scale":
-            said = said is not None
+            claimed = claimed is not None
         elif field == "focal_windows":
-            said = tuple(None if seen is None else window for window, seen in zip(said, shown, strict=False))
+            claimed = tuple(None if seen is None else window for window, seen in zip(claimed, shown, strict=False))
         elif field == "mlp_ratio":
-            said, shown = (_hidden(config.embed_dim, value) for value in (said, shown))
+            claimed, shown = (_hidden(config.embed_dim, value) for value in (claimed, shown))
         elif field == "num_classes" and visible.get("pyramid_norms"):
             continue
-        if said != shown:
-            different.append(f"{field}: {said} against {shown}")
+        if claimed != shown:
+            different.append(f"{field}: {shortened(claimed)} against {shortened(shown)}")
     return different
 
 
