@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 import torch
 
-from benchmarks.machine import describe_machine, describe_source, describe_versions, now
+from benchmarks.machine import machine_fields, source_fields, version_fields
 from benchmarks.measure import DisagreementError
+from focalnets.machine.description import utc_now
 
 __all__ = [
     "RESULTS",
@@ -109,8 +110,8 @@ def run_topic(topic: Topic, size: Size, output: Path, progress: Progress, cases:
     Raises:
         DisagreementError: If contenders differ; nothing is written then.
     """
-    begin, date = time.monotonic(), now()
-    machine = describe_machine()
+    begin, date = time.monotonic(), utc_now()
+    machine = machine_fields()
     measured: list[dict[str, Any]] = []
     for index, case in enumerate(cases):
         progress.start()
@@ -130,9 +131,9 @@ def run_topic(topic: Topic, size: Size, output: Path, progress: Progress, cases:
         "command": f"python -m benchmarks.{topic.name}" + ("" if size == "full" else f" --size {size}"),
         "date": date,
         "seconds": round(time.monotonic() - begin, 1),
-        "source": describe_source(),
+        "source": source_fields(),
         "machine": machine,
-        "versions": describe_versions(),
+        "versions": version_fields(),
         "cases": measured,
         "not_run": [{"name": name, "why": why} for name, why in topic.not_run()],
     }

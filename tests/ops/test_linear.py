@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from focalnets.ops import cpu_library, gelu, linear
-from focalnets.ops.linear import ONEDNN_IS_AT_HAND
+from focalnets.ops import cpu_library, eager, gelu, linear
+from focalnets.ops.eager import ONEDNN_IS_AT_HAND
 
 needs_onednn = pytest.mark.skipif(not ONEDNN_IS_AT_HAND, reason="oneDNN is used on x86 only")
 
@@ -56,10 +56,10 @@ def test_who_watches_operators_sees_those_of_pytorch():
 @needs_onednn
 def test_switching_onednn_off_is_respected():
     tokens, weight = draw((4, 5), (9, 5))
-    assert linear._onednn_takes(tokens, weight)
+    assert eager.onednn_takes(tokens, weight)
     torch._C._set_mkldnn_enabled(False)
     try:
-        assert not linear._onednn_takes(tokens, weight)
+        assert not eager.onednn_takes(tokens, weight)
         torch.testing.assert_close(linear.linear(tokens, weight), tokens @ weight.t())
     finally:
         torch._C._set_mkldnn_enabled(True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import shlex
 import sys
 import time
@@ -55,7 +54,7 @@ def add_arguments(parser: Any) -> None:
         "--tasks", nargs="+", type=str, default=["inference", "training"], help=f"{cost}inference, training"
     )
     parser.add_argument("--minutes", type=float, default=15.0, help=f"{cost}time for all cells together")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ... or mps")
+    parser.add_argument("--device", type=str, default="auto", help=f"auto, cpu, cuda or mps; {cost}cuda:1, ... too")
     parser.add_argument("--train", type=str, metavar="DATA", help="train all on these images instead of measuring cost")
     parser.add_argument("--epochs", type=int, help="with --train: passes over the images (default: of --config, or 10)")
     parser.add_argument("--seeds", type=int, default=1, help="with --train: trainings of each network")
@@ -116,6 +115,12 @@ def _train(arguments: Any, entrants: Any, folder: Path) -> int:
 
     given: dict[str, Any] = {} if arguments.epochs is None else {"epochs": arguments.epochs}
     if arguments.device != "auto":
+        kind, _, index = arguments.device.partition(":")
+        if kind == "cuda" and index:
+            raise ConfigError(
+                f"--train takes the device auto, cpu, cuda or mps, got '{arguments.device}'; set the variable "
+                f"CUDA_VISIBLE_DEVICES={index} and give --device cuda."
+            )
         given["device"] = arguments.device
     config = _resolve(None, arguments.config, given)
     machine = describe_setting(choose_device(config.device), arguments.skeleton)
@@ -167,9 +172,10 @@ def _write_report(folder: Path, comparison: Any = None) -> None:
 
 
 def _origin(seconds: float, machine: dict[str, Any]) -> dict[str, Any]:
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    from focalnets.machine.description import utc_now
+
     command = shlex.join(["focalnets", *sys.argv[1:]])
-    return {"command": command, "date": now, "seconds": round(seconds, 1), "machine": machine}
+    return {"command": command, "date": utc_now(), "seconds": round(seconds, 1), "machine": machine}
 
 
 @contextlib.contextmanager

@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 import warnings
-from pathlib import Path
 from typing import Any
 
 from focalnets.cli.output import STANDARD_OUTPUT, add_json_argument, write_result
@@ -88,6 +86,8 @@ def _version(package: str) -> str | None:
 def _devices() -> dict[str, Any]:
     import torch
 
+    from focalnets.machine.description import processor_name
+
     with warnings.catch_warnings(record=True) as told:  # an old driver is told as a warning
         warnings.simplefilter("always")
         has_cuda = torch.cuda.is_available()
@@ -108,7 +108,7 @@ def _devices() -> dict[str, Any]:
         )
     return {
         "cpu": {
-            "name": _cpu_name(),
+            "name": processor_name(),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
@@ -116,15 +116,6 @@ def _devices() -> dict[str, Any]:
         "cuda": {"available": has_cuda, "reason": reason, "version": torch.version.cuda, "devices": devices},
         "mps": {"available": torch.backends.mps.is_available()},
     }
-
-
-def _cpu_name() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        match = re.search(r"^model name\s*:\s*(.+)$", information.read_text(errors="replace"), re.MULTILINE)
-        if match:
-            return match[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _caches() -> dict[str, str]:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import gc
-import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,8 @@ from focalnets.compare.memory_process import MemoryProcess
 from focalnets.compare.memory_worker import LARGEST_SHARE
 from focalnets.compare.results import FINAL, Cell, Comparison, Network
 from focalnets.errors import ConfigError
-from focalnets.machine.description import processor_name
+from focalnets.machine.description import describe_machine, describe_versions
+from focalnets.machine.devices import device_name
 from focalnets.machine.memory import available_bytes
 from focalnets.machine.timing import Timing, interleave, spread
 from focalnets.version import __version__
@@ -96,17 +96,14 @@ Progress = Callable[[Step], None]
 
 def describe_setting(device: torch.device, skeleton: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What cells that stand side by side must share."""
-    try:
-        timm = importlib.metadata.version("timm")
-    except importlib.metadata.PackageNotFoundError:
-        timm = None
+    machine, versions = describe_machine(), describe_versions(("timm",))
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "processor": processor_name(),
-        "threads": torch.get_num_threads(),
+        "device": device_name(device),
+        "processor": machine.processor,
+        "threads": machine.threads,
         "focalnets": __version__,
         "torch": torch.__version__,
-        "timm": timm,
+        "timm": versions.get("timm"),
         "python": platform.python_version(),
         "skeleton": dict(skeleton or {}),
     }

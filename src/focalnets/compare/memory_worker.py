@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from focalnets.compare.calls import is_out_of_memory, prepare_call, sample_image
 from focalnets.compare.entrants import find_entrants
 from focalnets.compare.variations import load_rows
 from focalnets.machine.memory import available_bytes, limit_data, measure_added
+from focalnets.machine.workers import read_lines, write_line
 from focalnets.weights.loading import create_model
 
 __all__ = ["LARGEST_SHARE", "main", "measure_job"]
@@ -100,9 +101,8 @@ def main() -> None:
     copies = sys.platform == "linux"
     if copies and importlib.util.find_spec("timm") is not None:
         import timm  # noqa: F401 - loaded once, for all copies
-    for line in sys.stdin:
-        job = json.loads(line)
-        _answer(answers, _in_a_copy(job) if copies else _do(job))
+    for job in read_lines(sys.stdin):
+        write_line(answers, _in_a_copy(job) if copies else _do(job))
         if not copies:
             return
 
@@ -146,11 +146,6 @@ def _in_a_copy(job: dict[str, Any]) -> dict[str, Any]:
     if status == 0:
         return json.loads(text)
     return {"status": "failed", "exit": status}
-
-
-def _answer(answers: TextIO, outcome: dict[str, Any]) -> None:
-    answers.write(json.dumps(outcome) + "\n")
-    answers.flush()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,14 @@ import torch
 
 from focalnets.errors import ConfigError
 
-__all__ = ["choose_device"]
+__all__ = ["choose_device", "device_name"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; ``auto`` takes the GPU if there is one.
+    """Choose the device to run on.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1`` and so on, ``mps``; or ``auto``, which takes the GPU if there is one.
 
     Raises:
         ConfigError: If there is no such device here.
@@ -27,3 +30,8 @@ def choose_device(name: str = "auto") -> torch.device:
         here = ", ".join(kind for kind, present in available.items() if present)
         raise ConfigError(f"There is no usable device {name!r} here; available: {here}.")
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """Read the name of a GPU as its maker gives it; of other devices their kind."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

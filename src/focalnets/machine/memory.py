@@ -24,8 +24,8 @@ __all__ = [
     "measure_added",
     "peak_bytes",
     "read_status",
+    "release_freed_memory",
     "reset_peak",
-    "settle",
 ]
 
 _WARM_UP_PX = 64
@@ -88,7 +88,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def settle() -> int:
+def release_freed_memory() -> int:
     """Return freed memory to the system; the resident size now [bytes]."""
     gc.collect()
     if sys.platform == "linux":
@@ -122,10 +122,10 @@ def measure_added(
     call = prepare(warm_up)
     call()
     rest()
-    idle = settle()
+    idle = release_freed_memory()
     del call
     call = prepare(images)
-    settle()
+    release_freed_memory()
     was_reset = reset_peak()
     output = call()
     peak = peak_bytes()

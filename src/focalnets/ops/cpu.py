@@ -23,6 +23,7 @@ from torch.utils.flop_counter import register_flop_formula
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
 from focalnets.ops.cpu_library import MAX_LEVELS
+from focalnets.ops.eager import below_autograd
 
 __all__ = ["focal_aggregation_cpu", "instruction_set", "why_unavailable", "why_unsupported"]
 
@@ -242,7 +243,7 @@ class _Aggregation(torch.autograd.Function):
     def forward(
         ctx: Any, context: Tensor, gates: Tensor, mask: Tensor | None, normalize: bool, *kernels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        with torch._C._AutoDispatchBelowAutograd():
+        with below_autograd():
             result, means = _forward_operator(context, gates, kernels, mask, normalize)
         ctx.mark_non_differentiable(means)
         ctx.save_for_backward(context, gates, mask, means, *kernels)
@@ -272,7 +273,7 @@ def _forward_with_derivative(
 ) -> tuple[Tensor, Tensor]:
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, *kernels)):
         return _Aggregation.apply(context, gates, mask, normalize, *kernels)
-    with torch._C._AutoDispatchBelowAutograd():
+    with below_autograd():
         return _forward_operator(context, gates, kernels, mask, normalize)
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from focalnets.ops import cpu_library
-from focalnets.ops.linear import is_plain_float32_on_cpu
+from focalnets.ops.eager import is_plain_float32_on_cpu
 
 __all__ = ["gelu", "gelu_with_gradient"]
 

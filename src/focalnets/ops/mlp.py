@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from focalnets.ops.eager import compiler_takes_operators, is_plain_float32_on_cpu
 from focalnets.ops.gelu import gelu, gelu_with_gradient
-from focalnets.ops.linear import compiler_takes_operators, is_plain_float32_on_cpu, linear
+from focalnets.ops.linear import linear
 
 __all__ = ["hidden_rows", "mlp"]
 
