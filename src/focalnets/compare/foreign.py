@@ -27,7 +27,6 @@ def foreign_network(
         labels: Names of the K classes.
         preprocessing: How images must be prepared for it.
     """
-
     return NetworkToTrain(
         module=module,
         spec=preprocessing,

@@ -140,11 +140,12 @@ def in_miniature(config: TrainingConfig) -> TrainingConfig:
     toy = {"embed_dim": 8, "depths": [1, 1, 1, 1], "focal_levels": [2, 2, 2, 2]}
     # A dozen steps are too few for the running means of many batch norms, and for branches that begin at zero.
     toy |= {"downsampling": "single", "initialization": "fan_in"}
+    mixing = {"mixup_off_epoch": None} if config.task == "classify" else {}
     return config.replace(
+        **mixing,
         model="focalnet_pico",
         model_overrides=config.model_overrides if config.pretrained else {**config.model_overrides, **toy},
         image_size=32,
-        mixup_off_epoch=None,
         epochs=2,
         batch_size=16,
         accumulate=min(config.accumulate, 2),
