@@ -152,7 +152,7 @@ def describe(
     if head is None:
         if not _is_classifier(model, task):
             raise ConfigError(
-                f"what stands on the backbone must be told for {name} and the task {task!r}: give head, such as "
+                f"it is not known what stands on the backbone of {name} for the task {task!r}: give head, such as "
                 '{"kind": "linear", "outputs": 10}.'
             )
         head = classifier_head(config)

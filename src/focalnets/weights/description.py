@@ -58,8 +58,8 @@ class Description:
         labels: One name for each of the head's outputs, or None.
         notes: Free texts by name, e.g. epoch and score.
         origin: Where the weights came from, in words.
-        stored_dtype: What the weights were kept as, or None if nothing was said.
-        version: Of focalnets when it was written; empty if nothing was said.
+        stored_dtype: What the weights were kept as, or None where the file does not tell.
+        version: Of focalnets when it was written; empty where the file does not tell.
 
     Raises:
         ConfigError: If a value is of another type or out of range, or if they contradict each other.

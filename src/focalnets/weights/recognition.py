@@ -82,7 +82,7 @@ def visible_settings(shapes: Shapes, file: str) -> dict[str, Any]:
     levels.
 
     Raises:
-        CheckpointError: If a tensor is missing without which the network cannot be told.
+        CheckpointError: If a tensor is missing without which the network cannot be recognised.
     """
     counts = _stage_counts(shapes, file)
     first = _shape(shapes, "stages.0.blocks.0.mlp.fc1.weight", 2, file)
@@ -169,7 +169,7 @@ def _stem_settings(shapes: Shapes, file: str) -> dict[str, Any]:
 
 
 def _window(shapes: Shapes, stage: int) -> int:
-    """Kernel size of a stage's first level, told by any kernel of that stage; at least 1."""
+    """Read the kernel size of a stage's first level off any kernel of that stage; at least 1."""
     pattern = re.compile(rf"stages\.{stage}\.blocks\.\d+\.modulation\.kernels\.(\d+)")
     name, match = next((name, match) for name in shapes if (match := pattern.fullmatch(name)))
     return max(1, (shapes[name] or (1,))[-1] - 2 * int(match[1]))
