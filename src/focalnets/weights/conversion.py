@@ -105,7 +105,7 @@ def save_in_layout(
 
 
 def why_inexpressible(layout: str, config: FocalNetConfig, *, suffix: str) -> str | None:
-    """Why a layout cannot hold a network of this config, one sentence, or None if it can.
+    """Say why a layout cannot hold a network of this config, in one sentence, or None if it can.
 
     Args:
         layout: One of :data:`TARGETS`.
@@ -136,7 +136,7 @@ def why_inexpressible(layout: str, config: FocalNetConfig, *, suffix: str) -> st
 
 
 def _timm_name(config: FocalNetConfig) -> tuple[str, dict[str, Any]] | None:
-    """Timm's name for a network and the arguments to give beside it."""
+    """Find timm's name for a network and the arguments to give beside it."""
     settings = timm_settings(config)
     best: tuple[str, dict[str, Any]] | None = None
     for name, fixed in _TIMM_FIXED.items():
