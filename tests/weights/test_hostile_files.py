@@ -85,16 +85,16 @@ def test_tar_archives_are_refused(tmp_path: Path) -> None:
     refused(path, "damaged or no weights file")
 
 
-@pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
+@pytest.mark.parametrize("fraction", [0.2, 0.6, 0.99])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_truncated_files_are_refused(tmp_path: Path, share: float, suffix: str) -> None:
+def test_truncated_files_are_refused(tmp_path: Path, fraction: float, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     if suffix == ".pth":
         torch.save({"model": official()}, path)
     else:
         save_file(official(), path)
     content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
+    path.write_bytes(content[: int(len(content) * fraction)])
     refused(path, "damaged")
 
 
@@ -120,7 +120,7 @@ def test_folders_without_weights_or_with_several_are_refused(tmp_path: Path) -> 
     refused(tmp_path, "a.pth, b.pth")
 
 
-def test_a_missing_source_is_told(tmp_path: Path) -> None:
+def test_a_missing_source_is_reported(tmp_path: Path) -> None:
     refused(tmp_path / "absent.pth", "no file or folder")
 
 
@@ -160,7 +160,7 @@ def test_incomplete_files_list_what_is_missing(tmp_path: Path, layout: str, lost
     refused(path, "nothing was loaded", "1 missing", lost)
 
 
-def test_a_missing_stem_or_first_block_is_told(tmp_path: Path) -> None:
+def test_a_missing_stem_or_first_block_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     for lost in ("patch_embed.proj.weight", "layers.0.blocks.0.mlp.fc1.weight"):
         tensors = official()

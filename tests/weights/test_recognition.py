@@ -50,7 +50,7 @@ def test_every_variant_is_recognised_with_its_invisible_flags(published: str, la
     assert len(recognition.class_names or ()) == expected.num_classes
 
 
-def test_the_doubt_about_xlarge_fl4_is_told(tmp_path: Path) -> None:
+def test_the_doubt_about_xlarge_fl4_is_noted(tmp_path: Path) -> None:
     torch.save(zeros(VARIANTS["focalnet_xlarge_fl4"].config, "official"), tmp_path / "w.pth")
     notes = inspect_checkpoint(tmp_path / "w.pth").notes
     assert any("is not known" in note and "normalize_modulator" in note for note in notes)
@@ -70,7 +70,7 @@ def test_a_dense_backbone_with_other_windows_keeps_the_flags_of_its_family(tmp_p
     assert any("normalize_modulator=True was taken from focalnet_large_fl4" in note for note in recognition.notes)
 
 
-def test_flags_of_an_unknown_network_are_told_to_be_a_guess(tmp_path: Path) -> None:
+def test_flags_of_an_unknown_network_are_noted_as_a_guess(tmp_path: Path) -> None:
     config = small_config("fl4_normalized")
     torch.save(zeros(config, "official"), tmp_path / "w.pth")
     recognition = inspect_checkpoint(tmp_path / "w.pth")
@@ -113,9 +113,9 @@ def test_maps_of_ours_are_those_before_downsampling() -> None:
     described |= {"hidden_sizes": [8, 16, 32, 64], "out_features": ["stage1", "stage2", "stage3", "stage4"]}
     with torch.no_grad():
         maps = FocalNetBackbone(TransformersConfig(**described))(torch.zeros(1, 3, 96, 64)).feature_maps
-    assert [tuple(one.shape[1:]) for one in maps] == [(16, 12, 8), (32, 6, 4), (64, 3, 2), (64, 3, 2)]
+    assert [tuple(item.shape[1:]) for item in maps] == [(16, 12, 8), (32, 6, 4), (64, 3, 2), (64, 3, 2)]
     maps = model.forward_pyramid(torch.zeros(1, 3, 96, 64))
-    assert [tuple(one.shape[1:]) for one in maps] == [(8, 24, 16), (16, 12, 8), (32, 6, 4), (64, 3, 2)]
+    assert [tuple(item.shape[1:]) for item in maps] == [(8, 24, 16), (16, 12, 8), (32, 6, 4), (64, 3, 2)]
 
 
 def hub_folder(folder: Path, config: FocalNetConfig, **described: Any) -> Path:
@@ -125,7 +125,7 @@ def hub_folder(folder: Path, config: FocalNetConfig, **described: Any) -> Path:
         {name: tensor.clone() for name, tensor in zeros(config, "transformers").items()}, folder / "model.safetensors"
     )
     content = {"model_type": "focalnet", **transformers_settings(config), **described}
-    (folder / "config.json").write_text(json.dumps({key: one for key, one in content.items() if one is not None}))
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
     return folder
 
 
@@ -339,7 +339,7 @@ def test_other_floating_point_numbers_become_float32(tmp_path: Path, dtype: torc
     assert any("converted to float32" in note for note in inspect_checkpoint(tmp_path / "w.safetensors").notes)
 
 
-def test_what_was_recognised_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_recognised_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.save(to_layout("timm", drawn(small_config("srf")).state_dict(), post_norm=False), tmp_path / "w.pth")
     with caplog.at_level(logging.INFO, logger="focalnets"):
         loaded = focalnets.load_model(tmp_path / "w.pth")

@@ -55,7 +55,7 @@ def counting(kind: str = "image", labels: tuple[str, ...] | None = LABELS, **cha
     return model
 
 
-HEAD = {"kind": "counting", "outputs": 3, "strides": [8, 16], "share": 0.25, "more": {"a": None, "b": True}}
+HEAD = {"kind": "counting", "outputs": 3, "strides": [8, 16], "fraction": 0.25, "more": {"a": None, "b": True}}
 
 
 @pytest.mark.parametrize("labels", [LABELS, None])
@@ -90,7 +90,7 @@ def test_round_trip_of_any_task(tmp_path: Path, kind: str, labels: tuple[str, ..
         assert torch.equal(again(images), model(images))
 
 
-def test_what_is_read_of_another_task_is_told(tmp_path: Path) -> None:
+def test_what_is_read_of_another_task_is_printed(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_checkpoint(counting("clip"), path, task="count", head=HEAD)
     text = str(inspect_checkpoint(path))

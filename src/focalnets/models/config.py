@@ -147,16 +147,16 @@ class FocalNetConfig:
         return tuple(self.patch_size * 2**stage for stage in range(len(self.depths)))
 
     def kernel_sizes(self, stage: int) -> tuple[int, ...]:
-        """Depthwise kernel size of each focal level of ``stage`` [tokens]."""
+        """List the depthwise kernel size of each focal level of ``stage`` [tokens]."""
         first = self.focal_windows[stage]
         return tuple(first + 2 * level for level in range(self.focal_levels[stage]))
 
     def replace(self, **overrides: Any) -> FocalNetConfig:
-        """The same config with some fields changed; unknown fields are errors."""
+        """Copy the config with some fields changed; unknown fields are errors."""
         return FocalNetConfig.from_dict({**self.to_dict(), **overrides})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON."""
+        """Write plain values that survive JSON."""
         return {
             field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
             for field in dataclasses.fields(self)
@@ -236,7 +236,7 @@ class Preprocessing:
         return dataclasses.replace(self, mean=fitted(self.mean), std=fitted(self.std))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON, with the kind of input."""
+        """Write plain values that survive JSON, with the kind of input."""
         return {"kind": self.kind, **dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
@@ -299,7 +299,7 @@ class TextInput:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON, with the kind of input."""
+        """Write plain values that survive JSON, with the kind of input."""
         return {"kind": self.kind, **dataclasses.asdict(self)}
 
     @classmethod

@@ -19,7 +19,7 @@ _SHOWN = 8
 
 
 def find_misfits(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """Names that are ``missing`` or ``unexpected``, and those ``mis-shaped``; only the kinds that there are."""
+    """List names that are ``missing`` or ``unexpected``, and those ``mis-shaped``; only the kinds that there are."""
     found = {
         "missing": [name for name in expected if name not in tensors],
         "unexpected": [name for name in tensors if name not in expected],

@@ -119,7 +119,7 @@ def describe(
     task: str = CLASSIFY,
     head: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
-    """The metadata of a checkpoint of this network.
+    """Write the metadata of a checkpoint of this network.
 
     Args:
         model: A FocalNet, or a module that carries ``config`` (the FocalNetConfig of its backbone), ``preprocessing``
@@ -152,7 +152,7 @@ def describe(
     if head is None:
         if not _is_classifier(model, task):
             raise ConfigError(
-                f"what stands on the backbone must be told for {name} and the task {task!r}: give head, such as "
+                f"it is not known what stands on the backbone of {name} for the task {task!r}: give head, such as "
                 '{"kind": "linear", "outputs": 10}.'
             )
         head = classifier_head(config)
@@ -170,7 +170,7 @@ def describe(
 
 
 def describe_foreign(name: str, class_names: Sequence[str], notes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The metadata of a network of another make; they do not claim to be a FocalNet's, and no FocalNet is read from it.
+    """Write the metadata of a network of another make; no FocalNet is read from a file with them.
 
     Args:
         name: The network, as users name it.
@@ -181,7 +181,7 @@ def describe_foreign(name: str, class_names: Sequence[str], notes: Mapping[str, 
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network within what torch.compile, data-parallel training or a moving average wrapped around it."""
+    """Take off what torch.compile, data-parallel training or a moving average wrapped around a network."""
     wrappers = nn.parallel.DistributedDataParallel | nn.DataParallel | AveragedModel
     while True:
         if isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
@@ -295,7 +295,7 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: str | os.PathLike[str
 
 
 def write_failed(path: Path, error: Exception) -> CheckpointError:
-    """The sentence for a file that could not be written."""
+    """Say in one sentence that a file could not be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return CheckpointError(
         f"{path} could not be written ({reason}); what was there before is unchanged: free some space or choose "

@@ -47,7 +47,7 @@ class Companion:
 
 
 def read_companion(folder: Path) -> Companion | None:
-    """The description in a folder, or None if there is none of a FocalNet.
+    """Read the description in a folder, or None if there is none of a FocalNet.
 
     Raises:
         CheckpointError: If it is malformed, or describes a network that cannot be built here.
@@ -69,7 +69,7 @@ def read_companion(folder: Path) -> Companion | None:
 
 
 def transformers_settings(config: FocalNetConfig) -> dict[str, Any]:
-    """The fields of a transformers ``FocalNetConfig`` for this network; the inverse of what is read here."""
+    """Write the fields of a transformers ``FocalNetConfig`` for this network; the inverse of what is read here."""
     return {
         "patch_size": config.patch_size,
         "num_channels": config.in_chans,
@@ -95,7 +95,7 @@ def transformers_settings(config: FocalNetConfig) -> dict[str, Any]:
 
 
 def timm_settings(config: FocalNetConfig) -> dict[str, Any]:
-    """The arguments of timm's ``FocalNet`` for this network, apart from classes."""
+    """Write the arguments of timm's ``FocalNet`` for this network, apart from classes."""
     return {
         "in_chans": config.in_chans,
         "embed_dim": config.embed_dim,
@@ -173,7 +173,7 @@ def _read_transformers(content: dict[str, Any], file: Path) -> Companion:
 
 
 def _preprocessor(file: Path) -> Preprocessing | None:
-    """Preparation of images by transformers' preprocessor_config.json, or None if there is none."""
+    """Read the preparation of images from transformers' preprocessor_config.json, or None if there is none."""
     if not file.is_file():
         return None
     content = read_json_object(file)

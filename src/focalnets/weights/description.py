@@ -58,8 +58,8 @@ class Description:
         labels: One name for each of the head's outputs, or None.
         notes: Free texts by name, e.g. epoch and score.
         origin: Where the weights came from, in words.
-        stored_dtype: What the weights were kept as, or None if nothing was said.
-        version: Of focalnets when it was written; empty if nothing was said.
+        stored_dtype: What the weights were kept as, or None where the file does not tell.
+        version: Of focalnets when it was written; empty where the file does not tell.
 
     Raises:
         ConfigError: If a value is of another type or out of range, or if they contradict each other.
@@ -120,12 +120,12 @@ class Description:
         return image_preparation(self.input)
 
     def origin_after(self, path: Path) -> str:
-        """Where weights of this description came from, once read from ``path``; names the first origin only."""
+        """Say where weights of this description came from, once read from ``path``; names the first origin only."""
         first = self.origin.rpartition(_DESCENT)[2]
         return f"{path}{_DESCENT}{first}" if first else str(path)
 
     def to_metadata(self) -> dict[str, str]:
-        """The metadata of a file of format 2.
+        """Write the metadata of a file of format 2.
 
         Raises:
             ConfigError: If they are longer than what is read again.
@@ -155,7 +155,7 @@ class Description:
 
 
 def classifier_head(config: FocalNetConfig) -> dict[str, Any]:
-    """The head of a plain FocalNet: a linear classifier, or none in dense backbones and for pooled features."""
+    """Describe the head of a plain FocalNet: a linear classifier; none in dense backbones and for pooled features."""
     if config.pyramid_norms or not config.num_classes:
         return {"kind": "none"}
     return {"kind": "linear", "outputs": config.num_classes}

@@ -226,13 +226,13 @@ def to_layout(layout: str, tensors: Mapping[str, Tensor], *, post_norm: bool) ->
 
 
 def expected_shapes(layout: str, config: FocalNetConfig) -> dict[str, tuple[int, ...]]:
-    """Every name that a network of this config has in a layout, with its shape; nothing is allocated."""
+    """List every name that a network of this config has in a layout, with its shape; nothing is allocated."""
     tensors = to_layout(layout, blank_network(config).state_dict(), post_norm=config.post_norm)
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def blank_network(config: FocalNetConfig) -> FocalNet:
-    """A network whose weights have shapes but no memory (device ``meta``)."""
+    """Build a network whose weights have shapes but no memory (device ``meta``)."""
     with torch.device("meta"):
         return FocalNet(config)
 

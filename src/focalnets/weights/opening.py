@@ -62,7 +62,7 @@ class Opened:
 
 
 def locate(source: str | os.PathLike[str]) -> Path:
-    """The file or folder that a source names; hub ids and names of published variants are fetched.
+    """Find the file or folder that a source names; hub ids and names of published variants are fetched.
 
     What comes inside the package, see :mod:`focalnets.weights.shipped`, needs no network connection.
 
@@ -169,7 +169,7 @@ def _opened_as_described(raw: RawWeights, description: Description, file: str) -
 
 
 def _detect_layout(raw: RawWeights, file: str) -> tuple[str, dict[str, Tensor], tuple[str, ...]]:
-    """Layout, tensors without the prefix of wrappers around the network, and notes."""
+    """Find the layout, the tensors without the prefix of wrappers around the network, and notes."""
     found = {
         (layout, name.removesuffix(anchor))
         for name in raw.tensors
@@ -288,7 +288,7 @@ def _check_companion(companion: Companion, base: FocalNetConfig, visible: Mappin
 def _settled_preprocessing(
     variant: str | None, config: FocalNetConfig, companion: Companion | None, file: str
 ) -> Preprocessing:
-    """Published networks keep their published preparation: descriptions of converted ones say bilinear for bicubic."""
+    """Keep the published preparation of published networks: descriptions of converted ones say bilinear for bicubic."""
     described = companion.preprocessing if companion is not None else None
     if companion is not None and described is not None:
         try:
@@ -311,7 +311,7 @@ def _settled_preprocessing(
 def _settled_labels(
     config: FocalNetConfig, companion: Companion | None
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """Names of the outputs, and notes on where they are from."""
+    """Find names of the outputs, and notes on where they are from."""
     if config.pyramid_norms or not config.num_classes:
         return None, ()
     if companion is not None and companion.class_names is not None:

@@ -79,7 +79,7 @@ def read_weights(path: Path) -> RawWeights:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; the tensors are mapped, not copied.
+    """Read tensors and metadata of a safetensors file; the tensors are mapped, not copied.
 
     Raises:
         CheckpointError: If the file is missing, empty, truncated or no safetensors file.
@@ -95,7 +95,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def read_pickle(path: Path) -> Any:
-    """What ``torch.save`` wrote, as far as it is tensors, numbers, texts and containers of them.
+    """Read what ``torch.save`` wrote, as far as it is tensors, numbers, texts and containers of them.
 
     Settings objects that training scripts keep beside the weights are read as inert containers.
 
@@ -116,7 +116,7 @@ def read_pickle(path: Path) -> Any:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
+    """Read a JSON file that holds an object.
 
     Raises:
         CheckpointError: If it is oversized, malformed or something else.

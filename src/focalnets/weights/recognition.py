@@ -76,13 +76,13 @@ class Recognition:
 
 
 def visible_settings(shapes: Shapes, file: str) -> dict[str, Any]:
-    """The fields of a config that names and shapes of tensors (ours) give away.
+    """Read the fields of a config that names and shapes of tensors (ours) give away.
 
     ``layer_scale`` is given as True or False: whether there is one. ``focal_windows`` holds None for stages without
     levels.
 
     Raises:
-        CheckpointError: If a tensor is missing without which the network cannot be told.
+        CheckpointError: If a tensor is missing without which the network cannot be recognised.
     """
     counts = _stage_counts(shapes, file)
     first = _shape(shapes, "stages.0.blocks.0.mlp.fc1.weight", 2, file)
@@ -107,19 +107,19 @@ def visible_settings(shapes: Shapes, file: str) -> dict[str, Any]:
 
 
 def matching_variants(visible: Mapping[str, Any], *, ignore: frozenset[str] = frozenset()) -> list[str]:
-    """Variants whose visible fields, apart from the classifier and those in ``ignore``, are these."""
+    """Find variants whose visible fields, apart from the classifier and those in ``ignore``, are these."""
     ignore |= {"num_classes", "pyramid_norms", "in_chans"}
     fields = {key: value for key, value in visible.items() if key not in ignore}
     return [name for name, row in VARIANTS.items() if not contradictions(row.config, fields)]
 
 
 def variant_of(config: FocalNetConfig) -> str | None:
-    """The variant that has the layers of a config, whatever its classifier and channels, or None."""
+    """Find the variant that has the layers of a config, whatever its classifier and channels, or None."""
     return next((name for name, row in VARIANTS.items() if _layers(row.config) == _layers(config)), None)
 
 
 def _layers(config: FocalNetConfig) -> FocalNetConfig:
-    """The config without what leaves the layers between stem and head as they are."""
+    """Drop from a config what leaves the layers between stem and head as they are."""
     return config.replace(
         num_classes=0,
         in_chans=3,
@@ -133,7 +133,7 @@ def _layers(config: FocalNetConfig) -> FocalNetConfig:
 
 
 def contradictions(config: FocalNetConfig, visible: Mapping[str, Any]) -> list[str]:
-    """Fields in which a config differs from what the tensors show, as ``field: config's value, tensors' value``."""
+    """List fields in which a config differs from what the tensors show, as ``field: the config's against theirs``."""
     different = []
     for field, shown in visible.items():
         claimed: Any = getattr(config, field)
@@ -169,7 +169,7 @@ def _stem_settings(shapes: Shapes, file: str) -> dict[str, Any]:
 
 
 def _window(shapes: Shapes, stage: int) -> int:
-    """Kernel size of a stage's first level, told by any kernel of that stage; at least 1."""
+    """Read the kernel size of a stage's first level off any kernel of that stage; at least 1."""
     pattern = re.compile(rf"stages\.{stage}\.blocks\.\d+\.modulation\.kernels\.(\d+)")
     name, match = next((name, match) for name in shapes if (match := pattern.fullmatch(name)))
     return max(1, (shapes[name] or (1,))[-1] - 2 * int(match[1]))
@@ -181,7 +181,7 @@ def _stage_counts(shapes: Shapes, file: str) -> list[int]:
 
 
 def _indices(shapes: Shapes, pattern: str, file: str) -> int:
-    """One more than the largest number that the pattern's group takes; 0 if it never matches."""
+    """Count one more than the largest number that the pattern's group takes; 0 if it never matches."""
     compiled = re.compile(pattern)
     numbers = {int(match[1]) for name in shapes if (match := compiled.fullmatch(name))}
     if numbers and max(numbers) >= len(shapes):

@@ -88,7 +88,7 @@ class Shipped:
         return None if top1 is None else 100 * float(top1)
 
     def _read(self, *keys: str) -> Any:
-        """What the file says under the first of the keys that it has; names differ between formats."""
+        """Read what the file says under the first of the keys that it has; names differ between formats."""
         metadata = _metadata(self.weights)
         return json.loads(next(metadata[_METADATA + key] for key in keys if _METADATA + key in metadata))
 
@@ -103,12 +103,12 @@ DEFAULT = "focalnet_pico.imagenette"
 
 
 def shipped_for_variant(variant: str) -> Shipped | None:
-    """The network inside the package that is of this variant, or None."""
+    """Find the network inside the package that is of this variant, or None."""
     return next((row for row in SHIPPED.values() if row.variant == variant and row.is_present), None)
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """Metadata of a safetensors file of ours, without importing what reads its tensors."""
+    """Read metadata of a safetensors file of ours, without importing what reads its tensors."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         return json.loads(file.read(length))["__metadata__"]
