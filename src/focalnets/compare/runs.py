@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch import seed_everything
 
 from focalnets.compare.calls import is_out_of_memory
-from focalnets.compare.entrants import Entrant, build
+from focalnets.compare.models import ComparedModel, build_network
 from focalnets.compare.variations import SKELETON, VARIATIONS
 from focalnets.errors import ConfigError, FocalNetsError, InterruptedRunError, TrainingError
 from focalnets.models.config import Preprocessing
@@ -32,13 +32,13 @@ DEFAULT_SIZE_PX = 224
 class Run:
     """One training: which network, the seed counted from 0, its settings, and its folder."""
 
-    entrant: Entrant
+    entrant: ComparedModel
     seed: int
     config: TrainingConfig
     folder: Path
 
     @classmethod
-    def of(cls, entrant: Entrant, seed: int, shared: TrainingConfig, output: Path) -> Run:
+    def of(cls, entrant: ComparedModel, seed: int, shared: TrainingConfig, output: Path) -> Run:
         """The training of a network with the settings that all share."""
         overrides: Mapping[str, Any] = {"drop_path": shared.model_overrides.get("drop_path", 0.0)}
         model = entrant.name
@@ -130,7 +130,7 @@ def train_run(run: Run, data: TrainingData, *, fresh: bool, command: Sequence[st
     return None
 
 
-def _builder(entrant: Entrant) -> BuildModel:
+def _builder(entrant: ComparedModel) -> BuildModel:
     """All get images prepared alike, and are drawn from the same state of the random numbers."""
 
     def make(config: TrainingConfig, classes: Sequence[str]) -> FocalNet | ForeignNetwork:
@@ -142,12 +142,12 @@ def _builder(entrant: Entrant) -> BuildModel:
             return model
         seed_everything(config.seed, workers=True, verbose=False)
         drop_path = config.model_overrides["drop_path"]
-        network = build(entrant, size_px=size, num_classes=len(classes), drop_path=drop_path)
+        network = build_network(entrant, size_px=size, num_classes=len(classes), drop_path=drop_path)
         return ForeignNetwork(entrant.name, network, classes, preprocessing).train()
 
     return make
 
 
-def _is_plain_variation(entrant: Entrant) -> bool:
+def _is_plain_variation(entrant: ComparedModel) -> bool:
     """Whether it is a FocalNet of another config, which any other command can open."""
     return entrant.family == "variation" and VARIATIONS[entrant.name].mixer is None

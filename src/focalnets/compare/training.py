@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.compare.accuracy import Accuracies, Accuracy, read_accuracies
-from focalnets.compare.entrants import Entrant, build, find_entrants, multiply_accumulates
+from focalnets.compare.models import ComparedModel, build_network, find_models, multiply_accumulates
 from focalnets.compare.runs import DEFAULT_SIZE_PX, Run, check_config, is_complete, train_run
 from focalnets.compare.training_processes import train_in_processes
 from focalnets.compare.variations import VARIATIONS
@@ -48,7 +48,7 @@ AfterRun = Callable[[Accuracies, Trained], None]
 
 
 def train_all(
-    entrants: Sequence[Entrant],
+    entrants: Sequence[ComparedModel],
     config: TrainingConfig,
     data_root: str | Path,
     folder: Path,
@@ -68,7 +68,7 @@ def train_all(
             weights, order and changes of images.
         folder: Of the comparison. Networks trained there before under the same setting are in the table too.
         seeds: Trainings of each network.
-        parallel: Trainings at once, each in a process of its own with its share of the threads.
+        parallel: Trainings at once, each in a process of its own with a part of the threads.
         fresh: Train again what is there.
         after_run: Called whenever a training has ended, with all results so far.
 
@@ -93,7 +93,7 @@ def train_all(
             "again with --fresh."
         )
     before = [] if kept is None else [one.model for one in kept.rows]
-    everyone = {one.name: one for one in [*find_entrants(before, skeleton), *entrants]}
+    everyone = {one.name: one for one in [*find_models(before, skeleton), *entrants]}
     runs = [Run.of(entrant, seed, config, folder) for seed in range(seeds) for entrant in entrants]
     todo = [run for run in runs if fresh or not is_complete(run, data)]
     failed: dict[tuple[str, int], str] = {}
@@ -149,7 +149,7 @@ def _setting(
 
 
 def _accuracy(
-    entrant: Entrant, config: TrainingConfig, folder: Path, data: TrainingData, failed: dict[tuple[str, int], str]
+    entrant: ComparedModel, config: TrainingConfig, folder: Path, data: TrainingData, failed: dict[tuple[str, int], str]
 ) -> Accuracy:
     """From all complete runs of the network, also of seeds that are not asked for now."""
     top1: dict[int, float] = {}
@@ -184,13 +184,13 @@ def _accuracy(
 _COSTS: dict[tuple[str, str, int, int], tuple[int | None, int | None]] = {}
 
 
-def _cost(entrant: Entrant, size_px: int, classes: int) -> tuple[int | None, int | None]:
+def _cost(entrant: ComparedModel, size_px: int, classes: int) -> tuple[int | None, int | None]:
     """Learnt numbers and multiply-accumulates for one image; None where the network refuses the size."""
     key = entrant.name, repr(entrant.skeleton), size_px, classes
     if key not in _COSTS:
         parameters, macs = None, None
         with contextlib.suppress(Exception):
-            network = build(entrant, size_px=size_px, num_classes=classes)
+            network = build_network(entrant, size_px=size_px, num_classes=classes)
             parameters = sum(one.numel() for one in network.parameters() if one.requires_grad)
             macs = multiply_accumulates(network, size_px)
         _COSTS[key] = parameters, macs

@@ -124,16 +124,16 @@ class FocalNetConfig:
         return tuple(self.patch_size * 2**stage for stage in range(len(self.depths)))
 
     def kernel_sizes(self, stage: int) -> tuple[int, ...]:
-        """Depthwise kernel size of each focal level of ``stage`` [tokens]."""
+        """Compute the depthwise kernel size of each focal level of ``stage`` [tokens]."""
         first = self.focal_windows[stage]
         return tuple(first + 2 * level for level in range(self.focal_levels[stage]))
 
     def replace(self, **overrides: Any) -> FocalNetConfig:
-        """The same config with some fields changed; unknown fields are errors."""
+        """Change some fields; returns another config. Unknown fields are errors."""
         return FocalNetConfig.from_dict({**self.to_dict(), **overrides})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON."""
+        """Turn into plain values that survive JSON."""
         return {
             field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
             for field in dataclasses.fields(self)
@@ -156,7 +156,7 @@ class Preprocessing:
 
     Attributes:
         input_size_px: Height and width of the evaluation crop [px].
-        crop_fraction: The image is resized so that the crop covers this share of its shorter side.
+        crop_fraction: The image is resized so that the crop covers this fraction of its shorter side.
         interpolation: ``bicubic`` or ``bilinear``.
         mean, std: Channel statistics in RGB order, for pixel values from 0 to 1.
     """
@@ -180,7 +180,7 @@ class Preprocessing:
             raise ConfigError("mean and std must have one finite entry a channel, std above 0.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON."""
+        """Turn into plain values that survive JSON."""
         return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
