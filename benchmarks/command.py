@@ -157,7 +157,7 @@ def _print_targets(topic: Topic, cases: Sequence[dict[str, Any]]) -> None:
 
 
 def results_folder(size: Size) -> Path:
-    """Where results of a size go unless said otherwise: only those of full size are kept in the repository."""
+    """Choose where results of a size go unless said otherwise: only those of full size are kept in the repository."""
     return RESULTS if size == "full" else _QUICK_RESULTS / size
 
 
@@ -184,7 +184,7 @@ def main(topics: Sequence[Topic], size: Size, outputs: Sequence[Path]) -> int:
 
 
 def topic_main(topic: Topic, arguments: Sequence[str] | None = None) -> int:
-    """The program of one topic: ``[--quick | --size SIZE] [--output FILE]``."""
+    """Run the program of one topic: ``[--quick | --size SIZE] [--output FILE]``."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{topic.name}", description=topic.summary)
     add_size_arguments(parser)
     parser.add_argument("--output", type=Path, help="result file; otherwise in benchmarks/results or build/")

@@ -58,8 +58,8 @@ def test_groups_add_up_whether_the_widened_map_is_kept_or_not(small_caches, monk
     plain = F.linear(F.gelu(F.linear(inputs[0], *inputs[1:3])), *inputs[3:])
     expected = torch.autograd.grad(plain.square().sum(), inputs)
     got = torch.autograd.grad(mlp(*inputs).square().sum(), inputs)
-    for one, other in zip(got, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
+    for gradient, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
 
 
 def test_other_dtypes_take_the_plain_formula(small_caches):
@@ -179,7 +179,9 @@ def test_several_sets_of_weights_at_once(small_caches):
     tokens = torch.randn(1, 11, 13, 6)
     weights, _ = torch.func.stack_module_state(blocks)
     with torch.no_grad():
-        together = torch.vmap(lambda one: torch.func.functional_call(blocks[0], one, (tokens,)))(weights)
+        together = torch.vmap(
+            lambda weights_of_block: torch.func.functional_call(blocks[0], weights_of_block, (tokens,))
+        )(weights)
         for block, result in zip(blocks, together, strict=True):
             torch.testing.assert_close(block(tokens), result)
 
@@ -297,8 +299,8 @@ def test_the_operator_that_the_compiler_sees_checks_out(small_caches, monkeypatc
     plain = F.linear(F.gelu(F.linear(inputs[0], *inputs[1:3])), *inputs[3:])
     expected = torch.autograd.grad(plain.square().sum(), inputs)
     got = torch.autograd.grad(compiled(*inputs).square().sum(), inputs)
-    for one, other in zip(got, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
+    for gradient, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
     with torch.no_grad():
         torch.testing.assert_close(compiled(*inputs), plain)
     flat = (inputs[0][0].detach().requires_grad_(), *inputs[1:])

@@ -68,24 +68,24 @@ def run(arguments: Any) -> int:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output '{folder}' is a file; name a folder.")
 
-    from focalnets.compare.entrants import find_entrants
+    from focalnets.compare.models import find_models
     from focalnets.compare.variations import VARIATIONS, load_rows
 
     load_rows(arguments.rows)
     names = list(arguments.models or ())
     if arguments.variations is not None:
         names += arguments.variations or list(VARIATIONS)
-    entrants = find_entrants(names or _DEFAULT_MODELS, arguments.skeleton)
-    return _train(arguments, entrants, folder) if arguments.train is not None else _measure(arguments, entrants, folder)
+    models = find_models(names or _DEFAULT_MODELS, arguments.skeleton)
+    return _train(arguments, models, folder) if arguments.train is not None else _measure(arguments, models, folder)
 
 
-def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
+def _measure(arguments: Any, models: Any, folder: Path) -> int:
     from focalnets.compare.measurement import Plan, describe_setting, fill
     from focalnets.compare.results import Comparison, read_comparison
     from focalnets.machine.devices import choose_device
 
     plan = Plan(
-        entrants=tuple(entrants),
+        models=tuple(models),
         sizes_px=tuple(arguments.sizes),
         batches=tuple(arguments.batch),
         tasks=tuple(arguments.tasks),
@@ -105,7 +105,7 @@ def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
     return 0
 
 
-def _train(arguments: Any, entrants: Any, folder: Path) -> int:
+def _train(arguments: Any, models: Any, folder: Path) -> int:
     from focalnets.cli.train import _resolve
     from focalnets.compare.accuracy import Accuracies
     from focalnets.compare.measurement import describe_setting
@@ -139,7 +139,7 @@ def _train(arguments: Any, entrants: Any, folder: Path) -> int:
         )
 
     accuracies = train_all(
-        entrants,
+        models,
         config,
         arguments.train,
         folder,

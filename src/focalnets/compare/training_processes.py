@@ -103,13 +103,13 @@ class _TrainingProcess(Worker):
     @property
     def name(self) -> str:
         """Of its run."""
-        return "" if self.run is None else f"{self.run.entrant.name}, seed {self.run.seed}"
+        return "" if self.run is None else f"{self.run.model.name}, seed {self.run.seed}"
 
     def give(self, run: Run, fresh: bool) -> None:
         """Have it train."""
         self.run, self._begun = run, time.monotonic()
-        skeleton = dict(run.entrant.skeleton)
-        self.send({"model": run.entrant.name, "skeleton": skeleton, "seed": run.seed, "fresh": fresh,
+        skeleton = dict(run.model.skeleton)
+        self.send({"model": run.model.name, "skeleton": skeleton, "seed": run.seed, "fresh": fresh,
                    "config": run.config.to_dict(), "folder": str(run.folder)})  # fmt: skip
 
     def take(self) -> tuple[Run, float]:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import torch
 
-from focalnets.compare.entrants import find_entrants
+from focalnets.compare.models import find_models
 from focalnets.compare.runs import Run, train_run
 from focalnets.compare.variations import load_rows
 from focalnets.errors import FocalNetsError, InterruptedRunError
@@ -59,8 +59,8 @@ def main() -> None:
 
 
 def _run(job: dict[str, Any]) -> Run:
-    (entrant,) = find_entrants([job["model"]], job["skeleton"])
-    return Run(entrant, job["seed"], TrainingConfig.from_dict(job["config"]), Path(job["folder"]))
+    (model,) = find_models([job["model"]], job["skeleton"])
+    return Run(model, job["seed"], TrainingConfig.from_dict(job["config"]), Path(job["folder"]))
 
 
 if __name__ == "__main__":

@@ -189,14 +189,14 @@ class FocalNet(nn.Module):
         return self._pool_and_classify(self.norm(tokens), mask)
 
     def forward_features(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The normalised map before pooling: (B, C, h, w) with h = ceil(H / stride of the last stage)."""
+        """Compute the normalised map before pooling: (B, C, h, w) with h = ceil(H / stride of the last stage)."""
         if self.norm is None:
             raise ConfigError("This network was built with pyramid_norms=True; use forward_pyramid.")
         tokens, _ = self._embed_and_refine(images, mask)[-1]
         return self.norm(tokens).permute(0, 3, 1, 2)
 
     def forward_pyramid(self, images: Tensor, mask: Tensor | None = None) -> list[Tensor]:
-        """One map a stage, finest first, taken before the next stage's downsampling.
+        """Compute one map a stage, finest first, taken before the next stage's downsampling.
 
         Returns:
             Maps (B, C_i, ceil(H / stride_i), ceil(W / stride_i)); each through its own LayerNorm if the network was

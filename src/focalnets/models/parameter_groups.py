@@ -19,7 +19,7 @@ def parameter_groups(
     layer_decay: float = 1.0,
     is_head: Callable[[str], bool] = lambda name: name.startswith("head."),
 ) -> list[dict[str, Any]]:
-    """Groups for an optimiser of ``torch.optim``.
+    """Sort parameters into groups for an optimiser of ``torch.optim``.
 
     Matrices and convolution kernels decay; biases, norms and layer scales (one axis) do not. With ``layer_decay`` below
     1 the classifier learns at ``learning_rate`` and every layer below it at the rate of the one above times
@@ -64,7 +64,7 @@ def parameter_groups(
 
 
 def layer_depth(name: str, depths: tuple[int, ...]) -> int:
-    """Position of a parameter from below: 0 for the stem, then one a block; final norms count with the last block.
+    """Count a parameter's depth from below: 0 for the stem, then one a block; final norms count with the last block.
 
     The embedding in front of a stage counts with that stage's first block.
     """

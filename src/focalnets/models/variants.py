@@ -220,12 +220,12 @@ the default here is the published count, ``layer_scale=1e-4`` gives the other.""
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of all networks, or of those that match a shell pattern such as ``"*tiny*"``."""
+    """List the names of all networks, or of those that match a shell pattern such as ``"*tiny*"``."""
     return fnmatch.filter(VARIANTS, pattern)
 
 
 def variant(name: str) -> Variant:
-    """The row of that name.
+    """Look up the row of that name.
 
     Raises:
         UnknownNameError: If there is none; the message names the closest ones.

@@ -32,7 +32,7 @@ class Backend:
     why_unsupported: Callable[[Tensor, Tensor, Sequence[Tensor], Tensor | None], str | None]
 
     def why_not(self, context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> str | None:
-        """Why this backend cannot be used here for these tensors, or None if it can."""
+        """Say why this backend cannot be used here for these tensors; None if it can."""
         return self.why_unavailable() or self.why_unsupported(context, gates, kernels, mask)
 
 
@@ -68,7 +68,7 @@ BACKENDS: dict[str, Backend] = {
 def select_backend(
     context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, name: str | None = None
 ) -> Backend:
-    """The backend asked for, or the best one that can take these tensors.
+    """Choose the backend asked for, or the best one that can take these tensors.
 
     Raises:
         UnknownNameError: If no backend has that name.
