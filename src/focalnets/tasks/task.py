@@ -10,6 +10,7 @@ Axes: B batch.
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -70,6 +71,7 @@ class PictureTransform:
         return (picture if self.tensor is None else self.tensor(picture)), item[1]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Task(abc.ABC):
     """What a network is trained for; :class:`focalnets.tasks.classify.task.Classify` is one.
 
@@ -92,7 +94,7 @@ class Task(abc.ABC):
     pipeline_tag: ClassVar[str | None] = None
     limits: ClassVar[str] = ""
     optional_files: ClassVar[tuple[str, ...]] = ()
-    settings: Any = NoSettings()
+    settings: Any = dataclasses.field(default_factory=NoSettings)
 
     def recipe_in_words(self) -> str:
         """What a model card says of the task's settings, ending with a comma and a space; empty if nothing."""
