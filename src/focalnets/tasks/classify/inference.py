@@ -19,8 +19,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
 from focalnets.data.transforms import ResizeAndCrop, evaluation_transform, to_tensor
@@ -126,6 +124,10 @@ def evaluate_images(
         DataError: If there is no image, a label is no class of the network, or an image cannot be read.
         ConfigError: If a number is out of range or the network has no classes.
     """
+    # Not needed for predictions, and importing it takes longer than importing torch.
+    from torchmetrics import MeanMetric
+    from torchmetrics.classification import MulticlassConfusionMatrix
+
     for name, value in (("batch_size", batch_size), ("bins", bins)):
         if value < 1:
             raise ConfigError(f"{name} must be a whole number from 1 up, got {value}.")
