@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.checkpoint import checkpoint
-from torchvision.ops import StochasticDepth
 
 from focalnets.errors import ConfigError
+from focalnets.models.drop_path import StochasticDepth
 from focalnets.ops.aggregation import focal_aggregation
 from focalnets.ops.linear import linear
 from focalnets.ops.mlp import hidden_rows, mlp
@@ -215,7 +215,7 @@ class FocalBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), dropout)
         self.layer_scale1 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
         self.layer_scale2 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = StochasticDepth(drop_path)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Refine tokens (B, *S, C); ``mask`` (B, *S) marks the valid ones."""

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
+from focalnets.ops.constant import constant_when_compiled
 from focalnets.ops.cpu_library import MAX_LEVELS
 
 __all__ = ["focal_aggregation_cpu", "instruction_set", "why_unavailable", "why_unsupported"]
@@ -38,7 +39,7 @@ def _library() -> cpu_library.Library:
     return library
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def why_unavailable() -> str | None:
     """Why the C++ kernels cannot run on this machine, one sentence, or None if they can."""
     library = cpu_library.load()
