@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from focalnets.errors import ConfigError
+from focalnets.errors import ConfigError, nearest
 
 __all__ = ["TrainingConfig", "field_descriptions"]
 
@@ -203,7 +203,8 @@ class TrainingConfig:
                 raise ConfigError(f"{name} must be {words}, got {value!r}.")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
+                given = getattr(self, name)
+                raise ConfigError(f"{name} cannot be {given!r}; {nearest(str(given), choices)}")
         off = self.mixup_off_epoch
         if off is not None and (off >= self.epochs or not (self.mixup or self.cutmix)):
             raise ConfigError(
@@ -257,7 +258,7 @@ class TrainingConfig:
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ConfigError(
-                f"a training config has no field {', '.join(map(repr, unknown))}; its fields are {', '.join(known)}."
+                f"a training config has no field {', '.join(map(repr, unknown))}; {nearest(str(unknown[0]), known)}"
             )
         return cls(**values)
 

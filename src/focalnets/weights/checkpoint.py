@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from focalnets.errors import CheckpointError, UnknownNameError
+from focalnets.errors import CheckpointError, UnknownNameError, nearest
 from focalnets.files import replacing
 from focalnets.models.focalnet import FocalNet
 from focalnets.version import __version__
@@ -77,7 +77,7 @@ def stored_state(model: FocalNet, dtype: str | None = None) -> dict[str, Tensor]
     if dtype is None:
         return state
     if dtype not in STORED_DTYPES:
-        raise UnknownNameError(f"Weights cannot be kept as {dtype!r}; choose one of {', '.join(STORED_DTYPES)}.")
+        raise UnknownNameError(f"Weights cannot be kept as {dtype!r}; {nearest(dtype, STORED_DTYPES)}")
     stored = dict(state)
     for name, parameter in model.named_parameters():
         stored[name] = parameter.detach().to(STORED_DTYPES[dtype])
