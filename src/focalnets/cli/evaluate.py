@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from focalnets.cli.model_argument import add_model_and_data, load_for_command, require_model
-from focalnets.cli.output import STANDARD_OUTPUT, progress, write_result
+from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size
+from focalnets.cli.output import deliver, note, progress
 from focalnets.errors import ConfigError, DataError
 
 EXAMPLES = """\
@@ -30,40 +30,33 @@ _MOST_CLASSES_SHOWN = 40
 def add_arguments(parser: Any) -> None:
     """Add the network, the images and where results go."""
     add_model_and_data(parser, "folder of labelled images, CSV file or shards")
-    parser.add_argument("--split", metavar="FILE", help="use the images that this split.json holds out")
-    parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
-    parser.add_argument(
-        "--output",
-        metavar="FOLDER",
-        help="write everything there: report.html, figures as JSON and CSV, pictures as PNG",
-    )
-    parser.add_argument("--image_size", "--image-size", type=int, help="input size [px] (default: the network's own)")
-    parser.add_argument("--batch_size", "--batch-size", type=int, default=32, help="images at once (default: 32)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... or mps (default: auto)")
-    parser.add_argument(
-        "--skip_unreadable", "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
-    )
+    parser.add_argument("--split", type=str, metavar="FILE", help="use the images that this split.json holds out")
+    add_json(parser, "the result")
+    add_csv(parser, "one line for each class")
+    add_output(parser, "folder for everything: report.html, figures as JSON and CSV, pictures as PNG")
+    add_size(parser, "side of the square crop", aliases=("--image_size",), shown_default="the network's own")
+    parser.add_argument("--batch_size", type=int, default=32, help="images at once (default: 32)")
+    add_device(parser)
+    add_flag(parser, "skip_unreadable", "leave out images that cannot be read")
     parser.add_argument("--bins", type=int, default=15, help="bins of the calibration (default: 15)")
-    parser.add_argument("--worst", type=int, default=24, help="mistakes to show, the surest first (default: 24)")
+    parser.add_argument(
+        "--worst", type=int, default=24, help="mistakes to show, the most confident first (default: 24)"
+    )
     parser.add_argument(
         "--resolutions", type=int, nargs="+", metavar="PX", help="also measure at these input sizes, one pass each"
     )
-    parser.add_argument(
-        "--resolution_curve",
-        "--resolution-curve",
-        action="store_true",
-        help="also measure at 96 to 384 px in steps of 32, ten passes",
-    )
+    add_flag(parser, "resolution_curve", "also measure at 96 to 384 px in steps of 32, ten passes")
     parser.add_argument(
         "--corruptions",
+        type=str,
         nargs="*",
         metavar="NAME",
-        help="also measure on spoiled pictures, one pass a corruption and severity; no NAME is all of them",
+        help="also measure on corrupted pictures, one pass a corruption and severity; no NAME is all of them",
     )
     parser.add_argument(
         "--severities", type=int, nargs="+", default=[1, 3, 5], metavar="N", help="from 1 to 5 (default: 1 3 5)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the noise in spoiled pictures (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise in corrupted pictures (default: 0)")
 
 
 def run(arguments: Any) -> int:
@@ -86,13 +79,14 @@ def run(arguments: Any) -> int:
         from focalnets.tasks.classify.report import write_evaluation
 
         written = write_evaluation(report, arguments.output)
-    if arguments.json is not None:
-        write_result(report.to_dict(), arguments.json)
-    if arguments.json != STANDARD_OUTPUT:
+
+    def show() -> None:
         _show(report.evaluation)
         _show_studies(report)
         if written:
             print(f"written: {', '.join(written)} in {arguments.output}")
+
+    deliver(arguments, show, json=report.to_dict, csv=report.evaluation.per_class_csv)
     return 0
 
 
@@ -116,10 +110,7 @@ def _measure(arguments: Any, model: Any, dataset: Any) -> Any:
     images, trials = len(dataset), len(names) * len(set(arguments.severities))
     passes = 1 + len(sizes) + trials
     if passes > 1:
-        print(
-            f"{passes} passes over {images:,} images: 1 evaluation, {len(sizes)} resolutions, {trials} corruptions",
-            file=sys.stderr,
-        )
+        note(f"{passes} passes over {images:,} images: 1 evaluation, {len(sizes)} resolutions, {trials} corruptions")
     shared = {"batch_size": arguments.batch_size, "skip_unreadable": arguments.skip_unreadable}
     with progress("evaluating", passes * images) as show:
 
@@ -131,7 +122,7 @@ def _measure(arguments: Any, model: Any, dataset: Any) -> Any:
         evaluation = evaluate_images(
             model,
             dataset,
-            size_px=arguments.image_size,
+            size_px=arguments.size,
             on_progress=show,
             bins=arguments.bins,
             worst=arguments.worst,
@@ -147,7 +138,7 @@ def _measure(arguments: Any, model: Any, dataset: Any) -> Any:
                 names,
                 arguments.severities,
                 seed=arguments.seed,
-                size_px=arguments.image_size,
+                size_px=arguments.size,
                 on_progress=show_after(1 + len(sizes)),
                 **shared,
             )
@@ -170,7 +161,7 @@ def _samples(arguments: Any, source: str, class_names: tuple[str, ...] | None) -
         found = open_evaluation_images(arguments.data, class_names)
         return found.classes, found.samples
     split = read_split(split_file, root=arguments.data)
-    print(f"measuring on the {len(split.val):,} images that {split_file} holds out ({split.split})", file=sys.stderr)
+    note(f"measuring on the {len(split.val):,} images that {split_file} holds out ({split.split})")
     names = class_names or split.classes
     labels = match_classes(split.classes, names, str(split_file))
     return names, tuple((path, labels[split.classes[label]]) for path, label in split.val)
