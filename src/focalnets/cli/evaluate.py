@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from focalnets.cli.model_argument import add_model_and_data, require_model
-from focalnets.cli.output import STANDARD_OUTPUT, progress, write_result
+from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size
+from focalnets.cli.output import deliver, note, progress
 
 EXAMPLES = """\
   focalnets evaluate imagenette2-160
@@ -28,40 +28,33 @@ _MOST_CLASSES_SHOWN = 40
 def add_arguments(parser: Any) -> None:
     """Add the network, the images and where results go."""
     add_model_and_data(parser, "folder of labelled images, CSV file or shards")
-    parser.add_argument("--split", metavar="FILE", help="use the images that this split.json holds out")
-    parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
-    parser.add_argument(
-        "--output",
-        metavar="FOLDER",
-        help="write everything there: report.html, figures as JSON and CSV, pictures as PNG",
-    )
-    parser.add_argument("--image_size", "--image-size", type=int, help="input size [px] (default: the network's own)")
-    parser.add_argument("--batch_size", "--batch-size", type=int, default=32, help="images at once (default: 32)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... or mps (default: auto)")
-    parser.add_argument(
-        "--skip_unreadable", "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
-    )
+    parser.add_argument("--split", type=str, metavar="FILE", help="use the images that this split.json holds out")
+    add_json(parser, "the result")
+    add_csv(parser, "one line for each class")
+    add_output(parser, "folder for everything: report.html, figures as JSON and CSV, pictures as PNG")
+    add_size(parser, "side of the square crop", aliases=("--image_size",), shown_default="the network's own")
+    parser.add_argument("--batch_size", type=int, default=32, help="images at once (default: 32)")
+    add_device(parser)
+    add_flag(parser, "skip_unreadable", "leave out images that cannot be read")
     parser.add_argument("--bins", type=int, default=15, help="bins of the calibration (default: 15)")
-    parser.add_argument("--worst", type=int, default=24, help="mistakes to show, the surest first (default: 24)")
+    parser.add_argument(
+        "--worst", type=int, default=24, help="mistakes to show, the most confident first (default: 24)"
+    )
     parser.add_argument(
         "--resolutions", type=int, nargs="+", metavar="PX", help="also measure at these input sizes, one pass each"
     )
-    parser.add_argument(
-        "--resolution_curve",
-        "--resolution-curve",
-        action="store_true",
-        help="also measure at 96 to 384 px in steps of 32, ten passes",
-    )
+    add_flag(parser, "resolution_curve", "also measure at 96 to 384 px in steps of 32, ten passes")
     parser.add_argument(
         "--corruptions",
+        type=str,
         nargs="*",
         metavar="NAME",
-        help="also measure on spoiled pictures, one pass a corruption and severity; no NAME is all of them",
+        help="also measure on corrupted pictures, one pass a corruption and severity; no NAME is all of them",
     )
     parser.add_argument(
         "--severities", type=int, nargs="+", default=[1, 3, 5], metavar="N", help="from 1 to 5 (default: 1 3 5)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the noise in spoiled pictures (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise in corrupted pictures (default: 0)")
 
 
 def run(arguments: Any) -> int:
@@ -78,7 +71,7 @@ def run(arguments: Any) -> int:
     split = arguments.split or _split_of_run(source, arguments.data)
     data = task.open_evaluation_of(model, arguments.data, split=None if split is None else Path(split))
     if split is not None:
-        print(f"measuring on the {len(data):,} images that {split} holds out", file=sys.stderr)
+        note(f"measuring on the {len(data):,} images that {split} holds out")
     sizes = [*(arguments.resolutions or ()), *(RESOLUTIONS_PX if arguments.resolution_curve else ())]
     names = () if arguments.corruptions is None else tuple(arguments.corruptions or CORRUPTIONS)
     with progress("evaluating", len(data) * (1 + len(set(sizes)) + len(names) * len(arguments.severities))) as show:
@@ -87,7 +80,7 @@ def run(arguments: Any) -> int:
             model,
             data,
             place=str(arguments.data),
-            size_px=arguments.image_size,
+            size_px=arguments.size,
             resolutions_px=sizes,
             corruptions=names,
             severities=arguments.severities,
@@ -99,12 +92,13 @@ def run(arguments: Any) -> int:
     written: list[str] = []
     if arguments.output is not None:
         written = write_evaluation(task, report, arguments.output)
-    if arguments.json is not None:
-        write_result(report.to_dict(), arguments.json)
-    if arguments.json != STANDARD_OUTPUT:
+
+    def show_all() -> None:
         _show(task, report)
         if written:
             print(f"written: {', '.join(written)} in {arguments.output}")
+
+    deliver(arguments, show_all, json=report.to_dict, csv=lambda: task.to_csv(report.evaluation))
     return 0
 
 

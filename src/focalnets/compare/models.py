@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib.util
 import json
 import re
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from focalnets.compare.variations import VARIATIONS, build_variation
-from focalnets.errors import ConfigError, MissingPackageError, UnknownNameError
+from focalnets.errors import ConfigError, MissingPackageError, UnknownNameError, nearest
 from focalnets.models.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -143,21 +142,17 @@ def _find_plain(name: str) -> ComparedModel:
     if name in VARIATIONS:
         top1 = VARIATIONS[name].published_top1
         return ComparedModel(name, "variation", None if top1 is None else Published(top1, _FOCALNET))
-    close = difflib.get_close_matches(name, [*VARIANTS, *VARIATIONS], n=3, cutoff=0.6)
     if importlib.util.find_spec("timm") is None:
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        listing = "pip install timm, or name one that `focalnets models` lists."
         raise MissingPackageError(
-            f"{name!r} is no network of focalnets, and timm, which has others, is not installed; {hint}"
-            "pip install timm, or name one that `focalnets models` lists."
+            f"{name!r} is no network of focalnets, and timm, which has others, is not installed; "
+            f"{nearest(name, [*VARIANTS, *VARIATIONS], listing)}"
         )
     import timm
 
     if not timm.is_model(name):
         known = [*VARIANTS, *VARIATIONS, *timm.list_models()]
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-        hint = (
-            f"did you mean {' or '.join(close)}?" if close else "`focalnets models` and timm.list_models() list them."
-        )
+        hint = nearest(name, known, "`focalnets models` and timm.list_models() list them.")
         raise UnknownNameError(f"Neither focalnets nor timm has a network called {name!r}; {hint}")
     return ComparedModel(name, "timm", PUBLISHED_TOP1.get(name))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from focalnets.errors import ConfigError
+from focalnets.errors import ConfigError, nearest
 
 __all__ = ["choose_device", "device_name"]
 
@@ -24,7 +24,8 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device must be auto, cpu, cuda, cuda:1, ... or mps, got {name!r}.") from None
+        hint = nearest(name, ("auto", *available), "choose auto, cpu, cuda, cuda:N or mps.")
+        raise ConfigError(f"There is no device {name!r}; {hint}") from None
     known = available.get(device.type, False)
     if not known or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         here = ", ".join(kind for kind, present in available.items() if present)

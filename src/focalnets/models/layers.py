@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torchvision.ops import StochasticDepth
 
 from focalnets.errors import ConfigError
+from focalnets.models.drop_path import StochasticDepth
 from focalnets.models.plain import add_branch, is_plain_linear, project
 from focalnets.models.rows import goes_by_rows, refine_by_rows
 from focalnets.ops.aggregation import focal_aggregation
@@ -187,7 +187,7 @@ class FocalBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), dropout)
         self.layer_scale1 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
         self.layer_scale2 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = StochasticDepth(drop_path)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Refine tokens (B, *S, C); ``mask`` (B, *S) marks the valid ones."""

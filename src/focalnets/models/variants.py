@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import fnmatch
 from typing import Any
 
-from focalnets.errors import UnknownNameError
+from focalnets.errors import UnknownNameError, nearest
 from focalnets.models.config import FocalNetConfig, Preprocessing
 
 __all__ = ["VARIANTS", "Published", "Variant", "list_models", "variant"]
@@ -231,7 +230,6 @@ def variant(name: str) -> Variant:
         UnknownNameError: If there is none; the message names the closest ones.
     """
     if name not in VARIANTS:
-        close = difflib.get_close_matches(name, VARIANTS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else "`focalnets models` lists them."
+        hint = nearest(name, VARIANTS, "`focalnets models` lists them.")
         raise UnknownNameError(f"There is no model called {name!r}; {hint}")
     return VARIANTS[name]

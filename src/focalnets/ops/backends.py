@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from focalnets.errors import BackendUnavailableError, UnknownNameError
+from focalnets.errors import BackendUnavailableError, UnknownNameError, nearest
 from focalnets.ops import cpu, reference, triton_backend
 
 __all__ = ["BACKENDS", "Backend", "select_backend"]
@@ -80,7 +80,7 @@ def select_backend(
             if backend.why_not(context, gates, kernels, mask) is None:
                 return backend
     if name not in BACKENDS:
-        raise UnknownNameError(f"No backend is called {name!r}; choose one of {', '.join(BACKENDS)}, or None.")
+        raise UnknownNameError(f"No backend is called {name!r}; {nearest(name, BACKENDS)} None takes the best.")
     reason = BACKENDS[name].why_not(context, gates, kernels, mask)
     if reason is not None:
         raise BackendUnavailableError(f"Backend {name!r} was asked for but cannot be used: {reason}")

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
+from focalnets.ops.constant import constant_when_compiled
 from focalnets.ops.cpu_library import MAX_LEVELS
 from focalnets.ops.eager import below_autograd
 
@@ -39,7 +40,7 @@ def _library() -> cpu_library.Library:
     return library
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def why_unavailable() -> str | None:
     """Say in one sentence why the C++ kernels cannot run on this machine; None if they can."""
     library = cpu_library.load()

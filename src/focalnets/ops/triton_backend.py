@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from focalnets.ops.constant import constant_when_compiled
+
 __all__ = ["focal_aggregation_triton", "why_unavailable", "why_unsupported"]
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -47,7 +49,7 @@ def _interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def why_unavailable() -> str | None:
     """Say in one sentence why the backend cannot run on this machine; None if it can.
 

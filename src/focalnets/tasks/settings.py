@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from focalnets.errors import ConfigError
+from focalnets.errors import ConfigError, nearest
 
 __all__ = ["NoSettings", "Range", "check_choices", "check_ranges", "check_whole_numbers", "field_descriptions"]
 
@@ -58,8 +58,9 @@ def check_choices(settings: Any, choices: Mapping[str, Sequence[str]]) -> None:
         ConfigError: With the name of the field and its choices.
     """
     for name, allowed in choices.items():
-        if getattr(settings, name) not in allowed:
-            raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(settings, name)!r}.")
+        given = getattr(settings, name)
+        if given not in allowed:
+            raise ConfigError(f"{name} cannot be {given!r}; {nearest(str(given), allowed)}")
 
 
 def field_descriptions(config_class: type) -> dict[str, str]:

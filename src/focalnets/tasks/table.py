@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from focalnets.errors import UnknownNameError
+from focalnets.errors import UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from focalnets.tasks.task import Task
@@ -71,7 +71,7 @@ def task_class(name: str) -> type[Task]:
 
 def _row(name: str) -> TaskRow:
     if name not in TASKS:
-        raise UnknownNameError(f"There is no task {name!r}; the tasks are {', '.join(TASKS)}.")
+        raise UnknownNameError(f"There is no task {name!r}; {nearest(name, TASKS)}")
     return TASKS[name]
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.errors import ConfigError
+from focalnets.files import csv_text
 from focalnets.models.config import Preprocessing
 from focalnets.report.parts import Fact, Section
 from focalnets.tasks.batch import Batch
@@ -291,6 +292,11 @@ class Task(abc.ABC):
         ]
         size = evaluation.preprocessing["input_size_px"]
         return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size} px"]
+
+    def to_csv(self, evaluation: Any) -> str:
+        """An evaluation as a table."""
+        row = evaluation.figures().to_row()
+        return csv_text(list(row), [list(row.values())])
 
     def heading(self, evaluation: Any) -> str:
         """The title of an evaluation's page."""

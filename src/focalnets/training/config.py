@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from focalnets.errors import ConfigError
+from focalnets.errors import ConfigError, nearest
 from focalnets.tasks.settings import Range, check_choices, check_ranges, check_whole_numbers
 from focalnets.tasks.table import TASKS, build_task, settings_of
 
@@ -154,7 +154,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
-            raise ConfigError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}.")
+            raise ConfigError(f"task cannot be {self.task!r}; {nearest(str(self.task), TASKS)}")
         section = settings_of(self.task)
         if not isinstance(self.settings, section):
             values = {} if self.settings is None else self.settings
@@ -229,7 +229,7 @@ class TrainingConfig:
         values = dict(values)
         task = values.get("task", "classify")
         if task not in TASKS:
-            raise ConfigError(f"task must be one of {', '.join(TASKS)}, got {task!r}.")
+            raise ConfigError(f"task cannot be {task!r}; {nearest(str(task), TASKS)}")
         general, own = [name for name in _field_names(cls) if name != "settings"], _field_names(settings_of(task))
         section = values.pop(task, None)
         if section is None:
@@ -243,8 +243,8 @@ class TrainingConfig:
         unknown = sorted(set(values) - set(general))
         if unknown:
             raise ConfigError(
-                f"a training config has no field {', '.join(map(repr, unknown))}; its fields are "
-                f"{', '.join([*general, *own])}."
+                f"a training config has no field {', '.join(map(repr, unknown))}; "
+                f"{nearest(str(unknown[0]), [*general, *own])}"
             )
         return cls(**values, settings=_section(task, {**section, **flat}))
 
@@ -255,7 +255,7 @@ def _section(task: str, values: Mapping[str, Any]) -> Any:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(
-            f"the section {task} has no field {', '.join(map(repr, unknown))}; its fields are {', '.join(known)}."
+            f"the section {task} has no field {', '.join(map(repr, unknown))}; {nearest(str(unknown[0]), known)}"
         )
     return section(**values)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from focalnets.errors import CheckpointError, ConfigError, UnknownNameError
+from focalnets.errors import CheckpointError, ConfigError, UnknownNameError, nearest
 from focalnets.files import replacing
 from focalnets.models.config import FocalNetConfig, Preprocessing, TextInput
 from focalnets.models.focalnet import FocalNet
@@ -91,7 +91,7 @@ def stored_state(model: nn.Module, dtype: str | None = None) -> dict[str, Tensor
             or beyond the range of the dtype.
     """
     if dtype is not None and dtype not in STORED_DTYPES:
-        raise UnknownNameError(f"Weights cannot be kept as {dtype!r}; choose one of {', '.join(STORED_DTYPES)}.")
+        raise UnknownNameError(f"Weights cannot be kept as {dtype!r}; {nearest(dtype, STORED_DTYPES)}")
     model = unwrapped(model)
     state = {name.replace(_COMPILED, ""): tensor for name, tensor in model.state_dict().items()}
     _refuse_unreadable(state)

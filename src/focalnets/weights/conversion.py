@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from focalnets.errors import CheckpointError, UnknownNameError
+from focalnets.errors import CheckpointError, UnknownNameError, nearest
 from focalnets.files import replacing, write_json
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
@@ -78,7 +78,7 @@ def save_in_layout(
             nothing was written.
     """
     if layout not in TARGETS:
-        raise UnknownNameError(f"There is no layout {layout!r}; choose one of {', '.join(TARGETS)}.")
+        raise UnknownNameError(f"There is no layout {layout!r}; {nearest(layout, TARGETS)}")
     path = Path(destination)
     suffix = path.suffix if path.suffix in (".safetensors", *_PICKLED) else ""
     reason = why_inexpressible(layout, model.config, suffix=suffix)

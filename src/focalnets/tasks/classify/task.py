@@ -267,6 +267,10 @@ class Classify(Task):
             f"width), {calibration.ece_equal_count:.2%} ({len(calibration.equal_count)} bins of equal count)",
         ]
 
+    def to_csv(self, evaluation: Evaluation) -> str:
+        """One line a class."""
+        return evaluation.per_class_csv()
+
     def heading(self, evaluation: Evaluation) -> str:
         """The title of an evaluation's page."""
         return f"How well it recognises {evaluation.images:,} images"
