@@ -108,7 +108,6 @@ def read_label_image(path: Path) -> np.ndarray:
         image = image_header(file, f"'{path}'")
         if image.format in ("JPEG", "MPO"):
             raise ImageError(f"the mask '{path}' is a JPEG, which blurs numbers into each other; store it as PNG.")
-        orientation = exif_orientation(image)
         try:
             image.load()
         except Exception as error:  # Damaged files make decoders raise anything.
@@ -116,6 +115,7 @@ def read_label_image(path: Path) -> np.ndarray:
             raise ImageError(
                 f"the mask '{path}' is damaged or incomplete ({reason}); save or fetch it again."
             ) from error
+        orientation = exif_orientation(image)
         if image.mode in ("LA", "La", "PA"):
             image = image.getchannel(0)
         elif image.mode not in ("1", "L", "P", "I", "F") and not image.mode.startswith("I;16"):
