@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.data.annotated_files import box, coco, mask_folders, mask_image, photo
 
-from focalnets.data.annotated.coco import annotation_mask, polygon_mask
+from focalnets.data.annotated.coco import annotation_mask
 from focalnets.data.annotated.open import FIRST_SCENE, SCENE_TARGET_SIZE, open_annotated_images
 from focalnets.data.scenes.generator import SceneGenerator
 from focalnets.data.scenes.writing import run_lengths, write_folders
@@ -215,9 +215,9 @@ def test_compressed_run_lengths_and_polygons_by_hand():
     large |= box(64, 0, 65, 90, width=70, height=90)
     counts = f"\\>V2d{'0' * 88}^l0TNX]O`2h3"
     assert (annotation_mask({"segmentation": {"size": [90, 70], "counts": counts}}, 90, 70) == large.astype(bool)).all()
-    triangle = polygon_mask(np.array([(0.0, 0.0), (4.0, 0.0), (0.0, 4.0)]), 5, 5)
+    triangle = annotation_mask({"segmentation": [[0, 0, 4, 0, 0, 4]]}, 5, 5)
     assert triangle.sum(1).tolist() == [3, 2, 1, 0, 0]
-    outside = polygon_mask(np.array([(-9.0, -9.0), (99.0, -9.0), (99.0, 99.0), (-9.0, 99.0)]), 3, 4)
+    outside = annotation_mask({"segmentation": [[-9, -9, 99, -9, 99, 99, -9, 99]]}, 3, 4)
     assert outside.all()
 
 
