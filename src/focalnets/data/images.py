@@ -273,7 +273,7 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Turn decoded pixels as people see them, by the :func:`exif_orientation` after loading."""
+    """Turn decoded pixels as people see them; ``orientation`` is what :func:`exif_orientation` says of them."""
     return image.transpose(_TRANSPOSITIONS[orientation]) if orientation > 1 else image
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from focalnets.data.annotated.coco_content import CocoFile, CocoImage, read_coco, shown
+from focalnets.data.annotated.coco_content import CocoFile, CocoImage, abridge, read_coco
 from focalnets.data.annotated.encoded_masks import (
     LARGEST_COORDINATE_PX,
     EncodedMask,
@@ -161,7 +161,7 @@ class _CocoReader:
         path = self.folder / entry.file_name
         photo, orientation = read_photo(path)
         size = entry.size or _stored_size(path)
-        names = (f"image {shown(entry.id)} in '{self.content.path}'", f"'{path}'")
+        names = (f"image {abridge(entry.id)} in '{self.content.path}'", f"'{path}'")
         turn = turn_between(size, photo.size, orientation, names=names)
         objects = []
         for annotation in entry.annotations:
@@ -188,7 +188,7 @@ def _read_shape(annotation: dict[str, Any], height: int, width: int) -> tuple[En
         else:
             box = box_around(mask.decode())
     except ValueError as error:
-        identity = shown(annotation.get("id"))
+        identity = abridge(annotation.get("id"))
         raise DataError(f"Annotation {identity} is not as COCO has it ({error}); correct or remove it.") from error
     return mask, box, None if area is None else float(area)
 
@@ -217,7 +217,7 @@ def _image_folder(content: CocoFile, images: str | Path | None) -> Path:
             return folder
     searched = f"'{images}'" if images is not None else f"and around '{file.parent}'"
     raise DataError(
-        f"The images of '{file}' are not in {searched}, where {shown(first)} was looked for; name their folder."
+        f"The images of '{file}' are not in {searched}, where {abridge(first)} was looked for; name their folder."
     )
 
 
@@ -243,7 +243,7 @@ def _check_image(image: CocoImage, folder: Path, file: Path) -> None:
     """Compare headers, so that a mistake shows before an hour of work and not after it."""
     path, stated = folder / image.file_name, image.size
     if not _is_file(path):
-        raise DataError(f"'{file}' lists the image {shown(image.file_name)}, which is not in '{folder}'.")
+        raise DataError(f"'{file}' lists the image {abridge(image.file_name)}, which is not in '{folder}'.")
     upright = image_size(path)
     if stated is None or stated == upright or (stated == upright[::-1] and _orientation(path) >= 5):
         return

@@ -14,7 +14,7 @@ from focalnets.data.annotated.objects import Category
 from focalnets.data.images import DEFAULT_MAX_PIXELS
 from focalnets.errors import DataError
 
-__all__ = ["CocoFile", "CocoImage", "read_coco", "shown"]
+__all__ = ["CocoFile", "CocoImage", "abridge", "read_coco"]
 
 _UNNAMED = "object"
 _MOST_NAMES = 100
@@ -23,7 +23,7 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 120
 
 
-def shown(value: Any) -> str:
+def abridge(value: Any) -> str:
     """Write a value from a json file for an error: on one line, and not at length."""
     return _short.repr(value)
 
@@ -80,7 +80,7 @@ class CocoFile:
                     for image in self.images
                 ]
                 return dataclasses.replace(self, images=images), str(getattr(chosen[0], attribute))
-        names = ", ".join(shown(category.name)[1:-1] for category in self.categories[:_MOST_NAMES])
+        names = ", ".join(abridge(category.name)[1:-1] for category in self.categories[:_MOST_NAMES])
         raise DataError(
             f"'{self.path}' has no category {name!r}; {f'choose from {names}' if names else 'it has none'}."
         )
@@ -104,22 +104,22 @@ def read_coco(file: Path) -> CocoFile:
     for number, entry in enumerate(content["images"]):
         identity: Any = entry.get("id")
         name = entry.get("file_name")
-        if not _is_identity(identity) or not isinstance(name, str) or not name:
+        if not _is_id(identity) or not isinstance(name, str) or not name:
             raise DataError(
                 f"An image in '{file}' has no file_name or no id; expected both, but number {number} lacks one."
             )
         if identity in known:
-            raise DataError(f"Two images in '{file}' have the id {shown(identity)}; expected another one for each.")
+            raise DataError(f"Two images in '{file}' have the id {abridge(identity)}; expected another one for each.")
         known.add(identity)
         if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
             raise DataError(
-                f"Image {shown(identity)} in '{file}' has the file_name {shown(name)}; expected a path below the "
+                f"Image {abridge(identity)} in '{file}' has the file_name {abridge(name)}; expected a path below the "
                 "folder of the images."
             )
         size = _read_size(entry, file)
         images.append(CocoImage(identity, name, size, annotations.pop(identity, ())))
     for left in annotations.values():
-        raise _homeless(left[0], "without id", file)
+        raise _unlisted_image(left[0], "without id", file)
     return CocoFile(file, categories, images)
 
 
@@ -139,7 +139,7 @@ def _read_json(file: Path) -> dict[str, list[dict[str, Any]]]:
     return content
 
 
-def _is_identity(value: Any) -> bool:
+def _is_id(value: Any) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
@@ -151,8 +151,8 @@ def _read_size(entry: dict[str, Any], file: Path) -> tuple[int, int] | None:
     whole = all(type(side) in (int, float) and 1 <= side <= DEFAULT_MAX_PIXELS and side % 1 == 0 for side in sides)
     if not whole or sides[0] * sides[1] > DEFAULT_MAX_PIXELS:
         raise DataError(
-            f"Image {shown(entry.get('id'))} in '{file}' states a width of {shown(sides[0])} and a height of "
-            f"{shown(sides[1])}; expected whole numbers from 1 up, of at most {DEFAULT_MAX_PIXELS / 1e6:.0f} "
+            f"Image {abridge(entry.get('id'))} in '{file}' states a width of {abridge(sides[0])} and a height of "
+            f"{abridge(sides[1])}; expected whole numbers from 1 up, of at most {DEFAULT_MAX_PIXELS / 1e6:.0f} "
             "megapixels, or neither."
         )
     return int(sides[0]), int(sides[1])
@@ -162,7 +162,7 @@ def _read_categories(content: dict[str, Any], file: Path) -> list[Category]:
     """Categories in the order of their ids; where none are listed, those that annotations name by a number."""
     listed = content.get("categories")
     if listed is None or listed == []:
-        used = {each.get("category_id") for each in content["annotations"] if _is_identity(each.get("category_id"))}
+        used = {each.get("category_id") for each in content["annotations"] if _is_id(each.get("category_id"))}
         categories = [Category(identity, str(identity)) for identity in used]
         if any(each.get("category_id") is None for each in content["annotations"]):
             categories.append(Category(None, _UNNAMED))
@@ -172,11 +172,13 @@ def _read_categories(content: dict[str, Any], file: Path) -> list[Category]:
     found: dict[Any, Category] = {}
     for entry in listed:
         identity, name, above = entry.get("id"), entry.get("name"), entry.get("supercategory")
-        if not _is_identity(identity) or not _is_identity(name):
-            raise DataError(f"A category in '{file}' has no id or no name; expected both, got {shown(entry)}.")
+        if not _is_id(identity) or not _is_id(name):
+            raise DataError(f"A category in '{file}' has no id or no name; expected both, got {abridge(entry)}.")
         if identity in found:
-            raise DataError(f"Two categories in '{file}' have the id {shown(identity)}; expected another one for each.")
-        found[identity] = Category(identity, str(name), str(above) if _is_identity(above) else None)
+            raise DataError(
+                f"Two categories in '{file}' have the id {abridge(identity)}; expected another one for each."
+            )
+        found[identity] = Category(identity, str(name), str(above) if _is_id(above) else None)
     return sorted(found.values(), key=_order)
 
 
@@ -196,17 +198,17 @@ def _read_annotations(
     by_image: dict[int | str, list[dict[str, Any]]] = collections.defaultdict(list)
     for number, annotation in enumerate(content["annotations"]):
         image, category = annotation.get("image_id"), annotation.get("category_id")
-        if not _is_identity(image):
-            raise _homeless(annotation, number, file)
-        if (category is not None and not _is_identity(category)) or category not in known:
+        if not _is_id(image):
+            raise _unlisted_image(annotation, number, file)
+        if (category is not None and not _is_id(category)) or category not in known:
             raise DataError(
-                f"Annotation {shown(annotation.get('id', number))} in '{file}' has the category_id {shown(category)}, "
-                "which is not among the categories there."
+                f"Annotation {abridge(annotation.get('id', number))} in '{file}' has the category_id "
+                f"{abridge(category)}, which is not among the categories there."
             )
         by_image[image].append(annotation)
     return by_image
 
 
-def _homeless(annotation: dict[str, Any], otherwise: int | str, file: Path) -> DataError:
-    identity = shown(annotation.get("id", otherwise))
+def _unlisted_image(annotation: dict[str, Any], otherwise: int | str, file: Path) -> DataError:
+    identity = abridge(annotation.get("id", otherwise))
     return DataError(f"Annotation {identity} in '{file}' belongs to no image that is listed there.")

@@ -185,7 +185,7 @@ class _MaskReader:
 
 
 def read_label_image(path: Path) -> np.ndarray:
-    """The numbers that a mask image holds, turned as its own EXIF data says.
+    """Read the numbers that a mask image holds, turned as its own EXIF data says.
 
     Returns:
         (H, W), of whole numbers or booleans: of a palette image the indices, not the colours. (H, W, 3) uint8 for

@@ -1,4 +1,4 @@
-"""Measures whether maps lie on the object, over annotated images, beside maps that know nothing.
+"""Measure whether maps lie on the object, over annotated images, beside maps that know nothing.
 
 Axes: N images, M methods, T thresholds, H W height and width of what the network sees [px].
 """
@@ -50,7 +50,7 @@ _READ_AHEAD = 4
 def map_sources(
     model: FocalNet, *, focus: BlockId | None = None, seed: int = 0, grad_cam: bool | None = None
 ) -> list[MapSource]:
-    """The maps of a network and those that it is compared with.
+    """List the maps of a network and those that it is compared with.
 
     Args:
         model: The network, on the device to use.
@@ -158,7 +158,7 @@ def measure_localization(
 
 
 def make_view(annotated: AnnotatedImage, number: int, preprocessing: Preprocessing, size_px: int) -> View:
-    """The whole photo in its own proportions, as the network sees it, and the mask at that size.
+    """Show the whole photo in its own proportions, as the network sees it, with the mask at that size.
 
     A pixel belongs to the shrunk mask if at least half of it is covered; where an object is so small that no pixel is,
     those count that are covered most.
@@ -187,7 +187,7 @@ class _Tally:
         self.without_object = self.filled = 0
 
     def counts(self, mask: np.ndarray) -> bool:
-        """Whether there is something to tell apart in an image."""
+        """Count an image, and tell whether there is something to tell apart in it."""
         self.without_object += not mask.any()
         self.filled += bool(mask.all())
         return bool(mask.any() and not mask.all())
@@ -221,7 +221,7 @@ class _Tally:
         )
 
     def scored(self, main: str, resamples: int, seed: int) -> dict[str, tuple]:
-        """The figures of all methods, what the main one has over the others, and what it gets on each image."""
+        """Give the figures of all methods, what the main one has over the others, and what it gets on each image."""
         rows, overlaps = np.stack(self.rows), np.stack(self.overlaps)
         means, best = bootstrap(rows, overlaps, resamples=resamples, seed=seed)
         mean_overlaps = overlaps.mean(0)
