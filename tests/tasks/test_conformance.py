@@ -209,5 +209,5 @@ def test_what_only_fills_a_batch_does_not_count(runs, name):
 def test_an_unknown_task_is_named():
     with pytest.raises(UnknownNameError, match="'sing'"):
         build_task("sing")
-    with pytest.raises(ConfigError, match="task must be one of"):
+    with pytest.raises(ConfigError, match="task cannot be 'sing'"):
         TrainingConfig(task="sing")

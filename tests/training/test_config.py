@@ -51,3 +51,15 @@ def test_every_field_is_described():
 def test_wrong_values_are_named(changes, named):
     with pytest.raises(ConfigError, match=named):
         TrainingConfig().replace(**changes)
+
+
+@pytest.mark.parametrize("device", ["cuda:", "cuda:x", "gpu", "cpu:0", ""])
+def test_unknown_devices_are_refused(device):
+    with pytest.raises(ConfigError, match="device must be auto, cpu, cuda, cuda:N or mps"):
+        TrainingConfig(device=device)
+
+
+def test_one_gpu_of_several_is_trained_on_alone():
+    assert TrainingConfig(device="cuda:1").device == "cuda:1"
+    with pytest.raises(ConfigError, match="give device cuda"):
+        TrainingConfig(device="cuda:1", devices=2)

@@ -13,7 +13,6 @@ from typing import Any
 from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output
 from focalnets.cli.output import deliver, is_quiet, note, progress_line, require_folder
 from focalnets.cli.training_options import add_training_config
-from focalnets.errors import ConfigError
 
 EXAMPLES = """\
   focalnets compare --models focalnet_tiny_lrf swin_tiny_patch4_window7_224 convnext_tiny --size 224 384 --batch 1
@@ -132,12 +131,6 @@ def _train(arguments: Any, models: Any, folder: Path) -> int:
     if arguments.epochs is not None:
         given["epochs"] = arguments.epochs
     if arguments.device != "auto":
-        kind, _, index = arguments.device.partition(":")
-        if kind == "cuda" and index:
-            raise ConfigError(
-                f"--train takes the device auto, cpu, cuda or mps, got '{arguments.device}'; set the variable "
-                f"CUDA_VISIBLE_DEVICES={index} and give --device cuda."
-            )
         given["device"] = arguments.device
     config = _resolve(None, None, given)
     machine = describe_setting(choose_device(config.device), arguments.skeleton)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.model_argument import add_model_and_data, require_model
-from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size
+from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size, require_whole
 from focalnets.cli.output import deliver, note, progress
 
 EXAMPLES = """\
@@ -59,12 +59,13 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Evaluate and report."""
-    from focalnets.data.corruptions import CORRUPTIONS
+    from focalnets.data.corruptions import CORRUPTIONS, check_corruptions
     from focalnets.machine.devices import choose_device
     from focalnets.tasks.loading import load_trained
     from focalnets.tasks.report import evaluate_in_passes, write_evaluation
     from focalnets.tasks.robustness import RESOLUTIONS_PX
 
+    require_whole(arguments, resolutions=1, worst=0, size=1)
     source = require_model(arguments.model)
     task, model = load_trained(source, bins=arguments.bins, worst=arguments.worst)
     model.to(choose_device(arguments.device))
@@ -74,7 +75,14 @@ def run(arguments: Any) -> int:
         note(f"measuring on the {len(data):,} images that {split} holds out")
     sizes = [*(arguments.resolutions or ()), *(RESOLUTIONS_PX if arguments.resolution_curve else ())]
     names = () if arguments.corruptions is None else tuple(arguments.corruptions or CORRUPTIONS)
-    with progress("evaluating", len(data) * (1 + len(set(sizes)) + len(names) * len(arguments.severities))) as show:
+    if names:
+        check_corruptions(names, tuple(arguments.severities), arguments.seed)
+    trials = len(set(names)) * len(set(arguments.severities))
+    passes = 1 + len(set(sizes)) + trials
+    if passes > 1:
+        further = f"{len(set(sizes))} resolutions, {trials} corruptions"
+        note(f"{passes} passes over {len(data):,} images: 1 evaluation, {further}")
+    with progress("evaluating", len(data) * passes) as show:
         report = evaluate_in_passes(
             task,
             model,

@@ -11,8 +11,8 @@ from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
+from focalnets.models.drop_path import StochasticDepth
 from focalnets.ops.eager import has_hooks
 from focalnets.ops.linear import linear
 

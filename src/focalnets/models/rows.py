@@ -22,7 +22,7 @@ from focalnets.ops.linear import linear
 from focalnets.ops.mlp import hidden_rows
 
 if TYPE_CHECKING:
-    from torchvision.ops import StochasticDepth
+    from focalnets.models.drop_path import StochasticDepth
 
 __all__ = ["Block", "goes_by_rows", "refine_by_rows"]
 

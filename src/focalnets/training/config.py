@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,14 +18,12 @@ __all__ = ["TrainingConfig"]
 
 Optimizer = Literal["adamw", "muon"]
 Precision = Literal["float32", "bfloat16", "float16"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
 Strategy = Literal["auto", "ddp", "fsdp"]
 Recompute = Literal["none", "aggregation", "mlp", "block"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": get_args(Optimizer),
     "precision": get_args(Precision),
-    "device": get_args(Device),
     "strategy": get_args(Strategy),
     "recompute": get_args(Recompute),
 }
@@ -93,7 +92,8 @@ class TrainingConfig:
         ema_decay: Decay of the moving average of the weights that is evaluated and saved; 0 turns it off. It starts
             lower and reaches this value after about ten times 1 / (1 - ema_decay) steps.
         precision: Arithmetic of the network: float32, or bfloat16/float16 mixed with it.
-        device: Where to train; auto takes the GPU if there is one.
+        device: Where to train: auto, cpu, cuda, cuda:N for one GPU of several, or mps; auto takes the GPU if there is
+            one.
         devices: GPUs (or processes, on CPU) to train on in each node; -1 takes all there are.
         nodes: Machines to train on.
         strategy: How devices share the work: ddp copies the network to each, fsdp divides it among them; auto takes ddp
@@ -136,7 +136,7 @@ class TrainingConfig:
     gradient_clip: float = 5.0
     ema_decay: float = 0.0
     precision: Precision = "float32"
-    device: Device = "auto"
+    device: str = "auto"
     devices: int = 1
     nodes: int = 1
     strategy: Strategy = "auto"
@@ -167,6 +167,13 @@ class TrainingConfig:
         check_whole_numbers(self, _OPTIONAL_WHOLE_NUMBERS, optional=True)
         if type(self.devices) is not int or self.devices < -1 or self.devices == 0:
             raise ConfigError(f"devices must be a whole number from 1 up, or -1 for all, got {self.devices!r}.")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", str(self.device)):
+            raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}.")
+        if str(self.device).startswith("cuda:") and (self.devices != 1 or self.nodes != 1):
+            raise ConfigError(
+                f"device {self.device} is one GPU, but devices is {self.devices} and nodes {self.nodes}; give device "
+                "cuda."
+            )
         check_ranges(self, _RANGES)
         check_choices(self, _CHOICES)
         if hasattr(self.settings, "check_with"):

@@ -31,8 +31,13 @@ def check_devices(config: TrainingConfig) -> None:
     Raises:
         ConfigError: With what is there instead.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is cuda but there is no usable NVIDIA GPU here; use --device auto.")
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device is {config.device} but there is no usable NVIDIA GPU here; use --device auto.")
+    index = _gpu_index(config)
+    if index is not None and index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {config.device} but there are {torch.cuda.device_count()} GPUs here, from cuda:0 on."
+        )
     if config.device == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device is mps but there is no usable Apple GPU here; use --device auto.")
     if config.precision == "float16" and not _on_cuda(config):
@@ -60,12 +65,12 @@ def is_first_process(config: TrainingConfig) -> bool:
 
 def build_trainer(config: TrainingConfig, folder: RunFolder, callbacks: list[Callback]) -> Trainer:
     """The trainer that ``config`` asks for; knows its process's rank, but has started no other process yet."""
-    logger = None
+    logger, index = None, _gpu_index(config)
     if importlib.util.find_spec("tensorboard") is not None:
         logger = TensorBoardLogger(folder.root, name=None, version=folder.tensorboard.name)
     return Trainer(
-        accelerator="gpu" if config.device == "cuda" else config.device,
-        devices=config.devices,
+        accelerator="gpu" if config.device.startswith("cuda") else config.device,
+        devices=config.devices if index is None else [index],
         num_nodes=config.nodes,
         strategy=_strategy(config),
         precision=_PRECISIONS[config.precision],
@@ -114,4 +119,10 @@ def _devices_here(config: TrainingConfig) -> int:
 
 
 def _on_cuda(config: TrainingConfig) -> bool:
-    return config.device in ("auto", "cuda") and torch.cuda.is_available()
+    return config.device.startswith(("auto", "cuda")) and torch.cuda.is_available()
+
+
+def _gpu_index(config: TrainingConfig) -> int | None:
+    """Number of the one GPU that the device names; None if it names none."""
+    kind, _, index = config.device.partition(":")
+    return int(index) if kind == "cuda" and index else None
