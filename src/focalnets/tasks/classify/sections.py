@@ -22,7 +22,7 @@ from focalnets.report.parts import (
     Row,
     Section,
     Table,
-    interval_below,
+    WithInterval,
 )
 from focalnets.report.words import Mark
 from focalnets.tasks.classify.figures import (
@@ -54,12 +54,11 @@ def classes_section(evaluation: Evaluation) -> Section:
     )
     rows = []
     for figures in seen:
-        low, high = figures.recall_interval or (0.0, 1.0)
-        interval = Mark(f"{low:.1%} to {high:.1%}", "soft")
-        rows.append(Row((_class_name(figures.name), figures.images, figures.recall, interval, figures.precision)))
+        recall = WithInterval(figures.recall or 0.0, *(figures.recall_interval or (0.0, 1.0)))
+        rows.append(Row((_class_name(figures.name), figures.images, recall, figures.precision)))
     columns = (
-        Column("class"), Column("images", "number", ",d"), Column("recall", "bar", ".1%"),
-        Column("95 % interval", "number"), Column("precision", "number", ".1%"),
+        Column("class"), Column("images", "number", ",d"), Column("recall (95 % interval)", "bar", ".1%"),
+        Column("precision", "number", ".1%"),
     )  # fmt: skip
     return Section(
         "Class by class",
@@ -148,8 +147,8 @@ def resolutions_section(study: ResolutionStudy) -> Section:
         Row(
             (
                 f"{size} px{' (its own)' if size == study.own_size_px else ''}",
-                interval_below(f"{figures.top1:.1%}", figures.top1_interval),
-                interval_below(f"{figures.top5:.1%}", figures.top5_interval),
+                WithInterval(figures.top1, *figures.top1_interval),
+                WithInterval(figures.top5, *figures.top5_interval),
                 figures.ece,
             ),
             "strong" if size == study.own_size_px else "",
@@ -157,7 +156,7 @@ def resolutions_section(study: ResolutionStudy) -> Section:
         for size, figures in zip(study.sizes_px, study.figures, strict=True)
     ]
     columns = (
-        Column("input"), Column("top-1", "number"), Column("top-5", "number"),
+        Column("input"), Column("top-1", "number", ".1%"), Column("top-5", "number", ".1%"),
         Column("calibration error", "number", ".1%"),
     )  # fmt: skip
     words = (
