@@ -17,7 +17,7 @@ __all__ = ["render_chart", "render_fragment", "render_picture", "render_table"]
 
 def render_fragment(parts: Sequence[Part]) -> str:
     """Turn parts into markup for a notebook, as ``_repr_html_`` returns it; it loads nothing from anywhere."""
-    return render_template("report/fragment.html", parts=parts)
+    return str(render_template("report/fragment.html", parts=parts))
 
 
 def render_table(
