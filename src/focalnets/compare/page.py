@@ -11,8 +11,19 @@ from focalnets.compare.charts import accuracies_figure, comparison_figures
 from focalnets.compare.results import Cell, Comparison
 from focalnets.report.names import shown_command, without_folders
 from focalnets.report.page import write_page as write_parts
-from focalnets.report.parts import Chart, CodeBlock, Column, Opening, Paragraph, Part, Row, Section, Table
-from focalnets.report.words import Mark, Words
+from focalnets.report.parts import (
+    Chart,
+    CodeBlock,
+    Column,
+    Opening,
+    Paragraph,
+    Part,
+    Row,
+    Section,
+    Table,
+    TableCell,
+    WithInterval,
+)
 from focalnets.version import __version__
 
 __all__ = ["write_page"]
@@ -96,14 +107,15 @@ def _description(name: str) -> str:
 def _trained(accuracies: Accuracies) -> Table:
     columns = (
         Column("network"), Column("parameters [M]", "number", ".2f"), Column("GMACs", "number", ".3f"),
-        Column("seeds", "number"), Column("top-1 (95 % interval)", "number"), Column("training [min]", "number", ".1f"),
+        Column("seeds", "number"), Column("top-1 (95 % interval)", "number", ".1%"),
+        Column("training [min]", "number", ".1f"),
         Column("published ImageNet-1K top-1 [%]", "number", ".1f"), Column("what it changes"),
     )  # fmt: skip
     rows = []
     for row in accuracies.rows:
-        top1: Words = without_folders(row.result)
+        top1: TableCell = without_folders(row.result)
         if row.mean is not None and row.interval is not None:
-            top1 = (f"{row.mean:.1%}", Mark(f"{row.interval[0]:.1%} to {row.interval[1]:.1%}", "below"))
+            top1 = WithInterval(row.mean, *row.interval)
         minutes = None if row.training_s is None else row.training_s / 60
         cells = (
             row.model, _scaled(row.parameters, 1e6), _scaled(row.macs, 1e9), len(row.top1), top1, minutes,
@@ -141,10 +153,10 @@ def _cells(cells: Sequence[Cell]) -> Table:
     ]  # fmt: skip
     rows = []
     for cell in cells:
-        time: float | Words = cell.result
+        time: TableCell = cell.result
         if cell.latency_s is not None:
             low, median, high = (1e3 * cell.latency_s[key] for key in ("p20", "median", "p80"))
-            time = median if cell.rounds < 2 else (f"{median:.1f}", Mark(f"{low:.1f} to {high:.1f}", "below"))
+            time = median if cell.rounds < 2 else WithInterval(median, low, high)
         shown: list[Any] = [
             cell.model, cell.task, cell.size_px, cell.batch, _scaled(cell.macs, 1e9), time,
             cell.rounds or None, cell.images_per_s, _scaled(cell.peak_bytes, 2**20),

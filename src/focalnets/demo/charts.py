@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from focalnets.demo.scores import MapScore
-from focalnets.report.parts import Column, Curve, Matrix, Row, Table, interval_below
+from focalnets.report.parts import Column, Curve, Matrix, Row, Table, WithInterval
 
 __all__ = ["confusion_table", "learning_curve", "score_table"]
 
@@ -29,12 +29,12 @@ def score_table(scores: Sequence[MapScore]) -> Table:
     """Write down how well each kind of map finds the object; the last two know nothing of the picture."""
     columns = (
         Column("map"), Column("brightest point on the object or just beside it", "bar", ".1%"),
-        Column("exactly on it (95 % interval)", "number"), Column("on something else", "number", ".1%"),
+        Column("exactly on it (95 % interval)", "number", ".1%"), Column("on something else", "number", ".1%"),
         Column("fraction of the map on it", "number", ".1%"),
     )  # fmt: skip
     rows = []
     for number, score in enumerate(scores):
-        hits = interval_below(f"{score.hits:.1%}", score.hits_interval)
+        hits = WithInterval(score.hits, *score.hits_interval)
         cells = (score.name, score.near, hits, score.on_others, score.energy)
         rows.append(Row(cells, "strong" if score.drawn else "soft" if number >= len(scores) - 2 else ""))
     return Table(columns, rows)

@@ -307,5 +307,5 @@ def _number_word(number: int) -> str:
 
 def _duration(seconds: float, *, short: bool = False) -> str:
     if seconds < 100:
-        return f"{round(seconds)} {'s' if short else 'seconds'}"
+        return f"{round(seconds)} {'s' if short else 'second' if round(seconds) == 1 else 'seconds'}"
     return f"{seconds / 60:.1f} {'min' if short else 'minutes'}"

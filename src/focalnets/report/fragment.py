@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from focalnets.report.figure import DrawChart
-from focalnets.report.parts import Cell, Chart, Column, Part, Picture, Row, Table
+from focalnets.report.parts import Chart, Column, Part, Picture, Row, Table, TableCell
 from focalnets.report.templating import render_template
 from focalnets.report.words import Words
 
@@ -17,10 +17,12 @@ __all__ = ["render_chart", "render_fragment", "render_picture", "render_table"]
 
 def render_fragment(parts: Sequence[Part]) -> str:
     """Turn parts into markup for a notebook, as ``_repr_html_`` returns it; it loads nothing from anywhere."""
-    return render_template("report/fragment.html", parts=parts)
+    return str(render_template("report/fragment.html", parts=parts))
 
 
-def render_table(columns: Sequence[Column | str], rows: Sequence[Sequence[Cell] | Row], caption: Words = "") -> str:
+def render_table(
+    columns: Sequence[Column | str], rows: Sequence[Sequence[TableCell] | Row], caption: Words = ""
+) -> str:
     """Turn a table into markup for a notebook.
 
     Args:

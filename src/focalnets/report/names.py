@@ -9,10 +9,10 @@ from collections.abc import Sequence
 __all__ = ["list_some", "shown_command", "without_folders"]
 
 _START = r"(?:~[\w.-]*|[A-Za-z]:|file://|\\)?[\\/]"
-_QUOTED = re.compile(rf"(?P<quote>['\"`])(?P<path>{_START}[^'\"`\n]*)(?P=quote)")
-_LEADING = re.compile(rf"(?P<before>^|\bdescended from )(?P<path>{_START}[^,;:(<>|'\"`\n]*)")
+_QUOTED = re.compile(rf"(?P<quote>['\"`])(?P<place>{_START}[^'\"`\n]*)(?P=quote)")
+_LEADING = re.compile(rf"(?P<before>^|\bdescended from )(?P<place>{_START}[^,;:(<>|'\"`\n]*)")
 # After a word, a dot or a colon a slash is no beginning: and/or, ../images, https://host/file.
-_INSIDE = re.compile(rf"(?<![\w./\\:<>~*-])(?P<path>{_START}[^\s,;()\[\]<>|'\"`]*)")
+_INSIDE = re.compile(rf"(?<![\w./\\:<>~*-])(?P<place>{_START}[^\s,;()\[\]<>|'\"`]*)")
 
 
 def without_folders(text: str) -> str:
@@ -20,9 +20,9 @@ def without_folders(text: str) -> str:
 
     A path that begins the text or stands in quotes may hold spaces; one elsewhere ends at the first.
     """
-    text = _QUOTED.sub(lambda found: f"{found['quote']}{_last(found['path'])}{found['quote']}", text)
-    text = _LEADING.sub(lambda found: found["before"] + _last(found["path"]), text)
-    return _INSIDE.sub(lambda found: _last(found["path"]), text)
+    text = _QUOTED.sub(lambda found: found["quote"] + _last(found["place"]) + found["quote"], text)
+    text = _LEADING.sub(lambda found: found["before"] + _last(found["place"]), text)
+    return _INSIDE.sub(lambda found: _last(found["place"]), text)
 
 
 def shown_command(command: str) -> str:

@@ -33,9 +33,10 @@ def render_page(
         A document that needs nothing from elsewhere, in which every text of the parts is escaped.
     """
     shown = [section for section in sections if section.parts]
-    return render_template(
+    page = render_template(
         "report/page.html", title=title, opening=opening, sections=shown, footer=footer, styles=styles
     )
+    return str(page)
 
 
 def write_page(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -21,7 +22,6 @@ from focalnets.report.words import Mark, Words
 __all__ = [
     "Bullets",
     "Card",
-    "Cell",
     "Chart",
     "CodeBlock",
     "Column",
@@ -39,12 +39,23 @@ __all__ = [
     "Row",
     "Section",
     "Table",
+    "TableCell",
     "Templated",
-    "interval_below",
+    "WithInterval",
 ]
 
-Cell = float | Words | None
-"""A number, which the column writes down, or words, or nothing."""
+
+@dataclasses.dataclass(frozen=True)
+class WithInterval:
+    """A number, and the ends of its interval, which is written below it."""
+
+    value: float
+    low: float
+    high: float
+
+
+TableCell = float | WithInterval | Words | None
+"""A number, with or without an interval, that the column writes down; or words; or nothing."""
 
 Emphasis = Literal["", "strong", "soft"]
 """How much a row stands out: more than others, or less."""
@@ -120,26 +131,30 @@ class Column:
     kind: Literal["text", "number", "bar"] = "text"
     format: str = ""
 
-    def write(self, cell: Cell) -> Words:
+    def write(self, cell: TableCell) -> Words:
         """Write a cell as words."""
         if cell is None:
             return _MISSING
+        if isinstance(cell, WithInterval):
+            low, high = format(cell.low, self.format), format(cell.high, self.format)
+            return (format(cell.value, self.format), Mark(f"{low} to {high}", "below"))
         return cell if isinstance(cell, (str, Mark, tuple)) else format(cell, self.format)
 
-    def bar(self, cell: Cell) -> float | None:
+    def bar(self, cell: TableCell) -> float | None:
         """Return how long the bar of a cell is, from 0 to 1; None if there is none."""
         if self.kind != "bar":
             return None
-        if cell is None or isinstance(cell, (str, Mark, tuple)) or cell != cell:
+        value = cell.value if isinstance(cell, WithInterval) else cell
+        if value is None or isinstance(value, (str, Mark, tuple)) or math.isnan(value):
             return 0.0
-        return min(max(float(cell), 0.0), 1.0)
+        return min(max(float(value), 0.0), 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
     """A row of a table."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[TableCell]
     emphasis: Emphasis = ""
 
 
@@ -325,9 +340,3 @@ class Section:
 def _data_address(content: bytes, kind: str) -> str:
     """Return a picture file of a kind (``jpeg``, ``png``) as a data address."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def interval_below(value: str, interval: tuple[float, float], format_spec: str = ".1%") -> Words:
-    """Write a figure with the ends of its interval on a line below."""
-    low, high = (format(end, format_spec) for end in interval)
-    return (value, Mark(f"{low} to {high}", "below"))

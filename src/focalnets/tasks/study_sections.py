@@ -14,6 +14,7 @@ from focalnets.report.colours import ACCURACY_MAP, LIGHT, Theme
 from focalnets.report.figure import ink_on, new_figure, percent_axis, write_chart
 from focalnets.report.parts import (
     Card,
+    Cell,
     Chart,
     Column,
     Gallery,
@@ -22,7 +23,7 @@ from focalnets.report.parts import (
     Row,
     Section,
     Table,
-    interval_below,
+    WithInterval,
 )
 from focalnets.tasks.metric import Figures, Metric
 from focalnets.tasks.studies import CorruptionStudy, ResolutionStudy
@@ -125,12 +126,16 @@ def resolutions_section(study: ResolutionStudy, metrics: Mapping[str, Metric]) -
     rows = []
     for size, figures in zip(study.sizes_px, study.figures, strict=True):
         own = size == study.own_size_px
-        cells = []
+        cells: list[Cell] = []
         for name, metric in metrics.items():
-            value, interval = metric.format(figures.value(name)), figures.interval(name)
-            cells.append(value if interval is None else interval_below(value, interval))
+            value, interval = figures.value(name), figures.interval(name)
+            cells.append(value if interval is None else WithInterval(value, *interval))
         rows.append(Row((f"{size} px{' (its own)' if own else ''}", *cells), "strong" if own else ""))
-    columns = (Column("input"), *(Column(metric.label, "number") for metric in metrics.values()))
+    forms = [".1%" if metric.is_fraction else ".3g" for metric in metrics.values()]
+    columns = (
+        Column("input"),
+        *(Column(metric.label, "number", form) for metric, form in zip(metrics.values(), forms, strict=True)),
+    )
     words = (
         "The same images, resized to other input sizes with the same crop. The network was made for "
         f"{study.own_size_px} px. Intervals are those of 95 %."

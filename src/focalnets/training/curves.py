@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CurvePanel", "curve_panels", "draw_curves", "draw_runs", "run_panels"]
 
-_MOST_NAMED_RUNS = 14
+_FEW_RUNS, _MOST_NAMED_RUNS = 5, 15
 _LINE_STYLES = ("-", "--", "-.", ":")
 
 
@@ -95,7 +95,8 @@ def _curves_figure(history: Sequence[Mapping[str, Any]], panels: Sequence[CurveP
         for (column, label), colour in zip(panel.columns.items(), theme.series, strict=False):
             places, values = _points(history, column)
             if places:
-                axes.plot(places, values, marker="o", markersize=3, label=label or None, color=colour)
+                size = _marker_size(places)
+                axes.plot(places, values, marker="o", markersize=size, label=label or None, color=colour)
                 epochs += places
         _finish(axes, panel, epochs)
         if len(axes.lines) > 1:
@@ -123,13 +124,17 @@ def _runs_figure(
                 turn, place = divmod(index, len(theme.series))
                 # The space before a name lets it begin with an underscore.
                 axes.plot(
-                    places, values, marker="o", markersize=3, color=theme.series[place],
+                    places, values, marker="o", markersize=_marker_size(places), color=theme.series[place],
                     linestyle=_LINE_STYLES[turn % len(_LINE_STYLES)],
                     label=f" {shortened(name, 40)}" if index < _MOST_NAMED_RUNS else None,
                 )  # fmt: skip
                 epochs += places
         _finish(axes, panel, epochs)
-    grid.flat[-1].legend(fontsize="small")
+    handles, labels = _named_lines(grid)
+    if len(labels) <= _FEW_RUNS:
+        grid.flat[-1].legend(handles, labels, fontsize="small")
+    else:
+        figure.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=3)
     notes = []
     if len(begun) > _MOST_NAMED_RUNS:
         notes.append(f"and {len(begun) - _MOST_NAMED_RUNS} runs more")
@@ -138,6 +143,15 @@ def _runs_figure(
     if notes:
         figure.supxlabel("; ".join(notes), fontsize=9)
     return figure
+
+
+def _named_lines(grid: Any) -> tuple[list[Any], list[str]]:
+    """Every line that has a name, once, from whichever panel has it."""
+    named: dict[str, Any] = {}
+    for axes in grid.flat:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    return list(named.values()), list(named)
 
 
 def _finish(axes: Any, panel: CurvePanel, epochs: Sequence[float]) -> None:
@@ -150,6 +164,10 @@ def _finish(axes: Any, panel: CurvePanel, epochs: Sequence[float]) -> None:
     elif len(set(epochs)) == 1 and axes.dataLim.y0 > 0:
         # One epoch spans nothing: from zero on, figures keep their meaning.
         axes.set_ylim(0.0, 1.15 * axes.dataLim.y1)
+
+
+def _marker_size(epochs: Sequence[float]) -> float:
+    return 3 if len(epochs) > 1 else 6  # a single point has no line that shows where it is
 
 
 def _points(history: Sequence[Mapping[str, Any]], column: str) -> tuple[list[float], list[float]]:

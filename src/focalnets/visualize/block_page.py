@@ -83,7 +83,7 @@ def write_block_page(
 
 def _answers(predictions: Sequence[tuple[str, float]]) -> Table:
     rows = [Row((shortened(name, 60), probability)) for name, probability in predictions]
-    return Table((Column("class"), Column("probability", "bar", ".1%")), rows)
+    return Table((Column("what it says"), Column("probability", "bar", ".1%")), rows)
 
 
 def _block(inside: Inside, block: BlockId, index: int, size: tuple[int, int]) -> dict[str, Any]:

@@ -47,12 +47,11 @@ def classes_section(evaluation: Evaluation) -> Section:
     )
     rows = []
     for figures in seen:
-        low, high = figures.recall_interval or (0.0, 1.0)
-        interval = Mark(f"{low:.1%} to {high:.1%}", "soft")
-        rows.append(Row((_class_name(figures.name), figures.images, figures.recall, interval, figures.precision)))
+        recall = WithInterval(figures.recall or 0.0, *(figures.recall_interval or (0.0, 1.0)))
+        rows.append(Row((_class_name(figures.name), figures.images, recall, figures.precision)))
     columns = (
-        Column("class"), Column("images", "number", ",d"), Column("recall", "bar", ".1%"),
-        Column("95 % interval", "number"), Column("precision", "number", ".1%"),
+        Column("class"), Column("images", "number", ",d"), Column("recall (95 % interval)", "bar", ".1%"),
+        Column("precision", "number", ".1%"),
     )  # fmt: skip
     return Section(
         "Class by class",

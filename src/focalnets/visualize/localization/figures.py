@@ -97,12 +97,16 @@ def blocks_figure(result: Localization, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def methods_figure(result: Localization, theme: Theme = LIGHT) -> Figure:
-    """Draw the figures of the main block and of all other methods as bars with 95 % intervals."""
+def methods_figure(result: Localization, theme: Theme = LIGHT, *, columns: int = len(FIGURES)) -> Figure:
+    """Draw the figures of the main block and of all other methods as bars with 95 % intervals, in so many columns."""
     scores = [score for score in result.methods if score.kind != "modulator" or score.key == result.main][::-1]
-    figure, grid = new_figure(1, len(FIGURES), size=(14.0, 1.4 + 0.42 * len(scores)), sharey=True)
+    rows = -(-len(FIGURES) // columns)
+    size = (2.0 + 2.4 * columns, rows * (1.4 + (0.42 if rows == 1 else 0.3) * len(scores)))
+    figure, grid = new_figure(rows, columns, size=size, sharey=True, squeeze=False)
     places = np.arange(len(scores))
-    for axes, (name, words) in zip(grid.flat, FIGURES.items(), strict=True):
+    for axes in grid.flat[len(FIGURES) :]:
+        axes.remove()
+    for axes, (name, words) in zip(grid.flat, FIGURES.items(), strict=False):
         values, below, above = _with_margins(scores, name)
         colours = [getattr(theme, _COLOURS[score.kind]) for score in scores]
         bars = {"linewidth": 0.9, "ecolor": theme.ink}
@@ -110,7 +114,8 @@ def methods_figure(result: Localization, theme: Theme = LIGHT) -> Figure:
         axes.set_title(words, fontsize=9)
         percent_axis(axes.xaxis, None)
         axes.set_xlim(left=0)
-    grid.flat[0].set_yticks(places, [shortened(score.label, 52) for score in scores], fontsize=8)
+    for axes in grid[:, 0]:
+        axes.set_yticks(places, [shortened(score.label, 52) for score in scores], fontsize=8)
     return figure
 
 

@@ -27,9 +27,9 @@ from focalnets.report.parts import (
     Row,
     Section,
     Table,
-    interval_below,
+    WithInterval,
 )
-from focalnets.report.words import Mark, Words
+from focalnets.report.words import Mark
 from focalnets.version import __version__
 from focalnets.visualize.localization.figures import (
     Example,
@@ -44,6 +44,7 @@ from focalnets.visualize.localization.results import FIGURES, Localization, Meth
 __all__ = ["write_localization"]
 
 _OPTIONAL_FILES = ("best.png", "worst.png")
+_DRAWN_FIGURE = "auc"
 
 
 def write_localization(
@@ -94,21 +95,21 @@ def _opening(result: Localization) -> list[Part]:
 
 def _methods(result: Localization) -> Section:
     scores = [score for score in result.methods if score.kind != "modulator" or score.key == result.main]
-    chart = Chart(functools.partial(methods_figure, result), "The figures of all methods as bars")
+    chart = Chart(functools.partial(methods_figure, result, columns=3), "The figures of all methods as bars")
     return Section("Beside others on the same images", [_table(result, scores), chart])
 
 
 def _differences(result: Localization) -> Section:
     rows = [
-        Row((result.method(difference.other).label, *(_signed(getattr(difference, name)) for name in FIGURES)))
+        Row((result.method(difference.other).label, *(_cell(getattr(difference, name), 100) for name in FIGURES)))
         for difference in result.differences
     ]
-    words = (
+    text = (
         f"The {_lowered(result.method(result.main).label)} minus each other method in percentage points, image by "
         "image. Where the interval holds zero, these images leave open which is better."
     )
-    columns = (Column("compared with"), *_figure_columns())
-    return Section("By how much the modulator is ahead", [Paragraph(words), Table(columns, rows)])
+    columns = (Column("compared with"), *(Column(words, "number", "+.1f") for words in FIGURES.values()))
+    return Section("By how much the modulator is ahead", [Paragraph(text), Table(columns, rows)])
 
 
 def _blocks(result: Localization) -> Section:
@@ -121,11 +122,11 @@ def _blocks(result: Localization) -> Section:
 def _table(result: Localization, scores: Sequence[MethodScore]) -> Table:
     rows = []
     for score in scores:
-        figures = [getattr(score, name) for name in FIGURES]
-        cells = [interval_below(f"{figure.value:.1%}", (figure.low, figure.high)) for figure in figures]
+        cells = [_cell(getattr(score, name)) for name in (_DRAWN_FIGURE, *_other_figures())]
         emphasis: Emphasis = "strong" if score.key == result.main else "soft" if score.kind == "blind" else ""
-        rows.append(Row((score.label, score.auc.value, *cells), emphasis))
-    columns = (Column("map"), Column("pixel AUC", "bar", ".1%"), *_figure_columns())
+        rows.append(Row((score.label, *cells), emphasis))
+    drawn = Column(FIGURES[_DRAWN_FIGURE], "bar", ".1%")
+    columns = (Column("map"), drawn, *(Column(FIGURES[name], "number", ".1%") for name in _other_figures()))
     return Table(columns, rows, "Below each figure its 95 % interval.")
 
 
@@ -164,13 +165,12 @@ def _footer(result: Localization) -> list[Part]:
     return [Paragraph(words), *([Bullets(notes)] if notes else [])]
 
 
-def _signed(estimate: Estimate) -> Words:
-    value, low, high = (f"{100 * number:+.1f}" for number in (estimate.value, estimate.low, estimate.high))
-    return (value, Mark(f"{low} to {high}", "below"))
+def _cell(estimate: Estimate, scale: float = 1.0) -> WithInterval:
+    return WithInterval(scale * estimate.value, scale * estimate.low, scale * estimate.high)
 
 
-def _figure_columns() -> list[Column]:
-    return [Column(words, "number") for words in FIGURES.values()]
+def _other_figures() -> list[str]:
+    return [name for name in FIGURES if name != _DRAWN_FIGURE]
 
 
 def _find_method(result: Localization, key: str) -> MethodScore | None:

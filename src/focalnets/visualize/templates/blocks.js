@@ -19,8 +19,8 @@ function show() {
   holder.replaceChildren();
   for (const map of block.maps) {
     const figure = holder.appendChild(document.createElement("figure"));
-    figure.appendChild(document.createElement("figcaption")).textContent = map.name;
     layers(figure, map);
+    figure.appendChild(document.createElement("figcaption")).textContent = map.name;
   }
 }
 function fade() {
