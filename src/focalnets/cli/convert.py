@@ -42,6 +42,11 @@ def add_arguments(parser: Any) -> None:
         "--origin", type=str, metavar="TEXT", help="where the weights came from, in words, instead of what SOURCE says"
     )
     parser.add_argument(
+        "--entry",
+        metavar="NAME",
+        help="which network to take where SOURCE holds several, such as teacher beside student",
+    )
+    parser.add_argument(
         "--normalize_modulator",
         type=bool | None,
         default=None,
@@ -65,7 +70,11 @@ def run(arguments: Any) -> int:
     from focalnets.weights.loading import load_model
     from focalnets.weights.opening import open_weights
 
-    chosen = {"normalize_modulator": arguments.normalize_modulator, "post_norm": arguments.post_norm}
+    chosen = {
+        "entry": arguments.entry,
+        "normalize_modulator": arguments.normalize_modulator,
+        "post_norm": arguments.post_norm,
+    }
     opened = open_weights(arguments.source, **chosen)
     model = load_model(arguments.source, **chosen)
     if arguments.readable_class_names and model.class_names is not None:

@@ -18,7 +18,17 @@ from torch import Tensor
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
 
-__all__ = ["LAYOUTS", "OWN_LAYOUT", "Layout", "Rule", "blank_network", "expected_shapes", "from_layout", "to_layout"]
+__all__ = [
+    "LAYOUTS",
+    "OWN_LAYOUT",
+    "Layout",
+    "Rule",
+    "blank_network",
+    "expected_shapes",
+    "find_networks",
+    "from_layout",
+    "to_layout",
+]
 
 OWN_LAYOUT = "focalnets"
 
@@ -184,6 +194,22 @@ _TRANSFORMERS = Layout(
 
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (_OFFICIAL, _TIMM, _TRANSFORMERS)}
 """The foreign layouts by name. Ours needs no map."""
+
+_ANCHORS = {
+    "stem.projection.weight": OWN_LAYOUT,
+    "stem.convolutions.0.weight": OWN_LAYOUT,
+    **{layout.anchor: layout.name for layout in LAYOUTS.values()},
+}
+
+
+def find_networks(names: Iterable[str]) -> set[tuple[str, str]]:
+    """Find the FocalNets among names of tensors: layout and prefix of each."""
+    return {
+        (layout, name.removesuffix(anchor))
+        for name in names
+        for anchor, layout in _ANCHORS.items()
+        if name == anchor or name.endswith("." + anchor)
+    }
 
 
 def from_layout(layout: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], set[bool]]:

@@ -111,6 +111,7 @@ def create_model(
 def load_model(
     source: str | os.PathLike[str],
     *,
+    entry: str | None = None,
     num_classes: int | None = None,
     replace_head: bool = False,
     class_names: Sequence[str] | None = None,
@@ -131,6 +132,8 @@ def load_model(
         source: A file (.safetensors, .pth, .pt, .bin), a folder (of a run, or as the hub keeps it), a hub id such as
             ``timm/focalnet_tiny_srf.ms_in1k`` or ``microsoft/focalnet-tiny``, the name of a published network, or
             ``focalnet_pico.imagenette``, which comes inside the package.
+        entry: Which network to take where a file holds several, e.g. ``teacher`` beside ``student``: the entry of what
+            was saved (``name`` or ``name.name``), or what the names of its tensors begin with.
         num_classes: Outputs wanted; another number than the file's needs ``replace_head``.
         replace_head: Put a freshly drawn classifier in place of the file's.
         class_names: Names of the outputs, instead of those found.
@@ -152,6 +155,7 @@ def load_model(
     """
     opened = open_weights(
         source,
+        entry=entry,
         normalize_modulator=normalize_modulator,
         post_norm=post_norm,
         allow_missing_pyramid_norms=bool(pyramid_norms),
@@ -185,7 +189,11 @@ def load_model(
 
 
 def inspect_checkpoint(
-    source: str | os.PathLike[str], *, normalize_modulator: bool | None = None, post_norm: bool | None = None
+    source: str | os.PathLike[str],
+    *,
+    entry: str | None = None,
+    normalize_modulator: bool | None = None,
+    post_norm: bool | None = None,
 ) -> Recognition:
     """Say what network a source holds, for which task, in which layout, and what was chosen unseen.
 
@@ -195,7 +203,7 @@ def inspect_checkpoint(
     Raises:
         CheckpointError: As :func:`load_model`.
     """
-    return open_weights(source, normalize_modulator=normalize_modulator, post_norm=post_norm).recognition
+    return open_weights(source, entry=entry, normalize_modulator=normalize_modulator, post_norm=post_norm).recognition
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -263,7 +271,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> FocalNet:
     return build_classifier(opened)
 
 
-def open_trained(source: str | os.PathLike[str]) -> Opened:
+def open_trained(source: str | os.PathLike[str], *, entry: str | None = None) -> Opened:
     """Read the tensors of a trained network of any task, and what it is.
 
     A task builds its module from ``recognition`` (config, head, input, labels) and loads ``tensors`` into it with
@@ -271,11 +279,12 @@ def open_trained(source: str | os.PathLike[str]) -> Opened:
 
     Args:
         source: As for :func:`load_model`; of a run's folder best.safetensors is read, else last.safetensors.
+        entry: Which of several networks in one file, see there.
 
     Raises:
         CheckpointError: As :func:`load_model`.
     """
-    return open_weights(source)
+    return open_weights(source, entry=entry)
 
 
 def build_classifier(opened: Opened) -> FocalNet:

@@ -18,7 +18,7 @@ from focalnets.models.variants import VARIANTS
 from focalnets.weights.assembly import check_fit, refuse_fewer_numbers
 from focalnets.weights.companions import Companion, read_companion
 from focalnets.weights.description import CLASSIFY, Description, classifier_head, read_description
-from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, expected_shapes, from_layout, to_layout
+from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, expected_shapes, find_networks, from_layout, to_layout
 from focalnets.weights.readers import RawWeights, read_weights
 from focalnets.weights.recognition import Recognition, contradictions, matching_variants, variant_of, visible_settings
 from focalnets.weights.shipped import SHIPPED
@@ -26,11 +26,6 @@ from focalnets.weights.sources import fetch_hub, fetch_variant, hub_id
 
 __all__ = ["Opened", "locate", "open_weights"]
 
-_ANCHORS = {
-    "stem.projection.weight": OWN_LAYOUT,
-    "stem.convolutions.0.weight": OWN_LAYOUT,
-    **{layout.anchor: layout.name for layout in LAYOUTS.values()},
-}
 _WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".json")
 
 
@@ -70,9 +65,15 @@ def locate(source: str | os.PathLike[str]) -> Path:
         CheckpointError: If there is no such thing, or it cannot be fetched.
     """
     text = os.fspath(source)
-    path = Path(text).expanduser()
-    if path.exists():
-        return path
+    path = Path(text)
+    try:
+        if path.exists():
+            return path
+        path = path.expanduser()
+        if path.exists():
+            return path
+    except (OSError, RuntimeError) as error:  # names too long for the system, ~somebody who does not exist
+        raise CheckpointError(f"There is no file or folder {text}: {error}") from error
     if text in SHIPPED:
         return SHIPPED[text].weights
     if text in VARIANTS:
@@ -94,6 +95,7 @@ def locate(source: str | os.PathLike[str]) -> Path:
 def open_weights(
     source: str | os.PathLike[str],
     *,
+    entry: str | None = None,
     normalize_modulator: bool | None = None,
     post_norm: bool | None = None,
     allow_missing_pyramid_norms: bool = False,
@@ -102,6 +104,7 @@ def open_weights(
 
     Args:
         source: As for :func:`focalnets.load_model`.
+        entry: Which of several networks in one file, see there.
         normalize_modulator: Overrides what was recognised.
         post_norm: Overrides what was recognised, where the tensors do not show it.
         allow_missing_pyramid_norms: Accept a dense backbone without the norms of some stages.
@@ -109,7 +112,7 @@ def open_weights(
     Raises:
         CheckpointError: If the file cannot be read, is no FocalNet, or does not fit.
     """
-    raw = read_weights(locate(source))
+    raw = read_weights(locate(source), entry)
     file = ", ".join(map(str, raw.files[:2])) + (", ..." if len(raw.files) > 2 else "")
     description = read_description(raw.metadata, file)
     if description is not None and description.task != CLASSIFY:
@@ -170,12 +173,7 @@ def _opened_as_described(raw: RawWeights, description: Description, file: str) -
 
 def _detect_layout(raw: RawWeights, file: str) -> tuple[str, dict[str, Tensor], tuple[str, ...]]:
     """Find the layout, the tensors without the prefix of wrappers around the network, and notes."""
-    found = {
-        (layout, name.removesuffix(anchor))
-        for name in raw.tensors
-        for anchor, layout in _ANCHORS.items()
-        if name == anchor or name.endswith("." + anchor)
-    }
+    found = find_networks(raw.tensors)
     if not found:
         shown = ", ".join(list(raw.tensors)[:3])
         raise CheckpointError(
@@ -185,7 +183,8 @@ def _detect_layout(raw: RawWeights, file: str) -> tuple[str, dict[str, Tensor], 
     if len(found) > 1:
         prefixes = ", ".join(sorted(repr(prefix) for _, prefix in found))
         raise CheckpointError(
-            f"{file} holds more than one FocalNet, under {prefixes}; save the one that you mean alone."
+            f"{file} holds more than one FocalNet, under {prefixes}; name the one that you mean, without the last dot, "
+            "as entry= for focalnets.load_model or --entry for `focalnets convert`."
         )
     layout, prefix = next(iter(found))
     bare = layout == "transformers" and not (prefix == "focalnet." or prefix.endswith(".focalnet."))

@@ -179,7 +179,8 @@ def fetch_hub(repository: str, revision: str | None = None) -> Path:
 def _fetch_shards(index: Path, fetch: Callable[[str], Path | None]) -> None:
     from focalnets.weights.readers import read_json_object
 
-    for filename in sorted(set(map(str, read_json_object(index).get("weight_map", {}).values()))):
+    places = read_json_object(index).get("weight_map")
+    for filename in sorted(set(map(str, places.values()))) if isinstance(places, dict) else ():  # the reader complains
         if Path(filename).name == filename:  # the reader refuses others
             fetch(filename)
 
