@@ -91,11 +91,11 @@ def _networks() -> dict[str, Any]:
 
     names = shlex.join([*list_models(), *SHIPPED])
     return {
-        "bash": "_focalnets_networks",
-        "zsh": "_focalnets_networks",
+        "bash": "_focalnets_network_or_file",
+        "zsh": "_focalnets_network_or_file",
         "fish": f"{names} {shtab.FILE['fish']}",
         "preamble": {
-            "bash": f'_focalnets_networks() {{\n  compgen -W "{names}" -- "$1"\n  compgen -f -- "$1"\n}}',
-            "zsh": f"_focalnets_networks() {{\n  compadd -- {names}\n  _files\n}}",
+            "bash": f'_focalnets_network_or_file() {{\n  compgen -W "{names}" -- "$1"\n  compgen -f -- "$1"\n}}',
+            "zsh": f"_focalnets_network_or_file() {{\n  compadd -- {names}\n  _files\n}}",
         },
     }

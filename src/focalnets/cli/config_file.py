@@ -88,13 +88,13 @@ class Declared:
             raise ValueError(f"must be {self.expected}, got {reprlib.repr(value)}{advice}.") from None
 
 
-def read_settings(path: str | Path, declared: Mapping[str, Declared], kind: str) -> dict[str, Any]:
+def read_settings(path: str | Path, declared: Mapping[str, Declared], listing: str) -> dict[str, Any]:
     """Read the settings in a YAML file.
 
     Args:
         path: The file.
         declared: What it may hold, by name; hyphens in the file count as underscores.
-        kind: What the settings are, in words, e.g. ``options of focalnets predict``.
+        listing: A sentence about where all names are listed.
 
     Returns:
         The values by name; those that are null are left out.
@@ -106,8 +106,8 @@ def read_settings(path: str | Path, declared: Mapping[str, Declared], kind: str)
     for given, value in read_yaml(path).items():
         name = str(given).replace("-", "_")
         if name not in declared:
-            hint = nearest(name, declared, f"it may hold {kind}: {', '.join(declared)}.")
-            raise ConfigError(f"The config '{path}' holds {str(given)!r}, which is unknown; {hint}")
+            hint = nearest(name, declared, listing)
+            raise ConfigError(f"The config '{path}' holds {reprlib.repr(str(given))}, which is unknown; {hint}")
         if value is None:
             continue
         try:

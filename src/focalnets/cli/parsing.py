@@ -102,7 +102,7 @@ class CommandParser(jsonargparse.ArgumentParser):
         known = {name: declared for name, declared in self.declared.items() if name not in _NO_SETTINGS}
         aliases = self._aliases()
         everything = {**self.settings, **known, **{alias: known[name] for alias, name in aliases.items()}}
-        found = read_settings(file, everything, f"options of {self.prog}")
+        found = read_settings(file, everything, f"see {self.prog} --help.")
         settings: dict[str, Any] = {}
         for given, value in found.items():
             name = aliases.get(given, given)
@@ -140,7 +140,7 @@ class CommandParser(jsonargparse.ArgumentParser):
             options = [
                 text for action in self._actions for text in action.option_strings if action.help != argparse.SUPPRESS
             ]
-            self._stop(f"There is no option {name!r}; {nearest(name, options, f'{self.prog} --help lists them.')}")
+            self._stop(f"There is no option {name!r}; {nearest(name, options, f'see {self.prog} --help.')}")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say in one sentence what is wrong, and exit with status 2."""
@@ -154,7 +154,7 @@ class CommandParser(jsonargparse.ArgumentParser):
         """What argparse or jsonargparse complains about, in the words of this package."""
         if isinstance(error, argparse.ArgumentError) and error.argument_name is not None:
             name = str(error.argument_name).split("/")[0]
-            action = self._option_string_actions.get(name)
+            action = next((each for each in self._actions if name in (*each.option_strings, each.metavar)), None)
             reason = str(error.message)
             if action is None:
                 return f"{name}: {reason}."
@@ -177,9 +177,9 @@ class CommandParser(jsonargparse.ArgumentParser):
             return f"{self._shown(found[1])} must be {declared.expected}, got {value!r}."
         if found := re.match(r"the following arguments are required: (.*)", message):
             missing = [self._shown(name) for name in found[1].split(", ")]
-            return f"{self.prog} needs {' and '.join(missing)}; {self.prog} --help shows how it is called."
+            return f"{self.prog} needs {' and '.join(missing)}; see {self.prog} --help."
         if found := re.match(r"unrecognized arguments: (.*)", message):
-            return f"{self.prog} does not know what to do with {found[1]!r}; {self.prog} --help shows how it is called."
+            return f"{self.prog} does not know what to do with {found[1]!r}; see {self.prog} --help."
         return " ".join(message.split())
 
     def _shown(self, name: str) -> str:
