@@ -14,7 +14,6 @@ from focalnets.report.colours import ACCURACY_MAP, LIGHT, Theme
 from focalnets.report.figure import ink_on, new_figure, percent_axis, write_chart
 from focalnets.report.parts import (
     Card,
-    Cell,
     Chart,
     Column,
     Gallery,
@@ -23,6 +22,7 @@ from focalnets.report.parts import (
     Row,
     Section,
     Table,
+    TableCell,
     WithInterval,
 )
 from focalnets.tasks.metric import Figures, Metric
@@ -126,8 +126,8 @@ def resolutions_section(study: ResolutionStudy, metrics: Mapping[str, Metric]) -
     rows = []
     for size, figures in zip(study.sizes_px, study.figures, strict=True):
         own = size == study.own_size_px
-        cells: list[Cell] = []
-        for name, metric in metrics.items():
+        cells: list[TableCell] = []
+        for name in metrics:
             value, interval = figures.value(name), figures.interval(name)
             cells.append(value if interval is None else WithInterval(value, *interval))
         rows.append(Row((f"{size} px{' (its own)' if own else ''}", *cells), "strong" if own else ""))

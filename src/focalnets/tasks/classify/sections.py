@@ -21,6 +21,7 @@ from focalnets.report.parts import (
     Row,
     Section,
     Table,
+    WithInterval,
 )
 from focalnets.report.words import Mark
 from focalnets.tasks.classify.figures import (
