@@ -64,6 +64,18 @@ class ClassifySettings:
         check_ranges(self, _RANGES)
         check_choices(self, {"augmentation": get_args(Augmentation)})
 
+    def augmentation_options(self) -> dict[str, Any]:
+        """The options of :func:`focalnets.data.transforms.training_transform`."""
+        return {
+            "augmentation": self.augmentation,
+            "scale": (self.min_crop_scale, 1.0),
+            "horizontal_flip": self.horizontal_flip,
+            "randaugment_magnitude": self.randaugment_magnitude,
+            "randaugment_noise": self.randaugment_noise,
+            "colour_jitter": self.colour_jitter,
+            "erasing": self.erasing,
+        }
+
     def check_with(self, config: Any) -> None:
         """Refuse what contradicts the general settings.
 

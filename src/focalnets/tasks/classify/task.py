@@ -125,17 +125,7 @@ class Classify(Task):
             return super().transform(spec, train=False, alter=alter)
         from focalnets.data.transforms import training_transform
 
-        settings = self.settings
-        change = training_transform(
-            spec,
-            augmentation=settings.augmentation,
-            scale=(settings.min_crop_scale, 1.0),
-            horizontal_flip=settings.horizontal_flip,
-            randaugment_magnitude=settings.randaugment_magnitude,
-            randaugment_noise=settings.randaugment_noise,
-            colour_jitter=settings.colour_jitter,
-            erasing=settings.erasing,
-        )
+        change = training_transform(spec, **self.settings.augmentation_options())
         return PictureTransform(change)
 
     def blend(self, labels: Sequence[str]) -> Callable[[Batch, int], Batch] | None:
