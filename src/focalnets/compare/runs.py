@@ -103,7 +103,7 @@ def is_complete(run: Run, data: TrainingData) -> bool:
         raise ConfigError(
             f"The run '{run.folder}' was trained on other images; name another --output, or train again with --fresh."
         )
-    return files.card.exists()
+    return files.is_complete()
 
 
 def train_run(run: Run, data: TrainingData, *, fresh: bool, command: Sequence[str] | None = None) -> str | None:

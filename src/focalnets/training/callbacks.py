@@ -246,8 +246,9 @@ class Guard(Callback):
     all decide on together: a process that stopped alone would leave the others waiting for it.
     """
 
-    def __init__(self, folder: RunFolder, request: StopRequest) -> None:
-        self.folder, self.request = folder, request
+    def __init__(self, folder: RunFolder, request: StopRequest, checkpoint_minutes: float) -> None:
+        self.folder, self.request, self.checkpoint_minutes = folder, request, checkpoint_minutes
+        self._saved_at = time.monotonic()
         self._recent_loss: float | None = None
         self._first_loss: float | None = None
 
@@ -258,11 +259,12 @@ class Guard(Callback):
         all would wait for each other without end.
         """
         self.request.listen()
+        self._saved_at = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Refuse to go on with a loss that is no number or explodes; save and stop if asked."""
+        """Refuse to go on with a loss that is no number or explodes; save every few minutes, and stop if asked."""
         # Reading the loss waits for a GPU, and asking each other for all processes, so there it is done seldom.
         alone = trainer.world_size == 1
         due = pl_module.device.type == "cpu" or trainer.global_step % _STEPS_BETWEEN_CHECKS_ON_GPU == 0
@@ -272,9 +274,14 @@ class Guard(Callback):
         # epoch, which saves and stops too.
         between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         last = batch_idx + 1 >= trainer.num_training_batches
-        if (due or alone) and between_steps and not last and _any_process(trainer, self.request.asked):
+        if not (due or alone) or not between_steps or last:
+            return
+        if _any_process(trainer, self.request.asked):
             self._save(trainer)
             raise Stopped
+        since = time.monotonic() - self._saved_at
+        if self.checkpoint_minutes and _any_process(trainer, since >= 60 * self.checkpoint_minutes):
+            self._save(trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check what the seldom reading may have missed."""
@@ -290,6 +297,7 @@ class Guard(Callback):
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder.resume_point)
+        self._saved_at = time.monotonic()
 
     def _check_loss(self, trainer: Trainer, module: LightningModule, loss: float) -> None:
         assert isinstance(module, TaskModule)

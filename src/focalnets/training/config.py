@@ -35,6 +35,7 @@ _RANGES: dict[str, Range] = {
     "warmup_epochs": (0.0, None, "0 or more"),
     "weight_decay": (0.0, None, "0 or more"),
     "gradient_clip": (0.0, None, "0 or more"),
+    "checkpoint_minutes": (0.0, None, "0 or more"),
     "final_learning_rate": (0.0, 1.0, "from 0 to 1"),
     "layer_decay": (0.0, 1.0, "above 0 and at most 1"),
     "beta2": (0.0, 1.0, "from 0 to below 1"),
@@ -108,6 +109,8 @@ class TrainingConfig:
         repeats: How often each image comes in a batch, differently changed; an epoch is as many times longer.
         class_balance: How far rare classes are shown more often: 0 each image once an epoch, 1 all classes equally.
         limit_train_batches: Stop each epoch after this many batches; None takes all.
+        checkpoint_minutes: Time after which a running epoch is saved too, so that a killed training loses no more than
+            that; 0 saves at the end of epochs only.
         limit_val_batches: Validate on this many batches only; None takes all.
         settings: What belongs to the task alone; in files a section that is called like the task.
     """
@@ -150,6 +153,7 @@ class TrainingConfig:
     class_balance: float = 0.0
     limit_train_batches: int | None = None
     limit_val_batches: int | None = None
+    checkpoint_minutes: float = 10.0
     settings: Any = None
 
     def __post_init__(self) -> None:

@@ -91,7 +91,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
         speeds = [row["images_per_s"] for row in history]
         return RunSummary(
             name=name or files.root.name,
-            complete=files.card.exists(),
+            complete=files.is_complete(),
             epochs=len(history),
             metric=watch.metric,
             shown=task.metric_labels[watch.metric],

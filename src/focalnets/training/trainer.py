@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -93,22 +94,23 @@ def train(
         return _fit(task, config, data, build(task, config, data.labels), folder, quiet=quiet, resumes=False)
     folder.check_free(overwrite)
     network = build(task, config, data.labels)
-    folder.prepare(overwrite)
-    folder.write_config(config)
-    described = {
-        "description": data.description,
-        "fingerprint": data.fingerprint,
-        "classes": list(data.labels),
-        "images_to_train": len(data.train),
-        "images_to_validate": len(data.val),
-        "left_out": [list(entry) for entry in data.left_out],
-    }
-    write_json(
-        folder.environment, describe_environment(config.seed, described, command) | {"parameters": network.parameters}
-    )
-    if data.write_split is not None:
-        data.write_split(folder.split)
-    return _fit(task, config, data, network, folder, quiet=quiet, resumes=False)
+    with folder.locked():
+        folder.require_free(overwrite)  # Another training may have begun and ended since.
+        folder.prepare(overwrite)
+        folder.write_config(config)
+        described = {
+            "description": data.description,
+            "fingerprint": data.fingerprint,
+            "classes": list(data.labels),
+            "images_to_train": len(data.train),
+            "images_to_validate": len(data.val),
+            "left_out": [list(entry) for entry in data.left_out],
+        }
+        environment = describe_environment(config.seed, described, command)
+        write_json(folder.environment, environment | {"parameters": network.parameters})
+        if data.write_split is not None:
+            data.write_split(folder.split)
+        return _fit(task, config, data, network, folder, quiet=quiet, resumes=False)
 
 
 def resume(
@@ -134,7 +136,7 @@ def resume(
     """
     folder = RunFolder(run)
     config = folder.read_config()
-    if folder.card.exists():
+    if folder.is_complete():
         raise TrainingError(
             f"The run '{folder.root}' is complete ({config.epochs} epochs); to train it further start a new run with "
             f"--pretrained {shlex.quote(str(folder.root))}."
@@ -158,7 +160,8 @@ def resume(
                 "needs the same ones. Restore them, or start a new run with --pretrained."
             )
     network = (build or build_network)(task, config, data.labels)
-    return _fit(task, config, data, network, folder, quiet=quiet, resumes=True)
+    with folder.locked() if is_first_process(config) else contextlib.nullcontext():
+        return _fit(task, config, data, network, folder, quiet=quiet, resumes=True)
 
 
 def open_data(place: str | Path, config: TrainingConfig) -> TrainingData:
@@ -192,7 +195,9 @@ def _fit(
         averaging: list[Callback] = []
         if config.ema_decay:
             averaging.append(WeightAveraging(multi_avg_fn=ema_average(config.ema_decay)))
-        trainer = build_trainer(config, folder, [recorder, *averaging, *early_stopping, Guard(folder, request)])
+        trainer = build_trainer(
+            config, folder, [recorder, *averaging, *early_stopping, Guard(folder, request, config.checkpoint_minutes)]
+        )
         rank = Rank(trainer.global_rank, trainer.world_size)
         train_batches = training_loader(task, data, config, network.spec, rank)
         val_batches = validation_loader(task, data, config, network.spec, rank)
@@ -267,7 +272,9 @@ def _fit(
             parameters=network.parameters,
             task=task,
         )
-        write_text(folder.card, card)
+        if folder.card_is_ours():
+            write_text(folder.card, card)
+        folder.mark_complete()
     return result
 
 
