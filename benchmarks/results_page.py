@@ -113,7 +113,7 @@ def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
     else:
         parts.append("Not measured yet; these do, with DATA a folder of Imagenette:")
     parts.append(_code(*ABLATION_COMMANDS))
-    page = "\n\n".join(_wrapped(part) for part in parts) + "\n"
+    page = "\n\n".join(_wrap(part) for part in parts) + "\n"
     document.write_text(page, encoding="utf-8")
     return page
 
@@ -299,7 +299,7 @@ def _code(*commands: str) -> str:
     return "\n".join(lines)
 
 
-def _wrapped(part: str) -> str:
+def _wrap(part: str) -> str:
     if part.startswith(("#", "|", "    ", "!")):
         return part
     text = " ".join(part.split())

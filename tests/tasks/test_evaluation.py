@@ -91,7 +91,7 @@ def test_calibration_of_one_image_and_of_bins_without_images():
     assert calibration.equal_width[0].accuracy is None
 
 
-def test_the_surest_mistakes_come_first(by_brightness):
+def test_the_most_confident_errors_come_first(by_brightness):
     dataset = Pictures((250, 0), (130, 0), (200, 0), (250, 1), (0, 1), (0, 0), (200, 0))
     evaluation = evaluate_images(by_brightness, dataset, batch_size=3)
     # Class 0 is chosen below the mean grey of the normalisation, about 115.
@@ -137,16 +137,16 @@ def test_numbers_that_are_not_finite_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_corruptions_spoil_more_and_more_and_repeat_themselves(name):
+def test_corruptions_grow_stronger_and_repeat_themselves(name):
     random = np.random.default_rng(0)
     picture = Image.fromarray(random.integers(30, 200, (36, 42, 3), dtype=np.uint8)).resize((252, 216))
     original = np.asarray(picture, dtype=float)
     changes = []
     for severity in range(1, 6):
-        spoiled = corrupt(picture, name, severity, seed=3, index=7)
-        assert (spoiled.size, spoiled.mode) == (picture.size, "RGB")
-        assert spoiled.tobytes() == corrupt(picture, name, severity, seed=3, index=7).tobytes()
-        changes.append(np.abs(np.asarray(spoiled, dtype=float) - original).mean())
+        corrupted = corrupt(picture, name, severity, seed=3, index=7)
+        assert (corrupted.size, corrupted.mode) == (picture.size, "RGB")
+        assert corrupted.tobytes() == corrupt(picture, name, severity, seed=3, index=7).tobytes()
+        changes.append(np.abs(np.asarray(corrupted, dtype=float) - original).mean())
     assert changes[0] > 0
     assert changes == sorted(changes)
     noisy = name.endswith("noise")
@@ -174,7 +174,7 @@ def test_other_sizes_reach_the_network(by_brightness, monkeypatch):
             evaluate_resolutions(Classify(), by_brightness, dataset, sizes_px)
 
 
-def test_spoiled_pictures_are_told_apart(by_brightness):
+def test_corrupted_pictures_are_told_apart(by_brightness):
     """Brightening takes dark grey over the threshold of this network, darkening takes light grey below it."""
     dataset, calls = Pictures((90, 0), (140, 1)), []
     study = evaluate_corruptions(

@@ -144,12 +144,12 @@ def run_demo(
 
 
 def picture_path(scene: DrawnScene, classes: tuple[str, ...], pictures: Path) -> Path:
-    """Where a scene of the gallery is written: its class in the name, so that ``predict`` can be checked by eye."""
+    """Name the file of a scene of the gallery: its class in the name, so that ``predict`` can be checked by eye."""
     return pictures / f"{classes[scene.label]}_{scene.index}.png"
 
 
 def chosen_example(looks: list[Look] | tuple[Look, ...], scenes: list[DrawnScene] | tuple[DrawnScene, ...]) -> int:
-    """The first scene that is named rightly and looked at rightly, or just the first one."""
+    """Choose the first scene that is named rightly and looked at rightly, or just the first one."""
     for index, look in enumerate(looks):
         if look.hit and max(look.probabilities) == look.probabilities[scenes[index].label]:
             return index

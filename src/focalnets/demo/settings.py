@@ -33,7 +33,7 @@ class DemoSettings:
     Attributes:
         picture_px: Height and width of the pictures that are drawn.
         input_px: Height and width at which the network sees them.
-        target_size: Smallest and largest longer side of the object to be named, as a share of the picture's side.
+        target_size: Smallest and largest longer side of the object to be named, as a fraction of the picture's side.
         train_scenes, choice_scenes, test_scenes: Scenes to learn from, to choose the best epoch by, and to measure on.
             No scene is in two of these sets.
         gallery: How many of the measured scenes the report shows: the first ones.
@@ -57,7 +57,7 @@ class DemoSettings:
 
 
 def full() -> DemoSettings:
-    """Two to three minutes on two cores.
+    """Choose what takes two to three minutes on two cores.
 
     Three stages leave a map with a value every 8 px of the input before the last one. Small objects are hard to begin
     with, so close-ups come first, see docs/looking_inside.md.
@@ -81,7 +81,7 @@ def full() -> DemoSettings:
 
 
 def quick() -> DemoSettings:
-    """Seconds: shows that everything runs, learns next to nothing."""
+    """Choose what takes seconds: it shows that everything runs and learns next to nothing."""
     return DemoSettings(
         picture_px=96,
         input_px=48,

@@ -37,11 +37,11 @@ class Batch:
         return len(self.inputs)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The batch on another device."""
+        """Copy the batch to another device."""
         return self._apply(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
-        """The batch in memory that copies to a GPU fast."""
+        """Copy the batch into memory that copies to a GPU fast."""
         return self._apply(lambda tensor: tensor.pin_memory())
 
     def _apply(self, change: Callable[[Tensor], Tensor]) -> Batch:

@@ -26,7 +26,7 @@ class Failure:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {"path": str(self.path), "reason": self.reason}
 
 
@@ -82,15 +82,15 @@ class Evaluation:
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {**dataclasses.asdict(self), "left_out": [failure.to_dict() for failure in self.left_out]}
 
     def figures(self) -> PlainFigures:
-        """The evaluation in one line."""
+        """Sum up the evaluation in one line."""
         return PlainFigures(self.inputs, self.metrics, self.loss)
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Heading and rows of what is worth a table on a terminal; without rows there is none."""
+        """Return heading and rows of what is worth a table on a terminal; without rows there is none."""
         return [], []
 
 
@@ -114,7 +114,7 @@ class EvaluationReport:
     corruptions: CorruptionStudy | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as plain values."""
+        """Return all figures as plain values."""
         content = {"task": self.task, **self.evaluation.to_dict(), "data": self.data}
         if self.resolutions is not None:
             content["resolutions"] = self.resolutions.to_dict()

@@ -25,7 +25,7 @@ class Metric:
     hub_name: str = ""
 
     def format(self, value: float, decimals: int = 1) -> str:
-        """The value as tables and lines show it."""
+        """Write the value as tables and lines show it."""
         return f"{value:.{decimals}%}" if self.is_fraction else f"{value:.{decimals + 2}g}"
 
 
@@ -47,7 +47,7 @@ class Watch:
         return f"val_{self.metric}"
 
     def rank(self, row: Mapping[str, Any]) -> tuple[float, float]:
-        """Merit of an epoch: larger is better; among equals, which small sets often give, the lower loss."""
+        """Rank an epoch: larger is better; among equals, which small sets often give, the lower loss."""
         value = float(row[self.column])
         return (value if self.mode == "max" else -value), -float(row["val_loss"])
 
@@ -56,16 +56,16 @@ class Figures(Protocol):
     """An evaluation in one line."""
 
     def value(self, metric: str) -> float:
-        """A metric by its name."""
+        """Return a metric by its name."""
 
     def interval(self, metric: str) -> tuple[float, float] | None:
-        """The 95 % confidence interval of a metric, where there is one."""
+        """Return the 95 % confidence interval of a metric, where there is one."""
 
     def to_row(self) -> dict[str, Any]:
-        """One cell for each column of a table."""
+        """Return one cell for each column of a table."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +77,17 @@ class PlainFigures:
     loss: float
 
     def value(self, metric: str) -> float:
-        """A metric by its name."""
+        """Return a metric by its name."""
         return self.metrics[metric]
 
     def interval(self, metric: str) -> tuple[float, float] | None:
-        """None."""
+        """Return None: there is no interval."""
         return None
 
     def to_row(self) -> dict[str, Any]:
-        """One cell for each column of a table."""
+        """Return one cell for each column of a table."""
         return {"inputs": self.inputs, **self.metrics, "loss": self.loss}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return self.to_row()

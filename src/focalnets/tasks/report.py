@@ -199,7 +199,7 @@ def _footer(report: EvaluationReport) -> list[Part]:
 
 
 def _first_readable(report: EvaluationReport) -> int:
-    """Number of the first input that was not left out."""
+    """Find the number of the first input that was not left out."""
     skipped = {str(failure.path) for failure in report.evaluation.left_out}
     samples = getattr(report.dataset, "samples", None)
     return next((index for index, (path, _) in enumerate(samples or ()) if str(path) not in skipped), 0)

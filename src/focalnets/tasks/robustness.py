@@ -50,7 +50,7 @@ def evaluate_resolutions(
             batch_size=batch_size,
             size_px=size,
             skip_unreadable=skip_unreadable,
-            on_progress=_counted(on_progress, number * len(data), f"{size} px"),
+            on_progress=_continue_progress(on_progress, number * len(data), f"{size} px"),
         ).figures()
         for number, size in enumerate(sizes)
     ]
@@ -100,7 +100,7 @@ def evaluate_corruptions(
                 batch_size=batch_size,
                 size_px=size_px,
                 skip_unreadable=skip_unreadable,
-                on_progress=_counted(on_progress, len(trials) * len(data), f"{name} {severity}"),
+                on_progress=_continue_progress(on_progress, len(trials) * len(data), f"{name} {severity}"),
                 alter=functools.partial(_corrupt, name=name, severity=severity, seed=seed),
             )
             trials.append(CorruptionTrial(corruption=name, severity=severity, figures=evaluation.figures()))
@@ -113,5 +113,5 @@ def _corrupt(picture: Image.Image, index: int, *, name: str, severity: int, seed
     return corrupt(picture, name, severity, seed=seed, index=index)
 
 
-def _counted(on_progress: OnProgress | None, before: int, name: str) -> Callable[[int], None] | None:
+def _continue_progress(on_progress: OnProgress | None, before: int, name: str) -> Callable[[int], None] | None:
     return None if on_progress is None else lambda done: on_progress(before + done, name)

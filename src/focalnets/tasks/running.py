@@ -175,14 +175,14 @@ def require_positive(**numbers: int) -> None:
 
 
 def spec_at(model: nn.Module, size_px: int | None) -> Preprocessing:
-    """How inputs are prepared for a network, at another size if one is given."""
+    """Return how inputs are prepared for a network, at another size if one is given."""
     spec = model.preprocessing
     assert isinstance(spec, Preprocessing), "the network does not say how its inputs are prepared"
     return spec if size_px is None else dataclasses.replace(spec, input_size_px=size_px)
 
 
 def path_of(data: LabelledData, index: int) -> Path:
-    """What an item of some data is called: its file, or ``image 7`` for data that is no files."""
+    """Name an item of some data: its file, or ``image 7`` for data that is no files."""
     samples = getattr(data, "samples", None)
     return Path(f"image {index}") if samples is None else samples[index][0]
 
@@ -216,7 +216,7 @@ def in_batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _answer(task: Task, model: nn.Module, batch: Batch, device: torch.device) -> Any:
-    """Output of the network, float32 on the CPU."""
+    """Compute the output of the network, float32 on the CPU."""
     with torch.inference_mode():
         output = task.forward(model, batch.to(device))
     output = apply(output, lambda tensor: tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu())

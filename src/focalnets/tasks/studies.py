@@ -26,7 +26,7 @@ class ResolutionStudy:
     own_size_px: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         rows = zip(self.sizes_px, self.figures, strict=True)
         return {
             "own_size_px": self.own_size_px,
@@ -34,7 +34,7 @@ class ResolutionStudy:
         }
 
     def to_csv(self) -> str:
-        """One line a size."""
+        """Write one line a size."""
         rows = zip(self.sizes_px, self.figures, strict=True)
         heading = ["input_size_px", *self.figures[0].to_row()]
         return csv_text(heading, ([size, *figures.to_row().values()] for size, figures in rows))
@@ -67,12 +67,12 @@ class CorruptionStudy:
     metric: str
 
     def mean(self, corruption: str | None = None) -> float:
-        """Mean of the watched metric over the severities of one corruption, or over everything."""
+        """Average the watched metric over the severities of one corruption, or over everything."""
         chosen = [trial for trial in self.trials if corruption is None or trial.corruption == corruption]
         return sum(trial.figures.value(self.metric) for trial in chosen) / len(chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "seed": self.seed,
             "severities": list(self.severities),
@@ -85,7 +85,7 @@ class CorruptionStudy:
         }
 
     def to_csv(self) -> str:
-        """One line a corruption and severity."""
+        """Write one line a corruption and severity."""
         heading = ["corruption", "severity", *self.trials[0].figures.to_row()]
         rows = ([trial.corruption, trial.severity, *trial.figures.to_row().values()] for trial in self.trials)
         return csv_text(heading, rows)

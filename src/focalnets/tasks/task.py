@@ -51,7 +51,7 @@ class Result(Protocol):
 
 
 class PictureTransform:
-    """Prepares the picture of an item and leaves its answer alone. Can be pickled, as processes that read need it.
+    """A transform of an item's picture that leaves the answer alone. Reading processes need it, so it can be pickled.
 
     Args:
         crop: Picture to what the network is to see of it.
@@ -98,7 +98,7 @@ class Task(abc.ABC):
     settings: Any = dataclasses.field(default_factory=NoSettings)
 
     def recipe_in_words(self) -> str:
-        """What a model card says of the task's settings, ending with a comma and a space; empty if nothing."""
+        """Say what a model card says of the task's settings, ending with a comma and a space; empty if nothing."""
         return ""
 
     # Data
@@ -148,13 +148,13 @@ class Task(abc.ABC):
         return self.open_evaluation(place, labels=self.labels(model), split=split)[1]
 
     def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
-        """The data as training reads it, whose inputs get no larger than this, e.g. with pictures decoded coarsely."""
+        """Return the data as training reads it: inputs no larger than this, e.g. with pictures decoded coarsely."""
         return data
 
     def transform(
         self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
     ) -> Callable[[tuple[Any, Any], int], tuple[Any, Any]]:
-        """What makes of an item and its number in the data what :meth:`collate` takes.
+        """Make what turns an item and its number in the data into what :meth:`collate` takes.
 
         Args:
             spec: How inputs are prepared, with the size.
@@ -174,13 +174,13 @@ class Task(abc.ABC):
         return Batch(inputs, targets)
 
     def blend(self, labels: Sequence[str]) -> Callable[[Batch, int], Batch] | None:
-        """What changes whole batches at random in training, by the epoch counted from 0; None if nothing does."""
+        """Make what changes whole batches at random in training, by the epoch counted from 0; None if nothing does."""
         return None
 
     # The network
 
     def network_fields(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Fields of the config of a network that is drawn for these labels."""
+        """Choose fields of the config of a network that is drawn for these labels."""
         return {}
 
     @abc.abstractmethod
@@ -194,15 +194,15 @@ class Task(abc.ABC):
         """
 
     def head(self, model: nn.Module) -> dict[str, Any]:
-        """What a checkpoint must say of the head beside the network's config, with its ``kind``."""
+        """Describe the head for a checkpoint, beside the network's config, with its ``kind``."""
         return {"kind": "linear", "outputs": model.config.num_classes}  # type: ignore[union-attr]
 
     def is_head(self, name: str) -> bool:
-        """Whether a parameter of that name belongs to the head, which learns while the rest is frozen."""
+        """Tell whether a parameter of that name belongs to the head, which learns while the rest is frozen."""
         return name.startswith("head.")
 
     def labels(self, model: nn.Module) -> tuple[str, ...]:
-        """What the network's answers are called.
+        """Return what the network's answers are called.
 
         Raises:
             ConfigError: If the network is not for this task.
@@ -210,7 +210,7 @@ class Task(abc.ABC):
         return tuple(getattr(model, "class_names", None) or ())
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
-        """The network's output for a batch."""
+        """Compute the network's output for a batch."""
         inputs = batch.inputs
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -222,7 +222,7 @@ class Task(abc.ABC):
     def losses(
         self, output: Any, batch: Batch, *, train: bool, reduction: Literal["mean", "none"] = "mean"
     ) -> dict[str, Tensor]:
-        """Named losses, which are summed.
+        """Compute named losses, which are summed.
 
         Args:
             output: Of :meth:`forward`.
@@ -232,12 +232,12 @@ class Task(abc.ABC):
         """
 
     def guessing_loss(self, labels: Sequence[str]) -> float | None:
-        """Loss of guessing; many times it means that a training came apart. None if unknown."""
+        """Return the loss of guessing; many times it means that a training came apart. None if unknown."""
         return None
 
     @abc.abstractmethod
     def metrics(self, labels: Sequence[str]) -> MetricCollection:
-        """Fresh metrics by name; the same in training and in evaluation."""
+        """Make fresh metrics by name; the same in training and in evaluation."""
 
     def check_targets(self, batch: Batch, labels: Sequence[str]) -> None:  # noqa: B027 - most tasks need none
         """Refuse answers that a network with these labels cannot give.
@@ -251,11 +251,11 @@ class Task(abc.ABC):
         metrics.update(output, batch.targets)
 
     def answers(self, output: Any, batch: Batch) -> list[Any]:
-        """What an evaluation keeps of each input of a batch, in which everything counts."""
+        """Keep of each input of a batch, in which everything counts, what an evaluation needs."""
         return [None] * len(batch)
 
     def evaluation(self, measured: Measured) -> Any:
-        """The typed evaluation: frozen, with ``to_dict()`` and ``figures()``."""
+        """Make the typed evaluation: frozen, with ``to_dict()`` and ``figures()``."""
         return Evaluation(
             inputs=len(measured.answers),
             metrics={name: float(value) for name, value in measured.metrics.compute().items()},
@@ -272,20 +272,20 @@ class Task(abc.ABC):
     def results(
         self, output: Any, *, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], labels: Sequence[str]
     ) -> list[Any]:
-        """Typed results of a batch, in pixels of the pictures, whose sizes are (width, height)."""
+        """Make typed results of a batch, in pixels of the pictures, whose sizes are (width, height)."""
 
     @abc.abstractmethod
     def draw(self, picture: Image.Image, result: Any) -> Image.Image:
-        """The picture with its result on it."""
+        """Draw the result on the picture."""
 
     def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:
-        """What the network sees of the picture of an item."""
+        """Return what the network sees of the picture of an item."""
         from focalnets.data.transforms import ResizeAndCrop
 
         return ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)(item[0])
 
     def summary(self, evaluation: Any) -> list[str]:
-        """An evaluation in a line or two, for terminals."""
+        """Sum up an evaluation in a line or two, for terminals."""
         figures = evaluation.figures()
         shown = [
             f"{metric.label} {metric.format(figures.value(name), 2)}" for name, metric in self.metric_labels.items()
@@ -294,16 +294,16 @@ class Task(abc.ABC):
         return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size} px"]
 
     def to_csv(self, evaluation: Any) -> str:
-        """An evaluation as a table."""
+        """Write an evaluation as a table."""
         row = evaluation.figures().to_row()
         return csv_text(list(row), [list(row.values())])
 
     def heading(self, evaluation: Any) -> str:
-        """The title of an evaluation's page."""
+        """Return the title of an evaluation's page."""
         return f"How well it does on {evaluation.inputs:,} inputs"
 
     def facts(self, evaluation: Any) -> list[Fact]:
-        """The figures of an evaluation that count most."""
+        """Choose the figures of an evaluation that count most."""
         figures = evaluation.figures()
         return [Fact(metric.format(figures.value(name)), metric.label) for name, metric in self.metric_labels.items()]
 
@@ -312,5 +312,5 @@ class Task(abc.ABC):
         return []
 
     def sections(self, report: EvaluationReport) -> list[Section]:
-        """The task's part of the page about an evaluation."""
+        """Make the task's part of the page about an evaluation."""
         return []

@@ -76,7 +76,7 @@ def stop_request_on_signals() -> Iterator[StopRequest]:
 
 
 class DurableCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints beside their place and renames them once they are whole and on the disk.
+    """A writer that puts checkpoints beside their place and renames them once they are whole and on the disk.
 
     Lightning's own are gathered in the system's folder for temporary files, which may be smaller or another disk.
     """
@@ -94,7 +94,7 @@ class DurableCheckpoints(TorchCheckpointIO):
 
 
 class Recorder(Callback):
-    """Gathers one row of figures an epoch, writes tables, curves and weights, and shows the progress.
+    """A callback that gathers a row of figures an epoch, writes tables, curves and weights, and shows the progress.
 
     Stands before the moving average among the callbacks, so that at the end of a validation it sees the weights that
     were validated.
@@ -118,7 +118,7 @@ class Recorder(Callback):
         return max(self.history, key=self.task.watch.rank, default=None)
 
     def state_dict(self) -> dict[str, Any]:
-        """The history, for continuing."""
+        """Return the history, for continuing."""
         return {"history": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -188,7 +188,7 @@ class Recorder(Callback):
         improved = self.best is None or watch.rank(row) > watch.rank(self.best)
         self.history.append(row)
         notes = {key: f"{row[key]:.6g}" for key in ("epoch", "step", *columns, "val_loss")}
-        # For early stopping; the same on all processes, since computing has added up their shares.
+        # For early stopping; the same on all processes, since computing has added up their parts.
         module.log(watch.column, row[watch.column], logger=False)
         for logger in trainer.loggers:
             logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
@@ -221,7 +221,7 @@ class Recorder(Callback):
 
 
 class Patience(EarlyStopping):
-    """Ends the training after ``patience`` epochs in which the task's watched metric does not get better.
+    """A callback that ends the training after ``patience`` epochs without a better value of the watched metric.
 
     Counts at the end of the validation, so that what :class:`Guard` saves after it holds the epoch just finished.
     """
@@ -240,7 +240,7 @@ class Patience(EarlyStopping):
 
 
 class Guard(Callback):
-    """Watches the loss, saves what continuing needs, and stops where asked.
+    """A callback that watches the loss, saves what continuing needs, and stops where asked.
 
     Stands last among the callbacks, so that it saves a moving average that has seen the step. What one process meets
     all decide on together: a process that stopped alone would leave the others waiting for it.
@@ -321,10 +321,10 @@ class Guard(Callback):
 
 
 def _loss(trainer: Trainer, outputs: Any) -> float:
-    """Loss of a batch; what Lightning passes on is divided by the batches whose gradients add up to a step."""
+    """Return the loss of a batch; Lightning passes it on divided by the batches whose gradients add up to a step."""
     return float(outputs["loss"]) * trainer.accumulate_grad_batches
 
 
 def _any_process(trainer: Trainer, here: bool) -> bool:
-    """Whether it is so in any of the processes; all of them must ask."""
+    """Tell whether it is so in any of the processes; all of them must ask."""
     return here if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(here, all=False)

@@ -80,7 +80,7 @@ class TrainingConfig:
         learning_rate: Highest rate of the schedule, for the topmost layer.
         reference_batch: Images a step for which the rates are given; they are scaled in proportion to the images that a
             step really takes. None uses the rates as they are.
-        final_learning_rate: Rate at the end of the cosine, as a share of the highest.
+        final_learning_rate: Rate at the end of the cosine, as a fraction of the highest.
         minimum_learning_rate: Rate at the end of the cosine itself, in place of final_learning_rate.
         warmup_epochs: Epochs during which the rate rises linearly; may be a fraction.
         warmup_learning_rate: Rate of the first step of the warm-up; None begins near zero.
@@ -97,14 +97,14 @@ class TrainingConfig:
             one.
         devices: GPUs (or processes, on CPU) to train on in each node; -1 takes all there are.
         nodes: Machines to train on.
-        strategy: How devices share the work: ddp copies the network to each, fsdp divides it among them; auto takes ddp
-            where there are several.
+        strategy: How devices divide the work: ddp copies the network to each, fsdp splits it among them; auto takes
+            ddp where there are several.
         recompute: What the backward pass computes again instead of keeping it: none, aggregation, mlp or block.
         compile: Let torch.compile translate the network first, which takes minutes and makes steps faster on a GPU.
         workers: Processes on each device that read images; None chooses for this machine. The result does not
             depend on it.
         seed: Decides the initial weights, the order of images and every random change of them.
-        val_fraction: Share of each class held out where the data has no val folder.
+        val_fraction: Fraction of each class held out where the data has no val folder.
         skip_unreadable: Decode every image before training and leave out those that cannot be read.
         repeats: How often each image comes in a batch, differently changed; an epoch is as many times longer.
         class_balance: How far rare classes are shown more often: 0 each image once an epoch, 1 all classes equally.
@@ -193,18 +193,18 @@ class TrainingConfig:
         return build_task(self.task, settings=self.settings)
 
     def training_sizes(self, default: int) -> dict[int, int]:
-        """Sizes to train at [px] by the epoch, from 0, that each begins with; ``default`` if there is one only."""
+        """List sizes to train at [px] by the epoch, from 0, that each begins with; ``default`` if there is one only."""
         if self.image_size_schedule is None:
             return {0: default}
         pairs = (entry.split(":") for entry in self.image_size_schedule.split(","))
         return {int(epoch): int(size) for size, epoch in pairs}
 
     def images_a_step(self, processes: int = 1) -> int:
-        """Images that one optimiser step takes on so many processes together."""
+        """Count the images that one optimiser step takes on so many processes together."""
         return self.batch_size * self.accumulate * processes
 
     def learning_rate_scale(self, processes: int = 1) -> float:
-        """Factor on all rates that ``reference_batch`` asks for."""
+        """Return the factor on all rates that ``reference_batch`` asks for."""
         return self.images_a_step(processes) / self.reference_batch if self.reference_batch else 1.0
 
     def replace(self, **changes: Any) -> TrainingConfig:
@@ -221,12 +221,12 @@ class TrainingConfig:
         return TrainingConfig.from_dict({**values, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive YAML and JSON; what belongs to the task stands in a section of its name."""
+        """Return plain values that survive YAML and JSON; what belongs to the task stands in a section of its name."""
         values = {name: getattr(self, name) for name in _field_names(type(self)) if name != "settings"}
         return values | {"model_overrides": dict(self.model_overrides), self.task: dataclasses.asdict(self.settings)}
 
     def to_flat_dict(self) -> dict[str, Any]:
-        """Plain values with the fields of the task beside all others; :meth:`from_dict` reads them too."""
+        """Return plain values with the fields of the task beside all others; :meth:`from_dict` reads them too."""
         values = self.to_dict()
         return values | values.pop(self.task)
 
@@ -276,7 +276,7 @@ def _field_names(config_class: type) -> list[str]:
 
 
 def _canonical_schedule(schedule: str | Mapping[Any, Any] | None) -> str | None:
-    """The schedule as text in the order of its epochs; checked."""
+    """Check the schedule and write it as text in the order of its epochs."""
     if schedule is None:
         return None
     expected = f"image_size_schedule must be sizes with their first epochs such as 64:0,96:30, got {schedule!r}"

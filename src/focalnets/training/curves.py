@@ -38,7 +38,7 @@ class CurvePanel:
 
 
 def curve_panels(metrics: Mapping[str, Metric]) -> list[CurvePanel]:
-    """What is drawn of one run: losses, the metrics (fractions share a panel), and the learning rate."""
+    """Choose what is drawn of one run: losses, the metrics (all fractions in one panel), and the learning rate."""
     fractions = {f"val_{name}": metric.label for name, metric in metrics.items() if metric.is_fraction}
     panels = [CurvePanel("Loss", {"train_loss": "training", "val_loss": "validation"})]
     if fractions:
@@ -52,7 +52,7 @@ def curve_panels(metrics: Mapping[str, Metric]) -> list[CurvePanel]:
 
 
 def run_panels(metrics: Mapping[str, Metric]) -> list[CurvePanel]:
-    """What is drawn of several runs side by side, one column a panel: losses and the metrics that they watched."""
+    """Choose what is drawn of several runs, one column a panel: losses and the metrics that they watched."""
     losses = [CurvePanel("Training loss", {"train_loss": ""}), CurvePanel("Validation loss", {"val_loss": ""})]
     return losses + [
         CurvePanel(f"Validation {metric.label}", {f"val_{name}": ""}, fraction=metric.is_fraction)
@@ -98,7 +98,7 @@ def _curves_figure(history: Sequence[Mapping[str, Any]], panels: Sequence[CurveP
                 size = _marker_size(places)
                 axes.plot(places, values, marker="o", markersize=size, label=label or None, color=colour)
                 epochs += places
-        _finish(axes, panel, epochs)
+        _finish_axes(axes, panel, epochs)
         if len(axes.lines) > 1:
             axes.legend()
     return figure
@@ -129,8 +129,8 @@ def _runs_figure(
                     label=f" {shortened(name, 40)}" if index < _MOST_NAMED_RUNS else None,
                 )  # fmt: skip
                 epochs += places
-        _finish(axes, panel, epochs)
-    handles, labels = _named_lines(grid)
+        _finish_axes(axes, panel, epochs)
+    handles, labels = _collect_named_lines(grid)
     if len(labels) <= _FEW_RUNS:
         grid.flat[-1].legend(handles, labels, fontsize="small")
     else:
@@ -145,8 +145,8 @@ def _runs_figure(
     return figure
 
 
-def _named_lines(grid: Any) -> tuple[list[Any], list[str]]:
-    """Every line that has a name, once, from whichever panel has it."""
+def _collect_named_lines(grid: Any) -> tuple[list[Any], list[str]]:
+    """Collect every line that has a name, once, from whichever panel has it."""
     named: dict[str, Any] = {}
     for axes in grid.flat:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -154,7 +154,7 @@ def _named_lines(grid: Any) -> tuple[list[Any], list[str]]:
     return list(named.values()), list(named)
 
 
-def _finish(axes: Any, panel: CurvePanel, epochs: Sequence[float]) -> None:
+def _finish_axes(axes: Any, panel: CurvePanel, epochs: Sequence[float]) -> None:
     axes.set_title(panel.title)
     axes.set_xlabel("epoch")
     whole_number_axis(axes, epochs)
@@ -171,7 +171,7 @@ def _marker_size(epochs: Sequence[float]) -> float:
 
 
 def _points(history: Sequence[Mapping[str, Any]], column: str) -> tuple[list[float], list[float]]:
-    """Epochs and values of the rows that have a finite value."""
+    """Collect epochs and values of the rows that have a finite value."""
     rows = [(row["epoch"], row[column]) for row in history if row.get(column) is not None]
     rows = [(epoch, value) for epoch, value in rows if math.isfinite(value)]
     return [epoch for epoch, _ in rows], [value for _, value in rows]

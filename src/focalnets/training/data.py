@@ -41,12 +41,12 @@ class TransformSchedule:
         self.by_first_epoch = dict(sorted(by_first_epoch.items()))
 
     def at(self, epoch: int) -> Callable[[Any, int], Any]:
-        """The transform of an epoch, counted from 0."""
+        """Return the transform of an epoch, counted from 0."""
         return self.by_first_epoch[max(first for first in self.by_first_epoch if first <= epoch)]
 
 
 def training_transforms(task: Task, config: TrainingConfig, spec: Preprocessing) -> TransformSchedule:
-    """The task's random changes, at the sizes of the config's ``image_size_schedule``."""
+    """Make the task's random changes, at the sizes of the config's ``image_size_schedule``."""
     sizes = config.training_sizes(spec.input_size_px)
     return TransformSchedule(
         {
@@ -59,7 +59,7 @@ def training_transforms(task: Task, config: TrainingConfig, spec: Preprocessing)
 def training_loader(
     task: Task, data: TrainingData, config: TrainingConfig, spec: Preprocessing, rank: Rank = SINGLE
 ) -> TrainingLoader:
-    """Batches of randomly changed items, in another order every epoch; see :class:`focalnets.tasks.task.Batch`."""
+    """Load randomly changed items, in another order every epoch; see :class:`focalnets.tasks.task.Batch`."""
     largest = max(config.training_sizes(spec.input_size_px).values())
     dataset = task.for_training(data.train, largest_size_px=largest)
     images, together = len(dataset), config.batch_size * rank.processes
@@ -82,7 +82,7 @@ def training_loader(
         class_balance=config.class_balance,
         shards=getattr(dataset, "shard_of", None),
     )
-    workers = _workers(config, len(batches))
+    workers = _count_workers(config, len(batches))
     return TrainingLoader(
         _Prepared(dataset, training_transforms(task, config, spec), config.seed),
         batch_sampler=batches,
@@ -100,13 +100,13 @@ def training_loader(
 def validation_loader(
     task: Task, data: TrainingData, config: TrainingConfig, spec: Preprocessing, rank: Rank = SINGLE
 ) -> DataLoader:
-    """Batches as in evaluation, every item once, in the order of the data; with a limit, items from all over it."""
+    """Load every item once as in evaluation, in the order of the data; with a limit, items from all over it."""
     dataset: Any = data.val
     images = len(dataset)
     wanted = (config.limit_val_batches or images) * config.batch_size * rank.processes
     if wanted < images:
         dataset, images = Subset(dataset, [index * images // wanted for index in range(wanted)]), wanted
-    workers = _workers(config, math.ceil(images / config.batch_size))
+    workers = _count_workers(config, math.ceil(images / config.batch_size))
     prepared: Dataset = _Prepared(dataset, TransformSchedule({0: task.transform(spec, train=False)}), None)
     alone = rank.processes == 1
     return DataLoader(
@@ -143,7 +143,7 @@ class TrainingLoader(DataLoader):
         self.batch_sampler.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch and number of the batch that comes next."""
+        """Return epoch and number of the batch that comes next."""
         if self._delivered >= len(self.batch_sampler):
             return {"epoch": self.batch_sampler.epoch + 1, "batch": 0}
         return {"epoch": self.batch_sampler.epoch, "batch": self._delivered}
@@ -178,7 +178,7 @@ class _Prepared(Dataset):
 
 
 def damaged_image_message(error: ImageError) -> str:
-    """The sentence of an error that a worker process may have wrapped in its traceback."""
+    """Find the sentence of an error that a worker process may have wrapped in its traceback."""
     found = re.findall(r"^(?:focalnets\.errors\.)?ImageError: (.+)$", str(error), re.MULTILINE)
     return found[-1] if found else str(error)
 
@@ -195,7 +195,7 @@ def _begin_worker(_worker: int) -> None:
         signal.signal(signal.SIGTERM, lambda *_: signal.setitimer(signal.ITIMER_REAL, _LAST_SECONDS))
 
 
-def _workers(config: TrainingConfig, batches: int) -> int:
+def _count_workers(config: TrainingConfig, batches: int) -> int:
     if config.workers is not None:
         return config.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

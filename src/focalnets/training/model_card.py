@@ -27,7 +27,7 @@ def model_card(
     parameters: int,
     task: Task,
 ) -> str:
-    """The text of ``README.md``: metadata that the Hub reads, then what a reader needs to judge and use the weights.
+    """Write the text of ``README.md``: metadata that the Hub reads, then what a reader needs to use the weights.
 
     Args:
         config: The settings.

@@ -27,7 +27,7 @@ __all__ = ["TaskModule"]
 
 
 class TaskModule(LightningModule):
-    """Trains a network as ``config`` says over ``steps`` optimiser steps, of which the first ``warmup_steps`` warm up.
+    """A network in training as ``config`` says, over ``steps`` optimiser steps; the first ``warmup_steps`` warm up.
 
     Args:
         task: What the network is trained for.
@@ -66,7 +66,7 @@ class TaskModule(LightningModule):
             self.model.compile()
 
     def forward(self, batch: Batch) -> Any:
-        """The network's output for a batch."""
+        """Compute the network's output for a batch."""
         return self.task.forward(self.model, batch)
 
     def training_step(self, batch: Batch, _batch_idx: int) -> Tensor:
@@ -190,7 +190,7 @@ class TaskModule(LightningModule):
 
 
 def total(losses: dict[str, Tensor]) -> Tensor:
-    """The sum of named losses."""
+    """Sum named losses."""
     first, *others = losses.values()
     for loss in others:
         first = first + loss

@@ -11,7 +11,7 @@ __all__ = ["RECIPES", "finetune", "imagenet", "imagenet22k_finetune", "in_miniat
 
 
 def small() -> TrainingConfig:
-    """A small network from scratch on hundreds to some ten thousand images, on a laptop.
+    """Set up a small network from scratch on hundreds to some ten thousand images, on a laptop.
 
     Few steps are taken, so the rate is high, the warm-up short and the images are changed only lightly. Beyond some
     thirty passes over the images, mix them too.
@@ -28,7 +28,7 @@ def small() -> TrainingConfig:
 
 
 def finetune() -> TrainingConfig:
-    """Pretrained weights on another set of images: low rate, lower still for lower layers; needs ``pretrained``.
+    """Set up fine-tuning on other images: low rate, lower still for lower layers; needs ``pretrained``.
 
     ``freeze_epochs`` lets only the new classifier learn at first, which helps where images are very few.
 
@@ -52,7 +52,7 @@ def finetune() -> TrainingConfig:
 
 
 def imagenet() -> TrainingConfig:
-    """The published training on ImageNet-1K: 300 epochs at 1024 images a step, whatever the devices.
+    """Set up the published training on ImageNet-1K: 300 epochs at 1024 images a step, whatever the devices.
 
     The rates hold for 1024 images a step and are scaled if a step takes another number. Drop path is that of the
     variant. Evaluation is bicubic: shorter side 256/224 of the crop, centre crop.
@@ -99,7 +99,7 @@ def imagenet() -> TrainingConfig:
 
 
 def imagenet22k_finetune() -> TrainingConfig:
-    """Weights pretrained on ImageNet-22K, fine-tuned on ImageNet-1K; needs ``pretrained``.
+    """Set up fine-tuning on ImageNet-1K of weights from ImageNet-22K; needs ``pretrained``.
 
     30 epochs at a low rate with nearly no decay, more drop path, and neither mixup nor cutmix.
 
@@ -124,7 +124,7 @@ def imagenet22k_finetune() -> TrainingConfig:
 
 
 def miniature() -> TrainingConfig:
-    """A toy network for two epochs.
+    """Set up a toy network for two epochs.
 
     Command: ``focalnets train photos --recipe miniature``. Hardware: any CPU. Duration: seconds. Score: of no meaning;
     it checks an installation or a folder of images.
@@ -133,7 +133,7 @@ def miniature() -> TrainingConfig:
 
 
 def in_miniature(config: TrainingConfig) -> TrainingConfig:
-    """The same settings on a toy network, with small images and batches and for two epochs: a recipe tried in seconds.
+    """Put a toy network, small images and batches and two epochs into a recipe, so that it is tried in seconds.
 
     Pretrained weights are kept where ``pretrained`` names them.
     """

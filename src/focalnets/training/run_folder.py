@@ -58,7 +58,7 @@ class RunFolder:
         self.holder = self.root / ".training.json"
 
     def holds_run(self) -> bool:
-        """Whether a run was begun here."""
+        """Tell whether a run was begun here."""
         return self.config.exists() or self.resume_point.exists() or self.best.exists()
 
     def check_free(self, overwrite: bool) -> None:
@@ -194,7 +194,7 @@ class RunFolder:
         write_text(self.config, yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def read_config(self) -> TrainingConfig:
-        """The settings of the run.
+        """Read the settings of the run.
 
         Raises:
             TrainingError: If there is no run here.

@@ -56,7 +56,7 @@ class RunSummary:
 
 
 def find_runs(root: str | Path) -> list[RunSummary]:
-    """All runs in ``root`` and the folders below it, or ``root`` itself if it is one; the best first.
+    """Find all runs in ``root`` and the folders below it, or ``root`` itself if it is one; the best first.
 
     Raises:
         TrainingError: If there is none, or a file of one cannot be read.
@@ -72,7 +72,7 @@ def find_runs(root: str | Path) -> list[RunSummary]:
 
 
 def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
-    """The figures of the run in ``folder``.
+    """Read the figures of the run in ``folder``.
 
     Raises:
         TrainingError: If one of its files cannot be read.
@@ -111,7 +111,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
 
 
 def differing_settings(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
-    """The settings in which the runs are not all the same, with the value of each run."""
+    """Find the settings in which the runs are not all the same, with the value of each run."""
     configs = [run.config.to_flat_dict() for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
     values = {key: [config.get(key) for config in configs] for key in keys}

@@ -35,7 +35,7 @@ class Rank:
     processes: int = 1
 
     def part_of(self, batch: Sequence[Item]) -> Sequence[Item]:
-        """This process's part of a batch of all processes; all parts are disjoint and together the batch."""
+        """Take this process's part of a batch of all processes; all parts are disjoint and together the batch."""
         return batch[self.number :: self.processes]
 
 
@@ -58,7 +58,7 @@ class ValidationPart(Dataset):
         return -(-len(self.dataset) // self.rank.processes)  # type: ignore[arg-type]
 
     def __getitem__(self, position: int) -> tuple[Any, bool]:
-        """The item and whether it counts."""
+        """Return the item and whether it counts."""
         index = position * self.rank.processes + self.rank.number
         if index < len(self.dataset):  # type: ignore[arg-type]
             return self.dataset[index], True
@@ -137,11 +137,11 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
             yield list(self.rank.part_of([(epoch, index, copy) for index, copy in chosen]))
 
     def _order(self, epoch: int) -> Tensor:
-        """Indices of the images of an epoch in their order, (images * repeats,) int64."""
+        """Order the indices of the images of an epoch, (images * repeats,) int64."""
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, -1))
         order = torch.randperm(self.images, generator=generator)
         if self.labels is not None:
-            order = _balanced(order, self.labels, self.class_balance)
+            order = _balance_classes(order, self.labels, self.class_balance)
             order = order[torch.randperm(self.images, generator=generator)]
         if self.shards is not None:
             turn = torch.randperm(int(self.shards.max()) + 1, generator=generator) // SHARDS_AT_ONCE
@@ -150,7 +150,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
 
 
 def occurrences(order: Tensor) -> Tensor:
-    """How often each entry of ``order`` (N,) came before it, (N,) int64."""
+    """Count how often each entry of ``order`` (N,) came before it, (N,) int64."""
     positions = order.argsort(stable=True)
     ordered = order[positions]
     begins = torch.ones_like(ordered, dtype=torch.bool)
@@ -162,13 +162,13 @@ def occurrences(order: Tensor) -> Tensor:
 
 
 def mixed_seed(*numbers: int) -> int:
-    """A seed from several numbers; other numbers give an unrelated one."""
+    """Make a seed from several numbers; other numbers give an unrelated one."""
     digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
-def _balanced(order: Tensor, labels: Tensor, class_balance: float) -> Tensor:
-    """As many images as ``order`` holds, classes in the proportions asked for, within a class those first in order.
+def _balance_classes(order: Tensor, labels: Tensor, class_balance: float) -> Tensor:
+    """Choose as many images as ``order`` holds, classes in the proportions asked for, each class in its order.
 
     No image comes twice more than another of its class.
     """

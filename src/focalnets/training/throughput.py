@@ -52,7 +52,7 @@ class Throughput:
         return self.loader_images_s / self.step_images_s
 
     def verdict(self) -> str:
-        """What the bottleneck is and what to change, in a sentence."""
+        """Say what the bottleneck is and what to change, in a sentence."""
         if self.ratio >= ENOUGH:
             return (
                 "The training step is the bottleneck and the loader keeps up; a smaller network, --image_size or "
@@ -92,7 +92,7 @@ def measure_throughput(data: TrainingData, config: TrainingConfig, *, batches: i
     # What waits ready in the workers' queues does not count as read in the time measured.
     ready = loader.num_workers * (loader.prefetch_factor or 0)
     seconds = []
-    stream = _endless(loader)
+    stream = _repeat_forever(loader)
     batch = next(stream)
     for number in range(warmup + ready + batches):
         started = time.perf_counter()
@@ -104,7 +104,7 @@ def measure_throughput(data: TrainingData, config: TrainingConfig, *, batches: i
     device = choose_device(config.device)
     module = TaskModule(task, network, config, data.labels, steps=warmup + batches, warmup_steps=0).to(device)
     step = _training_step(module, batch, device)
-    step_seconds = [_seconds(step) for _ in range(warmup + batches)][warmup:]
+    step_seconds = [_time_step(step) for _ in range(warmup + batches)][warmup:]
     return Throughput(
         loader_images_s=loader_images_s,
         step_images_s=len(batch) / median(step_seconds),
@@ -116,13 +116,13 @@ def measure_throughput(data: TrainingData, config: TrainingConfig, *, batches: i
     )
 
 
-def _endless(loader: Iterable[Batch]) -> Generator[Batch, None, None]:
+def _repeat_forever(loader: Iterable[Batch]) -> Generator[Batch, None, None]:
     while True:
         yield from loader
 
 
 def _training_step(module: TaskModule, batch: Batch, device: torch.device) -> Callable[[], None]:
-    """One step on a batch, with everything that training does except reading: copying, passes, clipping, update."""
+    """Make one step on a batch with all that training does except reading: copying, passes, clipping, update."""
     config = module.config
     optimizer = build_optimizer(module.model, config, is_head=module.task.is_head)
     precision = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
@@ -143,7 +143,7 @@ def _training_step(module: TaskModule, batch: Batch, device: torch.device) -> Ca
     return step
 
 
-def _seconds(step: Callable[[], None]) -> float:
+def _time_step(step: Callable[[], None]) -> float:
     started = time.perf_counter()
     step()
     return time.perf_counter() - started

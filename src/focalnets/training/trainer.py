@@ -232,7 +232,7 @@ def _fit(
             if is_helper():
                 # The first process tells; Lightning kills it if a helper ends with another status before it does.
                 raise SystemExit(0 if isinstance(error, Stopped) else 1) from None
-            raise InterruptedRunError(_how_to_go_on(folder)) from None
+            raise InterruptedRunError(_explain_resuming(folder)) from None
         except ImageError as error:
             raise DataError(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
@@ -242,10 +242,12 @@ def _fit(
                 raise
             raise TrainingError(
                 "A process that reads images was ended from outside, perhaps for want of memory; try fewer --workers. "
-                f"{_how_to_go_on(folder, stopped=False)}"
+                f"{_explain_resuming(folder, stopped=False)}"
             ) from error
         except (OSError, CheckpointError) as error:
-            raise TrainingError(f"{_writing_failed(error)} {_how_to_go_on(folder, stopped=False)}") from error
+            raise TrainingError(
+                f"{_explain_failed_writing(error)} {_explain_resuming(folder, stopped=False)}"
+            ) from error
     best = recorder.best
     ended_early = any(callback.exhausted for callback in early_stopping)
     if best is None or (recorder.history[-1]["epoch"] < config.epochs and not ended_early):
@@ -305,7 +307,7 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
-def _how_to_go_on(folder: RunFolder, *, stopped: bool = True) -> str:
+def _explain_resuming(folder: RunFolder, *, stopped: bool = True) -> str:
     name = shlex.quote(str(folder.root))
     if folder.resume_point.exists():
         saved = "Stopped; everything so far is saved." if stopped else "What was saved before is whole."
@@ -314,7 +316,7 @@ def _how_to_go_on(folder: RunFolder, *, stopped: bool = True) -> str:
     return f"{saved}; start again with --overwrite (the folder is {name})."
 
 
-def _writing_failed(error: Exception) -> str:
+def _explain_failed_writing(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"The run could not be written ({error.strerror})."
     return str(error)

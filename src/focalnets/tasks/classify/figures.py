@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from focalnets.intervals import wilson_interval
 from focalnets.report.colours import LIGHT, Theme
 from focalnets.report.figure import fraction_map, ink_on, new_figure, percent_axis, shortened, write_chart
-from focalnets.tasks.classify.results import Evaluation, Mistake
+from focalnets.tasks.classify.results import ConfidentError, Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +23,8 @@ __all__ = [
     "calibration_figure",
     "confusion_figure",
     "draw_calibration",
+    "draw_confident_errors",
     "draw_confusion",
-    "draw_mistakes",
 ]
 
 _COLUMNS = 6
@@ -118,7 +118,9 @@ def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
     write_chart(functools.partial(confusion_figure, evaluation), path)
 
 
-def draw_mistakes(mistakes: Sequence[Mistake], pictures: Sequence[Image.Image], path: str | Path) -> None:
+def draw_confident_errors(
+    mistakes: Sequence[ConfidentError], pictures: Sequence[Image.Image], path: str | Path
+) -> None:
     """Draw the most confident wrong predictions as a contact sheet.
 
     Args:
@@ -144,7 +146,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], pictures: Sequence[Image.Image], 
 
 
 def _confusion_with_images(evaluation: Evaluation) -> tuple[Any, list[str], list[str]]:
-    """Counts of the classes that have images, and how their rows and columns are called."""
+    """Select the counts of the classes that have images, and name their rows and columns."""
     import numpy as np
 
     counts = np.asarray(evaluation.confusion)

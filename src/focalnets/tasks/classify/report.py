@@ -10,7 +10,7 @@ from PIL import Image
 
 from focalnets.files import csv_text, write_text
 from focalnets.report.parts import Fact, Section
-from focalnets.tasks.classify.figures import draw_calibration, draw_confusion, draw_mistakes
+from focalnets.tasks.classify.figures import draw_calibration, draw_confident_errors, draw_confusion
 from focalnets.tasks.classify.results import Evaluation
 from focalnets.tasks.classify.sections import (
     calibration_section,
@@ -38,13 +38,13 @@ def write_evaluation_files(evaluation: Evaluation, pictures: Sequence[Image.Imag
     write_text(folder / "mistakes.csv", _errors_csv(evaluation))
     names = ["per_class.csv", "confusion.csv", "confusion.png", "calibration.csv", "calibration.png", "mistakes.csv"]
     if pictures:
-        draw_mistakes(evaluation.mistakes, pictures, folder / "mistakes.png")
+        draw_confident_errors(evaluation.mistakes, pictures, folder / "mistakes.png")
         names.append("mistakes.png")
     return names
 
 
 def evaluation_facts(evaluation: Evaluation) -> list[Fact]:
-    """The figures that count most."""
+    """Choose the figures that count most."""
     calibration = evaluation.calibration
     return [
         Fact(f"{evaluation.top1:.1%}", f"top-1: the likeliest class is right ({_interval(evaluation.top1_interval)})"),

@@ -19,7 +19,7 @@ from focalnets.tasks.classify.calibration import Calibration, measure_calibratio
 from focalnets.tasks.evaluation import Failure, Measured
 from focalnets.tasks.running import path_of
 
-__all__ = ["Answer", "ClassFigures", "Evaluation", "Figures", "Mistake", "Prediction", "evaluation_of"]
+__all__ = ["Answer", "ClassFigures", "ConfidentError", "Evaluation", "Figures", "Prediction", "make_evaluation"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,11 +39,11 @@ class Prediction:
     confidences: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         rows = zip(self.class_names, self.class_indices, self.confidences, strict=True)
         return {
             "path": str(self.path),
-            "classes": [{"name": name, "index": index, "confidence": share} for name, index, share in rows],
+            "classes": [{"name": name, "index": index, "confidence": confidence} for name, index, confidence in rows],
         }
 
 
@@ -70,9 +70,9 @@ class ClassFigures:
     Attributes:
         name: The class.
         images: How many images of it were seen.
-        recall: Share of them recognised; None without images.
+        recall: Fraction of them recognised; None without images.
         recall_interval: Wilson's 95 % confidence interval of ``recall``; None without images.
-        precision: Share of the images called so that are of the class; None if none was called so.
+        precision: Fraction of the images called so that are of the class; None if none was called so.
     """
 
     name: str
@@ -83,8 +83,8 @@ class ClassFigures:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Mistake:
-    """An image that the network calls wrongly.
+class ConfidentError:
+    """An image that the network is sure of and calls wrongly.
 
     Attributes:
         path: The file, or ``image 7`` for data sets that are no files.
@@ -115,15 +115,15 @@ class Figures:
     ece: float
 
     def value(self, metric: str) -> float:
-        """A metric by its name."""
+        """Return a metric by its name."""
         return getattr(self, metric)
 
     def interval(self, metric: str) -> tuple[float, float] | None:
-        """Wilson's 95 % confidence interval of an accuracy."""
+        """Return Wilson's 95 % confidence interval of an accuracy."""
         return getattr(self, f"{metric}_interval", None)
 
     def to_row(self) -> dict[str, Any]:
-        """One cell for each column of a table."""
+        """Return one cell for each column of a table."""
         row: dict[str, Any] = {"images": self.images}
         for name in ("top1", "top5"):
             low, high = getattr(self, f"{name}_interval")
@@ -131,7 +131,7 @@ class Figures:
         return row | {"loss": self.loss, "ece": self.ece}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return dataclasses.asdict(self)
 
 
@@ -141,7 +141,7 @@ class Evaluation:
 
     Attributes:
         images: Number of images, each counted once.
-        top1, top5: Share whose class is the likeliest, or among the five likeliest (all, where there are fewer).
+        top1, top5: Fraction whose class is the likeliest, or among the five likeliest (all, where there are fewer).
         top1_interval, top5_interval: Wilson's 95 % confidence intervals of them.
         mean_recall: Mean over the classes that have images, so that each of them counts the same.
         loss: Mean cross-entropy [nats].
@@ -149,7 +149,7 @@ class Evaluation:
         confusion: Counts, one row for each true class, one column for each predicted one.
         preprocessing: How the images were prepared, with ``input_size_px``; figures without it mean nothing.
         calibration: Confidence against accuracy.
-        mistakes: The most confident wrong predictions, the surest first.
+        mistakes: The wrong predictions of highest confidence, the most confident first.
         left_out: Images that could not be read and are not counted.
         model: Where the weights came from, in words.
         seconds: Duration, with reading the images.
@@ -166,13 +166,13 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     preprocessing: dict[str, Any]
     calibration: Calibration
-    mistakes: tuple[Mistake, ...] = ()
+    mistakes: tuple[ConfidentError, ...] = ()
     left_out: tuple[Failure, ...] = ()
     model: str = ""
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             **dataclasses.asdict(self),
             "per_class": [dataclasses.asdict(figures) for figures in self.per_class],
@@ -181,7 +181,7 @@ class Evaluation:
         }
 
     def figures(self) -> Figures:
-        """The evaluation in one line."""
+        """Sum up the evaluation in one line."""
         return Figures(
             images=self.images,
             top1=self.top1,
@@ -193,7 +193,7 @@ class Evaluation:
         )
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """The classes that have images, the hardest first, for terminals."""
+        """List the classes that have images, the hardest first, for terminals."""
         seen = [figures for figures in self.per_class if figures.images]
         seen.sort(key=lambda figures: figures.recall or 0.0)
         rows = [
@@ -208,7 +208,7 @@ class Evaluation:
         return ["class", "images", "recall", "precision"], rows
 
     def per_class_csv(self) -> str:
-        """The figures of the classes as CSV."""
+        """Write the figures of the classes as CSV."""
         rows = []
         for figures in self.per_class:
             low, high = figures.recall_interval or (None, None)
@@ -216,13 +216,13 @@ class Evaluation:
         return csv_text(["class", "images", "recall", "precision", "recall_low", "recall_high"], rows)
 
     def confusion_csv(self) -> str:
-        """The confusion matrix as CSV: a row of numbers of images for each true class, a column for each predicted."""
+        """Write the confusion matrix as CSV: counts with a row for each true class, a column for each predicted one."""
         names = [figures.name for figures in self.per_class]
         rows = [[name, *counts] for name, counts in zip(names, self.confusion, strict=True)]
         return csv_text(["true class", *names], rows)
 
 
-def evaluation_of(measured: Measured, *, bins: int = 15, worst: int = 24) -> Evaluation:
+def make_evaluation(measured: Measured, *, bins: int = 15, worst: int = 24) -> Evaluation:
     """Make the evaluation of a classifier from what one pass over the images gathered.
 
     Args:
@@ -259,8 +259,8 @@ def evaluation_of(measured: Measured, *, bins: int = 15, worst: int = 24) -> Eva
     )
 
 
-def _most_confident_errors(measured: Measured, most: int) -> tuple[Mistake, ...]:
-    """The wrong predictions of highest confidence, equals in the order of the images."""
+def _most_confident_errors(measured: Measured, most: int) -> tuple[ConfidentError, ...]:
+    """Select the wrong predictions of highest confidence, equals in the order of the images."""
     names = measured.labels
     wrong = [
         (index, answer)
@@ -269,7 +269,7 @@ def _most_confident_errors(measured: Measured, most: int) -> tuple[Mistake, ...]
     ]
     wrong.sort(key=lambda entry: -entry[1].confidence)
     return tuple(
-        Mistake(
+        ConfidentError(
             path=str(path_of(measured.data, index)),
             index=index,
             true_class=names[answer.label],

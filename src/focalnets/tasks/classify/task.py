@@ -25,7 +25,7 @@ from focalnets.report.parts import Fact, Section
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.data import open_held_out, open_labelled_images, training_data
 from focalnets.tasks.classify.report import evaluation_facts, evaluation_sections, write_evaluation_files
-from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, evaluation_of
+from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, make_evaluation
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.tasks.evaluation import EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
@@ -40,7 +40,7 @@ __all__ = ["Classify"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classify(Task):
-    """Names the class of an image.
+    """The task of naming the class of an image.
 
     Attributes:
         settings: The section ``classify`` of a training config.
@@ -73,7 +73,7 @@ class Classify(Task):
                 raise ConfigError(f"{name} must be a whole number from {least} up, got {getattr(self, name)}.")
 
     def recipe_in_words(self) -> str:
-        """Augmentation and mixing."""
+        """Describe augmentation and mixing."""
         settings = self.settings
         off = settings.mixup_off_epoch
         until = "" if off is None else f" (neither from epoch {off} on)"
@@ -154,7 +154,7 @@ class Classify(Task):
     # The network
 
     def network_fields(self, labels: Sequence[str]) -> dict[str, Any]:
-        """One output for each class."""
+        """Ask for one output for each class."""
         return {"num_classes": len(labels)}
 
     def build(self, network: FocalNet, labels: Sequence[str], *, pretrained: bool) -> nn.Module:
@@ -166,7 +166,7 @@ class Classify(Task):
         return network
 
     def labels(self, model: nn.Module) -> tuple[str, ...]:
-        """Names of the network's classes; ``class 0`` and so on where it has none."""
+        """Return names of the network's classes; ``class 0`` and so on where it has none."""
         if not isinstance(model, FocalNet):
             return super().labels(model)
         classes = model.config.num_classes
@@ -179,16 +179,16 @@ class Classify(Task):
     def losses(
         self, output: Tensor, batch: Batch, *, train: bool, reduction: Literal["mean", "none"] = "mean"
     ) -> dict[str, Tensor]:
-        """Cross-entropy of logits (B, K) with labels (B,) or their mixtures (B, K); smoothed in training."""
+        """Compute the cross-entropy of logits (B, K) with labels (B,) or mixtures (B, K); smoothed in training."""
         smoothing = self.settings.label_smoothing if train else 0.0
         return {"cross_entropy": F.cross_entropy(output, batch.targets, reduction=reduction, label_smoothing=smoothing)}
 
     def guessing_loss(self, labels: Sequence[str]) -> float | None:
-        """Cross-entropy of naming every class alike."""
+        """Return the cross-entropy of naming every class alike."""
         return math.log(max(2, len(labels)))
 
     def metrics(self, labels: Sequence[str]) -> MetricCollection:
-        """Fraction of images whose class is the likeliest, or among the five likeliest."""
+        """Make the fractions of images whose class is the likeliest, or among the five likeliest."""
         from torchmetrics import MetricCollection
         from torchmetrics.classification import MulticlassAccuracy
 
@@ -207,7 +207,7 @@ class Classify(Task):
             raise DataError(f"The images have label {largest} but the network has {len(labels)} classes.")
 
     def answers(self, output: Tensor, batch: Batch) -> list[Answer]:
-        """What the network says of each image, with its label."""
+        """Keep what the network says of each image, with its label."""
         probabilities = output.double().softmax(-1)
         predicted = output.argmax(-1, keepdim=True)
         columns = (
@@ -219,15 +219,15 @@ class Classify(Task):
         return [Answer(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
     def evaluation(self, measured: Measured) -> Evaluation:
-        """Accuracy with intervals, class by class, calibration and the most confident errors."""
-        return evaluation_of(measured, bins=self.bins, worst=self.worst)
+        """Put together accuracy with intervals, class by class, calibration and the most confident errors."""
+        return make_evaluation(measured, bins=self.bins, worst=self.worst)
 
     # Showing
 
     def results(
         self, output: Tensor, *, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], labels: Sequence[str]
     ) -> list[Prediction]:
-        """The likeliest classes of each image, from logits (B, K)."""
+        """Find the likeliest classes of each image, from logits (B, K)."""
         fractions, indices = output.softmax(-1).topk(min(self.top_k, len(labels)))
         return [
             Prediction(
@@ -244,7 +244,7 @@ class Classify(Task):
         return with_caption(picture, f"{result.class_names[0]}  {result.confidences[0]:.1%}")
 
     def summary(self, evaluation: Evaluation) -> list[str]:
-        """Accuracy, speed and calibration."""
+        """Tell accuracy, speed and calibration."""
         low, high = evaluation.top1_interval
         preprocessing, calibration = evaluation.preprocessing, evaluation.calibration
         return [
@@ -258,15 +258,15 @@ class Classify(Task):
         ]
 
     def to_csv(self, evaluation: Evaluation) -> str:
-        """One line a class."""
+        """Write one line a class."""
         return evaluation.per_class_csv()
 
     def heading(self, evaluation: Evaluation) -> str:
-        """The title of an evaluation's page."""
+        """Return the title of an evaluation's page."""
         return f"How well it recognises {evaluation.images:,} images"
 
     def facts(self, evaluation: Evaluation) -> list[Fact]:
-        """Accuracy, recall and calibration."""
+        """Choose accuracy, recall and calibration."""
         return evaluation_facts(evaluation)
 
     def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
@@ -274,7 +274,7 @@ class Classify(Task):
         return write_evaluation_files(report.evaluation, self._pictures_of_errors(report), folder)
 
     def sections(self, report: EvaluationReport) -> list[Section]:
-        """Class by class, confusions, calibration and the most confident errors."""
+        """Show class by class, confusions, calibration and the most confident errors."""
         return evaluation_sections(report.evaluation, self._pictures_of_errors(report))
 
     def _pictures_of_errors(self, report: EvaluationReport) -> list[Image.Image]:

@@ -22,7 +22,7 @@ from focalnets.visualize.explain import shorter_side
 from focalnets.visualize.localization.gradcam import has_grad_cam
 from focalnets.visualize.localization.results import FIGURES, Difference, ImageScore, Localization, MethodScore
 from focalnets.visualize.localization.scores import (
-    AREA_SHARES,
+    AREA_FRACTIONS,
     energy_inside,
     grown_mask,
     overlap_by_area,
@@ -174,7 +174,7 @@ def make_view(annotated: AnnotatedImage, number: int, preprocessing: Preprocessi
 
 
 class _Tally:
-    """Collects what all methods get on each image."""
+    """A collection of what all methods get on each image."""
 
     def __init__(self, methods: Sequence[Method]) -> None:
         self.methods = methods
@@ -227,12 +227,12 @@ class _Tally:
         mean_overlaps = overlaps.mean(0)
         values = np.concatenate([rows.mean(0), mean_overlaps.max(1, keepdims=True)], axis=1)
         drawn = np.concatenate([means, best[..., None]], axis=2)
-        shares = [AREA_SHARES[place] for place in mean_overlaps.argmax(1)]
+        area_fractions = [AREA_FRACTIONS[place] for place in mean_overlaps.argmax(1)]
         place = [method.key for method in self.methods].index(main)
         return {
             "methods": tuple(
                 MethodScore(
-                    key=method.key, label=method.label, kind=method.kind, iou_area_share=shares[number],
+                    key=method.key, label=method.label, kind=method.kind, iou_area_share=area_fractions[number],
                     block=None if method.block is None else f"{method.block[0]}.{method.block[1]}",
                     **_figures(values[number], drawn[:, number]),
                 )

@@ -28,10 +28,10 @@ class MethodScore:
         key, label, kind, block: See :class:`.sources.Method`; the block as ``stage.block``.
         hits: Mean score in the pointing game, from 0 to 1.
         near: The same with all points that are at most ``Localization.near_px`` beside the object.
-        energy: Mean share of the map that lies on the object.
+        energy: Mean fraction of the map that lies on the object.
         auc: Mean area under the ROC curve of its pixels, from 0 to 1; 0.5 is chance.
         iou: Mean intersection over union at the threshold that is best for this method on these images.
-        iou_area_share: That threshold: the share of the picture that is taken.
+        iou_area_share: That threshold: the fraction of the picture that is taken.
     """
 
     key: str
@@ -70,7 +70,7 @@ class ImageScore:
     Attributes:
         name: The file's name.
         index: Its number in the data.
-        area: Share of the picture that the object covers.
+        area: Fraction of the picture that the object covers.
         hits, near, energy, auc: As in :class:`MethodScore`.
     """
 
@@ -91,7 +91,7 @@ class Localization:
         model: Where the weights came from, in words.
         data, objects: The images, and what counts as the object, in words.
         images: Number of images that count.
-        mean_area: Mean share of the picture that the object covers.
+        mean_area: Mean fraction of the picture that the object covers.
         without_object, filled: Images that show no object, or nothing but the object, and do not count.
         unreadable: Sentences about images that were left out because they could not be read.
         main: Key of the method that was chosen beforehand.
@@ -125,15 +125,15 @@ class Localization:
     seconds: float = 0.0
 
     def method(self, key: str) -> MethodScore:
-        """The scores of one method."""
+        """Return the scores of one method."""
         return next(score for score in self.methods if score.key == key)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return dataclasses.asdict(self)
 
     def methods_csv(self) -> str:
-        """One row for each method."""
+        """Write one row for each method."""
         heading = ["key", "label", "kind", "block"]
         heading += [column for name in FIGURES for column in (name, f"{name}_low", f"{name}_high")] + ["iou_area_share"]
         rows = []
@@ -143,6 +143,6 @@ class Localization:
         return csv_text(heading, rows)
 
     def images_csv(self) -> str:
-        """One row for each image, with what the main method gets on it."""
+        """Write one row for each image, with what the main method gets on it."""
         heading = [field.name for field in dataclasses.fields(ImageScore)]
         return csv_text(heading, (dataclasses.astuple(score) for score in self.per_image))
