@@ -193,6 +193,10 @@ class Task(abc.ABC):
             pretrained: Whether it was loaded.
         """
 
+    def can_answer(self, network: FocalNet, labels: Sequence[str]) -> bool:
+        """Whether loaded weights can be measured on these labels before they are trained further."""
+        return False
+
     def head(self, model: nn.Module) -> dict[str, Any]:
         """Describe the head for a checkpoint, beside the network's config, with its ``kind``."""
         return {"kind": "linear", "outputs": model.config.num_classes}  # type: ignore[union-attr]

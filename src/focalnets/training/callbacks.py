@@ -168,18 +168,19 @@ class Recorder(Callback):
         module = pl_module
         assert isinstance(module, TaskModule)
         now = time.monotonic()
-        training_seconds = self._trained - self._begun
+        training = trainer.state.fn == "fit"
+        training_seconds = self._trained - self._begun if training else 0.0
         row = {
-            "epoch": trainer.current_epoch + 1,
+            "epoch": trainer.current_epoch + 1 if training else 0,
             "step": trainer.global_step,
-            "train_loss": float(module.train_loss.compute()),
+            "train_loss": float(module.train_loss.compute()) if training else None,
             "val_loss": float(module.val_loss.compute()),
             **{f"val_{name}": float(value) for name, value in module.metrics.compute().items()},
-            "learning_rate": max(trainer.optimizers[0].param_groups, key=lambda group: group["lr"])["lr"],
+            "learning_rate": max(group["lr"] for group in trainer.optimizers[0].param_groups) if training else 0.0,
             "seconds": training_seconds + now - self._trained,
             "validation_seconds": now - self._trained,
             "images_per_s": self._images / max(training_seconds, 1e-9),
-            "image_size": self._size_px,
+            "image_size": self._size_px or module.network.spec.input_size_px,
         }
         for metric in (module.train_loss, module.val_loss, module.metrics):
             metric.reset()
@@ -189,9 +190,11 @@ class Recorder(Callback):
         self.history.append(row)
         notes = {key: f"{row[key]:.6g}" for key in ("epoch", "step", *columns, "val_loss")}
         # For early stopping; the same on all processes, since computing has added up their parts.
-        module.log(watch.column, row[watch.column], logger=False)
+        if training:
+            module.log(watch.column, row[watch.column], logger=False)
         for logger in trainer.loggers:
-            logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
+            numbers = {key: value for key, value in row.items() if key != "epoch" and value is not None}
+            logger.log_metrics(numbers, step=row["epoch"])
         # Every process takes part in putting together a network that is divided among them.
         tensors = {
             name.removeprefix("model."): tensor
@@ -209,6 +212,9 @@ class Recorder(Callback):
         figures = ", ".join(
             f"{metric.label} {metric.format(row[f'val_{name}'])}" for name, metric in self.task.metric_labels.items()
         )
+        if not training:
+            self.console.line(f"before the first epoch: {figures}, loss {row['val_loss']:.3f} val")
+            return
         self.console.line(
             f"epoch {row['epoch']}/{trainer.max_epochs}: {figures}, "
             f"loss {row['train_loss']:.3f} train, {row['val_loss']:.3f} val; {row['images_per_s']:.0f} images/s, "
@@ -286,7 +292,8 @@ class Guard(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check what the seldom reading may have missed."""
         assert isinstance(pl_module, TaskModule)
-        self._check_loss(trainer, pl_module, float(pl_module.train_loss.compute()))
+        if trainer.state.fn == "fit":
+            self._check_loss(trainer, pl_module, float(pl_module.train_loss.compute()))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save; stop if asked and epochs are left."""

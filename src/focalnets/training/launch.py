@@ -84,6 +84,7 @@ def build_trainer(config: TrainingConfig, folder: RunFolder, callbacks: list[Cal
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        inference_mode=False,  # Metrics of the validation before training go on in it.
         default_root_dir=folder.root,
     )
 

@@ -39,7 +39,7 @@ def model_card(
         parameters: Weights of the network.
         task: What it was trained for.
     """
-    best = history[best_epoch - 1]
+    best = next(row for row in history if row["epoch"] == best_epoch)
     network = config.model if config.pretrained is None else f"weights from {Path(config.pretrained).name}"
     # The folder's name only: where it lies on this machine is nobody else's business.
     source = Path(str(data["description"]).partition(" (")[0]).name or "images"

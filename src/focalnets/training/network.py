@@ -30,6 +30,7 @@ class NetworkToTrain:
         origin: Where its weights came from, in words.
         describe: Makes the metadata of its files of weights, from notes such as epoch and score.
         name: For people.
+        can_answer: Whether it is measured before the first epoch, whose weights count as those of epoch 0.
     """
 
     module: nn.Module
@@ -37,6 +38,7 @@ class NetworkToTrain:
     origin: str
     describe: Callable[[Mapping[str, str]], dict[str, str]]
     name: str
+    can_answer: bool = False
 
     @property
     def parameters(self) -> int:
@@ -74,11 +76,12 @@ def build_network(task: Task, config: TrainingConfig, labels: Sequence[str]) -> 
         backbone = create_model(config.model, **fields, **overrides)
     else:
         backbone = _pretrained_model(config.pretrained, overrides)
+    can_answer = config.pretrained is not None and task.can_answer(backbone, labels)
     module: Any = task.build(backbone, labels, pretrained=config.pretrained is not None)
     if config.image_size is not None:
         module.preprocessing = dataclasses.replace(backbone.preprocessing, input_size_px=config.image_size)
     name = config.model if config.pretrained is None else config.pretrained
-    return own_network(task, module.train(), name=name)
+    return dataclasses.replace(own_network(task, module.train(), name=name), can_answer=can_answer)
 
 
 def own_network(task: Task, module: Any, *, name: str) -> NetworkToTrain:

@@ -84,15 +84,18 @@ def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
         history: tuple[dict[str, float], ...] = ()
         if files.metrics.exists():
             lines = files.metrics.read_text(encoding="utf-8").splitlines()
-            history = tuple({key: float(value) for key, value in row.items()} for row in csv.DictReader(lines))
+            history = tuple(
+                {key: float(value) for key, value in row.items() if value != ""} for row in csv.DictReader(lines)
+            )
         task = config.build_task()
         watch = task.watch
         best = max(history, key=watch.rank, default=None)
-        speeds = [row["images_per_s"] for row in history]
+        trained = [row for row in history if row["epoch"] > 0]
+        speeds = [row["images_per_s"] for row in trained]
         return RunSummary(
             name=name or files.root.name,
             complete=files.is_complete(),
-            epochs=len(history),
+            epochs=len(trained),
             metric=watch.metric,
             shown=task.metric_labels[watch.metric],
             best=None if best is None else best[watch.column],

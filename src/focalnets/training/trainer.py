@@ -224,6 +224,8 @@ def _fit(
             )
         )
         try:
+            if network.can_answer and not resumes:
+                trainer.validate(module, val_batches, verbose=False)
             trainer.fit(
                 module, train_batches, val_batches,
                 ckpt_path=folder.resume_point if resumes else None, weights_only=True,

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from focalnets.data.class_matching import known_classes
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.data.samples import ImageFolder
 from focalnets.data.sources import read_split
@@ -158,12 +160,27 @@ class Classify(Task):
         return {"num_classes": len(labels)}
 
     def build(self, network: FocalNet, labels: Sequence[str], *, pretrained: bool) -> nn.Module:
-        """Name the classes of the network; loaded weights get a new classifier unless their classes are these."""
+        """Name the classes of the network.
+
+        Loaded weights get a new classifier unless their classes are these; the rows of classes that they know, by name
+        or WordNet id, are kept.
+        """
         if not pretrained:
             network.class_names = tuple(labels)
         elif network.class_names != tuple(labels):
+            known, old = known_classes(labels, network.class_names or ()), network.head
             network.reset_classifier(len(labels), labels)
+            if known and isinstance(old, nn.Linear) and isinstance(network.head, nn.Linear):
+                rows = [labels.index(name) for name in known]
+                with torch.no_grad():
+                    network.head.weight[rows] = old.weight[list(known.values())]
+                    network.head.bias[rows] = old.bias[list(known.values())]
+                network.origin += f", with what its classifier knew of {len(known)} of {len(labels)} classes"
         return network
+
+    def can_answer(self, network: FocalNet, labels: Sequence[str]) -> bool:
+        """Whether loaded weights know all of these classes."""
+        return bool(network.class_names) and len(known_classes(labels, network.class_names or ())) == len(labels)
 
     def labels(self, model: nn.Module) -> tuple[str, ...]:
         """Return names of the network's classes; ``class 0`` and so on where it has none."""
