@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from focalnets.errors import ConfigError, nearest
-from focalnets.tasks.settings import Range, check_choices, check_ranges, check_whole_numbers
+from focalnets.tasks.settings import Range, check_choices, check_ranges, check_types, check_whole_numbers
 from focalnets.tasks.table import TASKS, build_task, settings_of
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ class TrainingConfig:
         repeats: How often each image comes in a batch, differently changed; an epoch is as many times longer.
         class_balance: How far rare classes are shown more often: 0 each image once an epoch, 1 all classes equally.
         limit_train_batches: Stop each epoch after this many batches; None takes all.
+        limit_val_batches: Validate on this many batches only; None takes all.
         checkpoint_minutes: Time after which a running epoch is saved too, so that a killed training loses no more than
             that; 0 saves at the end of epochs only.
-        limit_val_batches: Validate on this many batches only; None takes all.
         settings: What belongs to the task alone; in files a section that is called like the task.
     """
 
@@ -157,7 +157,7 @@ class TrainingConfig:
     settings: Any = None
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
+        if not isinstance(self.task, str) or self.task not in TASKS:
             raise ConfigError(f"task cannot be {self.task!r}; {nearest(str(self.task), TASKS)}")
         section = settings_of(self.task)
         if not isinstance(self.settings, section):
@@ -165,9 +165,16 @@ class TrainingConfig:
             if not isinstance(values, Mapping):
                 raise ConfigError(f"{self.task} must be a section of settings, got {values!r}.")
             object.__setattr__(self, "settings", _section(self.task, values))
+        if not isinstance(self.model_overrides, Mapping | None):
+            raise ConfigError(
+                f"model_overrides must be a section such as 'stem: patch', got {self.model_overrides!r:.80}."
+            )
         object.__setattr__(self, "model_overrides", dict(self.model_overrides or {}))
         object.__setattr__(self, "image_size_schedule", _canonical_schedule(self.image_size_schedule))
+        check_types(self)
         check_whole_numbers(self, _WHOLE_NUMBERS)
+        if self.seed >= 2**32:
+            raise ConfigError(f"seed must be below 2^32, got {self.seed}.")
         check_whole_numbers(self, _OPTIONAL_WHOLE_NUMBERS, optional=True)
         if type(self.devices) is not int or self.devices < -1 or self.devices == 0:
             raise ConfigError(f"devices must be a whole number from 1 up, or -1 for all, got {self.devices!r}.")
@@ -239,7 +246,7 @@ class TrainingConfig:
         """
         values = dict(values)
         task = values.get("task", "classify")
-        if task not in TASKS:
+        if not isinstance(task, str) or task not in TASKS:
             raise ConfigError(f"task cannot be {task!r}; {nearest(str(task), TASKS)}")
         general, own = [name for name in _field_names(cls) if name != "settings"], _field_names(settings_of(task))
         section = values.pop(task, None)

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, Literal, get_args
 
 from focalnets.errors import ConfigError
-from focalnets.tasks.settings import Range, check_choices, check_ranges, check_whole_numbers
+from focalnets.tasks.settings import Range, check_choices, check_ranges, check_types, check_whole_numbers
 
 __all__ = ["Augmentation", "ClassifySettings"]
 
@@ -60,6 +60,7 @@ class ClassifySettings:
     mixup_off_epoch: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_whole_numbers(self, {"mixup_off_epoch": 0}, optional=True)
         check_ranges(self, _RANGES)
         check_choices(self, {"augmentation": get_args(Augmentation)})
