@@ -172,10 +172,11 @@ def test_a_missing_stem_or_first_block_is_reported(tmp_path: Path) -> None:
 def test_unexpected_and_mis_shaped_tensors_are_listed(tmp_path: Path) -> None:
     tensors = official()
     tensors["layers.0.blocks.0.attention.weight"] = torch.zeros(3)
+    tensors["two\nlines"] = torch.zeros(3)
     tensors["norm.weight"] = torch.ones(5)
     path = tmp_path / "weights.pth"
     torch.save(tensors, path)
-    message = refused(path, "1 unexpected: layers.0.blocks.0.attention.weight")
+    message = refused(path, "2 unexpected: layers.0.blocks.0.attention.weight, 'two\\nlines'")
     assert "1 mis-shaped: norm.weight (5,) instead of (64,)" in message
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from focalnets.errors import ConfigError
 
-__all__ = ["check_types", "check_whole_number", "checked_keys", "is_finite", "shortened"]
+__all__ = ["check_types", "check_whole_number", "checked_keys", "is_finite", "printable", "shortened"]
 
 
 def checked_keys(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,6 +68,11 @@ def _is_number(value: Any) -> bool:
 def is_finite(value: float) -> bool:
     """Whether a number, of any size, is neither infinite nor NaN."""
     return -math.inf < value < math.inf
+
+
+def printable(name: str) -> str:
+    """Write a name from a file so that a message with it stays one line."""
+    return name if name.isprintable() else repr(name)
 
 
 def shortened(*values: Any) -> str:

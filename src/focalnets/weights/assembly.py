@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from focalnets.errors import CheckpointError
 from focalnets.models.config import FocalNetConfig, InputSpec, Preprocessing, TextInput
-from focalnets.models.fields import shortened
+from focalnets.models.fields import printable, shortened
 from focalnets.models.focalnet import FocalNet
 from focalnets.weights.key_maps import blank_network
 
@@ -38,9 +38,9 @@ def check_fit(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Ten
     """
     found = []
     for kind, names in find_misfits(expected, tensors).items():
-        shown = names[:_SHOWN]
+        shown = [printable(name) for name in names[:_SHOWN]]
         if kind == "mis-shaped":
-            shown = [f"{name} {tuple(tensors[name].shape)} instead of {expected[name]}" for name in shown]
+            shown = [f"{name} {tuple(tensors[name].shape)} instead of {expected[name]}" for name in names[:_SHOWN]]
         found.append(f"{len(names)} {kind}: {', '.join(shown)}{', ...' if len(names) > _SHOWN else ''}")
     if found:
         raise CheckpointError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import CheckpointError, quoted_list
+from focalnets.models.fields import printable
 from focalnets.weights.key_maps import find_networks
 
 __all__ = ["choose_tensors", "tensors_below"]
@@ -86,10 +87,10 @@ def choose_tensors(content: Any, path: Path, entry: str | None = None) -> tuple[
     notes = []
     place = content
     for key in chosen.keys:
-        if others := sorted(str(other) for other in place if other != key):
+        if others := sorted(printable(str(other)) for other in place if other != key):
             notes.append(f"Of the entries of {path.name}, {key!r} was used and not {', '.join(others)}.")
         place = place[key]
-    if left := [str(name) for name in chosen.entries if name not in chosen.tensors]:
+    if left := [printable(str(name)) for name in chosen.entries if name not in chosen.tensors]:
         notes.append(f"{len(left)} entries that are no tensors were left out: {', '.join(left[:5])}.")
     return chosen.tensors, tuple(notes)
 
@@ -131,7 +132,7 @@ def _choose(found: Sequence[_StateDict], path: Path) -> _StateDict:
         return averaged[0]
     if all(_equal(candidate.tensors, networks[0].tensors) for candidate in networks[1:]):
         return networks[0]
-    names = [candidate.name for candidate in networks if candidate.name]
+    names = [printable(candidate.name) for candidate in networks if candidate.name]
     raise CheckpointError(
         f"{path} holds several networks, {quoted_list(names)}, and it is not clear which one is meant; name it: "
         f"entry={names[0]!r} for focalnets.load_model, --entry {names[0]} for `focalnets convert`."
@@ -153,6 +154,6 @@ def _below(found: Sequence[_StateDict], entry: str, path: Path) -> tuple[dict[st
         for prefix in (entry, entry.removeprefix(start)):
             if tensors := tensors_below(candidate.tensors, prefix):
                 return tensors, (f"Of {path.name}, the tensors under {entry!r} were used, as asked for.",)
-    names = [candidate.name for candidate in found if candidate.name]
+    names = [printable(candidate.name) for candidate in found if candidate.name]
     offer = f"there are {quoted_list(names)}" if names else "it holds one state dict"
     raise CheckpointError(f"{path} has no entry {entry!r} with named tensors; {offer}.")

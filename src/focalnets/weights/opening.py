@@ -14,6 +14,7 @@ from torch import Tensor
 from focalnets.class_names import names_for_outputs
 from focalnets.errors import CheckpointError, ConfigError
 from focalnets.models.config import FocalNetConfig, Preprocessing, check_channels
+from focalnets.models.fields import printable
 from focalnets.models.variants import VARIANTS
 from focalnets.weights.assembly import check_fit, refuse_fewer_numbers
 from focalnets.weights.companions import Companion, read_companion
@@ -175,7 +176,7 @@ def _detect_layout(raw: RawWeights, file: str) -> tuple[str, dict[str, Tensor], 
     """Find the layout, the tensors without the prefix of wrappers around the network, and notes."""
     found = find_networks(raw.tensors)
     if not found:
-        shown = ", ".join(list(raw.tensors)[:3])
+        shown = ", ".join(map(printable, list(raw.tensors)[:3]))
         raise CheckpointError(
             f"{file} is no FocalNet in the layouts {OWN_LAYOUT}, {', '.join(LAYOUTS)}, or its stem is missing; its "
             f"tensors are called {shown}{', ...' if len(raw.tensors) > 3 else ''}."
