@@ -27,6 +27,7 @@ _REQUIRED = (
     "huggingface-hub",
     "jinja2",
     "jsonargparse",
+    "markupsafe",
     "matplotlib",
     "numpy",
     "pillow",

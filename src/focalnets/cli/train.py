@@ -136,7 +136,7 @@ def _content(result: Any) -> dict[str, Any]:
     return {
         "run": str(result.run),
         "best_weights": str(result.best_weights),
-        "best_top1": result.best_top1,
+        f"best_{result.metric}": result.best,
         "best_epoch": result.best_epoch,
         "history": list(result.history),
     }
