@@ -36,11 +36,11 @@ class MapScore:
 
     Attributes:
         name: What the map is, in words.
-        hits: Share of scenes where its brightest point lies on the object, from 0 to 1.
+        hits: Fraction of scenes where its brightest point lies on the object, from 0 to 1.
         hits_interval: Wilson's 95 % confidence interval of that.
-        near: Share where that point is at most half a token away from the object.
-        on_others: Share where it lies on something else that floats in the air.
-        energy: Mean share of the map that lies on the object.
+        near: Fraction where that point is at most half a token away from the object.
+        on_others: Fraction where it lies on something else that floats in the air.
+        energy: Mean fraction of the map that lies on the object.
         drawn: Whether this is the map that the report and ``focalnets explain`` draw large.
     """
 

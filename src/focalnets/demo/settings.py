@@ -33,7 +33,7 @@ class DemoSettings:
     Attributes:
         picture_px: Height and width of the pictures that are drawn.
         input_px: Height and width at which the network sees them.
-        target_size: Smallest and largest longer side of the object to be named, as a share of the picture's side.
+        target_size: Smallest and largest longer side of the object to be named, as a fraction of the picture's side.
         train_scenes, choice_scenes, test_scenes: Scenes to learn from, to choose the best epoch by, and to measure on.
             No scene is in two of these sets.
         gallery: How many of the measured scenes the report shows: the first ones.

@@ -28,10 +28,10 @@ class MethodScore:
         key, label, kind, block: See :class:`.sources.Method`; the block as ``stage.block``.
         hits: Mean score in the pointing game, from 0 to 1.
         near: The same with all points that are at most ``Localization.near_px`` beside the object.
-        energy: Mean share of the map that lies on the object.
+        energy: Mean fraction of the map that lies on the object.
         auc: Mean area under the ROC curve of its pixels, from 0 to 1; 0.5 is chance.
         iou: Mean intersection over union at the threshold that is best for this method on these images.
-        iou_area_share: That threshold: the share of the picture that is taken.
+        iou_area_share: That threshold: the fraction of the picture that is taken.
     """
 
     key: str
@@ -70,7 +70,7 @@ class ImageScore:
     Attributes:
         name: The file's name.
         index: Its number in the data.
-        area: Share of the picture that the object covers.
+        area: Fraction of the picture that the object covers.
         hits, near, energy, auc: As in :class:`MethodScore`.
     """
 
@@ -91,7 +91,7 @@ class Localization:
         model: Where the weights came from, in words.
         data, objects: The images, and what counts as the object, in words.
         images: Number of images that count.
-        mean_area: Mean share of the picture that the object covers.
+        mean_area: Mean fraction of the picture that the object covers.
         without_object, filled: Images that show no object, or nothing but the object, and do not count.
         unreadable: Sentences about images that were left out because they could not be read.
         main: Key of the method that was chosen beforehand.
