@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 import torch
+from tests.report.reading import without_pictures
 
 from focalnets.compare import measurement
-from focalnets.compare.charts import draw_comparison
+from focalnets.compare.charts import comparison_figures, draw_comparison
 from focalnets.compare.forecast import Forecast, wanted_rounds
 from focalnets.compare.measurement import Plan, describe_setting, fill
 from focalnets.compare.models import ComparedModel, Published, build_module, find_models
 from focalnets.compare.page import write_page
-from focalnets.compare.results import Cell, Comparison, read_comparison
+from focalnets.compare.results import Cell, Comparison, Network, read_comparison
 from focalnets.errors import ConfigError
+from focalnets.report.colours import DARK
 
 SETTING = {"device": "cpu"}
 PLAN = Plan(models=tuple(find_models(["focalnet_pico"])), sizes_px=(32,), batches=(1,), most_rounds=2, minutes=1.0)
@@ -144,17 +147,49 @@ def test_draws_and_describes_everything(tmp_path):
         models=(ComparedModel("focalnet_pico", "focalnets", Published(50.0, "nobody <et al.>")),),
         sizes_px=(32, 224),
         tasks=("inference",),
+        minutes=60.0,
     )
     fill(comparison, plan, after_group=lambda comparison: None, memory=answer)
     comparison.add(
-        Cell(model="focalnet_pico", task="training", size_px=32, batch=1, status="out of memory", why="a <b>")
+        Cell(model="focalnet_pico", task="training", size_px=32, batch=1, status="out of memory", why="a <b> in '/x/y'")
     )
+    comparison.origin = {"command": "focalnets compare --train '/home/a b/photos' --output=/tmp/out"}
     pictures = draw_comparison(comparison, tmp_path)
     assert {"macs.png", "inference_batch1_latency.png", "published_accuracy.png"} <= set(pictures)
     write_page(comparison, None, pictures, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "a &lt;b&gt;" in page
     assert "nobody &lt;et al.&gt;" in page
+    assert "focalnets compare --train photos --output=out" in page
+    assert page.count("<source ") == len(pictures)
+    assert not re.search(r"/home|/tmp|/x/|<script|@import|url\(|https?://", without_pictures(page))
+
+
+def test_charts_of_one_size_and_one_network_have_sane_axes():
+    comparison = Comparison({})
+    comparison.networks["only"] = Network(
+        name="only", family="timm", parameters=1, published_top1_percent=80.0, published_by="x"
+    )
+    latency = {"median": 0.01, "p20": 0.009, "p80": 0.012}
+    comparison.add(
+        Cell(
+            model="only", task="inference", size_px=224, batch=1, status="measured", macs=10**9, latency_s=latency,
+            rounds=3, peak_bytes=2**20,
+        )
+    )  # fmt: skip
+    figures = comparison_figures(comparison)
+    assert list(figures) == [
+        "inference_batch1_latency.png", "inference_batch1_memory.png", "macs.png", "published_accuracy.png",
+    ]  # fmt: skip
+    for name, draw in figures.items():
+        figure = draw(DARK)
+        for axes in figure.axes:
+            low, high = axes.get_xlim()
+            assert 1.1 < high / low < 2.0
+        if name != "published_accuracy.png":
+            assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["224"]
+            assert all(high / low <= 8.1 for low, high in (axes.get_ylim() for axes in figure.axes))
+    assert comparison_figures(Comparison({})) == {}
 
 
 @pytest.mark.parametrize(

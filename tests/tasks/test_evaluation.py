@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import html
 import html.parser
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.report.reading import without_pictures
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from focalnets.data.corruptions import CORRUPTIONS, corrupt
 from focalnets.errors import CheckpointError, ConfigError, UnknownNameError
 from focalnets.intervals import wilson_interval
+from focalnets.report.colours import DARK
+from focalnets.report.parts import Table
+from focalnets.report.templating import render_parts
 from focalnets.tasks.classify.calibration import measure_calibration
+from focalnets.tasks.classify.figures import calibration_figure, confusion_figure
 from focalnets.tasks.classify.inference import evaluate_images
 from focalnets.tasks.classify.task import Classify
+from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.report import EvaluationReport, write_evaluation
 from focalnets.tasks.robustness import evaluate_corruptions, evaluate_resolutions
+from focalnets.tasks.study_sections import corruptions_figure, resolutions_figure
 from focalnets.weights.loading import create_model
 
 TINY = {"embed_dim": 8, "depths": (1,), "focal_levels": (1,), "focal_windows": (3,)}
@@ -253,6 +263,86 @@ def test_the_report_is_whole_escaped_and_needs_nothing_else(by_brightness, tmp_p
         if name.endswith(".png"):
             with Image.open(tmp_path / "report" / name) as picture:
                 assert min(picture.size) > 150
+
+
+class Files(Pictures):
+    """Pictures that lie in a folder of this machine."""
+
+    @property
+    def samples(self):
+        return [(Path(f"/home/some one/data/val/{index}.jpg"), label) for index, (_, label) in enumerate(self.items)]
+
+
+def written_page(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_report_names_files_without_their_folders(by_brightness, tmp_path):
+    by_brightness.origin = "/usr/lib/site-packages/focalnets/net.safetensors, descended from /home/some one/old.pth"
+    dataset = Files((250, 0), (0, 0), (250, 1))
+    evaluation = evaluate_images(by_brightness, dataset, size_px=16)
+    failure = Failure(path=Path("/home/some one/data/val/9.jpg"), reason="'/home/some one/data/val/9.jpg' is empty.")
+    evaluation = dataclasses.replace(evaluation, left_out=(failure,))
+    report = EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="/home/some one/data/val")
+    write_evaluation(Classify(), report, tmp_path)
+    text = written_page(tmp_path)
+    assert not re.search(r"/home|some one|/usr|site-packages", without_pictures(text))
+    assert "net.safetensors, descended from old.pth, measured on val at 16 px." in text
+    assert "9.jpg&#39; is empty." in text
+    assert re.search(r">0\.jpg<", text)
+    content = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert content["mistakes"][0]["path"] == "/home/some one/data/val/0.jpg"
+
+
+def test_classes_without_images_are_named_once_and_kept_in_the_tables(monkeypatch, tmp_path):
+    model = network(9)
+    model.class_names = tuple(f"class {letter}" for letter in "abcdefghi")
+    # Images of the second and the last class; one is taken for the first, which has none.
+    answers = torch.eye(9)[[1, 0, 8]] * 5
+    monkeypatch.setattr(model, "forward", lambda images: answers[: len(images)])
+    dataset = Pictures((9, 1), (9, 1), (9, 8))
+    evaluation = evaluate_images(model, dataset, size_px=16)
+    report = EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="x")
+    write_evaluation(Classify(), report, tmp_path)
+    text = html.unescape(re.sub(r"</?bdi[^>]*>", "", written_page(tmp_path)))
+    line = "7 of 9 classes have no images here and are left out of the table and the matrix: "
+    assert f"{line}class a, class c, class d, class e, class f and 2 more." in text
+    assert len(list(csv.reader((tmp_path / "per_class.csv").read_text().splitlines()))) == 1 + 9
+    assert {len(row) for row in csv.reader((tmp_path / "confusion.csv").read_text().splitlines())} == {10}
+    (table,) = (part for part in Classify().sections(report)[0].parts if isinstance(part, Table))
+    assert [row.cells[:2] for row in table.rows] == [("class b", 2), ("class i", 1)]
+    axes = confusion_figure(evaluation).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["class b", "class i"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["class b", "class i", "a class without images"]
+    assert axes.images[0].get_array().tolist() == [[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]]
+
+
+def test_all_classes_with_images_need_no_line(by_brightness):
+    dataset = Pictures((250, 1), (0, 0))
+    evaluation = evaluate_images(by_brightness, dataset, size_px=16)
+    sections = Classify().sections(EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="x"))
+    assert [section.title for section in sections] == [
+        "Class by class", "What is taken for what", "Is it right as often as it is sure?", "Most confident errors",
+    ]  # fmt: skip
+    assert "no images" not in render_parts([part for section in sections for part in section.parts])
+    assert confusion_figure(evaluation).axes[0].images[0].get_array().shape == (2, 2)
+
+
+def test_charts_of_next_to_nothing_have_sane_axes(by_brightness):
+    dataset = Pictures((250, 1))
+    evaluation = evaluate_images(by_brightness, dataset, size_px=16, bins=1)
+    reliability, counts = calibration_figure(evaluation, DARK).axes[:2]
+    assert reliability.get_ylim() == (-0.03, 1.03)
+    assert counts.get_xlim()[0] <= 0.0 < 1.0 <= counts.get_xlim()[1]
+    study = evaluate_resolutions(Classify(), by_brightness, dataset, [48])
+    (axes,) = resolutions_figure(study, Classify.metric_labels, DARK).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["48"]
+    low, high = axes.get_xlim()
+    assert 0 < low < 48 < study.own_size_px < high < 2 * study.own_size_px
+    corruptions = evaluate_corruptions(Classify(), by_brightness, dataset, ["jpeg"], [3], size_px=16)
+    axes = corruptions_figure(corruptions, evaluation.figures(), Classify.metric_labels["top1"], DARK).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["clean", "severity 3"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["jpeg"]
 
 
 def test_nothing_of_an_earlier_report_stays(by_brightness, tmp_path):

@@ -11,6 +11,7 @@ import re
 import pytest
 import torch
 from PIL import Image
+from tests.report.reading import without_pictures
 
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
@@ -50,7 +51,7 @@ def page(tmp_path):
         inside,
         predictions=[("</script><script>alert(1)</script>", 0.75), ("cat & dog", 0.25)],
         title="<b>bold</b>",
-        notes="photo</p>.jpg",
+        notes="photo</p>.jpg by /home/x/runs/photos",
     )
     return path.read_text(encoding="utf-8")
 
@@ -70,7 +71,8 @@ def test_text_from_outside_stays_text(page):
     text = "".join(reader.text)
     assert "</script><script>alert(1)</script>" in text
     assert "<b>bold</b>" in text
-    assert "photo</p>.jpg" in text
+    assert "photo</p>.jpg by photos" in text
+    assert "/home" not in without_pictures(page)
     assert len(reader.scripts) == 2
     assert not any("alert" in script for script in reader.scripts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.data.annotated_files import mask_folders, mask_image, photo
+from tests.report.reading import without_pictures
 
 from focalnets import create_model
 from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages
@@ -187,9 +189,10 @@ def test_without_captum(network, folders, monkeypatch):
 def test_files(network, folders, tmp_path):
     images = open_annotated_images(folders)
     named = AnnotatedImages(
-        data="<data> & more", objects="all", names=[f"<{n}>$" for n in images.names], read=images.read
+        data="<data> & more in /home/x/masks", objects="all", names=[f"<{n}>$" for n in images.names], read=images.read
     )
     result = measure_localization(network, named, resamples=20, notes=["A <note>."])
+    result = dataclasses.replace(result, unreadable=("the image '/home/a b/1.png' is empty.",))
     best, worst = best_and_worst(network, named, result, (2, 0), 2)
     assert [one.score.auc for one in best] == sorted((one.auc for one in result.per_image), reverse=True)[:2]
     assert [one.score.auc for one in worst] == sorted(one.auc for one in result.per_image)[:2]
@@ -204,6 +207,9 @@ def test_files(network, folders, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "&lt;data&gt; &amp; more" in page
     assert "A &lt;note&gt;." in page
+    assert "more in masks" in page
+    assert "1.png&#39; is empty." in page
+    assert "/home" not in without_pictures(page)
     assert "<data>" not in page
     assert not re.search(r"<script|@import|url\(|(?:src|href)=\"(?!data:)", page)
     write_localization(result, [], [], tmp_path / "out")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from focalnets.compare.accuracy import Accuracies, Accuracy
 from focalnets.compare.results import Cell, Comparison, Network
 from focalnets.report.colours import LIGHT, Theme
-from focalnets.report.figure import DrawChart, log_axis, new_figure, percent_axis, write_chart
+from focalnets.report.figure import DrawChart, log_axis, new_figure, percent_axis, shortened, write_chart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +124,7 @@ def _costs_figure(
     for model, style in _styles(names, theme).items():
         if some := points.get(model):
             sizes = [size for size, _ in some]
-            whole.plot(sizes, [value for _, value in some], label=model, **style)
+            whole.plot(sizes, [value for _, value in some], label=shortened(model, 60), **style)
             per_pixel.plot(sizes, [unit * value / (images * size**2) for size, value in some], label=model, **style)
     for axes, words in ((whole, label), (per_pixel, per_pixel_label)):
         axes.set_xscale("log")
@@ -189,9 +189,10 @@ def _accuracies_figure(setting: Mapping[str, Any], rows: Sequence[Accuracy], the
         by_name.plot(list(row.top1.values()), [place] * len(row.top1), ".", color=theme.grey, markersize=4)
         if row.macs:
             by_cost.errorbar(row.macs / 1e6, row.mean, yerr=spread, capsize=3, linestyle="", **style)
-    by_name.set_yticks(range(len(rows)), [row.model for row in reversed(rows)], fontsize=8)
+    by_name.set_yticks(range(len(rows)), [shortened(row.model, 44) for row in reversed(rows)], fontsize=8)
     by_name.set_ylim(-0.6, len(rows) - 0.4)
     by_name.set_xlabel("top-1 after the last epoch, 95 % intervals; dots are seeds")
+    by_name.xaxis.get_major_locator().set_params(nbins=5)  # the names leave little room
     percent_axis(by_name.xaxis, None)
     by_cost.set_xscale("log")
     log_axis(by_cost.xaxis)

@@ -13,6 +13,7 @@ from focalnets.errors import ConfigError
 from focalnets.models.complexity import complexity
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
+from focalnets.report.names import without_folders
 from focalnets.visualize.block_page import write_block_page
 from focalnets.visualize.draw import Style, explain_figure, save_figure
 from focalnets.visualize.evidence import look_inside
@@ -86,7 +87,7 @@ def explain_file(
     seen = (tensor.shape[2], tensor.shape[1])
     notes = f"{path.name}, {photo.width} × {photo.height} px"
     notes += "" if seen == photo.size else f", seen at {seen[0]} × {seen[1]} px"
-    notes += f" by {model_name}" if model_name else ""
+    notes += f" by {without_folders(model_name)}" if model_name else ""
     title = f"{predictions[0][0]}, {100 * predictions[0][1]:.0f} %" if predictions else path.name
     figure = explain_figure(photo, inside, predictions=predictions, focus=focus, title=title, notes=notes, style=style)
     save_figure(figure, output)
