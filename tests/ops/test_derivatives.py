@@ -25,6 +25,11 @@ from focalnets.ops.linear import linear
 from focalnets.ops.mlp import mlp
 from focalnets.ops.reference import focal_aggregation_reference
 
+# PyTorch's own: it scripts its decompositions when forward mode is first used, and linearize warns of its own graph.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit.script"),
+    pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node"),
+]
 needs_kernels = pytest.mark.skipif(cpu.why_unavailable() is not None, reason=str(cpu.why_unavailable()))
 
 
@@ -104,7 +109,8 @@ def hessian_by_batched_backward(function, inputs, _):
 
 
 def flattened(found):
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(found) if isinstance(leaf, torch.Tensor)]
+    """The tensors of nested lists and tuples, in order."""
+    return [found] if isinstance(found, torch.Tensor) else [leaf for part in found for leaf in flattened(part)]
 
 
 TRANSFORMS = {
@@ -149,8 +155,7 @@ def test_operators_agree_with_the_formula(operator, transform):
     ours, plain, shapes = OPERATORS[operator]
     exact = TRANSFORMS[transform](plain, draw(shapes, torch.float64), draw(shapes, torch.float64, seed=1))
     got = TRANSFORMS[transform](ours, draw(shapes), draw(shapes, seed=1))
-    if operator != "linear" or "second" not in transform or "linear loss" not in transform:
-        assert any(tensor.abs().max() > 1e-3 for tensor in flattened(exact)), "nothing is tested"
+    assert any(tensor.abs().max() > 1e-3 for tensor in flattened(exact)), "nothing is tested"
     assert_same(got, exact, 2e-4 if transform == "third order" else 2e-5)
     assert not is_transformed()
 
@@ -166,9 +171,7 @@ def test_operators_of_half_precision(operator, transform, dtype):
 
 
 @pytest.mark.parametrize("transform", [name for name in TRANSFORMS if name not in ("third order",)])
-@pytest.mark.parametrize(
-    "backend", [pytest.param("cpu", marks=needs_kernels), "triton"]
-)
+@pytest.mark.parametrize("backend", [pytest.param("cpu", marks=needs_kernels), "triton"])
 def test_backends_asked_for_by_name_are_right_or_refuse(monkeypatch, backend, transform):
     if backend == "triton":
         if importlib.util.find_spec("triton") is None:
@@ -176,14 +179,15 @@ def test_backends_asked_for_by_name_are_right_or_refuse(monkeypatch, backend, tr
         monkeypatch.setenv("TRITON_INTERPRET", "1")
     _, plain, shapes = OPERATORS["focal_aggregation"]
     ours = functools.partial(aggregate, functools.partial(focal_aggregation, backend=backend))
-    backward_only = ("second", "autograd", "batched", "within backward")
+    backward_only = ("second", "autograd", "batched", "within backward", "linearize")
     if any(word in transform for word in backward_only):
         if backend == "triton":
-            pytest.skip("Its forward pass needs a GPU or the interpreter")
-        exact = TRANSFORMS[transform](plain, draw(shapes, torch.float64), draw(shapes, torch.float64, seed=1))
-        assert_same(TRANSFORMS[transform](ours, draw(shapes), draw(shapes, seed=1)), exact)
-        return
-    with pytest.raises(BackendUnavailableError, match="no transforms of torch.func and no forward-mode"):
+            pytest.skip("The forward pass before it needs a GPU or the interpreter")
+        if transform != "linearize":
+            exact = TRANSFORMS[transform](plain, draw(shapes, torch.float64), draw(shapes, torch.float64, seed=1))
+            assert_same(TRANSFORMS[transform](ours, draw(shapes), draw(shapes, seed=1)), exact)
+            return
+    with pytest.raises(BackendUnavailableError, match=r"no transforms of torch\.func and no forward-mode"):
         TRANSFORMS[transform](ours, draw(shapes), draw(shapes, seed=1))
 
 
@@ -224,7 +228,7 @@ def test_second_order_through_what_was_compiled_is_an_error(operator):
     ours, _, shapes = OPERATORS[operator]
     torch.compiler.reset()
     with pytest.raises(RuntimeError, match="double backward"):
-        second_order(torch.compile(ours, backend="aot_eager"), draw(shapes), draw(shapes, seed=1), torch.sum)
+        TRANSFORMS["second order"](torch.compile(ours, backend="aot_eager"), draw(shapes), draw(shapes, seed=1))
 
 
 def test_arguments_that_depend_on_each_other_have_their_own_gradients():
@@ -364,8 +368,9 @@ def test_jvp_of_a_network_equals_finite_differences(network):
     with torch.no_grad():
         before, after = (exact(images.double() + sign * step * direction.double()) for sign in (-1, 1))
     differences = (after - before) / (2 * step)
-    assert differences.abs().max() > 1e-2
-    assert_same(tangent, differences, 1e-4)
+    largest = differences.abs().max()
+    assert largest > 1e-3
+    assert (tangent - differences).abs().max() <= 1e-3 * largest
 
 
 @pytest.mark.parametrize("recompute", ["none", "aggregation", "mlp", "block"])
@@ -375,6 +380,33 @@ def test_recomputing_while_training(network, recompute, transform):
     ours.set_recompute(recompute)
     expected = of_images_and_weights(exact, transform, torch.float64)
     assert_same(of_images_and_weights(ours, transform, torch.float32), expected, 2e-4)
+
+
+@pytest.mark.parametrize("recompute", ["aggregation", "mlp", "block"])
+def test_second_order_of_what_is_computed_again(network, recompute):
+    ours, exact = (one.train() for one in network)
+    ours.set_recompute(recompute)
+
+    def gradients(network, dtype):
+        images = draw(IMAGES, dtype)[0].requires_grad_()
+        leaves = [images, *network.parameters()]
+        first = torch.autograd.grad(network(images).sin().sum(), leaves, create_graph=True)
+        return torch.autograd.grad(sum(gradient.square().sum() for gradient in first), leaves)
+
+    assert_same(gradients(ours, torch.float32), gradients(exact, torch.float64), 5e-4)
+
+
+@pytest.mark.parametrize("recompute", ["aggregation", "mlp", "block"])
+def test_weights_that_are_lent_are_those_of_the_backward_pass(network, recompute):
+    """``functional_call`` takes its weights back before the backward pass computes anything again."""
+    ours, exact = (one.train() for one in network)
+    ours.set_recompute(recompute)
+    found = []
+    for model, dtype in ((ours, torch.float32), (exact, torch.float64)):
+        lent = {name: (1.5 * weight.detach()).requires_grad_() for name, weight in model.named_parameters()}
+        result = torch.func.functional_call(model, lent, (draw(IMAGES, dtype)[0],))
+        found.append(torch.autograd.grad(result.sin().sum(), list(lent.values())))
+    assert_same(*found, 5e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -394,7 +426,9 @@ def test_networks_of_half_precision(network, dtype, mode):
         expected = torch.autograd.grad(exact(images.double()).sin().sum(), list(exact.parameters()))
         assert {gradient.dtype for gradient in gradients} == {dtype}
         for gradient, right in zip(gradients, expected, strict=True):
-            assert torch.nn.functional.cosine_similarity(gradient.double().flatten(), right.flatten(), 0) > 0.99
+            assert torch.nn.functional.cosine_similarity(gradient.double().flatten(), right.flatten(), 0) > (
+                0.999 if dtype == torch.float16 else 0.97
+            )
         return
     with torch.inference_mode():
         got = ours(images, **given)

@@ -192,7 +192,7 @@ class FocalBlock(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Refine tokens (B, *S, C); ``mask`` (B, *S) marks the valid ones."""
-        recompute = self.recompute if _can_recompute(self) else "none"
+        recompute = self.recompute if self.recompute != "none" and _can_recompute(self) else "none"
         if recompute == "block":
             return checkpoint(self._add_both, tokens, mask, use_reentrant=False)
         if goes_by_rows(self, tokens, Mlp):
@@ -225,8 +225,14 @@ class FocalBlock(nn.Module):
 
 
 def _can_recompute(module: nn.Module) -> bool:
-    """Tell whether a backward pass may follow in which something is computed again; ``torch.func`` has no such way."""
-    return module.training and torch.is_grad_enabled() and not is_transformed()
+    """Tell whether a backward pass may follow in which the module can be computed again, with the same weights.
+
+    Transforms of ``torch.func`` know no such backward pass, and weights that ``functional_call`` lends a module are
+    gone by then.
+    """
+    if not module.training or not torch.is_grad_enabled() or is_transformed():
+        return False
+    return all(isinstance(weight, nn.Parameter) for weight in module.parameters())
 
 
 def drop_path_schedule(last: float, depths: Sequence[int]) -> list[list[float]]:

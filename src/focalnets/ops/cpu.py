@@ -262,7 +262,7 @@ class _Aggregation(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
         context, gates, mask, means, *kernels = ctx.saved_tensors
         wants_context, wants_gates, _, _, *wants_kernels = ctx.needs_input_grad
-        if needs_formula():
+        if needs_formula(upstream):
             context_gradient, gates_gradient, *kernel_gradients = aggregation_gradients_by_formula(
                 context, gates, kernels, mask, ctx.normalize, [wants_context, wants_gates, *wants_kernels], upstream
             )

@@ -19,6 +19,7 @@ __all__ = [
     "below_autograd",
     "compiler_takes_operators",
     "has_hooks",
+    "is_batched_gradient",
     "is_plain_float32_on_cpu",
     "is_rewritten",
     "is_traced_or_transformed",
@@ -45,6 +46,11 @@ def is_transformed() -> bool:
     this answer and compiles again where it changes.
     """
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def is_batched_gradient(upstream: Tensor) -> bool:
+    """Tell whether a gradient is a batch of them, as ``torch.autograd.grad`` makes by ``is_grads_batched``."""
+    return torch._C._functorch.is_legacy_batchedtensor(upstream)
 
 
 def is_traced_or_transformed() -> bool:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from focalnets.ops.eager import is_transformed
+from focalnets.ops.eager import is_batched_gradient, is_transformed
 from focalnets.ops.reference import focal_aggregation_reference
 
 __all__ = ["aggregation_gradients_by_formula", "gradients_by_formula", "needs_formula"]
 
 
-def needs_formula() -> bool:
+def needs_formula(upstream: Tensor) -> bool:
     """Tell, within a backward pass, whether numbers alone would not do as gradients."""
-    return torch.is_grad_enabled() or is_transformed()
+    return torch.is_grad_enabled() or is_transformed() or is_batched_gradient(upstream)
 
 
 def gradients_by_formula(
@@ -59,7 +59,11 @@ def aggregation_gradients_by_formula(
     """Compute the gradients of focal aggregation in float32, in the dtypes of the arguments.
 
     Args:
-        context, gates, kernels, mask, normalize: As :func:`focalnets.focal_aggregation` takes them.
+        context: Tokens (B, *S, C).
+        gates: (B, *S, L + 1).
+        kernels: L tensors (C, *k).
+        mask: Booleans (B, *S), or None.
+        normalize: Whether the result was divided by L + 1.
         wanted: Whether context, gates and each kernel need a gradient.
         upstream: The gradient of the result (B, *S, C).
 

@@ -85,7 +85,7 @@ class _Mlp(torch.autograd.Function):
         tokens, weight1, bias1, weight2, bias2, kept = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         with torch.autocast("cpu", enabled=False):  # as in the forward pass
-            if needs_formula():
+            if needs_formula(upstream):
                 return gradients_by_formula(_formula, (tokens, weight1, bias1, weight2, bias2), wanted, upstream)
             return _wanted_only(_gradients(upstream, tokens, weight1, bias1, weight2, kept, wanted), wanted)
 

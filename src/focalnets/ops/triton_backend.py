@@ -149,7 +149,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _differentiate(ctx: Any, out_gradient: Tensor) -> tuple[Any, ...]:
     context, gates, mask, *kernels = ctx.saved_tensors
-    if needs_formula():
+    if needs_formula(out_gradient):
         wanted = [tensor.requires_grad for tensor in (context, gates, *kernels)]
         context_gradient, gate_gradient, *kernel_gradients = aggregation_gradients_by_formula(
             context, gates, kernels, mask, ctx.normalize, wanted, out_gradient
