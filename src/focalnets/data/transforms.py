@@ -72,8 +72,9 @@ class ResizeAndCrop:
 class NormalizedTensor:
     """Picture of any size (uint8) to normalised tensor (C, H, W) float32.
 
-    For a network of one channel the picture is turned grey (0.299 red + 0.587 green + 0.114 blue). The values are, bit for bit, those of ToImage, ToDtype with scale and Normalize of torchvision, in one step: each of
-    these looks through its arguments first, which counts where images are small.
+    For a network of one channel the picture is turned grey (0.299 red + 0.587 green + 0.114 blue). The values are, bit
+    for bit, those of ToImage, ToDtype with scale and Normalize of torchvision, in one step: each of these looks through
+    its arguments first, which counts where images are small.
 
     Args:
         preprocessing: Mean and standard deviation of each channel, 1 or 3.
