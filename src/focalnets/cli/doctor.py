@@ -99,6 +99,7 @@ def _devices() -> dict[str, Any]:
     import torch
 
     from focalnets.machine.description import processor_name
+    from focalnets.machine.process import how_idle_threads_wait
 
     with warnings.catch_warnings(record=True) as raised:  # an old driver shows itself by a warning
         warnings.simplefilter("always")
@@ -124,6 +125,7 @@ def _devices() -> dict[str, Any]:
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
+            "idle_threads": how_idle_threads_wait(),
         },
         "cuda": {"available": has_cuda, "reason": reason, "version": torch.version.cuda, "devices": devices},
         "mps": {"available": torch.backends.mps.is_available()},
@@ -153,6 +155,7 @@ def _show(found: dict[str, Any]) -> None:
         f"packages: {packages}",
         "",
         f"cpu: {cpu['name']}, {cpu['instructions']}, {cpu['cores']} cores, {cpu['threads']} threads in use",
+        f"idle threads {cpu['idle_threads']}",
     ]
     if cuda["available"]:
         for device in cuda["devices"]:

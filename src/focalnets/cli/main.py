@@ -86,9 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(command: str, arguments: Sequence[str]) -> int:
     from focalnets.cli.output import check_destinations, output_as_asked
     from focalnets.cli.parsing import build_parser
-    from focalnets.machine.process import wait_without_spinning
 
-    wait_without_spinning()
     parser = build_parser(command, COMMANDS[command])
     parsed = parser.parse(arguments)
     if parsed.print_config is True:

@@ -121,8 +121,8 @@ def image_header(file: BinaryIO, name: str) -> Image.Image:
     return _read_header(file, name)[0]
 
 
-def find_images(inputs: Sequence[str | Path]) -> list[Path]:
-    """List the image files meant by files, folders and patterns.
+def find_images(inputs: str | Path | Sequence[str | Path]) -> list[Path]:
+    """List the image files meant by files, folders and patterns, or by a single one.
 
     A file is taken whatever its extension. A folder is searched with everything below it for :data:`IMAGE_EXTENSIONS`,
     links included and hidden names left out. A pattern may contain ``*``, ``?``, ``[...]`` and ``**``; what it matches
