@@ -40,7 +40,7 @@ def run(arguments: Any) -> int:
     """Classify and report."""
     require_whole(arguments, top_k=1, size=1, batch_size=1)
     source = require_model(arguments.model)
-    from focalnets.data.images import find_images
+    from focalnets.data.finding import find_images
     from focalnets.tasks.classify.inference import predict_images
     from focalnets.tasks.classify.results import Prediction
     from focalnets.tasks.evaluation import Failure

@@ -9,6 +9,7 @@ from typing import Any
 from focalnets.cli.options import add_flag, add_json, add_output
 from focalnets.cli.output import deliver, progress
 from focalnets.errors import ConfigError, DataError
+from focalnets.files import user_path
 
 EXAMPLES = """\
   focalnets shard photos shards
@@ -53,7 +54,7 @@ def run(arguments: Any) -> int:
     split = found.split
     if not fixed and "held out, seed" in split:
         # Names count from the folder of the classes, because they decide what is held out later.
-        inner = Path(arguments.data).expanduser() / "train"
+        inner = user_path(arguments.data) / "train"
         place = (
             inner if all(isinstance(file, Path) and inner in file.parents for file, _ in found.train) else found.root
         )

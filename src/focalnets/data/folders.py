@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from focalnets.data.class_matching import match_classes
-from focalnets.data.images import IMAGE_EXTENSIONS, find_images, natural_key
+from focalnets.data.finding import find_images, natural_key
+from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.data.samples import ImageFile, ImageFolder, Sample
 from focalnets.data.splits import (
     EvaluationFolder,
@@ -17,6 +18,7 @@ from focalnets.data.splits import (
     with_labels,
 )
 from focalnets.errors import DataError, quoted_list
+from focalnets.files import user_path
 
 __all__ = [
     "VAL_NAMES",
@@ -108,7 +110,7 @@ def open_evaluation_folder(root: str | Path, classes: Sequence[str] | None = Non
 
 
 def _existing_folder(root: str | Path) -> Path:
-    root = Path(root).expanduser()
+    root = user_path(root)
     if not root.exists():
         raise DataError(f"there is no folder '{root}'; {_LAYOUT}.")
     if not root.is_dir():

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from focalnets.data.class_matching import match_classes
+from focalnets.data.finding import natural_key
 from focalnets.data.folders import VAL_NAMES
-from focalnets.data.images import natural_key
 from focalnets.data.samples import ImageFile
 from focalnets.data.splits import (
     EvaluationFolder,
@@ -20,6 +20,7 @@ from focalnets.data.splits import (
     with_labels,
 )
 from focalnets.errors import DataError, quoted_list
+from focalnets.files import user_path
 
 __all__ = ["is_table", "open_evaluation_table", "open_image_table"]
 
@@ -55,7 +56,7 @@ def open_image_table(path: str | Path, *, val_fraction: float = 0.2, seed: int =
         ConfigError: If ``val_fraction`` is out of range.
     """
     require_fraction(val_fraction)
-    path = Path(path).expanduser()
+    path = user_path(path)
     sides = _read_table(path)
     base = path.parent
     if "train" in sides and len(sides) > 1:
@@ -94,7 +95,7 @@ def open_evaluation_table(path: str | Path, classes: Sequence[str] | None = None
     Raises:
         DataError: If the file is missing, no such table, or names classes that the network does not have.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     sides = _read_table(path)
     images = next((sides[name] for name in VAL_NAMES if name in sides), None)
     if images is None:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from focalnets.errors import TrainingError
-from focalnets.files import write_text
+from focalnets.files import user_path, write_text
 from focalnets.training.config import TrainingConfig
 
 __all__ = ["RunFolder"]
@@ -33,7 +33,7 @@ class RunFolder:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser()
+        self.root = user_path(root)
         self.config = self.root / "config.yaml"
         self.environment = self.root / "environment.json"
         self.split = self.root / "split.json"

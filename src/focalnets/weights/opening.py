@@ -13,6 +13,7 @@ from torch import Tensor
 
 from focalnets.class_names import names_for_outputs
 from focalnets.errors import CheckpointError, ConfigError
+from focalnets.files import user_path
 from focalnets.models.config import FocalNetConfig, Preprocessing, check_channels
 from focalnets.models.variants import VARIANTS
 from focalnets.weights.assembly import check_fit, refuse_fewer_numbers
@@ -70,7 +71,7 @@ def locate(source: str | os.PathLike[str]) -> Path:
         CheckpointError: If there is no such thing, or it cannot be fetched.
     """
     text = os.fspath(source)
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.exists():
         return path
     if text in SHIPPED:

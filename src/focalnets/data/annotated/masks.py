@@ -22,15 +22,9 @@ from focalnets.data.annotated.objects import (
     turn_between,
     turned_mask,
 )
+from focalnets.data.finding import find_images
 from focalnets.data.folders import VAL_NAMES
-from focalnets.data.images import (
-    exif_orientation,
-    find_images,
-    image_header,
-    image_size,
-    open_image_file,
-    turned_upright,
-)
+from focalnets.data.images import exif_orientation, image_header, image_size, open_image_file, turned_upright
 from focalnets.errors import DataError, ImageError
 
 __all__ = ["MaskFolders", "find_mask_folders", "open_masks", "read_label_image"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from focalnets.data.images import natural_key
+from focalnets.data.finding import natural_key
 from focalnets.data.samples import Sample
 from focalnets.data.shards.members import ScannedSample, Shard, ShardMember
 from focalnets.errors import DataError

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from focalnets.data.images import IMAGE_EXTENSIONS
+from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.data.shards.cache import RemoteFile, open_cached, without_query
 from focalnets.errors import DataError, ImageError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from focalnets.data.class_matching import match_classes
-from focalnets.data.images import natural_key
+from focalnets.data.finding import natural_key
 from focalnets.data.samples import ImageFile, Sample
 from focalnets.data.shards.cache import length_of, reason_of, request, version_of, without_query
 from focalnets.data.shards.index import (
@@ -24,6 +24,7 @@ from focalnets.data.shards.index import (
 from focalnets.data.shards.members import Shard, scan_shard
 from focalnets.data.splits import EvaluationFolder, ImageFolders, labelled, split_by_class
 from focalnets.errors import DataError, quoted_list
+from focalnets.files import user_path
 
 __all__ = ["is_shards", "open_evaluation_shards", "open_image_shards", "open_remote", "open_shards"]
 
@@ -35,7 +36,7 @@ def is_shards(data: str | Path) -> bool:
     text = str(data)
     if "://" in text or text.startswith("pipe:") or is_pattern(text):
         return True
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.is_dir():
         if (path / INDEX_NAME).is_file():
             return True
@@ -133,7 +134,7 @@ def open_shards(location: str | Path) -> ShardedImages:
         from focalnets.data.shards.open import open_remote
 
         return open_remote(text)
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.name == INDEX_NAME:
         path = path.parent
     if path.is_dir():

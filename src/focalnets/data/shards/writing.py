@@ -18,7 +18,7 @@ import numpy as np
 from focalnets.data.samples import ImageFile, Sample, stored_bytes
 from focalnets.data.shards.index import INDEX_FORMAT, INDEX_NAME, Side
 from focalnets.errors import ConfigError, DataError
-from focalnets.files import replacing, write_json, write_text
+from focalnets.files import replacing, user_path, write_json, write_text
 
 __all__ = ["ShardingResult", "write_shards"]
 
@@ -92,7 +92,7 @@ def write_shards(
     for name, value, least in (("samples_per_shard", samples_per_shard, 1), ("max_bytes", max_bytes or 10_240, 10_240)):
         if value < least:
             raise ConfigError(f"{name} must be a whole number from {least:,} up, got {value}.")
-    output = Path(output).expanduser()
+    output = user_path(output)
     if output.exists() and not output.is_dir():
         raise DataError(f"the output '{output}' is a file; name a folder.")
     sizes = {side: _sizes(samples) for side, samples in sides.items()}
