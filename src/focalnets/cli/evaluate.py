@@ -72,6 +72,8 @@ def run(arguments: Any) -> int:
     model.to(choose_device(arguments.device))
     split = arguments.split or _split_of_run(source, arguments.data)
     data = task.open_evaluation_of(model, arguments.data, split=None if split is None else Path(split))
+    for text in getattr(data, "notes", ()):
+        note(text)
     if split is not None:
         note(f"measuring on the {len(data):,} images that {split} holds out")
     sizes = [*(arguments.resolutions or ()), *(RESOLUTIONS_PX if arguments.resolution_curve else ())]

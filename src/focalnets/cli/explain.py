@@ -159,7 +159,9 @@ def _sort_inputs(inputs: Sequence[str], done: _Done) -> tuple[list[Path], list[P
             videos.update(dict.fromkeys(found or [path]))
             continue
         try:
-            photos.update(dict.fromkeys(find_images([given])))
+            unreadable: list[tuple[Path, str]] = []
+            photos.update(dict.fromkeys(find_images([given], unreadable=unreadable)))
+            done.failures += [reason for _, reason in unreadable]
         except DataError as error:
             done.failures.append(str(error))
     return list(photos), list(videos)

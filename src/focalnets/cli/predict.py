@@ -47,11 +47,13 @@ def run(arguments: Any) -> int:
 
     files: dict[Path, None] = {}
     failures: list[Failure] = []
+    unreadable: list[tuple[Path, str]] = []
     for given in arguments.inputs:
         try:
-            files.update(dict.fromkeys(find_images([given])))
+            files.update(dict.fromkeys(find_images([given], unreadable=unreadable)))
         except DataError as error:
             failures.append(Failure(path=Path(given), reason=str(error)))
+    failures += [Failure(path=folder, reason=reason) for folder, reason in unreadable]
     predictions: list[Prediction] = []
     size = arguments.size
     if files:
