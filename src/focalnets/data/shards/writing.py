@@ -194,7 +194,11 @@ def _finished(output: Path, identity: str, planned: Sequence[str], overwrite: bo
             text = (output / name).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise DataError(
+                f"the output '{output / name}' cannot be read ({error.strerror}); name another folder."
+            ) from error
+        except ValueError as error:
             raise _not_ours(output, name) from error
         content = _read_progress(text) if name == _PROGRESS_NAME else _read_own_index(text)
         if content is None:
