@@ -97,9 +97,9 @@ def write_shards(
         if value < least:
             raise ConfigError(f"{name} must be a whole number from {least:,} up, got {value}.")
     output = user_path(output)
-    file = file_in_the_way(output)
-    if file is not None:
-        raise DataError(f"the output '{output}' cannot be made, because '{file}' is a file; name a folder.")
+    in_the_way = file_in_the_way(output)
+    if in_the_way is not None:
+        raise DataError(f"the output '{output}' cannot be made, because '{in_the_way}' is a file; name a folder.")
     sizes = {side: _sizes(samples) for side, samples in sides.items()}
     plan = [
         shard for side in sides for shard in _plan(side, sizes[side], samples_per_shard, max_bytes or 1 << 62, seed)
