@@ -9,6 +9,7 @@ from typing import Any
 from focalnets.cli.model_argument import add_model_and_data, require_model
 from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size, require_whole
 from focalnets.cli.output import deliver, note, progress
+from focalnets.files import user_path
 
 EXAMPLES = """\
   focalnets evaluate imagenette2-160
@@ -71,6 +72,8 @@ def run(arguments: Any) -> int:
     model.to(choose_device(arguments.device))
     split = arguments.split or _split_of_run(source, arguments.data)
     data = task.open_evaluation_of(model, arguments.data, split=None if split is None else Path(split))
+    for text in getattr(data, "notes", ()):
+        note(text)
     if split is not None:
         note(f"measuring on the {len(data):,} images that {split} holds out")
     sizes = [*(arguments.resolutions or ()), *(RESOLUTIONS_PX if arguments.resolution_curve else ())]
@@ -112,7 +115,7 @@ def run(arguments: Any) -> int:
 
 def _split_of_run(model: str, data: str) -> Path | None:
     """The split of the run that trained the network, if it split this very folder."""
-    given = Path(model).expanduser()
+    given = user_path(model)
     if not given.exists():
         return None  # a name of published weights
     split_file = (given if given.is_dir() else given.parent) / "split.json"
@@ -120,7 +123,7 @@ def _split_of_run(model: str, data: str) -> Path | None:
         root = json.loads(split_file.read_text(encoding="utf-8"))["root"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    same = root == data or Path(root).resolve() == Path(data).expanduser().resolve()
+    same = root == data or Path(root).resolve() == user_path(data).resolve()
     return split_file if same else None
 
 

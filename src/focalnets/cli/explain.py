@@ -15,6 +15,7 @@ from focalnets.cli.model_argument import add_model, load_for_command, require_mo
 from focalnets.cli.options import add_device, add_flag, add_json, add_output, add_size, require_whole
 from focalnets.cli.output import deliver, is_quiet, progress, require_folder, result_line
 from focalnets.errors import ConfigError, DataError, ImageError
+from focalnets.files import user_path
 
 EXAMPLES = """\
   focalnets explain photo.jpg
@@ -146,19 +147,21 @@ def _check(arguments: Any, videos: Sequence[Path]) -> None:
 def _sort_inputs(inputs: Sequence[str], done: _Done) -> tuple[list[Path], list[Path]]:
     """Return photos and videos; inputs that lead to neither are failures."""
     from focalnets.data.clips import VIDEO_EXTENSIONS
-    from focalnets.data.images import find_images
+    from focalnets.data.finding import find_images
 
     photos: dict[Path, None] = {}
     videos: dict[Path, None] = {}
     for given in inputs:
-        path = Path(given).expanduser()
+        path = user_path(given)
         if path.suffix.lower() in VIDEO_EXTENSIONS and not path.is_dir():
             # Path.glob takes no absolute pattern.
             found = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
             videos.update(dict.fromkeys(found or [path]))
             continue
         try:
-            photos.update(dict.fromkeys(find_images([given])))
+            unreadable: list[tuple[Path, str]] = []
+            photos.update(dict.fromkeys(find_images([given], unreadable=unreadable)))
+            done.failures += [reason for _, reason in unreadable]
         except DataError as error:
             done.failures.append(str(error))
     return list(photos), list(videos)

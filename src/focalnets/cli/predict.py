@@ -40,18 +40,20 @@ def run(arguments: Any) -> int:
     """Classify and report."""
     require_whole(arguments, top_k=1, size=1, batch_size=1)
     source = require_model(arguments.model)
-    from focalnets.data.images import find_images
+    from focalnets.data.finding import find_images
     from focalnets.tasks.classify.inference import predict_images
     from focalnets.tasks.classify.results import Prediction
     from focalnets.tasks.evaluation import Failure
 
     files: dict[Path, None] = {}
     failures: list[Failure] = []
+    unreadable: list[tuple[Path, str]] = []
     for given in arguments.inputs:
         try:
-            files.update(dict.fromkeys(find_images([given])))
+            files.update(dict.fromkeys(find_images([given], unreadable=unreadable)))
         except DataError as error:
             failures.append(Failure(path=Path(given), reason=str(error)))
+    failures += [Failure(path=folder, reason=reason) for folder, reason in unreadable]
     predictions: list[Prediction] = []
     size = arguments.size
     if files:

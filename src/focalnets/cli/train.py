@@ -78,6 +78,8 @@ def run(arguments: Any) -> int:
     if first:
         RunFolder(output).check_free(arguments.overwrite)  # Before the images are looked at, which may take a while.
     data = open_data(arguments.data, config)
+    for text in data.notes:
+        note(text)
     for file, reason in data.left_out:
         note(f"left out {file}: {reason}")
     result = train(config, data, output=output, overwrite=arguments.overwrite, quiet=arguments.quiet)
