@@ -32,6 +32,7 @@ __all__ = [
     "open_image_file",
     "read_image",
     "turned_upright",
+    "upright_rgb",
 ]
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -288,6 +289,18 @@ def _decode(file: BinaryIO, name: str, max_pixels: int, smallest_side_px: int | 
     try:
         if smallest_side_px is not None:
             image.draft(None, (smallest_side_px, smallest_side_px))
+    except Exception as error:  # Damaged files make decoders raise anything.
+        raise _damaged(name, error) from error
+    return upright_rgb(image, name=name)
+
+
+def upright_rgb(image: Image.Image, *, name: str = "the image") -> Image.Image:
+    """Turn a picture of any mode into upright 8-bit RGB like :func:`read_image`; the picture itself stays as it is.
+
+    Raises:
+        ImageError: If its pixels cannot be decoded; ``name`` is what the error calls it.
+    """
+    try:
         image.load()
         rgb = _to_rgb(image)
     except Exception as error:  # Damaged files make decoders raise anything.
