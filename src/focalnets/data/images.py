@@ -29,6 +29,7 @@ __all__ = [
     "open_image_file",
     "read_image",
     "turned_upright",
+    "upright_rgb",
 ]
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -239,6 +240,20 @@ def _refuse_too_large(size: tuple[int, int], name: str, max_pixels: int) -> None
             f"{name} has {width} x {height} = {width * height / 1e6:.1f} megapixels, more than the limit of "
             f"{max_pixels / 1e6:.1f}; raise max_pixels if you trust it."
         )
+
+
+def upright_rgb(image: Image.Image, *, name: str = "the image") -> Image.Image:
+    """Turn a picture of any mode into upright 8-bit RGB like :func:`read_image`; the picture itself stays as it is.
+
+    Raises:
+        ImageError: If its pixels cannot be decoded; ``name`` is what the error calls it.
+    """
+    try:
+        image.load()
+        rgb = to_rgb(image.copy())  # which may take the pixels over
+    except Exception as error:  # Damaged files make decoders raise anything.
+        raise _damaged(name, error) from error
+    return turned_upright(rgb, exif_orientation(image))
 
 
 def _damaged(name: str, error: Exception) -> ImageError:
