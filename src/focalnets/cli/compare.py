@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output
-from focalnets.cli.output import deliver, is_quiet, note, progress_line, require_folder
+from focalnets.cli.output import deliver, is_quiet, note, prints_progress, progress_line, require_folder
 from focalnets.cli.training_options import add_training_config
 
 EXAMPLES = """\
@@ -86,17 +86,17 @@ def run(arguments: Any) -> int:
     names = list(arguments.models or ())
     if arguments.variations is not None:
         names += arguments.variations or list(VARIATIONS)
-    entrants = find_entrants(names or _DEFAULT_MODELS, arguments.skeleton)
-    return _train(arguments, entrants, folder) if arguments.train is not None else _measure(arguments, entrants, folder)
+    models = find_entrants(names or _DEFAULT_MODELS, arguments.skeleton)
+    return _train(arguments, models, folder) if arguments.train is not None else _measure(arguments, models, folder)
 
 
-def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
+def _measure(arguments: Any, models: Any, folder: Path) -> int:
     from focalnets.compare.measurement import Plan, describe_setting, fill
     from focalnets.compare.results import Comparison, read_comparison
     from focalnets.machine.devices import choose_device
 
     plan = Plan(
-        entrants=tuple(entrants),
+        entrants=tuple(models),
         sizes_px=tuple(arguments.size),
         batches=tuple(arguments.batch),
         tasks=tuple(arguments.tasks),
@@ -120,7 +120,7 @@ def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
     return 0
 
 
-def _train(arguments: Any, entrants: Any, folder: Path) -> int:
+def _train(arguments: Any, models: Any, folder: Path) -> int:
     from focalnets.cli.train import _resolve
     from focalnets.compare.accuracy import Accuracies
     from focalnets.compare.measurement import describe_setting
@@ -147,16 +147,17 @@ def _train(arguments: Any, entrants: Any, folder: Path) -> int:
         )
         progress_line(f"[{trained.done}/{trained.runs}] {trained.model}, seed {trained.seed}: {trained.result}{left}")
 
-    accuracies = train_all(
-        entrants,
-        config,
-        arguments.train,
-        folder,
-        seeds=arguments.seeds,
-        parallel=arguments.parallel,
-        fresh=arguments.fresh,
-        after_run=keep,
-    )
+    with prints_progress():
+        accuracies = train_all(
+            models,
+            config,
+            arguments.train,
+            folder,
+            seeds=arguments.seeds,
+            parallel=arguments.parallel,
+            fresh=arguments.fresh,
+            after_run=keep,
+        )
     accuracies.origin = _origin(time.monotonic() - begun, machine)
     accuracies.write(folder)
     _write_report(folder)
