@@ -40,6 +40,10 @@ def test_trains_networks_alike(coloured_images, tmp_path, capsys):
     assert (output / "runs" / "pooling" / "seed0" / "best.safetensors").exists()
     assert main(command) == 0
     assert "[2/2]" not in capsys.readouterr().out
+    assert main([*command, "--quiet", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert json.loads(shown.out) == json.loads((output / "accuracy.json").read_text())
     rows = json.loads((output / "accuracy.json").read_text())["rows"]
     assert [row["model"] for row in rows] == ["focalnet_pico", "pooling"]
     for name in ("accuracy.csv", "accuracy.png", "report.html"):

@@ -71,7 +71,7 @@ def test_unknown_commands_suggest_the_nearest(given, meant, capsys):
         (["evaluate", "a", "b", "c"], "does not know what to do with 'c'"),
         (["train", "d", "--optimizer", "adam"], "--optimizer cannot be 'adam'; did you mean adamw?"),
         (["train", "d", "--recipe", "smal"], "--recipe cannot be 'smal'; did you mean small?"),
-        (["train", "d", "--epochs", "1e3"], "--epochs must be a whole number, got '1000.0'."),
+        (["train", "d", "--epochs", "1e3"], "--epochs must be a whole number, got '1e3'."),
         (["train", "d", "--learning_rate", "fast"], "--learning_rate must be a number, got 'fast'."),
         (["train", "d", "--model_overrides", "3"], "--model_overrides must be names with values, got '3'."),
         (["explain", "a.png", "--style", "overlays"], "--style cannot be 'overlays'; did you mean overlay?"),

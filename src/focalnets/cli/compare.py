@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output
-from focalnets.cli.output import deliver, is_quiet, note, progress_line, require_folder
+from focalnets.cli.output import deliver, is_quiet, note, prints_progress, progress_line, require_folder
 from focalnets.cli.training_options import add_training_config
 
 EXAMPLES = """\
@@ -146,16 +146,17 @@ def _train(arguments: Any, models: Any, folder: Path) -> int:
         )
         progress_line(f"[{trained.done}/{trained.runs}] {trained.model}, seed {trained.seed}: {trained.result}{left}")
 
-    accuracies = train_all(
-        models,
-        config,
-        arguments.train,
-        folder,
-        seeds=arguments.seeds,
-        parallel=arguments.parallel,
-        fresh=arguments.fresh,
-        after_run=keep,
-    )
+    with prints_progress():
+        accuracies = train_all(
+            models,
+            config,
+            arguments.train,
+            folder,
+            seeds=arguments.seeds,
+            parallel=arguments.parallel,
+            fresh=arguments.fresh,
+            after_run=keep,
+        )
     accuracies.origin = _origin(time.monotonic() - begun, machine)
     accuracies.write(folder)
     _write_report(folder)

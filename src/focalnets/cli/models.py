@@ -31,7 +31,6 @@ def add_arguments(parser: Any) -> None:
         type=str,
         nargs="?",
         metavar="PATTERN",
-        default="*",
         help="names to list, a part of them or with * and ?",
     )
     add_size(parser, "height and width that costs are counted for", default=224)
@@ -42,7 +41,7 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """List the networks."""
     require_whole(arguments, size=1)
-    pattern = arguments.pattern
+    pattern = arguments.pattern or "*"
     pattern = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     names = list_models(pattern)
     inside = [_inside(row) for row in SHIPPED.values() if row.is_present and _is_meant(row, pattern, names)]

@@ -26,6 +26,7 @@ __all__ = [
     "is_quiet",
     "note",
     "output_as_asked",
+    "prints_progress",
     "progress",
     "progress_line",
     "require_folder",
@@ -81,6 +82,13 @@ def output_as_asked(arguments: Any) -> Iterator[None]:
 def is_quiet() -> bool:
     """Whether progress and notes are left out."""
     return _asked.get().quiet
+
+
+@contextlib.contextmanager
+def prints_progress() -> Iterator[None]:
+    """Surround work that prints its progress by itself: nothing comes to standard output if the command is quiet."""
+    with contextlib.redirect_stdout(io.StringIO()) if is_quiet() else contextlib.nullcontext():
+        yield
 
 
 def note(text: str) -> None:

@@ -169,18 +169,30 @@ class CommandParser(jsonargparse.ArgumentParser):
                 return f"{name} takes no value, got {found[1]}."
             return f"{name}: {reason}."
         if found := re.match(r'Parser key "([^".]+)', message):
-            given = re.findall(r"(?:Got value|Given value): (.*)", message)
             declared = self.declared.get(found[1], Declared())
-            value = given[-1] if given else ""
+            value = self._given(found[1], message)
             if declared.names is not None:
                 return f"{self._shown(found[1])} cannot be {value!r}; {nearest(value, map(str, declared.names))}"
             return f"{self._shown(found[1])} must be {declared.expected}, got {value!r}."
         if found := re.match(r"the following arguments are required: (.*)", message):
             missing = [self._shown(name) for name in found[1].split(", ")]
+        elif found := re.match(r'Validation failed: Key "(.*)" is required', message):
+            missing = [self._shown(found[1])]
+        if found:
             return f"{self.prog} needs {' and '.join(missing)}; see {self.prog} --help."
-        if found := re.match(r"unrecognized arguments: (.*)", message):
+        if found := re.match(r"[Uu]nrecognized arguments: (.*)", message):
             return f"{self.prog} does not know what to do with {found[1]!r}; see {self.prog} --help."
         return " ".join(message.split())
+
+    def _given(self, name: str, message: str) -> str:
+        """What was given for an argument that takes one value; else what the message says."""
+        options = next((action.option_strings for action in self._actions if action.dest == name), [])
+        found = re.findall(r"(?:Got value|Given value): (.*)", message)
+        for before, value in zip(self.args, [*self.args[1:], ""], strict=True):
+            option, equals, attached = before.partition("=")
+            if option in options and not self.declared[name].takes_many:
+                found.append(attached if equals else value)
+        return found[-1] if found else ""
 
     def _shown(self, name: str) -> str:
         """How an argument is written by users."""
