@@ -61,14 +61,14 @@ class Problem:
         self.upstream = torch.randn(batch, side, side, channels, generator=generator).to(device, dtype)
 
     def in_float32(self) -> Problem:
-        """The same numbers in float32."""
+        """Convert to float32; the numbers stay the same."""
         converted = copy.copy(self)
         converted.projected, converted.upstream = self.projected.float(), self.upstream.float()
         converted.kernels = [kernel.float() for kernel in self.kernels]
         return converted
 
     def necessary_bytes(self) -> int:
-        """What a forward pass has to read and write: context, gates and result once each."""
+        """Count what a forward pass has to read and write: context, gates and result once each."""
         return self.projected[..., 0].numel() * self.projected.element_size() * (2 * self.sizes[0] + self.sizes[2])
 
 
@@ -92,11 +92,11 @@ class TimmAggregation(nn.Module):
         self.to(problem.projected.device, problem.projected.dtype)
 
     def kernels(self) -> list[Tensor]:
-        """Weights of the depthwise convolutions (C, 1, k, k)."""
+        """List the weights of the depthwise convolutions (C, 1, k, k)."""
         return [layer[0].weight for layer in self.focal_layers]
 
     def aggregate(self, context: Tensor, gates: Tensor) -> Tensor:
-        """The modulator's input (B, C, H, W)."""
+        """Compute the modulator's input (B, C, H, W)."""
         gathered: Any = 0
         for level, layer in enumerate(self.focal_layers):
             context = layer(context)
@@ -104,7 +104,7 @@ class TimmAggregation(nn.Module):
         return gathered + self.act(context.mean((2, 3), keepdim=True)) * gates[:, len(self.focal_layers) :]
 
     def forward(self, projected: Tensor) -> Tensor:
-        """From projected tokens (B, 2C + L + 1, H, W)."""
+        """Aggregate projected tokens (B, 2C + L + 1, H, W)."""
         _, context, gates = torch.split(projected, self.split, 1)
         return self.aggregate(context, gates)
 
@@ -116,7 +116,7 @@ class TransformersAggregation(TimmAggregation):
     """
 
     def aggregate(self, context: Tensor, gates: Tensor) -> Tensor:
-        """The modulator's input (B, C, H, W)."""
+        """Compute the modulator's input (B, C, H, W)."""
         gathered: Any = 0
         for level, layer in enumerate(self.focal_layers):
             context = layer(context)
@@ -125,7 +125,7 @@ class TransformersAggregation(TimmAggregation):
         return gathered + F.gelu(mean) * gates[:, len(self.focal_layers) :]
 
     def forward(self, projected: Tensor) -> Tensor:
-        """From projected tokens (B, H, W, 2C + L + 1)."""
+        """Aggregate projected tokens (B, H, W, 2C + L + 1)."""
         return super().forward(projected.permute(0, 3, 1, 2).contiguous())
 
 
@@ -148,7 +148,7 @@ def _contender(
 
 
 def own_forward(name: str, backend: str | None, problem: Problem) -> Contender:
-    """Our forward pass, by a backend or the best one."""
+    """Make our forward pass a contender, by a backend or the best one."""
 
     def call() -> Tensor:
         _, context, gates = problem.projected.split(problem.sizes, -1)
@@ -162,7 +162,7 @@ def _last_axis(result: Tensor) -> dict[str, Tensor]:
 
 
 def peer_forward(name: str, problem: Problem, size: Size) -> Contender | Absent:
-    """The forward pass of a peer."""
+    """Make the forward pass of a peer a contender."""
     package = "transformers" if name == "transformers" else "timm"
     extra = {"OpenVINO": ("onnx", "onnxscript", "openvino"), "ONNX Runtime": ("onnx", "onnxscript", "onnxruntime")}
     sizes: tuple[Size, ...] = SLOW_TO_BUILD if name in extra or "compiled" in name else ("full", "quick", "tiny")
@@ -192,8 +192,8 @@ def _format(name: str) -> torch.memory_format:
 
 
 def own_both(name: str, backend: str | None, problem: Problem) -> Contender:
-    """Our forward and backward pass, by a backend or the best one."""
-    _, context, gates = (one.detach().requires_grad_() for one in problem.projected.split(problem.sizes, -1))
+    """Make our forward and backward pass a contender, by a backend or the best one."""
+    _, context, gates = (part.detach().requires_grad_() for part in problem.projected.split(problem.sizes, -1))
     kernels = [kernel.detach().clone().requires_grad_() for kernel in problem.kernels]
 
     def call() -> tuple[Tensor, ...]:
@@ -201,19 +201,19 @@ def own_both(name: str, backend: str | None, problem: Problem) -> Contender:
         return result, *torch.autograd.grad(result, [context, gates, *kernels], problem.upstream)
 
     def outputs(tensors: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        return _named(tensors[0], tensors[1], tensors[2], tensors[3:])
+        return _label_outputs(tensors[0], tensors[1], tensors[2], tensors[3:])
 
     return _contender(name, call, outputs, problem.projected.device)
 
 
 def peer_both(name: str, problem: Problem, size: Size) -> Contender | Absent:
-    """Forward and backward pass of timm, in the memory format that the name says."""
+    """Make forward and backward pass of timm a contender, in the memory format that the name says."""
     reason = absent(name, ("timm",), ("full", "quick", "tiny"), size)
     if reason is not None:
         return reason
     module = TimmAggregation(problem).to(memory_format=_format(name))
     images = problem.projected.movedim(-1, 1).contiguous(memory_format=_format(name))
-    _, context, gates = (one.detach().requires_grad_() for one in images.split(problem.sizes, 1))
+    _, context, gates = (part.detach().requires_grad_() for part in images.split(problem.sizes, 1))
     upstream = problem.upstream.movedim(-1, 1).contiguous(memory_format=_format(name))
 
     def call() -> tuple[Tensor, ...]:
@@ -221,19 +221,19 @@ def peer_both(name: str, problem: Problem, size: Size) -> Contender | Absent:
         return result, *torch.autograd.grad(result, [context, gates, *module.kernels()], upstream)
 
     def outputs(tensors: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        maps = [one.movedim(1, -1) for one in tensors[:3]]
-        return _named(maps[0], maps[1], maps[2], [one.squeeze(1) for one in tensors[3:]])
+        maps = [tensor.movedim(1, -1) for tensor in tensors[:3]]
+        return _label_outputs(maps[0], maps[1], maps[2], [kernel.squeeze(1) for kernel in tensors[3:]])
 
     return _contender(name, call, outputs, problem.projected.device)
 
 
-def _named(result: Tensor, context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> dict[str, Tensor]:
-    named = {"result": result, "gradient of context": context, "gradient of gates": gates}
-    return named | {f"gradient of kernel {index + 1}": one for index, one in enumerate(kernels)}
+def _label_outputs(result: Tensor, context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> dict[str, Tensor]:
+    outputs = {"result": result, "gradient of context": context, "gradient of gates": gates}
+    return outputs | {f"gradient of kernel {index + 1}": kernel for index, kernel in enumerate(kernels)}
 
 
 def copy_of_bytes(problem: Problem) -> Contender:
-    """Moves as many bytes as a forward pass must, and does nothing else."""
+    """Move as many bytes as a forward pass must, and do nothing else."""
     count = problem.necessary_bytes() // 2
     source = torch.ones(count, dtype=torch.uint8, device=problem.projected.device)
     target = torch.empty_like(source)

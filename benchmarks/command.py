@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 import torch
 
-from benchmarks.machine import describe_machine, describe_source, describe_versions, now
+from benchmarks.machine import machine_fields, source_fields, version_fields
 from benchmarks.measure import DisagreementError
+from focalnets.machine.description import utc_now
 
 __all__ = [
     "RESULTS",
@@ -109,8 +110,8 @@ def run_topic(topic: Topic, size: Size, output: Path, progress: Progress, cases:
     Raises:
         DisagreementError: If contenders differ; nothing is written then.
     """
-    begin, date = time.monotonic(), now()
-    machine = describe_machine()
+    begin, date = time.monotonic(), utc_now()
+    machine = machine_fields()
     measured: list[dict[str, Any]] = []
     for index, case in enumerate(cases):
         progress.start()
@@ -130,9 +131,9 @@ def run_topic(topic: Topic, size: Size, output: Path, progress: Progress, cases:
         "command": f"python -m benchmarks.{topic.name}" + ("" if size == "full" else f" --size {size}"),
         "date": date,
         "seconds": round(time.monotonic() - begin, 1),
-        "source": describe_source(),
+        "source": source_fields(),
         "machine": machine,
-        "versions": describe_versions(),
+        "versions": version_fields(),
         "cases": measured,
         "not_run": [{"name": name, "why": why} for name, why in topic.not_run()],
     }
@@ -156,7 +157,7 @@ def _print_targets(topic: Topic, cases: Sequence[dict[str, Any]]) -> None:
 
 
 def results_folder(size: Size) -> Path:
-    """Where results of a size go unless said otherwise: only those of full size are kept in the repository."""
+    """Choose where results of a size go unless said otherwise: only those of full size are kept in the repository."""
     return RESULTS if size == "full" else _QUICK_RESULTS / size
 
 
@@ -183,7 +184,7 @@ def main(topics: Sequence[Topic], size: Size, outputs: Sequence[Path]) -> int:
 
 
 def topic_main(topic: Topic, arguments: Sequence[str] | None = None) -> int:
-    """The program of one topic: ``[--quick | --size SIZE] [--output FILE]``."""
+    """Run the program of one topic: ``[--quick | --size SIZE] [--output FILE]``."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{topic.name}", description=topic.summary)
     add_size_arguments(parser)
     parser.add_argument("--output", type=Path, help="result file; otherwise in benchmarks/results or build/")

@@ -27,7 +27,7 @@ def measure(
     """Time one batch of random images (batch, 3, side_px, side_px)."""
     ours = drawn_network(network_config(size))
     images = torch.randn(batch, 3, side_px, side_px, generator=torch.Generator().manual_seed(1))
-    contenders = [inference_contender(one, ours, images, size) for one in names]
+    contenders = [inference_contender(contender, ours, images, size) for contender in names]
     outcome = time_case(
         name,
         contenders,
@@ -41,7 +41,7 @@ def measure(
 
 
 def cases(size: Size) -> list[Case]:
-    """One batch at the training resolution, with all contenders; one image of 1024 px, not compiled."""
+    """List one batch at the training resolution, with all contenders; one image of 1024 px, not compiled."""
     shapes = {"full": ((8, 224), (1, 1024)), "quick": ((1, 224), (1, 320)), "tiny": ((2, 64), (1, 96))}[size]
     budget_s = {"full": 60.0, "quick": 0.0, "tiny": 0.0}[size]
     timing = Timing(budget_s) if size == "full" else Timing(budget_s, fewest=3, turn_s=0.01)

@@ -70,7 +70,7 @@ class Absent:
 class Target:
     """What a ratio should be.
 
-    For times the ratio says how many times as fast ``contender`` is as ``against``; for memory, which share of the
+    For times the ratio says how many times as fast ``contender`` is as ``against``; for memory, which fraction of the
     memory of ``against`` it needs.
     """
 
@@ -81,7 +81,7 @@ class Target:
 
 
 def attempt(name: str, build: Callable[[], Contender]) -> Contender | Absent:
-    """A contender made ready. A peer that breaks down meanwhile is a failed one; our own failures are errors."""
+    """Make a contender ready. A peer that breaks down meanwhile is a failed one; our own failures are errors."""
     try:
         return build()
     except Exception as error:
@@ -96,7 +96,7 @@ def _failed(name: str, error: Exception) -> Absent:
 
 
 def relative_error(got: Tensor, expected: Tensor) -> float:
-    """Euclidean norm of the difference over that of what was expected, in float64; infinite for non-finite values."""
+    """Compute the norm of the difference over that of what was expected, in float64; infinite if not finite."""
     if got.shape != expected.shape:
         raise DisagreementError(f"an output has shape {tuple(got.shape)} where {tuple(expected.shape)} is expected.")
     got, expected = got.detach().double().cpu(), expected.detach().double().cpu()
@@ -164,9 +164,9 @@ def time_case(
     present = [contender for contender in contenders if isinstance(contender, Contender)]
     absent = [contender for contender in contenders if isinstance(contender, Absent)]
     if expected is None:
-        judge = next((one for one in present if one.name == baseline), present[0])
+        judge = next((contender for contender in present if contender.name == baseline), present[0])
         assert judge.outputs is not None
-        expected = {key: one.detach().clone() for key, one in judge.outputs().items()}
+        expected = {key: output.detach().clone() for key, output in judge.outputs().items()}
     errors: dict[str, float] = {}
     durations: dict[str, float] = {}
     for contender in tuple(present):
@@ -204,7 +204,7 @@ def describe_case(
     targets: Sequence[Target] = (),
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One case as plain values; ``unit`` is ``"s"``, with ratios of speed, or ``"bytes"``, with shares of memory."""
+    """Describe a case in plain values; ``unit`` is ``"s"``, with ratios of speed, or ``"bytes"``, of memory."""
 
     def ratio(contender: str, against: str) -> dict[str, float]:
         if unit == "s":
@@ -220,7 +220,7 @@ def describe_case(
             row["relative_error"] = errors[contender]
         row["samples"] = [float(f"{value:.5g}") for value in values]
         rows.append(row)
-    rows.extend({"name": one.name, "status": one.status, "why": one.why} for one in absent)
+    rows.extend({"name": missing.name, "status": missing.status, "why": missing.why} for missing in absent)
     goals = []
     for target in targets:
         goal = {key: value for key, value in dataclasses.asdict(target).items() if value is not None}

@@ -99,17 +99,17 @@ def describe_memory(
     Raises:
         DisagreementError: If a contender does not compute what timm, or in its absence the first one, does.
     """
-    present = {key: one for key, one in outcomes.items() if not isinstance(one, Absent)}
+    present = {key: outcome for key, outcome in outcomes.items() if not isinstance(outcome, Absent)}
     if not present:
         raise DisagreementError("no contender could be measured; nothing is reported.")
     judge = present.get("timm") or next(iter(present.values()))
-    contenders = [Contender(key, _nothing, functools.partial(_tensors, one)) for key, one in present.items()]
+    contenders = [Contender(key, _nothing, functools.partial(_tensors, outcome)) for key, outcome in present.items()]
     errors, _ = check_agreement(contenders, _tensors(judge), tolerance)
     case = describe_case(
         name,
         "bytes",
-        {key: [one["added_bytes"]] for key, one in present.items()},
-        [one for one in outcomes.values() if isinstance(one, Absent)],
+        {key: [outcome["added_bytes"]] for key, outcome in present.items()},
+        [outcome for outcome in outcomes.values() if isinstance(outcome, Absent)],
         errors,
         baseline="timm",
         tolerance=tolerance,
@@ -123,7 +123,7 @@ def describe_memory(
 
 
 def _nothing() -> None:
-    """What is measured here is not time."""
+    """Do nothing: what is measured here is not time."""
 
 
 def _tensors(outcome: Outcome) -> dict[str, Tensor]:
@@ -133,7 +133,7 @@ def _tensors(outcome: Outcome) -> dict[str, Tensor]:
 def measure(
     task: str, names: Sequence[str], batch: int, side_px: int, targets: Sequence[Target], size: Size
 ) -> list[dict[str, Any]]:
-    """Peak of one job for every contender."""
+    """Measure the peak of one job for every contender."""
     outcomes: dict[str, Outcome | Absent] = {}
     for contender in names:
         done = run_worker(contender, [{"task": task, "batch": batch, "side_px": side_px}], size)
@@ -153,7 +153,7 @@ def _name(task: str, batch: int, side_px: int) -> str:
 
 
 def cases(size: Size) -> list[Case]:
-    """Inference on a large image and training on two."""
+    """List inference on a large image and training on two."""
     inference = {"full": (1, 2048), "quick": (1, 512), "tiny": (1, 96)}[size]
     training = {"full": (2, 512), "quick": (1, 224), "tiny": (2, 96)}[size]
     in_quick = ("focalnets", "timm")

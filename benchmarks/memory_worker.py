@@ -19,7 +19,7 @@ from focalnets.machine.memory import measure_added
 
 
 def infer(job: dict[str, Any]) -> dict[str, Any]:
-    """Peak of classifying ``batch`` images of ``side_px``."""
+    """Measure the peak of classifying ``batch`` images of ``side_px``."""
     peer = INFERENCE[job["contender"]]
     ours = drawn_network(network_config(job["size"]))
     prepare = peer.build(ours, False)
@@ -32,7 +32,7 @@ def infer(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
-    """Peak of a training step on ``batch`` images of ``side_px``."""
+    """Measure the peak of a training step on ``batch`` images of ``side_px``."""
     ours = drawn_network(network_config(job["size"]))
     trainer = Trainer(job["contender"], ours)
     generator = torch.Generator().manual_seed(1)
@@ -45,7 +45,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
         return lambda: trainer.step(some, labels)
 
     loss, outcome = measure_added(prepare, images, trainer.drop_gradients)
-    norms = {name: float(one.double().norm()) for name, one in sorted(trainer.gradients().items())}
+    norms = {name: float(gradient.double().norm()) for name, gradient in sorted(trainer.gradients().items())}
     return {**outcome, "outputs": {"loss": [float(loss)], "gradient norms": list(norms.values())}}
 
 

@@ -61,7 +61,7 @@ def measure(
         baseline="timm",
         tolerance=TOLERANCES[dtype],
         timing=timing,
-        expected={key: one.clone() for key, one in judge.outputs().items()},
+        expected={key: output.clone() for key, output in judge.outputs().items()},
         targets=targets,
         details={"group": group, "column": column, **details, "necessary_bytes": problem.necessary_bytes()},
     )
@@ -69,7 +69,7 @@ def measure(
 
 
 def settings(size: Size, side_px: int, batch: int) -> list[Setting]:
-    """The aggregation of every stage of the network for a batch of square images."""
+    """List the aggregation of every stage of the network for a batch of square images."""
     config = network_config(size)
     return [
         Setting(batch, side_px // stride, channels, config.kernel_sizes(stage))
@@ -78,7 +78,7 @@ def settings(size: Size, side_px: int, batch: int) -> list[Setting]:
 
 
 def cases(size: Size) -> list[Case]:
-    """Every stage: forward at two resolutions, forward with backward at the lower; on CUDA too where there is one."""
+    """List every stage: forward at two resolutions, forward with backward at the lower; on CUDA too if there is one."""
     (low_batch, low_px), (high_batch, high_px) = {
         "full": ((8, 224), (1, 1024)),
         "quick": ((1, 224), (1, 320)),
@@ -107,7 +107,7 @@ def cases(size: Size) -> list[Case]:
 
 
 def cuda_cases(size: Size, device: str = "cuda") -> list[Case]:
-    """Every stage in bfloat16, forward and forward with backward, at resolutions with about as many pixels a batch."""
+    """List every stage in bfloat16, forward and with backward, at resolutions with about as many pixels a batch."""
     shapes = {
         "full": ((256, 224), (48, 512), (12, 1024), (3, 2048)),
         "quick": ((32, 224), (1, 1024)),
@@ -128,7 +128,7 @@ def cuda_cases(size: Size, device: str = "cuda") -> list[Case]:
 
 
 def not_run() -> list[tuple[str, str]]:
-    """The CUDA cases where there is no device."""
+    """List the CUDA cases where there is no device."""
     if torch.cuda.is_available():
         return []
     return [("CUDA, bfloat16, 224 to 2048 px", "No CUDA device is visible to PyTorch on this machine.")]

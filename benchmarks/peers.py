@@ -53,7 +53,7 @@ Prepare = Callable[[Tensor], Callable[[], Tensor]]
 
 
 def network_config(size: Size) -> FocalNetConfig:
-    """FocalNet-T with large receptive field and no stochastic depth, or a miniature of it."""
+    """Choose FocalNet-T with large receptive field and no stochastic depth, or a miniature of it."""
     overrides: dict[str, Any] = {"drop_path": 0.0}
     if size == "tiny":
         overrides |= {"depths": (1, 1, 1, 1), "embed_dim": 8, "num_classes": 11}
@@ -61,7 +61,7 @@ def network_config(size: Size) -> FocalNetConfig:
 
 
 def drawn_network(config: FocalNetConfig, seed: int = 0) -> FocalNet:
-    """Our network with every weight drawn so that each has a visible effect on the output.
+    """Draw every weight of our network so that each has a visible effect on the output.
 
     With the usual initialisation biases are zero and branches small, so that a peer could lose one unseen.
     """
@@ -82,7 +82,7 @@ def drawn_network(config: FocalNetConfig, seed: int = 0) -> FocalNet:
 
 
 def timm_network(ours: FocalNet) -> nn.Module:
-    """The network of timm with our weights."""
+    """Build the network of timm with our weights."""
     from timm.models.focalnet import FocalNet as TimmFocalNet
 
     settings = {"num_classes": ours.config.num_classes, **timm_settings(ours.config)}
@@ -90,7 +90,7 @@ def timm_network(ours: FocalNet) -> nn.Module:
 
 
 def transformers_network(ours: FocalNet) -> nn.Module:
-    """The network of transformers with our weights."""
+    """Build the network of transformers with our weights."""
     from transformers import FocalNetConfig as TransformersConfig
     from transformers import FocalNetForImageClassification
 
@@ -99,7 +99,7 @@ def transformers_network(ours: FocalNet) -> nn.Module:
 
 
 def _filled(build: Callable[[], nn.Module], layout: str, ours: FocalNet) -> nn.Module:
-    """A peer's network with copies of our weights; its own initialisation is never computed."""
+    """Fill a peer's network with copies of our weights; its own initialisation is never computed."""
     with torch.device("meta"):
         network = build()
     tensors = to_layout(layout, ours.state_dict(), post_norm=ours.config.post_norm)
@@ -108,7 +108,7 @@ def _filled(build: Callable[[], nn.Module], layout: str, ours: FocalNet) -> nn.M
 
 
 def logits_of(output: Any) -> Tensor:
-    """The logits in what a network returned."""
+    """Find the logits in what a network returned."""
     return output if isinstance(output, Tensor) else output.logits
 
 
@@ -153,13 +153,13 @@ def _own_exports() -> tempfile.TemporaryDirectory[str]:
 
 
 def exports_folder() -> Path:
-    """Where exported networks lie; unless another process named its own, removed at the end."""
+    """Choose where exported networks lie; unless another process named its own, removed at the end."""
     return Path(os.environ.get(EXPORTS_VARIABLE) or _own_exports().name)
 
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """Third-party converters warn about themselves."""
+    """Keep third-party converters from warning about themselves."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -186,14 +186,14 @@ def export_onnx(build: Callable[[], nn.Module], example: Tensor, name: str) -> P
 
 
 def network_export(ours: FocalNet) -> Path:
-    """The network of timm with our weights as ONNX: what one would deploy today."""
+    """Export the network of timm with our weights as ONNX: what one would deploy today."""
     config = ours.config
     name = f"timm-{config.embed_dim}-{'-'.join(map(str, config.depths))}"
     return export_onnx(lambda: timm_network(ours), torch.randn(2, config.in_chans, 64, 96), name)
 
 
 def onnxruntime_session(path: Path) -> Prepare:
-    """ONNX Runtime on the CPU, float32, with as many threads as PyTorch uses."""
+    """Prepare ONNX Runtime on the CPU, float32, with as many threads as PyTorch uses."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -212,7 +212,7 @@ def onnxruntime_session(path: Path) -> Prepare:
 
 
 def openvino_model(path: Path) -> Prepare:
-    """OpenVINO on the CPU, float32, compiled for each shape, with as many threads as PyTorch uses."""
+    """Prepare OpenVINO on the CPU, float32, compiled for each shape, with as many threads as PyTorch uses."""
     import openvino
 
     settings = {
@@ -278,7 +278,7 @@ INFERENCE: dict[str, NetworkPeer] = {
 
 
 def absent(name: str, packages: Sequence[str], sizes: Sequence[Size], size: Size) -> Absent | None:
-    """Why a contender does not take part here, or None if it does."""
+    """Say why a contender does not take part here; None if it does."""
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         return Absent(name, "not installed", f"Needs {', '.join(missing)}: pip install 'focalnets[bench]'.")
@@ -288,7 +288,7 @@ def absent(name: str, packages: Sequence[str], sizes: Sequence[Size], size: Size
 
 
 def inference_contender(name: str, ours: FocalNet, images: Tensor, size: Size) -> Contender | Absent:
-    """The contender of that name, ready for images (B, 3, H, W)."""
+    """Make the contender of that name ready for images (B, 3, H, W)."""
     peer = INFERENCE[name]
     reason = absent(name, peer.packages, peer.sizes, size)
     if reason is not None:
@@ -297,6 +297,6 @@ def inference_contender(name: str, ours: FocalNet, images: Tensor, size: Size) -
 
 
 def classifying(name: str, prepare: Prepare, images: Tensor) -> Contender:
-    """The contender that classifies images (B, 3, H, W)."""
+    """Make the contender that classifies images (B, 3, H, W)."""
     call = prepare(images)
     return Contender(name, call, lambda: {"logits": call().clone()})

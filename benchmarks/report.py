@@ -65,7 +65,7 @@ Result = dict[str, Any]
 
 
 def write_report(results: Path = RESULTS) -> str:
-    """The page, from the result files in a folder; topics without a file are named as not measured."""
+    """Write the page from the result files in a folder; topics without a file are named as not measured."""
     files = {name: results / f"{name}.json" for name in TOPICS}
     read = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items() if path.is_file()}
     parts = [_INTRODUCTION, _targets(read.values())]
@@ -86,8 +86,8 @@ def _section(topic: Topic, result: Result | None) -> str:
         lines += [f"### {name[0].upper()}{name[1:]}", ""]
         lines += _matrix(cases) if "group" in cases[0] else _list(cases[0])
         lines += [*_absent(cases), ""]
-    for one in result["not_run"]:
-        lines += [_wrapped(f"Not measured here: {one['name']}. {one['why']}"), ""]
+    for case in result["not_run"]:
+        lines += [_wrapped(f"Not measured here: {case['name']}. {case['why']}"), ""]
     return title + "\n".join(lines)
 
 
@@ -110,7 +110,7 @@ def _wrapped(text: str) -> str:
 
 
 def _list(case: Result) -> list[str]:
-    heading = "times as fast as" if case["unit"] == "s" else "share of the memory of"
+    heading = "times as fast as" if case["unit"] == "s" else "fraction of the memory of"
     rows = [
         ("contender", "time" if case["unit"] == "s" else "memory", f"{heading} {case['baseline']}", "relative error")
     ]
@@ -132,7 +132,7 @@ def _matrix(cases: Sequence[Result]) -> list[str]:
             cells.append("" if row is None else f"{_value(row['median'], case)}; {_ratio(row)}")
         lines.append([name, *cells])
     first = cases[0]
-    meaning = "how many times as fast as" if first["unit"] == "s" else "which share of the memory of"
+    meaning = "how many times as fast as" if first["unit"] == "s" else "which fraction of the memory of"
     worst = max(row.get("relative_error", 0.0) for rows in by_case for row in rows.values())
     note = f"Each cell: median; {meaning} {first['baseline']}. "
     note += f"Largest relative error {worst:.0e}, tolerance {first['tolerance']:.0e}; {_rounds(*cases)}."
@@ -203,7 +203,7 @@ def _targets(results: Iterable[Result]) -> str:
                 rows.append((*names, wanted, measured, outcome))
     if len(rows) == 1:
         return ""
-    note = "For times the ratio is how many times as fast, for memory which share."
+    note = "For times the ratio is how many times as fast, for memory which fraction."
     return "\n".join(["## Targets", "", note, "", *_table(rows), "", _OBSTACLES])
 
 

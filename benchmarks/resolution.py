@@ -45,8 +45,8 @@ class _Networks:
         return [
             Absent(name, "not run", f"Only up to {_COMPILED_UP_TO_PX} px, to save time.")
             if too_long and name.endswith("compiled")
-            else _contender(name, one, images)
-            for name, one in self._built.items()
+            else _contender(name, built, images)
+            for name, built in self._built.items()
         ]
 
 
@@ -57,7 +57,7 @@ def _contender(name: str, built: Prepare | Absent, images: torch.Tensor) -> Cont
 
 
 def measure_time(networks: _Networks, side_px: int, size: Size) -> list[dict[str, Any]]:
-    """Time of classifying one image (1, 3, side_px, side_px)."""
+    """Time classifying one image (1, 3, side_px, side_px)."""
     images = torch.randn(1, 3, side_px, side_px, generator=torch.Generator().manual_seed(1))
     case = time_case(
         f"time, {side_px} px",
@@ -71,14 +71,14 @@ def measure_time(networks: _Networks, side_px: int, size: Size) -> list[dict[str
 
 
 def measure_memory(names: tuple[str, ...], size: Size) -> list[dict[str, Any]]:
-    """Peak memory of classifying one image, at every resolution; one process a contender."""
+    """Measure the peak memory of classifying one image, at every resolution; one process a contender."""
     sides = SIDES_PX[size]
     jobs = [{"task": "inference", "batch": 1, "side_px": side_px} for side_px in sides]
     done = {name: run_worker(name, jobs, size) for name in names}
     listed = []
     for index, side_px in enumerate(sides):
         outcomes: dict[str, Outcome | Absent] = {
-            name: one if isinstance(one, Absent) else one[index] for name, one in done.items()
+            name: answer if isinstance(answer, Absent) else answer[index] for name, answer in done.items()
         }
         case = describe_memory(
             f"memory, {side_px} px",
@@ -97,7 +97,7 @@ def _details(group: str, side_px: int) -> dict[str, Any]:
 
 
 def cases(size: Size) -> list[Case]:
-    """One case of time for each resolution, and memory at all of them."""
+    """List one case of time for each resolution, and memory at all of them."""
     names = _IN_QUICK if size == "quick" else tuple(name for name in INFERENCE if name != "focalnets compiled")
     networks = _Networks(names, size)
     listed = []

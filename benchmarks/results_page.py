@@ -113,7 +113,7 @@ def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
     else:
         parts.append("Not measured yet; these do, with DATA a folder of Imagenette:")
     parts.append(_code(*ABLATION_COMMANDS))
-    page = "\n\n".join(_wrapped(part) for part in parts) + "\n"
+    page = "\n\n".join(_wrap(part) for part in parts) + "\n"
     document.write_text(page, encoding="utf-8")
     return page
 
@@ -123,7 +123,9 @@ def _costs(comparison: Comparison) -> list[str]:
     groups = dict.fromkeys((cell.task, cell.batch) for cell in comparison.sorted_cells())
     for task, batch in groups:
         cells = {
-            (one.model, one.size_px): one for one in comparison.cells.values() if (one.task, one.batch) == (task, batch)
+            (cell.model, cell.size_px): cell
+            for cell in comparison.cells.values()
+            if (cell.task, cell.batch) == (task, batch)
         }
         sizes = sorted({size for _, size in cells})
         words = "Training step" if task == "training" else "Inference"
@@ -136,12 +138,13 @@ def _costs(comparison: Comparison) -> list[str]:
 def _networks(comparison: Comparison) -> list[list[str]]:
     sizes = sorted({cell.size_px for cell in comparison.cells.values()})
     rows = [["network", "M parameters", *(f"GMACs at {size} px" for size in sizes), "published top-1 [%]", "by"]]
-    for one in comparison.networks.values():
-        macs = {cell.size_px: cell.macs for cell in comparison.cells.values() if cell.model == one.name and cell.macs}
-        published = "" if one.published_top1_percent is None else f"{one.published_top1_percent:.1f}"
+    for network in comparison.networks.values():
+        cells = [cell for cell in comparison.cells.values() if cell.model == network.name]
+        macs = {cell.size_px: cell.macs for cell in cells if cell.macs}
+        published = "" if network.published_top1_percent is None else f"{network.published_top1_percent:.1f}"
         counted = [f"{macs[size] / 1e9:.2f}" if size in macs else "" for size in sizes]
-        parameters = "" if one.parameters is None else f"{one.parameters / 1e6:.2f}"
-        rows.append([one.name, parameters, *counted, published, one.published_by or ""])
+        parameters = "" if network.parameters is None else f"{network.parameters / 1e6:.2f}"
+        rows.append([network.name, parameters, *counted, published, network.published_by or ""])
     return rows
 
 
@@ -173,7 +176,7 @@ def _memory(comparison: Comparison, cells: dict[tuple[str, int], Cell], sizes: S
 
 
 def _pictures(comparison: Comparison, document: Path) -> list[str]:
-    """Pictures of time, and of accuracy where it is published; the others lie in the output folder of the command."""
+    """Draw time, and accuracy where it is published; the others lie in the output folder of the command."""
     links = []
     with tempfile.TemporaryDirectory() as folder:
         for name in draw_comparison(comparison, Path(folder)):
@@ -186,16 +189,16 @@ def _pictures(comparison: Comparison, document: Path) -> list[str]:
 
 
 def _shipped(document: Path) -> list[str]:
-    """What the training of the network in the package reached by its epochs and by the clock."""
+    """Show what the training of the network in the package reached by its epochs and by the clock."""
     folder = SHIPPED[DEFAULT].folder
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as lines:
         epochs = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
     minutes = list(itertools.accumulate(row["seconds"] / 60 for row in epochs))
     growing = [row["image_size"] != after["image_size"] for row, after in itertools.pairwise(epochs)]
-    told = [(row["epoch"] % 10 == 0) or change for row, change in zip(epochs, [*growing, True], strict=True)]
+    shown = [(row["epoch"] % 10 == 0) or change for row, change in zip(epochs, [*growing, True], strict=True)]
     rows = [["epochs", "trained at [px]", "minutes so far", "top-1 [%]", "validation loss"]]
-    for row, passed, tell in zip(epochs, minutes, told, strict=True):
-        if tell:
+    for row, passed, is_shown in zip(epochs, minutes, shown, strict=True):
+        if is_shown:
             top1, loss = f"{100 * row['val_top1']:.1f}", f"{row['val_loss']:.3f}"
             rows.append([f"{row['epoch']:.0f}", f"{row['image_size']:.0f}", f"{passed:.0f}", top1, loss])
     draw_progress(
@@ -216,11 +219,11 @@ def _shipped(document: Path) -> list[str]:
 
 def _networks_trained(accuracies: Accuracies) -> list[list[str]]:
     rows = [["network", "M parameters", "MMACs", "top-1 (95 % interval)", "minutes of training"]]
-    for one in sorted(accuracies.rows, key=lambda row: -1.0 if row.mean is None else row.mean, reverse=True):
-        parameters = "" if one.parameters is None else f"{one.parameters / 1e6:.2f}"
-        macs = "" if one.macs is None else f"{one.macs / 1e6:.0f}"
-        minutes = "" if one.training_s is None else f"{one.training_s / 60:.1f}"
-        rows.append([one.model, parameters, macs, one.result, minutes])
+    for network in sorted(accuracies.rows, key=lambda row: -1.0 if row.mean is None else row.mean, reverse=True):
+        parameters = "" if network.parameters is None else f"{network.parameters / 1e6:.2f}"
+        macs = "" if network.macs is None else f"{network.macs / 1e6:.0f}"
+        minutes = "" if network.training_s is None else f"{network.training_s / 60:.1f}"
+        rows.append([network.model, parameters, macs, network.result, minutes])
     return rows
 
 
@@ -247,20 +250,22 @@ def _variations(accuracies: Accuracies) -> list[list[str]]:
             f"against {first.model}", "published [%]", f"published, against {first.model}",
         ]
     ]  # fmt: skip
-    for one in accuracies.rows:
-        published = one.published_top1_percent
-        against = _difference(100 * one.mean if one.mean is not None else None, _percent(first), one is first)
+    for variation in accuracies.rows:
+        published = variation.published_top1_percent
+        against = _difference(
+            100 * variation.mean if variation.mean is not None else None, _percent(first), variation is first
+        )
         rows.append(
             [
-                one.model,
-                one.summary or "",
-                "" if one.parameters is None else f"{one.parameters / 1e6:.2f}",
-                "" if one.macs is None else f"{one.macs / 1e6:.1f}",
-                str(len(one.top1)),
-                one.result,
+                variation.model,
+                variation.summary or "",
+                "" if variation.parameters is None else f"{variation.parameters / 1e6:.2f}",
+                "" if variation.macs is None else f"{variation.macs / 1e6:.1f}",
+                str(len(variation.top1)),
+                variation.result,
                 against,
                 "" if published is None else f"{published:.1f}",
-                _difference(published, first.published_top1_percent, one is first),
+                _difference(published, first.published_top1_percent, variation is first),
             ]
         )
     return rows
@@ -294,7 +299,7 @@ def _code(*commands: str) -> str:
     return "\n".join(lines)
 
 
-def _wrapped(part: str) -> str:
+def _wrap(part: str) -> str:
     if part.startswith(("#", "|", "    ", "!")):
         return part
     text = " ".join(part.split())

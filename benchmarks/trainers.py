@@ -88,13 +88,13 @@ class Trainer:
         return loss.detach()
 
     def gradients(self) -> dict[str, Tensor]:
-        """Gradients of the last step under our names and in our shapes."""
-        gradients = {key: one.grad for key, one in self._network.named_parameters() if one.grad is not None}
+        """Give the gradients of the last step under our names and in our shapes."""
+        gradients = {key: weight.grad for key, weight in self._network.named_parameters() if weight.grad is not None}
         return from_layout(self._layout, gradients)[0]
 
 
 def training_contender(name: str, ours: FocalNet, images: Tensor, labels: Tensor, size: Size) -> Contender | Absent:
-    """The contender of that name, ready for steps on images (B, 3, H, W) and labels (B,)."""
+    """Make the contender of that name ready for steps on images (B, 3, H, W) and labels (B,)."""
     peer = TRAINING[name]
     reason = absent(name, peer.packages, peer.sizes, size)
     if reason is not None:

@@ -30,7 +30,7 @@ def measure(name: str, batch: int, side_px: int, timing: Timing, size: Size) -> 
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(batch, 3, side_px, side_px, generator=generator)
     labels = torch.randint(ours.config.num_classes, (batch,), generator=generator)
-    contenders = [training_contender(one, ours, images, labels, size) for one in TRAINING]
+    contenders = [training_contender(contender, ours, images, labels, size) for contender in TRAINING]
     outcome = time_case(
         name,
         contenders,
@@ -44,7 +44,7 @@ def measure(name: str, batch: int, side_px: int, timing: Timing, size: Size) -> 
 
 
 def cases(size: Size) -> list[Case]:
-    """One batch at the training resolution."""
+    """List one batch at the training resolution."""
     batch, side_px = {"full": (8, 224), "quick": (1, 128), "tiny": (2, 64)}[size]
     budget_s = {"full": 100.0, "quick": 0.0, "tiny": 0.0}[size]
     name = f"training step, {side_px} px, batch {batch}"

@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--classes", nargs="+", required=True, help="categories or supercategories")
     parser.add_argument("--smallest", type=float, default=48, help="shortest side of a box [px] (default: %(default)s)")
     parser.add_argument("--most", type=int, default=150, help="most crops of a class (default: %(default)s)")
-    parser.add_argument("--margin", type=float, default=0.1, help="around a box, as share of it (default: %(default)s)")
+    parser.add_argument(
+        "--margin", type=float, default=0.1, help="around a box, as a fraction of it (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     counts = cut(**vars(arguments))
     print(", ".join(f"{count} {name}" for name, count in counts.items()), "in", arguments.output)
@@ -38,19 +40,19 @@ def cut(
 ) -> dict[str, int]:
     """Write the crops as JPEG files; returns their number by class."""
     content = json.loads(annotations.read_text(encoding="utf-8"))
-    names = {one["id"]: {one["name"], one.get("supercategory")} for one in content["categories"]}
+    names = {category["id"]: {category["name"], category.get("supercategory")} for category in content["categories"]}
     known = set().union(*names.values()) - {None}
     if unknown := sorted(set(classes) - known):
         raise SystemExit(f"{annotations} has no class {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
-    files = {one["id"]: one["file_name"] for one in content["images"]}
+    files = {image["id"]: image["file_name"] for image in content["images"]}
     by_image: dict[int, list[tuple[str, int, list[float]]]] = collections.defaultdict(list)
     counts = dict.fromkeys(classes, 0)
-    for one in content["annotations"]:
+    for annotation in content["annotations"]:
         for name in classes:
-            fits = min(one["bbox"][2:]) >= smallest and not one.get("iscrowd") and counts[name] < most
-            if name in names[one["category_id"]] and fits:
+            fits = min(annotation["bbox"][2:]) >= smallest and not annotation.get("iscrowd") and counts[name] < most
+            if name in names[annotation["category_id"]] and fits:
                 counts[name] += 1
-                by_image[one["image_id"]].append((name, one["id"], one["bbox"]))
+                by_image[annotation["image_id"]].append((name, annotation["id"], annotation["bbox"]))
     for image, objects in by_image.items():
         picture = read_image(images / files[image])
         for name, identity, (x, y, width, height) in objects:

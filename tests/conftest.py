@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from focalnets.training.trainer import open_data
+
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
 
 
@@ -34,13 +36,13 @@ def coloured_images(write_coloured_images, tmp_path_factory):
 @pytest.fixture(scope="session")
 def coloured_run(coloured_images, tmp_path_factory):
     """The folder of a finished miniature training on ``coloured_images``."""
-    from focalnets.training.data import TrainingData
+
     from focalnets.training.recipes import miniature
     from focalnets.training.trainer import train
 
     config = miniature().replace(epochs=4)
     output = tmp_path_factory.mktemp("runs") / "coloured"
-    train(config, TrainingData.from_folder(coloured_images, config), output=output, quiet=True)
+    train(config, open_data(coloured_images, config), output=output, quiet=True)
     return output
 
 

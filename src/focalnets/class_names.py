@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Literal
 
-from focalnets.errors import UnknownNameError
+from focalnets.errors import UnknownNameError, nearest
 
 __all__ = ["LABEL_MAP_GAP", "class_names", "names_for_outputs", "readable_names", "wordnet_ids"]
 
@@ -72,7 +72,8 @@ def readable_names(names: Sequence[str]) -> tuple[str, ...]:
 
 def _rows(dataset: str) -> tuple[tuple[str, str], ...]:
     if dataset not in _SIZES:
-        raise UnknownNameError(f"Class names are known for {' and '.join(_SIZES)}, not for {dataset!r}.")
+        listing = f"names are known for {' and '.join(_SIZES)}."
+        raise UnknownNameError(f"No class names are known for {dataset!r}; {nearest(dataset, _SIZES, listing)}")
     return _table()[: _SIZES[dataset]]
 
 

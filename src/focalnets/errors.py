@@ -7,7 +7,8 @@ callers would expect, so ``except ValueError`` keeps working.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "BackendUnavailableError",
@@ -21,6 +22,7 @@ __all__ = [
     "ShapeError",
     "TrainingError",
     "UnknownNameError",
+    "nearest",
     "quoted_list",
 ]
 
@@ -73,3 +75,21 @@ def quoted_list(names: Sequence[str], most: int = 8) -> str:
     """Names in quotes, abridged after ``most``."""
     shown = ", ".join(f"'{name}'" for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def nearest(name: str, names: Iterable[str], listing: str | None = None) -> str:
+    """Ask for the names that are spelled most like an unknown one, and say which there are.
+
+    Args:
+        name: What was given.
+        names: What would be right.
+        listing: What is said about all names; None lists them.
+
+    Returns:
+        The end of a message, e.g. ``did you mean train? Choose one of train, predict.``, or without the question where
+        no name is alike.
+    """
+    known = {each.lower(): each for each in names}
+    close = [known[each] for each in difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.6)]
+    listing = listing or f"choose one of {', '.join(known.values())}."
+    return f"did you mean {' or '.join(close)}? {listing[0].upper()}{listing[1:]}" if close else listing

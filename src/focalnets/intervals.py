@@ -16,16 +16,16 @@ __all__ = ["MOST_SEEDS", "Estimate", "bootstrap", "estimates", "mean_interval", 
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Confidence interval of a share, also sensible near 0 and 1; ``z`` = 1.96 covers 95 %.
+    """Compute the interval of a fraction, also sensible near 0 and 1; ``z`` = 1.96 covers 95 %.
 
     Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
     """
     assert 0 <= successes <= trials, "there cannot be more successes than trials"
-    assert trials > 0, "a share needs at least one trial"
-    share = successes / trials
+    assert trials > 0, "a fraction needs at least one trial"
+    fraction = successes / trials
     scale = 1 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / scale
-    margin = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / scale
+    centre = (fraction + z * z / (2 * trials)) / scale
+    margin = z * math.sqrt(fraction * (1 - fraction) / trials + z * z / (4 * trials * trials)) / scale
     return max(0.0, centre - margin), min(1.0, centre + margin)
 
 
@@ -37,7 +37,7 @@ MOST_SEEDS = len(_STUDENT) + 1
 
 
 def mean_interval(top1: Mapping[int, float], images: int) -> tuple[float, float]:
-    """The 95 % interval of the mean of accuracies.
+    """Compute the 95 % interval of the mean of accuracies.
 
     Over seeds by Student's distribution: what another seed would change. Of one seed by Wilson's formula: what other
     images would change.
@@ -80,7 +80,7 @@ def bootstrap(means_of: np.ndarray, best_of: np.ndarray, *, resamples: int, seed
     images = len(means_of)
     flat, curves = means_of.reshape(images, -1), best_of.reshape(images, -1)
     means, best = [], []
-    for counts in _drawings(images, resamples, seed):
+    for counts in _draw_counts(images, resamples, seed):
         weights = counts / images
         means.append(weights @ flat)
         best.append((weights @ curves).reshape(-1, *best_of.shape[1:]).max(-1))
@@ -88,13 +88,13 @@ def bootstrap(means_of: np.ndarray, best_of: np.ndarray, *, resamples: int, seed
 
 
 def estimates(values: np.ndarray, drawn: np.ndarray) -> list[Estimate]:
-    """Figures (M,) with the 2.5 and 97.5 % quantiles of what was drawn for them (R, M)."""
+    """Put figures (M,) beside the 2.5 and 97.5 % quantiles of what was drawn for them (R, M)."""
     low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
     return [Estimate(*map(float, row)) for row in zip(values, low, high, strict=True)]
 
 
-def _drawings(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each image is drawn, (at most 100, N) at a time."""
+def _draw_counts(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw how often each image is taken, (at most 100, N) at a time."""
     random = np.random.default_rng(seed)
     for start in range(0, resamples, _RESAMPLES_AT_ONCE):
         yield random.multinomial(images, np.full(images, 1 / images), size=min(_RESAMPLES_AT_ONCE, resamples - start))

@@ -89,7 +89,7 @@ def test_everything_runs_as_a_program_with_every_contender(tmp_path):
         for case in json.loads((tmp_path / f"{name}.json").read_text())["cases"]:
             statuses = {row["name"]: row["status"] for row in case["contenders"]}
             allowed = {"measured", "not installed"}
-            assert all(status in allowed or "compiled" in one for one, status in statuses.items()), statuses
+            assert all(status in allowed or "compiled" in name for name, status in statuses.items()), statuses
 
 
 @pytest.mark.usefixtures("quick_to_build")
@@ -163,7 +163,7 @@ def test_rounds_call_every_contender_and_shuffle_them():
     samples = interleave(calls, Timing(0.0, fewest=4, turn_s=0.0))
     assert {name: len(values) for name, values in samples.items()} == {"a": 4, "b": 4, "c": 4}
     rounds = [tuple(order[start : start + 3]) for start in range(6, len(order), 3)]  # after two warm-up calls each
-    assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
+    assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
     assert len(set(rounds)) > 1
 
 

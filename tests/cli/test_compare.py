@@ -82,6 +82,8 @@ def test_takes_rows_from_a_file(tmp_path, capsys):
         (["--variations", "full", "--skeleton.num_classes", "8"], "num_classes"),
         (["--train", "nowhere"], "nowhere"),
         (["--train", "nowhere", "--seeds", "0"], "--seeds"),
+        (["--train", "nowhere", "--device", "cuda:99"], "no usable device 'cuda:99'"),
+        (["--device", "cuda:99"], "no usable device 'cuda:99'"),
         (["--train", "nowhere", "--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )

@@ -71,7 +71,7 @@ def test_unreadable_images(coloured_run, write_coloured_images, tmp_path, capsys
     assert "left out, unreadable: 1" in capsys.readouterr().out
 
 
-def test_other_sizes_and_spoiled_pictures(coloured_run, write_coloured_images, tmp_path, capsys):
+def test_other_sizes_and_corrupted_pictures(coloured_run, write_coloured_images, tmp_path, capsys):
     images, target = write_coloured_images(tmp_path / "images", 2), tmp_path / "report"
     command = ["evaluate", str(coloured_run), str(images), "--output", str(target), "--resolutions", "48", "24"]
     command += ["--corruptions", "jpeg", "darkness", "--severities", "5", "1", "--bins", "10", "--worst", "1"]

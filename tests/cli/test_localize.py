@@ -65,6 +65,20 @@ def test_coco_by_category_and_block(coloured_run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "shape",
+    [{"size": [30, 40], "counts": [2**63 - 1, 2**63 - 1, 1202]}, {"size": [30, 40], "counts": "oooP"}, [[1e308] * 6]],
+)
+def test_hostile_coco_files_are_one_sentence(coloured_run, tmp_path, capsys, shape):
+    photo(tmp_path / "a.jpg", width=40, height=30)
+    thing = {"id": 5, "image_id": 1, "category_id": 1, "segmentation": shape}
+    file = coco(tmp_path / "a.json", [(1, "a.jpg", 40, 30)], [thing])
+    assert main(["localize", str(coloured_run), str(file), *QUICK]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: Annotation 5 is not as COCO has it (")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--limit", "0"], "--limit must be"),

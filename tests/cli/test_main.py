@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from focalnets.cli import main as cli
+from focalnets.cli.parsing import positionals_first
 from focalnets.errors import DataError, InterruptedRunError
 
 
@@ -130,4 +131,4 @@ def test_positional_arguments_come_together(given, expected):
     parser.add_argument("--json")
     parser.add_argument("--flag", action="store_true")
     parser.add_argument("--sizes", nargs="+")
-    assert cli._positionals_first(given.split(), parser) == expected.split()
+    assert positionals_first(given.split(), parser) == expected.split()

@@ -11,16 +11,16 @@ from tests.report.reading import without_pictures
 
 from focalnets.compare import measurement
 from focalnets.compare.charts import comparison_figures, draw_comparison
-from focalnets.compare.entrants import Entrant, Published, build, find_entrants
 from focalnets.compare.forecast import Forecast, wanted_rounds
 from focalnets.compare.measurement import Plan, describe_setting, fill
+from focalnets.compare.models import ComparedModel, Published, build_module, find_models
 from focalnets.compare.page import write_page
 from focalnets.compare.results import Cell, Comparison, Network, read_comparison
 from focalnets.errors import ConfigError
 from focalnets.report.colours import DARK
 
 SETTING = {"device": "cpu"}
-PLAN = Plan(entrants=tuple(find_entrants(["focalnet_pico"])), sizes_px=(32,), batches=(1,), most_rounds=2, minutes=1.0)
+PLAN = Plan(models=tuple(find_models(["focalnet_pico"])), sizes_px=(32,), batches=(1,), most_rounds=2, minutes=1.0)
 
 
 def answer(job, timeout_s):
@@ -31,14 +31,14 @@ def answer(job, timeout_s):
 
 def filled(plan, memory, comparison=None):
     comparison = comparison or Comparison(SETTING)
-    fill(comparison, plan, after_group=lambda one: None, memory=memory)
+    fill(comparison, plan, after_group=lambda comparison: None, memory=memory)
     return comparison.sorted_cells()
 
 
 def test_fills_keeps_and_reads_again(tmp_path):
     comparison = Comparison(SETTING)
     steps = []
-    fill(comparison, PLAN, after_group=lambda one: one.write(tmp_path), memory=answer, progress=steps.append)
+    fill(comparison, PLAN, after_group=lambda filled: filled.write(tmp_path), memory=answer, progress=steps.append)
     inference, training = comparison.sorted_cells()
     assert inference.status == "measured"
     assert inference.peak_bytes == 5
@@ -102,13 +102,13 @@ def test_what_does_not_fit_into_the_memory_is_not_tried(monkeypatch):
 def test_a_network_that_breaks_down_among_the_others_is_a_cell(monkeypatch):
     prepare = measurement.prepare_call
 
-    def breaking(entrant, task, size_px, device):
-        network, call = prepare(entrant, task, size_px, device)
-        return network, (lambda images: 1 / 0) if entrant.name == "pooling" else call
+    def breaking(model, task, size_px, device):
+        network, call = prepare(model, task, size_px, device)
+        return network, (lambda images: 1 / 0) if model.name == "pooling" else call
 
     monkeypatch.setattr(measurement, "prepare_call", breaking)
     plan = dataclasses.replace(
-        PLAN, entrants=tuple(find_entrants(["pooling", "focalnet_pico"], {"embed_dim": 8})), tasks=("inference",)
+        PLAN, models=tuple(find_models(["pooling", "focalnet_pico"], {"embed_dim": 8})), tasks=("inference",)
     )
     broken, whole = filled(plan, answer)
     assert (broken.status, broken.latency_s) == ("unsupported", None)
@@ -135,7 +135,7 @@ def test_forecast():
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "poolformer_s12", "vgg11"])
 def test_networks_of_timm_take_other_sizes(name):
     pytest.importorskip("timm")
-    network = build(find_entrants([name])[0], size_px=64, num_classes=3, drop_path=0.0).eval()
+    network = build_module(find_models([name])[0], size_px=64, num_classes=3, drop_path=0.0).eval()
     with torch.inference_mode():
         assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
@@ -144,11 +144,11 @@ def test_draws_and_describes_everything(tmp_path):
     comparison = Comparison(describe_setting(torch.device("cpu")))
     plan = dataclasses.replace(
         PLAN,
-        entrants=(Entrant("focalnet_pico", "focalnets", Published(50.0, "nobody <et al.>")),),
+        models=(ComparedModel("focalnet_pico", "focalnets", Published(50.0, "nobody <et al.>")),),
         sizes_px=(32, 224),
         tasks=("inference",),
     )
-    fill(comparison, plan, after_group=lambda one: None, memory=answer)
+    fill(comparison, plan, after_group=lambda comparison: None, memory=answer)
     comparison.add(
         Cell(model="focalnet_pico", task="training", size_px=32, batch=1, status="out of memory", why="a <b> in '/x/y'")
     )
@@ -199,7 +199,7 @@ def test_charts_of_one_size_and_one_network_have_sane_axes():
         ({"minutes": 0.0}, "minutes"),
         ({"minutes": float("nan")}, "minutes"),
         ({"tasks": ("sleeping",)}, "sleeping"),
-        ({"entrants": ()}, "at least one"),
+        ({"models": ()}, "at least one"),
     ],
 )
 def test_bad_plans(change, words):

@@ -14,7 +14,7 @@ import pytest
 from focalnets.compare import runs
 from focalnets.compare.accuracy import read_accuracies
 from focalnets.compare.charts import draw_accuracies
-from focalnets.compare.entrants import find_entrants
+from focalnets.compare.models import find_models
 from focalnets.compare.page import write_page
 from focalnets.compare.results import Comparison
 from focalnets.compare.training import train_all
@@ -31,7 +31,7 @@ NAMES = ["levels_1", "pooling"]
 def train(coloured_images, folder, names=NAMES, config=CONFIG, **options):
     seen = []
     accuracies = train_all(
-        find_entrants(names, SKELETON), config, coloured_images, folder,
+        find_models(names, SKELETON), config, coloured_images, folder,
         **{"seeds": 1, "after_run": lambda _, trained: seen.append(trained), **options},
     )  # fmt: skip
     accuracies.write(folder)
@@ -46,8 +46,8 @@ def trained(coloured_images, tmp_path_factory):
 
 def test_trains_alike_and_keeps(trained, coloured_images):
     folder, accuracies, seen = trained
-    assert [(one.model, one.seed, one.done, one.runs) for one in seen] == [("levels_1", 0, 1, 2), ("pooling", 0, 2, 2)]
-    assert [one.model for one in accuracies.rows] == NAMES
+    assert [(run.model, run.seed, run.done, run.runs) for run in seen] == [("levels_1", 0, 1, 2), ("pooling", 0, 2, 2)]
+    assert [row.model for row in accuracies.rows] == NAMES
     for row in accuracies.rows:
         assert row.interval[0] <= row.mean <= row.interval[1]
         assert row.parameters > 0
@@ -64,7 +64,7 @@ def test_trains_alike_and_keeps(trained, coloured_images):
 def test_more_seeds_and_networks_join_the_table(coloured_images, tmp_path):
     train(coloured_images, tmp_path, ["levels_1"], seeds=2)
     both, seen = train(coloured_images, tmp_path, ["pooling"])
-    assert [one.model for one in seen] == ["pooling"]
+    assert [run.model for run in seen] == ["pooling"]
     assert [(row.model, sorted(row.top1)) for row in both.rows] == [("levels_1", [0, 1]), ("pooling", [0])]
     both.rows[1] = dataclasses.replace(both.rows[1], mean=1.0, interval=(0.9, 1 - 1e-16))
     assert draw_accuracies(both, tmp_path / "accuracy.png")
@@ -100,7 +100,7 @@ def test_networks_changed_in_their_names(coloured_images, tmp_path):
 )
 def test_changes_that_cannot_be_made(name, words):
     with pytest.raises(ConfigError, match=words):
-        find_entrants([name])
+        find_models([name])
 
 
 def test_goes_on_with_a_stopped_run(trained, coloured_images):
@@ -108,7 +108,7 @@ def test_goes_on_with_a_stopped_run(trained, coloured_images):
     run = folder / "runs" / "levels_1" / "seed0"
     (run / "README.md").unlink()  # written last
     again, seen = train(coloured_images, folder)
-    assert [one.model for one in seen] == ["levels_1"]
+    assert [run.model for run in seen] == ["levels_1"]
     assert again.rows[0].top1 == accuracies.rows[0].top1
     assert "continuing" in (run / "log.txt").read_text()
 
@@ -152,7 +152,7 @@ def test_a_network_that_cannot_be_trained_is_a_row(coloured_images, tmp_path):
 
 def test_side_by_side_gives_the_same(trained, coloured_images, tmp_path, capfd):
     accuracies, seen = train(coloured_images, tmp_path, parallel=2)
-    assert sorted(one.model for one in seen) == NAMES
+    assert sorted(run.model for run in seen) == NAMES
     assert [row.model for row in accuracies.rows] == NAMES
     assert "pooling, seed 0: epoch 2/2" in capfd.readouterr().out
     command = json.loads((tmp_path / "runs" / "pooling" / "seed0" / "environment.json").read_text())["command"]

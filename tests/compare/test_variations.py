@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from focalnets.compare.entrants import find_entrants, multiply_accumulates
+from focalnets.compare.models import find_models, multiply_accumulates
 from focalnets.compare.variations import VARIATIONS, add_variation, build_variation
 from focalnets.errors import ConfigError, ShapeError, UnknownNameError
 from focalnets.models.complexity import complexity
@@ -61,7 +61,7 @@ def test_rows_change_any_skeleton():
     assert (config.embed_dim, config.depths, config.stem) == (16, (3, 3, 16, 3), "overlapped")
     assert (config.initialization, config.num_classes) == ("fan_in", 3)
     with pytest.raises(ConfigError, match="drop_path"):
-        find_entrants(["full"], {"drop_path": 0.1})
+        find_models(["full"], {"drop_path": 0.1})
 
 
 @pytest.mark.parametrize("projects_first", [True, False])
@@ -78,7 +78,7 @@ def test_multi_scale_attention_is_attention_to_the_levels(projects_first):
     stacked = torch.stack(levels, -2)
     keys, values = (stacked if projects_first else mixer.key_value_projection(stacked)).chunk(2, -1)
     query = mixer.query_projection(tokens).unsqueeze(-2)
-    heads = [one.unflatten(-1, (2, 32)).transpose(-2, -3) for one in (query, keys, values)]
+    heads = [tensor.unflatten(-1, (2, 32)).transpose(-2, -3) for tensor in (query, keys, values)]
     mixed = nn.functional.scaled_dot_product_attention(*heads).flatten(-3)
     torch.testing.assert_close(mixer(tokens), mixer.output_projection(mixed), rtol=1e-4, atol=1e-5)
 
@@ -96,7 +96,7 @@ def test_sliding_attention_sees_its_window_and_no_more():
 
 def test_refuses_what_does_not_fit():
     with pytest.raises(UnknownNameError, match="focalnet_tiny_lrf"):
-        find_entrants(["focalnet_tiny_lfr"])
+        find_models(["focalnet_tiny_lfr"])
     with pytest.raises(ConfigError, match="already"):
         add_variation(VARIATIONS["full"])
     with pytest.raises(ShapeError, match="no mask"):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.data.annotated_files import box, coco, mask_folders, mask_image, photo
 
-from focalnets.data.annotated.coco import annotation_mask, polygon_mask
+from focalnets.data.annotated.coco import annotation_mask
 from focalnets.data.annotated.open import FIRST_SCENE, SCENE_TARGET_SIZE, open_annotated_images
 from focalnets.data.scenes.generator import SceneGenerator
 from focalnets.data.scenes.writing import run_lengths, write_folders
@@ -106,15 +106,20 @@ def test_masks_of_every_kind_of_png(tmp_path):
         assert (open_annotated_images(tmp_path)[0].mask == (mask > 0)).all(), image.mode
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_masks_follow_turned_photos(tmp_path, orientation):
-    photo(tmp_path / "images" / "a.jpg", orientation=orientation)
-    stored = box(1, 2, 4, 5)
-    turn = {
+def turned(stored, orientation):
+    """A mask drawn on the pixels in the file as it lies on the upright photo."""
+    return {
         1: lambda m: m, 2: np.fliplr, 3: lambda m: np.rot90(m, 2), 4: np.flipud, 5: np.transpose,
         6: lambda m: np.rot90(m, -1), 7: lambda m: np.rot90(m, 2).T, 8: np.rot90,
-    }[orientation]  # fmt: skip
-    upright = turn(stored)
+    }[orientation](stored)  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["jpg", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_masks_follow_turned_photos(tmp_path, orientation, ending):
+    photo(tmp_path / "images" / f"a.{ending}", orientation=orientation)
+    stored = box(1, 2, 4, 5)
+    upright = turned(stored, orientation)
     mask_image(tmp_path / "masks" / "a.png", upright)
     one = open_annotated_images(tmp_path)[0]
     assert one.mask.shape == (one.image.height, one.image.width) == upright.shape
@@ -122,6 +127,20 @@ def test_masks_follow_turned_photos(tmp_path, orientation):
     if orientation >= 5:  # Drawn on the pixels as they lie in the file, which only the size can tell.
         mask_image(tmp_path / "masks" / "a.png", stored)
         assert (open_annotated_images(tmp_path)[0].mask == upright).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_masks_with_an_orientation_of_their_own_are_turned_once(tmp_path, orientation):
+    stored = box(1, 2, 4, 5)
+    upright = turned(stored, orientation)
+    photo(tmp_path / "images" / "a.png", width=upright.shape[1], height=upright.shape[0])
+    for ending in ("png", "tif"):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(stored).save(tmp_path / "masks" / f"a.{ending}", exif=exif)
+        assert (open_annotated_images(tmp_path)[0].mask == upright).all()
+        (tmp_path / "masks" / f"a.{ending}").unlink()
 
 
 def test_mistakes_in_folders_of_masks(tmp_path):
@@ -196,20 +215,21 @@ def test_compressed_run_lengths_and_polygons_by_hand():
     large |= box(64, 0, 65, 90, width=70, height=90)
     counts = f"\\>V2d{'0' * 88}^l0TNX]O`2h3"
     assert (annotation_mask({"segmentation": {"size": [90, 70], "counts": counts}}, 90, 70) == large.astype(bool)).all()
-    triangle = polygon_mask(np.array([(0.0, 0.0), (4.0, 0.0), (0.0, 4.0)]), 5, 5)
+    triangle = annotation_mask({"segmentation": [[0, 0, 4, 0, 0, 4]]}, 5, 5)
     assert triangle.sum(1).tolist() == [3, 2, 1, 0, 0]
-    outside = polygon_mask(np.array([(-9.0, -9.0), (99.0, -9.0), (99.0, 99.0), (-9.0, 99.0)]), 3, 4)
+    outside = annotation_mask({"segmentation": [[-9, -9, 99, -9, 99, 99, -9, 99]]}, 3, 4)
     assert outside.all()
 
 
-def test_coco_masks_follow_turned_photos(tmp_path):
-    photo(tmp_path / "a.jpg", orientation=6)  # 12 x 8 in the file, 8 x 12 upright
+@pytest.mark.parametrize("ending", ["jpg", "tif"])
+def test_coco_masks_follow_turned_photos(tmp_path, ending):
+    photo(tmp_path / f"a.{ending}", orientation=6)  # 12 x 8 in the file, 8 x 12 upright
     annotation = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [SQUARE]}
-    file = coco(tmp_path / "stored.json", [(1, "a.jpg", 12, 8)], [annotation])
+    file = coco(tmp_path / "stored.json", [(1, f"a.{ending}", 12, 8)], [annotation])
     one = open_annotated_images(file)[0]
     assert one.image.size == (8, 12)
     assert (one.mask == np.rot90(box(2, 1, 7, 5), -1).astype(bool)).all()
-    file = coco(tmp_path / "upright.json", [(1, "a.jpg", 8, 12)], [annotation])
+    file = coco(tmp_path / "upright.json", [(1, f"a.{ending}", 8, 12)], [annotation])
     assert (open_annotated_images(file)[0].mask == box(2, 1, 7, 5, width=8, height=12).astype(bool)).all()
 
 

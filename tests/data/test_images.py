@@ -18,6 +18,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from focalnets.data.images import (
     decode_image,
+    encoded_image_size,
     find_images,
     image_size,
     read_image,
@@ -184,28 +185,79 @@ def test_first_frame_of_animations(tmp_path: Path, extension: str) -> None:
     np.testing.assert_array_equal(pixels(read_image(path))[4, 4], [255, 0, 0])
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("extension", ["jpg", "png", "webp"])
-def test_every_exif_orientation(tmp_path: Path, orientation: int, extension: str) -> None:
-    # Stored corners by EXIF definition: where row 0 and column 0 of the stored image belong when shown.
-    upright = pixels(picture())
-    stored = {
+def as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (H, W, ...) as a camera stores them that says this orientation.
+
+    Stored corners by EXIF definition: where row 0 and column 0 of the stored image belong when shown.
+    """
+    turned = {
         1: upright,
         2: upright[:, ::-1],
         3: upright[::-1, ::-1],
         4: upright[::-1],
-        5: upright.transpose(1, 0, 2),
+        5: upright.swapaxes(0, 1),
         6: np.rot90(upright, 1),
-        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        7: upright[::-1, ::-1].swapaxes(0, 1),
         8: np.rot90(upright, -1),
     }[orientation]
+    return np.ascontiguousarray(turned)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp"])
+def test_every_exif_orientation(tmp_path: Path, orientation: int, extension: str) -> None:
+    upright = pixels(picture())
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"a.{extension}"
     options = {"png": {}, "jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}[extension]
-    Image.fromarray(stored.astype(np.uint8)).save(path, exif=exif.tobytes(), **options)
+    Image.fromarray(as_stored(upright, orientation).astype(np.uint8)).save(path, exif=exif.tobytes(), **options)
     assert image_size(path) == (24, 16)
     assert np.abs(pixels(read_image(path)) - upright).max() <= 4
+
+
+TIFF_KINDS = ["raw", "tiff_lzw", "jpeg", "tiff_deflate", "tiff_adobe_deflate", "packbits"]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", TIFF_KINDS)
+def test_tiffs_are_turned_once(tmp_path: Path, orientation: int, compression: str) -> None:
+    upright = pixels(picture(48, 32))
+    path = tmp_path / "a.tif"
+    options = {"quality": 100} if compression == "jpeg" else {}
+    stored = Image.fromarray(as_stored(upright, orientation).astype(np.uint8))
+    stored.save(path, compression=compression, tiffinfo={0x0112: orientation}, **options)
+    data = path.read_bytes()
+    assert image_size(path) == encoded_image_size(data) == (48, 32)
+    # Of a file Pillow gives the decoder the descriptor, of bytes all of them; a smaller size is never decoded.
+    for image in (read_image(path), decode_image(data), read_image(path, smallest_side_px=4)):
+        assert image.size == (48, 32)
+        assert np.abs(pixels(image) - upright).max() <= (6 if compression == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_tiffs_of_other_kinds_are_turned_once(tmp_path: Path, orientation: int) -> None:
+    grey = pixels(picture())[..., 0]
+    path = tmp_path / "a.tif"
+    stored = Image.fromarray(as_stored(grey * 257, orientation).astype(np.uint16))
+    stored.save(path, tiffinfo={0x0112: orientation})
+    assert image_size(path) == (24, 16)
+    np.testing.assert_array_equal(pixels(read_image(path))[..., 0], grey)
+    frame = Image.fromarray(as_stored(pixels(picture()), orientation).astype(np.uint8))
+    frame.save(path, save_all=True, append_images=[frame, frame], tiffinfo={0x0112: orientation})
+    assert image_size(path) == (24, 16)
+    np.testing.assert_array_equal(pixels(read_image(path)), pixels(picture()))
+    said = f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+    frame.save(path, tiffinfo={700: said})
+    assert image_size(path) == (24, 16)
+    np.testing.assert_array_equal(pixels(read_image(path)), pixels(picture()))
+
+
+@pytest.mark.parametrize("said", [0, 9, 65535])
+def test_tiffs_with_an_orientation_that_does_not_exist_stay_as_they_are(tmp_path: Path, said: int) -> None:
+    picture().save(tmp_path / "a.tif", tiffinfo={0x0112: said})
+    assert image_size(tmp_path / "a.tif") == (24, 16)
+    np.testing.assert_array_equal(pixels(read_image(tmp_path / "a.tif")), pixels(picture()))
 
 
 def test_broken_exif_does_not_matter(tmp_path: Path) -> None:

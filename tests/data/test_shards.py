@@ -21,8 +21,10 @@ from focalnets.data.shards.writing import write_shards
 from focalnets.data.sources import open_evaluation_images, open_images, read_split
 from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
+from focalnets.tasks.classify.data import training_data
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData, training_loader
+from focalnets.training.data import training_loader
+from focalnets.training.trainer import open_data
 
 
 def contents(samples):
@@ -339,21 +341,21 @@ def test_a_tar_beside_folders_of_classes_is_no_shard(images):
 def test_training_from_a_server_repeats_and_continues(images, shards, server, tmp_path, monkeypatch):
     monkeypatch.setenv("FOCALNETS_CACHE", str(tmp_path / "cache"))
     config = TrainingConfig(batch_size=4, workers=0, seed=1)
-    data = TrainingData.from_folder(f"{server[0]}/shards/", config)
+    data = open_data(f"{server[0]}/shards/", config)
     preprocessing = Preprocessing(input_size_px=16, crop_fraction=1.0)
-    loader = training_loader(data, config, preprocessing)
+    loader = training_loader(config.build_task(), data, config, preprocessing)
     batches = list(loader)
     assert len(batches) == 3
-    folders = read_split(data.folders.write_split(tmp_path / "split.json"))
-    again = TrainingData.from_folders(folders, config)
+    folders = read_split(data.write_split(tmp_path / "split.json"))
+    again = training_data(folders)
     assert again.fingerprint == data.fingerprint
-    loader = training_loader(again, config, preprocessing)
+    loader = training_loader(config.build_task(), again, config, preprocessing)
     loader.load_state_dict({"epoch": 0, "batch": 1})
-    for (first, labels), (second, others) in zip(batches[1:], loader, strict=True):
-        assert torch.equal(first, second)
-        assert torch.equal(labels, others)
+    for first, second in zip(batches[1:], loader, strict=True):
+        assert torch.equal(first.inputs, second.inputs)
+        assert torch.equal(first.targets, second.targets)
     with pytest.raises(ConfigError, match="would fetch all shards"):
-        TrainingData.from_folder(f"{server[0]}/shards/", config.replace(skip_unreadable=True))
+        open_data(f"{server[0]}/shards/", config.replace(skip_unreadable=True))
 
 
 def test_shards_of_shards_are_refused(shards, tmp_path, capsys):

@@ -158,9 +158,9 @@ def test_recomputation_changes_no_gradient(level):
     twin = copy.deepcopy(network)
     twin.set_recompute(level)
     images = torch.randn(2, 3, 64, 64)
-    for one in (network, twin):
+    for model in (network, twin):
         torch.manual_seed(2)
-        one(images).square().sum().backward()
+        model(images).square().sum().backward()
     for expected, got in zip(network.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(got.grad, expected.grad)
 

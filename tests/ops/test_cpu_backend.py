@@ -223,8 +223,10 @@ def with_threads(count, compute):
 @pytest.mark.parametrize("size", [(14, 14), (150, 20)])
 def test_results_do_not_depend_on_threads(size):
     case = draw(3, size, 40, SQUARE)
-    one, two, five = (with_threads(n, lambda: results(cpu.focal_aggregation_cpu, *case)) for n in (1, 2, 5))
-    for a, b, c in zip(one, two, five, strict=True):
+    with_one, with_two, with_five = (
+        with_threads(n, lambda: results(cpu.focal_aggregation_cpu, *case)) for n in (1, 2, 5)
+    )
+    for a, b, c in zip(with_one, with_two, with_five, strict=True):
         assert torch.equal(a, b)
         assert torch.equal(a, c)
 

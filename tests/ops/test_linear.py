@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from focalnets.ops import cpu_library, gelu, linear
-from focalnets.ops.linear import ONEDNN_IS_AT_HAND
+from focalnets.ops import cpu_library, eager, gelu, linear
+from focalnets.ops.eager import ONEDNN_IS_AT_HAND
 
 needs_onednn = pytest.mark.skipif(not ONEDNN_IS_AT_HAND, reason="oneDNN is used on x86 only")
 
@@ -38,7 +38,7 @@ def test_gradients(frozen):
     wanted = [index for index in range(3) if index not in frozen]
     results = []
     for cast in (torch.Tensor.float, torch.Tensor.double):
-        leaves = [cast(one).requires_grad_(index in wanted) for index, one in enumerate(inputs)]
+        leaves = [cast(tensor).requires_grad_(index in wanted) for index, tensor in enumerate(inputs)]
         out = linear.linear(*leaves)
         results.append(torch.autograd.grad(out.square().sum(), [leaves[index] for index in wanted]))
     for got, exact in zip(*results, strict=True):
@@ -56,10 +56,10 @@ def test_who_watches_operators_sees_those_of_pytorch():
 @needs_onednn
 def test_switching_onednn_off_is_respected():
     tokens, weight = draw((4, 5), (9, 5))
-    assert linear._onednn_takes(tokens, weight)
+    assert eager.onednn_takes(tokens, weight)
     torch._C._set_mkldnn_enabled(False)
     try:
-        assert not linear._onednn_takes(tokens, weight)
+        assert not eager.onednn_takes(tokens, weight)
         torch.testing.assert_close(linear.linear(tokens, weight), tokens @ weight.t())
     finally:
         torch._C._set_mkldnn_enabled(True)
@@ -67,7 +67,7 @@ def test_switching_onednn_off_is_respected():
 
 def test_vectorised_map_and_autocast():
     tokens, weight = draw((3, 4, 5), (9, 5))
-    torch.testing.assert_close(torch.vmap(lambda one: linear.linear(one, weight))(tokens), tokens @ weight.t())
+    torch.testing.assert_close(torch.vmap(lambda tokens: linear.linear(tokens, weight))(tokens), tokens @ weight.t())
     with torch.autocast("cpu", torch.bfloat16):
         assert linear.linear(tokens, weight).dtype == torch.bfloat16
 
@@ -98,7 +98,7 @@ def test_gelu_of_what_is_no_number():
 @pytest.mark.parametrize("gradients", [True, False])
 def test_the_compiler_is_told_to_take_onednn(gradients):
     tokens, weight, bias = draw((2, 3, 4, 5), (9, 5), (9,))
-    leaves = [one.requires_grad_(gradients) for one in (tokens, weight, bias)]
+    leaves = [tensor.requires_grad_(gradients) for tensor in (tokens, weight, bias)]
     graphs = []
 
     def remember(graph, inputs):
@@ -111,15 +111,15 @@ def test_the_compiler_is_told_to_take_onednn(gradients):
     torch.testing.assert_close(got, F.linear(*leaves))
     if gradients:
         expected = torch.autograd.grad(F.linear(*leaves).square().sum(), leaves)
-        for one, other in zip(torch.autograd.grad(got.square().sum(), leaves), expected, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        for gradient, other in zip(torch.autograd.grad(got.square().sum(), leaves), expected, strict=True):
+            torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-4)
 
 
 @needs_onednn
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck's own doing
 def test_operators_check_out():
     tokens, weight, bias = draw((2, 3, 5), (9, 5), (9,))
-    leaves = [one.requires_grad_() for one in (tokens, weight, bias)]
+    leaves = [tensor.requires_grad_() for tensor in (tokens, weight, bias)]
     torch.library.opcheck(torch.ops.focalnets.linear_cpu, tuple(leaves))
-    tokens, weight, bias = (one.detach() for one in leaves)
+    tokens, weight, bias = (leaf.detach() for leaf in leaves)
     torch.library.opcheck(torch.ops.focalnets.linear_cpu, (tokens, weight, None))

@@ -11,8 +11,9 @@ from torch import nn
 
 from focalnets.models.layers import FocalBlock, FocalModulation, Mlp
 from focalnets.models.mixers import NeighbourhoodPooling
+from focalnets.models.rows import goes_by_rows
 from focalnets.ops import mlp as mlp_module
-from focalnets.ops.linear import ONEDNN_IS_AT_HAND
+from focalnets.ops.eager import ONEDNN_IS_AT_HAND
 from focalnets.ops.mlp import hidden_rows, mlp
 
 needs_onednn = pytest.mark.skipif(not ONEDNN_IS_AT_HAND, reason="oneDNN is used on x86 only")
@@ -57,8 +58,8 @@ def test_groups_add_up_whether_the_widened_map_is_kept_or_not(small_caches, monk
     plain = F.linear(F.gelu(F.linear(inputs[0], *inputs[1:3])), *inputs[3:])
     expected = torch.autograd.grad(plain.square().sum(), inputs)
     got = torch.autograd.grad(mlp(*inputs).square().sum(), inputs)
-    for one, other in zip(got, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
+    for gradient, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
 
 
 def test_other_dtypes_take_the_plain_formula(small_caches):
@@ -80,7 +81,7 @@ def test_inference_by_rows_equals_training_mode_values(small_caches, post_norm, 
         tokens = torch.randn(2, 11, 26, 6)[:, :, ::2]
     before = tokens.clone()
     with torch.no_grad():
-        assert block._goes_by_rows(tokens)
+        assert goes_by_rows(block, tokens, Mlp)
         by_rows, masked = block(tokens), block(tokens, mask)
     torch.testing.assert_close(by_rows, block(tokens))
     torch.testing.assert_close(masked, block(tokens, mask))
@@ -97,7 +98,7 @@ def test_inference_by_rows_in_mixed_precision_gives_the_dtype_of_training(small_
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = block(tokens)
         with torch.no_grad():
-            assert block._goes_by_rows(tokens)
+            assert goes_by_rows(block, tokens, Mlp)
             by_rows = block(tokens)
     assert by_rows.dtype == expected.dtype
     torch.testing.assert_close(by_rows, expected, rtol=0.02, atol=0.02)
@@ -109,7 +110,7 @@ def test_sequences_and_volumes_by_rows(small_caches, shape):
     block = FocalBlock(FocalModulation(6, 2, spatial_dims=len(shape) - 1)).eval()
     tokens = torch.randn(*shape, 6)
     with torch.no_grad():
-        assert block._goes_by_rows(tokens)
+        assert goes_by_rows(block, tokens, Mlp)
         by_rows = block(tokens)
     torch.testing.assert_close(by_rows, block(tokens))
 
@@ -178,7 +179,9 @@ def test_several_sets_of_weights_at_once(small_caches):
     tokens = torch.randn(1, 11, 13, 6)
     weights, _ = torch.func.stack_module_state(blocks)
     with torch.no_grad():
-        together = torch.vmap(lambda one: torch.func.functional_call(blocks[0], one, (tokens,)))(weights)
+        together = torch.vmap(
+            lambda weights_of_block: torch.func.functional_call(blocks[0], weights_of_block, (tokens,))
+        )(weights)
         for block, result in zip(blocks, together, strict=True):
             torch.testing.assert_close(block(tokens), result)
 
@@ -189,7 +192,7 @@ def test_another_mixer_of_tokens_goes_by_rows_after_it(small_caches):
     block.modulation = NeighbourhoodPooling()
     tokens = torch.randn(2, 11, 13, 6)
     with torch.no_grad():
-        assert block._goes_by_rows(tokens)
+        assert goes_by_rows(block, tokens, Mlp)
         by_rows = block(tokens)
     torch.testing.assert_close(by_rows, block(tokens))
 
@@ -296,8 +299,8 @@ def test_the_operator_that_the_compiler_sees_checks_out(small_caches, monkeypatc
     plain = F.linear(F.gelu(F.linear(inputs[0], *inputs[1:3])), *inputs[3:])
     expected = torch.autograd.grad(plain.square().sum(), inputs)
     got = torch.autograd.grad(compiled(*inputs).square().sum(), inputs)
-    for one, other in zip(got, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
+    for gradient, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
     with torch.no_grad():
         torch.testing.assert_close(compiled(*inputs), plain)
     flat = (inputs[0][0].detach().requires_grad_(), *inputs[1:])

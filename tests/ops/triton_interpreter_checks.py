@@ -135,7 +135,7 @@ def check_operator() -> list[str]:
     graph = torch.compile(compiled, fullgraph=True, backend="aot_eager")
     got = torch.autograd.grad(graph(projection, kernels[0]).sum(), [projection, kernels[0]])
     expected = torch.autograd.grad(compiled(projection, kernels[0]).sum(), [projection, kernels[0]])
-    if not all(torch.equal(one, other) for one, other in zip(got, expected, strict=True)):
+    if not all(torch.equal(gradient, other) for gradient, other in zip(got, expected, strict=True)):
         failures.append("compiled and eager gradients differ")
 
     with FlopCounterMode(display=False) as ours:

@@ -24,16 +24,13 @@ from focalnets.report.colours import DARK
 from focalnets.report.parts import Table
 from focalnets.report.templating import render_parts
 from focalnets.tasks.classify.calibration import measure_calibration
-from focalnets.tasks.classify.figures import (
-    calibration_figure,
-    confusion_figure,
-    corruptions_figure,
-    resolutions_figure,
-)
+from focalnets.tasks.classify.figures import calibration_figure, confusion_figure
 from focalnets.tasks.classify.inference import evaluate_images
-from focalnets.tasks.classify.report import EvaluationReport, evaluation_sections, write_evaluation
-from focalnets.tasks.classify.results import Failure
+from focalnets.tasks.classify.task import Classify
+from focalnets.tasks.evaluation import Failure
+from focalnets.tasks.report import EvaluationReport, write_evaluation
 from focalnets.tasks.robustness import evaluate_corruptions, evaluate_resolutions
+from focalnets.tasks.study_sections import corruptions_figure, resolutions_figure
 from focalnets.weights.loading import create_model
 
 TINY = {"embed_dim": 8, "depths": (1,), "focal_levels": (1,), "focal_windows": (3,)}
@@ -104,7 +101,7 @@ def test_calibration_of_one_image_and_of_bins_without_images():
     assert calibration.equal_width[0].accuracy is None
 
 
-def test_the_surest_mistakes_come_first(by_brightness):
+def test_the_most_confident_errors_come_first(by_brightness):
     dataset = Pictures((250, 0), (130, 0), (200, 0), (250, 1), (0, 1), (0, 0), (200, 0))
     evaluation = evaluate_images(by_brightness, dataset, batch_size=3)
     # Class 0 is chosen below the mean grey of the normalisation, about 115.
@@ -135,8 +132,8 @@ def test_one_image_and_any_number_of_classes(tmp_path, classes):
     evaluation = evaluate_images(network(classes), dataset, size_px=16)
     assert evaluation.images == 1
     assert evaluation.top1_interval == wilson_interval(round(evaluation.top1), 1)
-    report = EvaluationReport(evaluation=evaluation, dataset=dataset, data="one image")
-    names = write_evaluation(report, tmp_path)
+    report = EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="one image")
+    names = write_evaluation(Classify(), report, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(names)
 
 
@@ -150,16 +147,16 @@ def test_numbers_that_are_not_finite_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_corruptions_spoil_more_and_more_and_repeat_themselves(name):
+def test_corruptions_grow_stronger_and_repeat_themselves(name):
     random = np.random.default_rng(0)
     picture = Image.fromarray(random.integers(30, 200, (36, 42, 3), dtype=np.uint8)).resize((252, 216))
     original = np.asarray(picture, dtype=float)
     changes = []
     for severity in range(1, 6):
-        spoiled = corrupt(picture, name, severity, seed=3, index=7)
-        assert (spoiled.size, spoiled.mode) == (picture.size, "RGB")
-        assert spoiled.tobytes() == corrupt(picture, name, severity, seed=3, index=7).tobytes()
-        changes.append(np.abs(np.asarray(spoiled, dtype=float) - original).mean())
+        corrupted = corrupt(picture, name, severity, seed=3, index=7)
+        assert (corrupted.size, corrupted.mode) == (picture.size, "RGB")
+        assert corrupted.tobytes() == corrupt(picture, name, severity, seed=3, index=7).tobytes()
+        changes.append(np.abs(np.asarray(corrupted, dtype=float) - original).mean())
     assert changes[0] > 0
     assert changes == sorted(changes)
     noisy = name.endswith("noise")
@@ -175,34 +172,41 @@ def test_other_sizes_reach_the_network(by_brightness, monkeypatch):
         return brightness_logits(images)
 
     monkeypatch.setattr(by_brightness, "forward", watched)
-    study = evaluate_resolutions(by_brightness, dataset, [48, 16, 48], on_progress=lambda *call: calls.append(call))
+    study = evaluate_resolutions(
+        Classify(), by_brightness, dataset, [48, 16, 48], on_progress=lambda *call: calls.append(call)
+    )
     assert study.sizes_px == (16, 48) == tuple(sizes)
     assert [figures.top1 for figures in study.figures] == [2 / 3, 2 / 3]
     assert calls == [(3, "16 px"), (6, "48 px")]
     assert [row["input_size_px"] for row in csv.DictReader(study.to_csv().splitlines())] == ["16", "48"]
     for sizes_px in ((), (0,), (-3, 32)):
         with pytest.raises(ConfigError, match="resolutions"):
-            evaluate_resolutions(by_brightness, dataset, sizes_px)
+            evaluate_resolutions(Classify(), by_brightness, dataset, sizes_px)
 
 
-def test_spoiled_pictures_are_told_apart(by_brightness):
+def test_corrupted_pictures_are_told_apart(by_brightness):
     """Brightening takes dark grey over the threshold of this network, darkening takes light grey below it."""
     dataset, calls = Pictures((90, 0), (140, 1)), []
     study = evaluate_corruptions(
-        by_brightness, dataset, ["darkness", "brightness"], [5, 1], on_progress=lambda *call: calls.append(call)
+        Classify(),
+        by_brightness,
+        dataset,
+        ["darkness", "brightness"],
+        [5, 1],
+        on_progress=lambda *call: calls.append(call),
     )
     assert [(trial.corruption, trial.severity) for trial in study.trials] == [
         ("darkness", 1), ("darkness", 5), ("brightness", 1), ("brightness", 5)
     ]  # fmt: skip
     assert [trial.figures.top1 for trial in study.trials] == [0.5, 0.5, 1.0, 0.5]
-    assert (study.mean_top1("brightness"), study.mean_top1()) == (0.75, 0.625)
+    assert (study.mean("brightness"), study.mean()) == (0.75, 0.625)
     assert calls == [(2, "darkness 1"), (4, "darkness 5"), (6, "brightness 1"), (8, "brightness 5")]
     assert len(study.to_csv().splitlines()) == 5
     with pytest.raises(UnknownNameError, match="snow"):
-        evaluate_corruptions(by_brightness, dataset, ["snow"])
+        evaluate_corruptions(Classify(), by_brightness, dataset, ["snow"])
     for severities, seed in (((0,), 0), ((), 0), ((6,), 0), ((1,), -1)):
         with pytest.raises(ConfigError):
-            evaluate_corruptions(by_brightness, dataset, ["jpeg"], severities, seed=seed)
+            evaluate_corruptions(Classify(), by_brightness, dataset, ["jpeg"], severities, seed=seed)
 
 
 class Resources(html.parser.HTMLParser):
@@ -227,13 +231,16 @@ def test_the_report_is_whole_escaped_and_needs_nothing_else(by_brightness, tmp_p
     by_brightness.class_names = names
     dataset = Pictures((250, 0), (130, 0), (250, 1), (0, 0))
     report = EvaluationReport(
+        task="classify",
         evaluation=evaluate_images(by_brightness, dataset, size_px=24),
         dataset=dataset,
         data="<images>",
-        resolutions=evaluate_resolutions(by_brightness, dataset, [16, 24]),
-        corruptions=evaluate_corruptions(by_brightness, dataset, ["jpeg", "gaussian_noise"], [1, 2], size_px=24),
+        resolutions=evaluate_resolutions(Classify(), by_brightness, dataset, [16, 24]),
+        corruptions=evaluate_corruptions(
+            Classify(), by_brightness, dataset, ["jpeg", "gaussian_noise"], [1, 2], size_px=24
+        ),
     )
-    written = write_evaluation(report, tmp_path / "report")
+    written = write_evaluation(Classify(), report, tmp_path / "report")
     assert {path.name for path in (tmp_path / "report").iterdir()} == set(written)
     text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     page = Resources()
@@ -266,6 +273,10 @@ class Files(Pictures):
         return [(Path(f"/home/some one/data/val/{index}.jpg"), label) for index, (_, label) in enumerate(self.items)]
 
 
+def report_of(evaluation, dataset, data="x"):
+    return EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data=data)
+
+
 def written_page(folder):
     return (folder / "report.html").read_text(encoding="utf-8")
 
@@ -276,7 +287,7 @@ def test_the_report_names_files_without_their_folders(by_brightness, tmp_path):
     evaluation = evaluate_images(by_brightness, dataset, size_px=16)
     failure = Failure(path=Path("/home/some one/data/val/9.jpg"), reason="'/home/some one/data/val/9.jpg' is empty.")
     evaluation = dataclasses.replace(evaluation, left_out=(failure,))
-    write_evaluation(EvaluationReport(evaluation=evaluation, dataset=dataset, data="/home/some one/data/val"), tmp_path)
+    write_evaluation(Classify(), report_of(evaluation, dataset, data="/home/some one/data/val"), tmp_path)
     text = written_page(tmp_path)
     assert not re.search(r"/home|some one|/usr|site-packages", without_pictures(text))
     assert "net.safetensors, descended from old.pth, measured on val at 16 px." in text
@@ -294,14 +305,14 @@ def test_classes_without_images_are_named_once_and_kept_in_the_tables(monkeypatc
     monkeypatch.setattr(model, "forward", lambda images: answers[: len(images)])
     dataset = Pictures((9, 1), (9, 1), (9, 8))
     evaluation = evaluate_images(model, dataset, size_px=16)
-    report = EvaluationReport(evaluation=evaluation, dataset=dataset, data="x")
-    write_evaluation(report, tmp_path)
+    report = report_of(evaluation, dataset)
+    write_evaluation(Classify(), report, tmp_path)
     text = html.unescape(re.sub(r"</?bdi[^>]*>", "", written_page(tmp_path)))
     line = "7 of 9 classes have no images here and are left out of the table and the matrix: "
     assert f"{line}class a, class c, class d, class e, class f and 2 more." in text
     assert len(list(csv.reader((tmp_path / "per_class.csv").read_text().splitlines()))) == 1 + 9
     assert {len(row) for row in csv.reader((tmp_path / "confusion.csv").read_text().splitlines())} == {10}
-    (table,) = (part for part in evaluation_sections(report)[0].parts if isinstance(part, Table))
+    (table,) = (part for part in Classify().sections(report)[0].parts if isinstance(part, Table))
     assert [row.cells[:2] for row in table.rows] == [("class b", 2), ("class i", 1)]
     axes = confusion_figure(evaluation).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["class b", "class i"]
@@ -312,7 +323,7 @@ def test_classes_without_images_are_named_once_and_kept_in_the_tables(monkeypatc
 def test_all_classes_with_images_need_no_line(by_brightness):
     dataset = Pictures((250, 1), (0, 0))
     evaluation = evaluate_images(by_brightness, dataset, size_px=16)
-    sections = evaluation_sections(EvaluationReport(evaluation=evaluation, dataset=dataset, data="x"))
+    sections = Classify().sections(report_of(evaluation, dataset))
     assert [section.title for section in sections] == [
         "Class by class", "What is taken for what", "Is it right as often as it is sure?", "Most confident errors",
     ]  # fmt: skip
@@ -326,13 +337,13 @@ def test_charts_of_next_to_nothing_have_sane_axes(by_brightness):
     reliability, counts = calibration_figure(evaluation, DARK).axes[:2]
     assert reliability.get_ylim() == (-0.03, 1.03)
     assert counts.get_xlim()[0] <= 0.0 < 1.0 <= counts.get_xlim()[1]
-    study = evaluate_resolutions(by_brightness, dataset, [48])
-    (axes,) = resolutions_figure(study, DARK).axes
+    study = evaluate_resolutions(Classify(), by_brightness, dataset, [48])
+    (axes,) = resolutions_figure(study, Classify.metric_labels, DARK).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["48"]
     low, high = axes.get_xlim()
     assert 0 < low < 48 < study.own_size_px < high < 2 * study.own_size_px
-    corruptions = evaluate_corruptions(by_brightness, dataset, ["jpeg"], [3], size_px=16)
-    axes = corruptions_figure(corruptions, evaluation, DARK).axes[0]
+    corruptions = evaluate_corruptions(Classify(), by_brightness, dataset, ["jpeg"], [3], size_px=16)
+    axes = corruptions_figure(corruptions, evaluation.figures(), Classify.metric_labels["top1"], DARK).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["clean", "severity 3"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["jpeg"]
 
@@ -341,6 +352,8 @@ def test_nothing_of_an_earlier_report_stays(by_brightness, tmp_path):
     wrong, right = Pictures((250, 0)), Pictures((250, 1))
     for dataset, mistakes in ((wrong, True), (right, False)):
         evaluation = evaluate_images(by_brightness, dataset)
-        write_evaluation(EvaluationReport(evaluation=evaluation, dataset=dataset, data="x"), tmp_path)
+        write_evaluation(
+            Classify(), EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="x"), tmp_path
+        )
         assert (tmp_path / "mistakes.png").exists() == mistakes
     assert "every image was recognised" in (tmp_path / "report.html").read_text()

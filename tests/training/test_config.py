@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from focalnets.errors import ConfigError
-from focalnets.training.config import TrainingConfig, field_descriptions
+from focalnets.tasks.settings import field_descriptions
+from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import RECIPES
 
 
@@ -50,3 +51,39 @@ def test_every_field_is_described():
 def test_wrong_values_are_named(changes, named):
     with pytest.raises(ConfigError, match=named):
         TrainingConfig().replace(**changes)
+
+
+@pytest.mark.parametrize("device", ["cuda:", "cuda:x", "gpu", "cpu:0", ""])
+def test_unknown_devices_are_refused(device):
+    with pytest.raises(ConfigError, match="device must be auto, cpu, cuda, cuda:N or mps"):
+        TrainingConfig(device=device)
+
+
+def test_one_gpu_of_several_is_trained_on_alone():
+    assert TrainingConfig(device="cuda:1").device == "cuda:1"
+    with pytest.raises(ConfigError, match="give device cuda"):
+        TrainingConfig(device="cuda:1", devices=2)
+
+
+ODD = ["no", "x", "", [1], {"a": 1}, float("nan"), float("inf"), -1, 1e400, 10**400, True, b"1", object()]
+
+
+@pytest.mark.parametrize("name", [*TrainingConfig().to_flat_dict(), "classify"])
+def test_odd_values_are_refused_or_taken_but_never_trace_back(name):
+    for value in ODD:
+        try:
+            config = TrainingConfig.from_dict({name: value})
+        except ConfigError:
+            continue
+        assert TrainingConfig.from_dict(config.to_dict()).to_dict() == config.to_dict()
+
+
+def test_numbers_as_yaml_1_1_reads_them():
+    assert TrainingConfig.from_dict(yaml.safe_load("learning_rate: 1e-3\nmixup: 1e-1")).learning_rate == 1e-3
+    for text, words in (
+        ("compile: 'no'", "true or false"),
+        ("seed: 4294967296", "below 2"),
+        ("epochs: '3'", "whole number"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            TrainingConfig.from_dict(yaml.safe_load(text))

@@ -7,15 +7,19 @@ from PIL import Image
 
 from focalnets.report.colours import DARK
 from focalnets.report.figure import themed
+from focalnets.tasks.metric import Metric
 from focalnets.training.curves import (
-    CURVES,
-    RUN_CURVES,
     CurvePanel,
     _curves_figure,
     _runs_figure,
+    curve_panels,
     draw_curves,
     draw_runs,
+    run_panels,
 )
+
+METRICS = {"top1": Metric("top-1"), "top5": Metric("top-5")}
+CURVES, RUN_CURVES = curve_panels(METRICS), run_panels({"top1": METRICS["top1"]})
 
 
 def history(epochs, loss=2.0):
@@ -55,6 +59,14 @@ def test_epochs_are_whole_numbers(epochs):
         assert axes.get_xlim()[0] > 0.0 - epochs / 20
 
 
+def test_panels_follow_the_metrics_of_the_task():
+    metrics = {"map": Metric("mAP"), "rmse": Metric("error", is_fraction=False)}
+    assert [(panel.title, panel.fraction, list(panel.columns)) for panel in curve_panels(metrics)[1:3]] == [
+        ("Validation mAP", True, ["val_map"]), ("Validation error", False, ["val_rmse"]),
+    ]  # fmt: skip
+    assert [list(panel.columns) for panel in run_panels(metrics)][2:] == [["val_map"], ["val_rmse"]]
+
+
 def test_metrics_are_an_argument_and_missing_columns_leave_no_empty_panel():
     panels = [
         CurvePanel("Mean average precision", {"map": "all", "map_small": "small"}, fraction=True),
@@ -88,9 +100,9 @@ def test_many_runs_share_a_legend_below():
 
 @pytest.mark.parametrize("epochs", [0, 1, 2])
 def test_files(tmp_path, epochs):
-    draw_curves(history(epochs), tmp_path / "curves.png")
-    draw_runs({"a": history(epochs), "b": []}, tmp_path / "runs.png")
-    draw_runs({}, tmp_path / "none.png")
+    draw_curves(history(epochs), tmp_path / "curves.png", CURVES)
+    draw_runs({"a": history(epochs), "b": []}, tmp_path / "runs.png", RUN_CURVES)
+    draw_runs({}, tmp_path / "none.png", RUN_CURVES)
     for path in tmp_path.iterdir():
         with Image.open(path) as picture:
             assert min(picture.size) > 30

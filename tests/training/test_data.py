@@ -8,19 +8,21 @@ import torch
 from focalnets.errors import DataError
 from focalnets.models.config import Preprocessing
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import EpochBatches, TrainingData, training_loader, validation_loader
+from focalnets.training.data import training_loader, validation_loader
+from focalnets.training.sampling import EpochBatches
+from focalnets.training.trainer import open_data
 
 PREPROCESSING = Preprocessing(input_size_px=16, crop_fraction=1.0)
 
 
 @pytest.fixture(scope="module")
 def config():
-    return TrainingConfig(batch_size=7, workers=0, augmentation="strong")
+    return TrainingConfig(batch_size=7, workers=0, settings={"augmentation": "strong"})
 
 
 @pytest.fixture(scope="module")
 def data(coloured_images, config):
-    return TrainingData.from_folder(coloured_images, config)
+    return open_data(coloured_images, config)
 
 
 def test_an_epoch_shows_each_image_once_in_another_order():
@@ -44,7 +46,9 @@ def test_incomplete_batches_are_left_out_unless_alone():
 
 def test_batches_do_not_depend_on_workers_or_on_where_one_begins(data, config):
     def batches(workers, state=None):
-        loader = training_loader(data, config.replace(workers=workers), PREPROCESSING)
+        loader = training_loader(
+            config.replace(workers=workers).build_task(), data, config.replace(workers=workers), PREPROCESSING
+        )
         if state is not None:
             loader.load_state_dict(state)
         iterator = iter(loader)
@@ -57,39 +61,50 @@ def test_batches_do_not_depend_on_workers_or_on_where_one_begins(data, config):
     torch.manual_seed(1)
     parallel, _ = batches(2)
     assert len(expected) == len(parallel) == 6
-    for (images, labels), (others, other_labels) in zip(expected, parallel, strict=True):
-        assert torch.equal(images, others)
-        assert torch.equal(labels, other_labels)
+    for batch, other in zip(expected, parallel, strict=True):
+        assert torch.equal(batch.inputs, other.inputs)
+        assert torch.equal(batch.targets, other.targets)
     assert state == {"epoch": 0, "batch": 1}
     rest, state = batches(0, state)
-    assert torch.equal(rest[0][0], expected[1][0])
+    assert torch.equal(rest[0].inputs, expected[1].inputs)
     assert len(rest) == 5
 
 
 def test_reading_leaves_the_random_numbers_of_the_network_alone(data, config):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    next(iter(training_loader(data, config, PREPROCESSING)))
+    next(iter(training_loader(config.build_task(), data, config, PREPROCESSING)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_images_change_from_epoch_to_epoch(data, config):
-    loader = training_loader(data, config.replace(batch_size=48), PREPROCESSING)
-    first = next(iter(loader))[0]
-    assert torch.equal(next(iter(loader))[0], first)
+    loader = training_loader(
+        config.replace(batch_size=48).build_task(), data, config.replace(batch_size=48), PREPROCESSING
+    )
+    first = next(iter(loader)).inputs
+    assert torch.equal(next(iter(loader)).inputs, first)
     loader.set_epoch(1)
-    second = next(iter(loader))[0]
+    second = next(iter(loader)).inputs
     assert not torch.equal(first.sum(0), second.sum(0))
 
 
 def test_validation_shows_each_image_once(data, config):
-    shown = [label for _, labels in validation_loader(data, config, PREPROCESSING) for label in labels.tolist()]
-    assert shown == [label for _, label in data.folders.val]
+    shown = [
+        label
+        for batch in validation_loader(config.build_task(), data, config, PREPROCESSING)
+        for label in batch.targets.tolist()
+    ]
+    assert shown == [label for _, label in data.val.samples]
 
 
 def test_a_limited_validation_sees_every_class(data, config):
-    loader = validation_loader(data, config.replace(limit_val_batches=1, batch_size=6), PREPROCESSING)
-    assert sorted(label for _, labels in loader for label in labels.tolist()) == [0, 0, 1, 1, 2, 2]
+    loader = validation_loader(
+        config.replace(limit_val_batches=1, batch_size=6).build_task(),
+        data,
+        config.replace(limit_val_batches=1, batch_size=6),
+        PREPROCESSING,
+    )
+    assert sorted(label for batch in loader for label in batch.targets.tolist()) == [0, 0, 1, 1, 2, 2]
 
 
 def test_unreadable_files_are_refused_or_left_out(write_coloured_images, tmp_path, config):
@@ -98,15 +113,15 @@ def test_unreadable_files_are_refused_or_left_out(write_coloured_images, tmp_pat
     whole = (root / "red" / "0.png").read_bytes()
     (root / "red" / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"1 of 20 images .*text\.jpg.*--skip_unreadable"):
-        TrainingData.from_folder(root, config)
-    data = TrainingData.from_folder(root, config.replace(skip_unreadable=True))
+        open_data(root, config)
+    data = open_data(root, config.replace(skip_unreadable=True))
     assert sorted(file.rpartition("/")[2] for file, _ in data.left_out) == ["cut.png", "text.jpg"]
     assert len(data.train) + len(data.val) == 18
 
 
 def test_fingerprint_tells_other_images(write_coloured_images, tmp_path, config):
     root = write_coloured_images(tmp_path / "images", 4)
-    before = TrainingData.from_folder(root, config).fingerprint
-    assert TrainingData.from_folder(root, config).fingerprint == before
+    before = open_data(root, config).fingerprint
+    assert open_data(root, config).fingerprint == before
     (root / "red" / "0.png").write_bytes((root / "blue" / "1.png").read_bytes())
-    assert TrainingData.from_folder(root, config).fingerprint != before
+    assert open_data(root, config).fingerprint != before

@@ -10,9 +10,8 @@ import sys
 import torch
 from safetensors.torch import load_file
 
-from focalnets.training.data import TrainingData
 from focalnets.training.recipes import miniature
-from focalnets.training.trainer import resume, train
+from focalnets.training.trainer import open_data, resume, train
 
 PROGRAM = """
 import io, os, signal, sys
@@ -38,7 +37,7 @@ main(sys.argv[1:])
 
 def test_kill_inside_a_checkpoint_write(coloured_images, tmp_path):
     config = miniature().replace(batch_size=8, device="cpu")
-    whole = train(config, TrainingData.from_folder(coloured_images, config), output=tmp_path / "whole", quiet=True)
+    whole = train(config, open_data(coloured_images, config), output=tmp_path / "whole", quiet=True)
     run = tmp_path / "killed"
     command = ["train", str(coloured_images), "--recipe", "miniature", "--batch_size", "8", "--device", "cpu"]
     killed = subprocess.run(

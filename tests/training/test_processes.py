@@ -20,11 +20,11 @@ from focalnets.machine.process import ignore_ctrl_c_in_helpers, is_helper
 from focalnets.models.config import Preprocessing
 from focalnets.training import data as data_module
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import EpochBatches, TrainingData, training_loader, validation_loader
+from focalnets.training.data import training_loader, validation_loader
 from focalnets.training.launch import check_devices, is_first_process
 from focalnets.training.recipes import miniature
-from focalnets.training.shares import NOT_COUNTED, Share
-from focalnets.training.trainer import _device_name, train
+from focalnets.training.sampling import EpochBatches, Rank
+from focalnets.training.trainer import _device_name, open_data, train
 
 PREPROCESSING = Preprocessing(input_size_px=16, crop_fraction=1.0)
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "WORLD_SIZE", "TORCHELASTIC_RUN_ID")
@@ -37,30 +37,31 @@ def _no_scheduler(monkeypatch):
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_shares_are_disjoint_and_together_the_batch(processes):
+def test_parts_are_disjoint_and_together_the_batch(processes):
     whole = EpochBatches(20, 6, seed=1)
-    parts = [list(EpochBatches(20, 6, seed=1, share=Share(rank, processes))) for rank in range(processes)]
-    for batch, *shares in zip(whole, *parts, strict=True):
-        assert {len(share) for share in shares} == {6 // processes}
-        assert sorted(item for share in shares for item in share) == sorted(batch)
+    parts = [list(EpochBatches(20, 6, seed=1, rank=Rank(rank, processes))) for rank in range(processes)]
+    for batch, *taken in zip(whole, *parts, strict=True):
+        assert {len(part) for part in taken} == {6 // processes}
+        assert sorted(item for part in taken for item in part) == sorted(batch)
 
 
 def test_validation_counts_each_image_once(coloured_images):
     config = TrainingConfig(batch_size=2, workers=0)
-    data = TrainingData.from_folder(coloured_images, config)
+    data = open_data(coloured_images, config)
     expected = sorted(data.val[index][1] for index in range(len(data.val)))
-    loaders = [validation_loader(data, config, PREPROCESSING, Share(rank, 5)) for rank in range(5)]
+    loaders = [validation_loader(config.build_task(), data, config, PREPROCESSING, Rank(rank, 5)) for rank in range(5)]
     assert len({len(loader) for loader in loaders}) == 1
-    shown = [label for loader in loaders for _, labels in loader for label in labels.tolist()]
-    assert sorted(label for label in shown if label != NOT_COUNTED) == expected
-    assert shown.count(NOT_COUNTED) == -len(expected) % 5
+    batches = [batch for loader in loaders for batch in loader]
+    shown = [label for batch in batches for label in batch.targets[batch.counted].tolist()]
+    assert sorted(shown) == expected
+    assert sum(int((~batch.counted).sum()) for batch in batches) == -len(expected) % 5
 
 
 def test_too_few_images_for_all_processes_are_refused(coloured_images):
     config = TrainingConfig(batch_size=30, workers=0)
-    data = TrainingData.from_folder(coloured_images, config)
+    data = open_data(coloured_images, config)
     with pytest.raises(DataError, match=r"60 images at once.*only 48"):
-        training_loader(data, config, PREPROCESSING, Share(0, 2))
+        training_loader(config.build_task(), data, config, PREPROCESSING, Rank(0, 2))
 
 
 def test_the_first_process_is_found(monkeypatch):
@@ -99,7 +100,7 @@ def test_two_processes_are_one_with_their_batches_together(coloured_images, tmp_
     # Branches are dropped at random in each process, and batch normalisation takes each process's own batch.
     overrides = {**whole.model_overrides, "drop_path": 0.0, "stem": "patch", "downsampling": "single"}
     config = whole.replace(batch_size=16, model_overrides=overrides, **settings)
-    one = train(config, TrainingData.from_folder(coloured_images, config), output=tmp_path / "one", quiet=True)
+    one = train(config, open_data(coloured_images, config), output=tmp_path / "one", quiet=True)
     options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     done = subprocess.run(
         [

@@ -12,13 +12,15 @@ from torchvision.transforms import v2
 from focalnets.data.randaugment import noisy_randaugment
 from focalnets.errors import ConfigError, TrainingError
 from focalnets.models.config import Preprocessing
+from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.inference import evaluate_images
 from focalnets.training.callbacks import Guard
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData, training_loader
-from focalnets.training.module import ClassifierModule
+from focalnets.training.data import training_loader
+from focalnets.training.module import TaskModule
+from focalnets.training.network import build_network
 from focalnets.training.recipes import RECIPES, imagenet, imagenet22k_finetune, in_miniature, miniature
-from focalnets.training.trainer import build_model, resume, train
+from focalnets.training.trainer import open_data, resume, train
 from focalnets.weights.loading import load_checkpoint
 
 
@@ -29,7 +31,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def data(coloured_images, config):
-    return TrainingData.from_folder(coloured_images, config)
+    return open_data(coloured_images, config)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -53,11 +55,16 @@ def test_imagenet_is_the_published_recipe():
         "randaugment_magnitude": 9, "randaugment_noise": 0.5, "colour_jitter": 0.4, "erasing": 0.25, "mixup": 0.8,
         "cutmix": 1.0, "mixup_switch": 0.5, "label_smoothing": 0.1, "ema_decay": 0,
     }  # fmt: skip
-    assert {key: getattr(config, key) for key in expected} == expected
+    values = config.to_flat_dict()
+    assert {key: values[key] for key in expected} == expected
     assert "drop_path" not in config.model_overrides
     finetuned = imagenet22k_finetune()
     assert (finetuned.epochs, finetuned.learning_rate, finetuned.weight_decay) == (30, 3e-5, 1e-8)
-    assert (finetuned.mixup, finetuned.cutmix, finetuned.model_overrides) == (0, 0, {"drop_path": 0.3})
+    assert (finetuned.settings.mixup, finetuned.settings.cutmix, finetuned.model_overrides) == (
+        0,
+        0,
+        {"drop_path": 0.3},
+    )
 
 
 def test_the_rate_follows_the_images_of_a_step(config, data, tmp_path):
@@ -111,11 +118,11 @@ def test_sizes_grow_over_the_epochs(config, data, workers):
     settings = config.replace(image_size_schedule={32: 2, 16: 0}, workers=workers, augmentation="strong")
     assert settings.image_size_schedule == "16:0,32:2"
     assert TrainingConfig.from_dict(yaml.safe_load(yaml.safe_dump(settings.to_dict()))) == settings
-    loader = training_loader(data, settings, Preprocessing(input_size_px=24))
+    loader = training_loader(settings.build_task(), data, settings, Preprocessing(input_size_px=24))
     sizes = []
     for epoch in range(4):
         loader.set_epoch(epoch)
-        sizes.append({tuple(images.shape[2:]) for images, _ in loader})
+        sizes.append({tuple(batch.inputs.shape[2:]) for batch in loader})
     assert sizes == [{(16, 16)}, {(16, 16)}, {(32, 32)}, {(32, 32)}]
 
 
@@ -156,28 +163,28 @@ def test_evaluating_the_saved_average_gives_the_recorded_accuracy(config, data, 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
 def test_blended_labels_say_what_is_in_the_images(config, mixup, cutmix):
-    model = build_model(config, ("black", "white"))
-    blend = ClassifierModule(model, config.replace(mixup=mixup, cutmix=cutmix), steps=1, warmup_steps=0).blend
+    blend = config.replace(mixup=mixup, cutmix=cutmix).build_task().blend(("black", "white"))
     labels = torch.tensor([0, 1] * 4)
     images = labels.float().view(-1, 1, 1, 1).expand(-1, 3, 32, 32)
     torch.manual_seed(0)
     for _ in range(10):
-        blended, shares = blend(images, labels)
-        torch.testing.assert_close(shares.sum(1), torch.ones(8))
-        torch.testing.assert_close(blended.mean((1, 2, 3)), shares[:, 1], atol=1e-5, rtol=0)
+        blended = blend(Batch(images, labels), 0)
+        torch.testing.assert_close(blended.targets.sum(1), torch.ones(8))
+        torch.testing.assert_close(blended.inputs.mean((1, 2, 3)), blended.targets[:, 1], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("switch", [0.0, 1.0])
 def test_the_switch_chooses_cutmix(config, switch):
     settings = config.replace(mixup=0.8, cutmix=1.0, mixup_switch=switch)
-    blend = ClassifierModule(build_model(config, ("a", "b")), settings, steps=1, warmup_steps=0).blend
+    blend = settings.build_task().blend(("a", "b"))
     torch.manual_seed(1)
-    images, _ = blend(torch.tensor([0.0, 1.0] * 4).view(-1, 1, 1, 1).expand(-1, 3, 32, 32), torch.tensor([0, 1] * 4))
+    pictures = torch.tensor([0.0, 1.0] * 4).view(-1, 1, 1, 1).expand(-1, 3, 32, 32)
+    images = blend(Batch(pictures, torch.tensor([0, 1] * 4)), 0).inputs
     assert bool(((images == 0) | (images == 1)).all()) == bool(switch)
 
 
 def test_the_last_epochs_see_images_unmixed(config, data, tmp_path, monkeypatch):
-    mixed, seen, original = [], {}, ClassifierModule.training_step
+    mixed, seen, original = [], {}, TaskModule.training_step
 
     def step(self, batch, batch_idx):
         loss = original(self, batch, batch_idx)
@@ -185,32 +192,34 @@ def test_the_last_epochs_see_images_unmixed(config, data, tmp_path, monkeypatch)
         mixed.clear()
         return loss
 
-    monkeypatch.setattr(ClassifierModule, "training_step", step)
+    monkeypatch.setattr(TaskModule, "training_step", step)
     monkeypatch.setattr(v2.CutMix, "forward", lambda self, *inputs: mixed.append(1) or inputs)
     train(config.replace(epochs=3, cutmix=1.0, mixup_off_epoch=2), data, output=tmp_path / "run", quiet=True)
     assert {epoch: set(blends) for epoch, blends in seen.items()} == {0: {1}, 1: {1}, 2: {0}}
 
 
 def test_an_exploding_loss_stops_with_advice_and_keeps_the_weights(config, data, tmp_path, monkeypatch):
-    original = ClassifierModule.training_step
+    original = TaskModule.training_step
 
     def step(self, batch, batch_idx):
         loss = original(self, batch, batch_idx)
         return loss * 1e4 if self.trainer.current_epoch else loss
 
-    monkeypatch.setattr(ClassifierModule, "training_step", step)
+    monkeypatch.setattr(TaskModule, "training_step", step)
     with pytest.raises(TrainingError, match=r"exploded to .* at step \d+ \(epoch 2, learning rate .*last\.safetensors"):
         train(config, data, output=tmp_path / "run", quiet=True)
-    assert load_checkpoint(tmp_path / "run" / "last.safetensors").class_names == data.classes
+    assert load_checkpoint(tmp_path / "run" / "last.safetensors").class_names == data.labels
 
 
 def test_memory_and_compilation_are_asked_of_the_network(config):
-    model = build_model(config, ("a", "b"))
+    task = config.build_task()
+    network = build_network(task, config, ("a", "b"))
     compiled = []
-    model.compile = lambda: compiled.append(True)
-    ClassifierModule(model, config.replace(recompute="block", compile=True), steps=1, warmup_steps=0)
+    network.module.compile = lambda: compiled.append(True)
+    settings = config.replace(recompute="block", compile=True)
+    TaskModule(task, network, settings, ("a", "b"), steps=1, warmup_steps=0)
     assert compiled == [True]
-    assert model.stages[0].blocks[0].recompute == "block"
+    assert network.module.stages[0].blocks[0].recompute == "block"
 
 
 def test_randaugment_gets_stronger_with_the_magnitude():

@@ -12,10 +12,9 @@ from PIL import Image
 
 from focalnets.cli.main import main
 from focalnets.errors import TrainingError
-from focalnets.training.data import TrainingData
 from focalnets.training.recipes import miniature
 from focalnets.training.runs import differing_settings, find_runs
-from focalnets.training.trainer import train
+from focalnets.training.trainer import open_data, train
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def runs(coloured_images, tmp_path_factory):
     root = tmp_path_factory.mktemp("several")
     for name, changes in {"slow": {"learning_rate": 1e-12}, "fast": {"epochs": 3}}.items():
         config = miniature().replace(batch_size=8, **changes)
-        train(config, TrainingData.from_folder(coloured_images, config), output=root / "all" / name, quiet=True)
+        train(config, open_data(coloured_images, config), output=root / "all" / name, quiet=True)
     return root
 
 

@@ -11,9 +11,9 @@ from focalnets.cli.main import main
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.config import Preprocessing
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData, training_loader
-from focalnets.training.sampling import SHARDS_AT_ONCE, EpochBatches, occurrences
-from focalnets.training.shares import Share
+from focalnets.training.data import training_loader
+from focalnets.training.sampling import SHARDS_AT_ONCE, EpochBatches, Rank, occurrences
+from focalnets.training.trainer import open_data
 
 PREPROCESSING = Preprocessing(input_size_px=16, crop_fraction=1.0)
 LABELS = [0] * 30 + [1] * 8 + [2] * 2
@@ -58,7 +58,7 @@ def test_balanced_classes_come_equally_often():
 @pytest.mark.parametrize("options", [{}, {"repeats": 2}, {"labels": LABELS, "class_balance": 0.7}])
 def test_shares_of_two_processes_make_the_batches_of_one(options):
     whole = list(EpochBatches(40, 8, 3, **options))
-    shares = [list(EpochBatches(40, 8, 3, None, Share(rank, 2), **options)) for rank in range(2)]
+    shares = [list(EpochBatches(40, 8, 3, None, Rank(rank, 2), **options)) for rank in range(2)]
     for batch, first, second in zip(whole, *shares, strict=True):
         assert len(first) == len(second) == 4
         assert sorted(first + second) == sorted(batch)
@@ -90,16 +90,18 @@ def test_folder_table_and_shards_give_identical_batches(write_coloured_images, t
     lines = [f"{file.relative_to(root)},{file.parent.name}" for file in sorted(root.rglob("*.png"))]
     (root / "data.csv").write_text("\n".join(["path,label", *lines]))
     assert main(["shard", str(root), str(tmp_path / "shards"), "--samples_per_shard", "4"]) == 0
-    config = TrainingConfig(batch_size=4, workers=0, augmentation="light", repeats=2, class_balance=0.5, seed=5)
+    config = TrainingConfig(
+        batch_size=4, workers=0, repeats=2, class_balance=0.5, seed=5, settings={"augmentation": "light"}
+    )
     expected = None
     for place in (root, root / "data.csv", tmp_path / "shards"):
-        data = TrainingData.from_folder(place, config)
-        batches = list(training_loader(data, config, PREPROCESSING))
+        data = open_data(place, config)
+        batches = list(training_loader(config.build_task(), data, config, PREPROCESSING))
         expected = expected or batches
         assert len(batches) == len(expected) == 6
-        for (images, labels), (others, other_labels) in zip(batches, expected, strict=True):
-            assert torch.equal(images, others)
-            assert torch.equal(labels, other_labels)
+        for batch, other in zip(batches, expected, strict=True):
+            assert torch.equal(batch.inputs, other.inputs)
+            assert torch.equal(batch.targets, other.targets)
 
 
 def test_damaged_images_in_shards_are_named(write_coloured_images, tmp_path):
@@ -107,6 +109,6 @@ def test_damaged_images_in_shards_are_named(write_coloured_images, tmp_path):
     (root / "red" / "0.png").write_bytes(b"no image")
     assert main(["shard", str(root), str(tmp_path / "shards")]) == 0
     with pytest.raises(DataError, match=r"images-000000\.tar/0000000\d\.png"):
-        TrainingData.from_folder(tmp_path / "shards", TrainingConfig())
-    data = TrainingData.from_folder(tmp_path / "shards", TrainingConfig(skip_unreadable=True))
+        open_data(tmp_path / "shards", TrainingConfig())
+    data = open_data(tmp_path / "shards", TrainingConfig(skip_unreadable=True))
     assert len(data.left_out) == 1

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+from focalnets.data.labelled import TrainingData
 from focalnets.data.sources import read_split
 from focalnets.errors import (
     ConfigError,
@@ -24,13 +25,13 @@ from focalnets.errors import (
     TrainingError,
     UnknownNameError,
 )
+from focalnets.tasks.classify.task import Classify
 from focalnets.training.callbacks import Guard, Recorder
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
-from focalnets.training.data import TrainingData
 from focalnets.training.recipes import finetune, miniature
 from focalnets.training.run_folder import RunFolder
-from focalnets.training.trainer import resume, train
+from focalnets.training.trainer import open_data, resume, train
 from focalnets.weights.loading import load_checkpoint, load_model
 
 
@@ -41,7 +42,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def data(coloured_images, config):
-    return TrainingData.from_folder(coloured_images, config)
+    return open_data(coloured_images, config)
 
 
 def interrupt_after(monkeypatch, batches):
@@ -176,7 +177,7 @@ def test_only_the_same_images_continue_a_run(config, write_coloured_images, tmp_
     root = write_coloured_images(tmp_path / "images", 10)
     interrupt_after(monkeypatch, 1)
     with pytest.raises(InterruptedRunError):
-        train(config, TrainingData.from_folder(root, config), output=tmp_path / "run", quiet=True)
+        train(config, open_data(root, config), output=tmp_path / "run", quiet=True)
     moved = root.rename(tmp_path / "moved")
     with pytest.raises(DataError):
         resume(tmp_path / "run", quiet=True)
@@ -236,7 +237,7 @@ def test_pretrained_weights_are_adapted_to_other_classes(config, coloured_run, w
     settings = TrainingConfig(
         pretrained=str(coloured_run), epochs=1, batch_size=8, workers=0, learning_rate=1e-9, weight_decay=0.0
     )
-    data = TrainingData.from_folder(root, settings)
+    data = open_data(root, settings)
     result = train(settings, data, output=tmp_path / "run", quiet=True)
     before, after = load_file(coloured_run / "best.safetensors"), load_file(result.best_weights)
     assert load_checkpoint(result.best_weights).class_names == ("azure", "green", "scarlet")
@@ -257,7 +258,7 @@ def test_the_network_in_the_package_is_fine_tuned_offline(shipped_stand_in, colo
         pretrained="focalnet_pico.imagenette", epochs=1, batch_size=8, image_size=32, device="cpu", ema_decay=0.0,
         limit_train_batches=2, limit_val_batches=1,
     )  # fmt: skip
-    result = train(config, TrainingData.from_folder(coloured_images, config), output=tmp_path / "run", quiet=True)
+    result = train(config, open_data(coloured_images, config), output=tmp_path / "run", quiet=True)
     model = load_model(result.best_weights)
     assert model.class_names == ("blue", "green", "red")
     assert model.config.depths == shipped_stand_in.config.depths
@@ -273,7 +274,7 @@ def test_an_image_damaged_beyond_its_header_is_named(config, write_coloured_imag
         file.write_bytes(file.read_bytes()[:600])
     settings = config.replace(workers=1)
     with pytest.raises(DataError, match=r"^'.*0\.png' is damaged.*--skip_unreadable\.$") as caught:
-        train(settings, TrainingData.from_folder(root, settings), output=tmp_path / "run", quiet=True)
+        train(settings, open_data(root, settings), output=tmp_path / "run", quiet=True)
     assert "Traceback" not in str(caught.value)
 
 
@@ -325,14 +326,14 @@ class Squares(torch.utils.data.Dataset):
 
 
 def test_data_need_no_files(config, tmp_path):
-    data = TrainingData(classes=("dark", "light"), train=Squares(), val=Squares(), description="generated squares")
+    data = TrainingData(labels=("dark", "light"), train=Squares(), val=Squares(), description="generated squares")
     result = train(config.replace(epochs=1), data, output=tmp_path / "run", quiet=True)
     assert result.history[0]["step"] == 1
     assert not (result.run / "split.json").exists()
 
 
 def test_among_equal_accuracies_the_lowest_loss_is_best():
-    recorder = Recorder(RunFolder("unused"), TrainingConsole(RunFolder("unused"), quiet=True))
+    recorder = Recorder(RunFolder("unused"), TrainingConsole(RunFolder("unused"), quiet=True), Classify())
     assert recorder.best is None
     recorder.history = [
         {"epoch": epoch, "val_top1": top1, "val_loss": loss}

@@ -8,7 +8,7 @@ import pytest
 from focalnets.errors import ShapeError
 from focalnets.intervals import bootstrap, estimates
 from focalnets.visualize import energy_inside, pixel_auc, pointing_game
-from focalnets.visualize.localization.scores import AREA_SHARES, centre_map, grown_mask, overlap_by_area, peak
+from focalnets.visualize.localization.scores import AREA_FRACTIONS, centre_map, grown_mask, overlap_by_area, peak
 
 
 def blob(height=6, width=8):
@@ -43,7 +43,7 @@ def test_a_constant_map_gets_chance_everywhere():
     assert peak(heat) == (2, 2)
     assert pointing_game(heat, mask) == energy_inside(heat, mask) == 1 / 25
     assert pixel_auc(heat, mask) == 0.5
-    assert overlap_by_area(heat, mask) == pytest.approx(np.full(len(AREA_SHARES), 1 / 25))
+    assert overlap_by_area(heat, mask) == pytest.approx(np.full(len(AREA_FRACTIONS), 1 / 25))
 
 
 def test_energy_is_the_share_above_the_smallest_value():

@@ -17,6 +17,7 @@ from tests.report.reading import without_pictures
 
 from focalnets import create_model
 from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages
+from focalnets.data.annotated.objects import AnnotatedObject, Category
 from focalnets.data.annotated.open import open_annotated_images
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError, MissingPackageError
 from focalnets.models.config import Preprocessing
@@ -135,9 +136,10 @@ def test_images_that_do_not_count(network, tmp_path):
 def test_objects_too_small_for_a_pixel_are_kept(network):
     mask = np.zeros((640, 640), bool)
     mask[100, 200] = True
-    view = make_view(AnnotatedImage("a", Image.new("RGB", (640, 640)), mask), 0, network.preprocessing, 32)
+    thing = AnnotatedObject(Category(1, "dot"), 0, (200, 100, 201, 101), mask)
+    view = make_view(AnnotatedImage("a", Image.new("RGB", (640, 640)), [thing]), 0, network.preprocessing, 32)
     assert np.argwhere(view.mask).tolist() == [[5, 10]]
-    nothing = make_view(AnnotatedImage("a", view.photo, np.zeros((640, 640), bool)), 0, network.preprocessing, 32)
+    nothing = make_view(AnnotatedImage("a", view.photo), 0, network.preprocessing, 32)
     assert not nothing.mask.any()
 
 

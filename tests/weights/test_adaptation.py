@@ -62,7 +62,7 @@ def test_a_head_is_replaced_when_asked_for_even_with_as_many_classes(path: Path,
 
 
 def test_a_headless_file_gets_a_head_only_when_asked_for(tmp_path: Path, model: FocalNet) -> None:
-    state = {name: one for name, one in model.state_dict().items() if not name.startswith("head.")}
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("head.")}
     torch.save(to_layout("timm", state, post_norm=False), tmp_path / "w.pth")
     assert focalnets.load_model(tmp_path / "w.pth").config.num_classes == 0
     with pytest.raises(CheckpointError, match="classifier of 0 classes and 5 were asked for"):

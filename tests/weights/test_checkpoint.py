@@ -39,7 +39,7 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
         assert loaded.preprocessing == preprocessing
         assert loaded.class_names == model.class_names
         assert loaded.state_dict().keys() == model.state_dict().keys()
-        assert all(torch.equal(one, loaded.state_dict()[key]) for key, one in model.state_dict().items())
+        assert all(torch.equal(tensor, loaded.state_dict()[key]) for key, tensor in model.state_dict().items())
         assert not loaded.training
         assert all(parameter.requires_grad for parameter in loaded.parameters())
     with safe_open(tmp_path / "new" / "w.safetensors", framework="pt") as file:
@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
     assert all("could not be written" in line and "unchanged" in line for line in lines)
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(CheckpointError, match="could not be written"):
         save_checkpoint(drawn(small_config("srf")), tmp_path / "file" / "w.safetensors")
@@ -146,7 +146,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_weights_kept_in_fewer_bits_come_back_as_float32(tmp_path: Path, dtype: str) -> None:
     model = drawn(small_config("srf", stem="convolutional"))
-    statistics = {name: one for name, one in model.named_buffers() if name.endswith(("running_mean", "running_var"))}
+    statistics = {
+        name: buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))
+    }
     assert statistics
     for tensor in statistics.values():
         tensor.uniform_(0.1, 1e5)  # beyond float16

@@ -49,7 +49,7 @@ def test_images_are_prepared_alike_in_transformers(tmp_path: Path) -> None:
     pixels = processor(Image.new("RGB", (120, 90), (255, 0, 128)), return_tensors="pt")["pixel_values"]
     assert pixels.shape == (1, 3, 64, 64)
     means, deviations = model.preprocessing.mean, model.preprocessing.std
-    expected = [(one - mean) / std for one, mean, std in zip((1, 0, 128 / 255), means, deviations, strict=True)]
+    expected = [(pixel - mean) / std for pixel, mean, std in zip((1, 0, 128 / 255), means, deviations, strict=True)]
     assert pixels[0, :, 32, 32].tolist() == pytest.approx(expected, abs=1e-3)
 
 
@@ -102,11 +102,12 @@ def test_timm_builds_the_large_variants_from_our_description(tmp_path: Path, nam
     from focalnets.weights.conversion import _timm_name
 
     config = VARIANTS[name].config.replace(num_classes=1)
-    named = _timm_name(config)
-    assert named is not None
+    found = _timm_name(config)
+    assert found is not None
+    timm_name, arguments = found
     with torch.device("meta"):
-        theirs = timm.create_model(named[0], num_classes=config.num_classes, **named[1])
-    assert named[0] == name
+        theirs = timm.create_model(timm_name, num_classes=config.num_classes, **arguments)
+    assert timm_name == name
     block = theirs.layers[0].blocks[0]
     assert block.modulation.normalize_modulator == config.normalize_modulator
 
@@ -126,7 +127,7 @@ def test_single_files(tmp_path: Path, layout: str, suffix: str) -> None:
     model = drawn(small_config("huge_fl3"), class_names=NAMES)
     path = tmp_path / f"w{suffix}"
     assert save_in_layout(model, path, layout) == [path]
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
     back = focalnets.load_model(path, post_norm=True)
     assert torch.equal(back(IMAGES), model(IMAGES))
     if suffix == ".safetensors":
@@ -135,7 +136,7 @@ def test_single_files(tmp_path: Path, layout: str, suffix: str) -> None:
         content = torch.load(path, weights_only=True)
         assert set(content) == {"model"} if layout == "official" else "stem.proj.weight" in content
         # Every tensor in memory of its own: a view would carry the whole of what it views.
-        assert path.stat().st_size < 2 * sum(one.numel() * 4 for one in model.state_dict().values())
+        assert path.stat().st_size < 2 * sum(tensor.numel() * 4 for tensor in model.state_dict().values())
     if layout == "timm" and suffix != ".safetensors":
         theirs: nn.Module = timm_network(model.config)
         theirs.load_state_dict(content, strict=True)

@@ -85,16 +85,16 @@ def test_tar_archives_are_refused(tmp_path: Path) -> None:
     refused(path, "damaged or no weights file")
 
 
-@pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
+@pytest.mark.parametrize("fraction", [0.2, 0.6, 0.99])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_truncated_files_are_refused(tmp_path: Path, share: float, suffix: str) -> None:
+def test_truncated_files_are_refused(tmp_path: Path, fraction: float, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     if suffix == ".pth":
         torch.save({"model": official()}, path)
     else:
         save_file(official(), path)
     content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
+    path.write_bytes(content[: int(len(content) * fraction)])
     refused(path, "damaged")
 
 
@@ -120,7 +120,7 @@ def test_folders_without_weights_or_with_several_are_refused(tmp_path: Path) -> 
     refused(tmp_path, "a.pth, b.pth")
 
 
-def test_a_missing_source_is_told(tmp_path: Path) -> None:
+def test_a_missing_source_is_reported(tmp_path: Path) -> None:
     refused(tmp_path / "absent.pth", "no file or folder")
 
 
@@ -160,7 +160,7 @@ def test_incomplete_files_list_what_is_missing(tmp_path: Path, layout: str, lost
     refused(path, "nothing was loaded", "1 missing", lost)
 
 
-def test_a_missing_stem_or_first_block_is_told(tmp_path: Path) -> None:
+def test_a_missing_stem_or_first_block_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     for lost in ("patch_embed.proj.weight", "layers.0.blocks.0.mlp.fc1.weight"):
         tensors = official()
@@ -172,10 +172,11 @@ def test_a_missing_stem_or_first_block_is_told(tmp_path: Path) -> None:
 def test_unexpected_and_mis_shaped_tensors_are_listed(tmp_path: Path) -> None:
     tensors = official()
     tensors["layers.0.blocks.0.attention.weight"] = torch.zeros(3)
+    tensors["two\nlines"] = torch.zeros(3)
     tensors["norm.weight"] = torch.ones(5)
     path = tmp_path / "weights.pth"
     torch.save(tensors, path)
-    message = refused(path, "1 unexpected: layers.0.blocks.0.attention.weight")
+    message = refused(path, "2 unexpected: layers.0.blocks.0.attention.weight, 'two\\nlines'")
     assert "1 mis-shaped: norm.weight (5,) instead of (64,)" in message
 
 
@@ -241,9 +242,27 @@ def test_settings_that_training_scripts_keep_are_read_over(tmp_path: Path, monke
     assert "args, config, epoch" in recognition.notes[0]
 
 
-def _own(tmp_path: Path, **changes: object) -> Path:
+def as_format_1(metadata: dict[str, str]) -> dict[str, str]:
+    """The metadata of a classifier as versions before format 2 wrote them."""
+    old = {key: value for key, value in metadata.items() if key not in ("focalnets.task", "focalnets.head")}
+    preprocessing = json.loads(old.pop("focalnets.input"))
+    assert preprocessing.pop("kind") == "image"
+    return {
+        **old,
+        "focalnets.format_version": "1",
+        "focalnets.preprocessing": json.dumps(preprocessing),
+        "focalnets.class_names": old.pop("focalnets.labels"),
+    }
+
+
+def _own(tmp_path: Path, version: int, **changes: object) -> Path:
     model = drawn(small_config("srf"))
     metadata = describe(model)
+    if version == 1:
+        metadata = as_format_1(metadata)
+    else:
+        names = {"preprocessing": "input", "class_names": "labels"}
+        changes = {names.get(key, key): value for key, value in changes.items()}
     for key, value in changes.items():
         if value is None:
             del metadata[f"focalnets.{key}"]
@@ -275,18 +294,66 @@ def _own(tmp_path: Path, **changes: object) -> Path:
         ({"config": {"in_chans": True}}, "in_chans"),
         ({"preprocessing": {"mean": "bright"}}, "mean"),
         ({"preprocessing": {"mean": [0.5]}}, "mean and std"),
+        ({"preprocessing": {"mean": [0.5], "std": [0.5]}}, "each of the 3 channels of the network, got 1"),
+        ({"preprocessing": {"std": [0.0, 0.2, 0.2]}}, "std must be finite"),
+        ({"preprocessing": {"std": [1e-30, 0.2, 0.2]}}, "std must be finite"),
+        ({"preprocessing": {"mean": [1e300, 0.5, 0.5]}}, "mean must be finite"),
+        ({"preprocessing": {"input_size_px": 20_000}}, "from 1 to 8,192, got 20000"),
+        ({"preprocessing": {"input_size_px": 10**9}}, "from 1 to 8,192"),
+        ({"preprocessing": {"crop_fraction": 1e-9}}, "resized to"),
+        ({"preprocessing": {"colour": "red"}}, "no field 'colour'"),
+        ({"preprocessing": '{"mean": [1e999, 0.5, 0.5]}'}, "no valid JSON"),
         ({"preprocessing": '{"input_size_px": NaN}'}, "no valid JSON"),
         ({"class_names": '["a", "b"]'}, "names 2 classes for 11 outputs"),
         ({"class_names": "[1,2,3,4,5,6,7,8,9,10,11]"}, "must be texts"),
         ({"class_names": '{"a": 1}'}, "is a dict"),
         ({"notes": '{"a": {}}'}, "must be texts"),
-        ({"format_version": "2"}, "update focalnets"),
+        ({"format_version": "3"}, "update focalnets"),
+        ({"format_version": "0"}, "update focalnets"),
+        ({"stored_dtype": '"int3"'}, "weights are kept as"),
         ({"format_version": "one"}, "update focalnets"),
         ({"notes": '{"a": "%s"}' % ("x" * (17 * 2**20))}, "16 Mi characters"),
     ],
 )
-def test_hostile_metadata_are_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
-    refused(_own(tmp_path, **changes), words)
+@pytest.mark.parametrize("version", [1, 2])
+def test_hostile_metadata_are_refused(tmp_path: Path, version: int, changes: dict[str, object], words: str) -> None:
+    refused(_own(tmp_path, version, **changes), words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"task": None}, "lack focalnets.task"),
+        ({"task": "3"}, "is a int"),
+        ({"task": '"Detect things"'}, "a task is named by"),
+        ({"task": '"' + "x" * 50 + '"'}, "a task is named by"),
+        ({"head": None}, "lack focalnets.head"),
+        ({"head": "[]"}, "is a list"),
+        ({"head": "{}"}, "kind is named by"),
+        ({"head": '{"kind": 3}'}, "kind is named by"),
+        ({"head": {"outputs": 12}}, "contradicts its config"),
+        ({"head": {"outputs": "11"}}, "whole number from 1 up"),
+        ({"head": {"outputs": -1}}, "whole number from 1 up"),
+        ({"head": {"outputs": True}}, "whole number from 1 up"),
+        ({"head": {"kind": "cosine"}}, "contradicts its config"),
+        ({"head": {"more": 1}}, "contradicts its config"),
+        ({"head": {"more": "x" * 70_000}}, "at most 65,536 characters"),
+        (
+            {"head": '{"kind": "linear", "outputs": 11, "more": ' + "[" * 900 + "]" * 900 + "}"},
+            "contradicts its config",
+        ),
+        ({"head": '{"kind": "linear", "outputs": NaN}'}, "no valid JSON"),
+        ({"head": '{"kind": "linear", "outputs": 1e999}'}, "no valid JSON"),
+        ({"input": None}, "lack focalnets.input"),
+        ({"input": {"kind": "sound"}}, "of kind image, clip, text"),
+        ({"input": {"kind": "text"}}, "no field"),
+        ({"input": {"kind": "clip"}}, "takes images, got an input of kind clip"),
+        ({"input": '{"kind": "text", "context_length": 1000000000000}'}, "context_length"),
+        ({"labels": '["a"]'}, "names 1 classes for 11 outputs"),
+    ],
+)
+def test_hostile_metadata_of_format_2_are_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    refused(_own(tmp_path, 2, **changes), words)
 
 
 def test_tensors_that_contradict_their_own_metadata_are_refused(tmp_path: Path) -> None:

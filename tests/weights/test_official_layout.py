@@ -146,13 +146,13 @@ def test_wrappers_around_the_weights_are_seen_through(tmp_path: Path, wrap: obje
     assert "official layout" in loaded.origin
 
 
-def test_what_surrounds_a_backbone_is_left_out_and_told(tmp_path: Path) -> None:
+def test_what_surrounds_a_backbone_is_left_out_and_noted(tmp_path: Path) -> None:
     _, tensors = official()
     torch.save({"state_dict": {**prefixed(tensors, "backbone."), "neck.a": torch.zeros(2)}}, tmp_path / "w.pth")
     assert any("1 tensors outside 'backbone.'" in note for note in inspect_checkpoint(tmp_path / "w.pth").notes)
 
 
-def test_averaged_weights_are_preferred_and_told(tmp_path: Path) -> None:
+def test_averaged_weights_are_preferred_and_noted(tmp_path: Path) -> None:
     (model, tensors), (_, other) = official(), official()
     other = {name: tensor + 1 for name, tensor in other.items()}
     torch.save({"state_dict": other, "state_dict_ema": tensors}, tmp_path / "w.pth")

@@ -40,8 +40,8 @@ def compare(layout: str, ours: FocalNet, theirs: nn.Module) -> None:
     with torch.no_grad():
         expected = PEERS[layout][1](theirs, images)
         got = ours.forward_pyramid(images)
-        assert [tuple(one.shape) for one in got] == [tuple(one.shape) for one in expected]
-        errors = [relative_error(one, other) for one, other in zip(got, expected, strict=True)]
+        assert [tuple(item.shape) for item in got] == [tuple(item.shape) for item in expected]
+        errors = [relative_error(mine, peer) for mine, peer in zip(got, expected, strict=True)]
         errors.append(relative_error(ours(images), logits(theirs, images)))
     assert max(errors) <= TOLERANCE, errors
 
@@ -78,7 +78,9 @@ def test_every_weight_matters_to_the_comparison() -> None:
     """Were a path dead, exchanging two tensors would go unseen: every parameter has a gradient."""
     model = drawn(small_config("huge_fl4"))
     model(torch.randn(1, 3, 96, 64)).square().sum().backward()
-    dead = [name for name, one in model.named_parameters() if one.grad is None or not one.grad.abs().max() > 1e-4]
+    dead = [
+        name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.abs().max() > 1e-4
+    ]
     assert not dead
 
 
@@ -94,7 +96,7 @@ def test_names_and_shapes_of_every_variant_are_those_of_the_peers(layout: str, n
             theirs = timm.create_model(name, num_classes=config.num_classes)
         else:
             theirs = PEERS[layout][0](config)
-    assert expected_shapes(layout, config) == {key: tuple(one.shape) for key, one in theirs.state_dict().items()}
+    assert expected_shapes(layout, config) == {key: tuple(tensor.shape) for key, tensor in theirs.state_dict().items()}
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_every_variant_is_recognised_with_its_invisible_flags(published: str, la
     assert len(recognition.class_names or ()) == expected.num_classes
 
 
-def test_the_doubt_about_xlarge_fl4_is_told(tmp_path: Path) -> None:
+def test_the_doubt_about_xlarge_fl4_is_noted(tmp_path: Path) -> None:
     torch.save(zeros(VARIANTS["focalnet_xlarge_fl4"].config, "official"), tmp_path / "w.pth")
     notes = inspect_checkpoint(tmp_path / "w.pth").notes
     assert any("is not known" in note and "normalize_modulator" in note for note in notes)
@@ -70,7 +70,7 @@ def test_a_dense_backbone_with_other_windows_keeps_the_flags_of_its_family(tmp_p
     assert any("normalize_modulator=True was taken from focalnet_large_fl4" in note for note in recognition.notes)
 
 
-def test_flags_of_an_unknown_network_are_told_to_be_a_guess(tmp_path: Path) -> None:
+def test_flags_of_an_unknown_network_are_noted_as_a_guess(tmp_path: Path) -> None:
     config = small_config("fl4_normalized")
     torch.save(zeros(config, "official"), tmp_path / "w.pth")
     recognition = inspect_checkpoint(tmp_path / "w.pth")
@@ -113,9 +113,9 @@ def test_maps_of_ours_are_those_before_downsampling() -> None:
     described |= {"hidden_sizes": [8, 16, 32, 64], "out_features": ["stage1", "stage2", "stage3", "stage4"]}
     with torch.no_grad():
         maps = FocalNetBackbone(TransformersConfig(**described))(torch.zeros(1, 3, 96, 64)).feature_maps
-    assert [tuple(one.shape[1:]) for one in maps] == [(16, 12, 8), (32, 6, 4), (64, 3, 2), (64, 3, 2)]
+    assert [tuple(item.shape[1:]) for item in maps] == [(16, 12, 8), (32, 6, 4), (64, 3, 2), (64, 3, 2)]
     maps = model.forward_pyramid(torch.zeros(1, 3, 96, 64))
-    assert [tuple(one.shape[1:]) for one in maps] == [(8, 24, 16), (16, 12, 8), (32, 6, 4), (64, 3, 2)]
+    assert [tuple(item.shape[1:]) for item in maps] == [(8, 24, 16), (16, 12, 8), (32, 6, 4), (64, 3, 2)]
 
 
 def hub_folder(folder: Path, config: FocalNetConfig, **described: Any) -> Path:
@@ -125,7 +125,7 @@ def hub_folder(folder: Path, config: FocalNetConfig, **described: Any) -> Path:
         {name: tensor.clone() for name, tensor in zeros(config, "transformers").items()}, folder / "model.safetensors"
     )
     content = {"model_type": "focalnet", **transformers_settings(config), **described}
-    (folder / "config.json").write_text(json.dumps({key: one for key, one in content.items() if one is not None}))
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
     return folder
 
 
@@ -192,6 +192,74 @@ def test_published_networks_keep_bicubic_resizing_whatever_a_conversion_says(tmp
     fine_tuned = hub_folder(folder, config.replace(num_classes=7))
     assert inspect_checkpoint(fine_tuned).preprocessing.interpolation == "bilinear"
     assert inspect_checkpoint(fine_tuned).preprocessing.crop_fraction == 224 / 256
+
+
+GOOD = {"input_size": [3, 224, 224], "crop_pct": 0.9, "mean": [0.5] * 3, "std": [0.5] * 3}
+
+HOSTILE_PREPARATIONS = [
+    ("mean", [0.5], "mean and std must have one entry for each channel"),
+    ("both", [0.5], "each of the 3 channels of the network, got 1"),
+    ("mean", [float("nan")] * 3, "mean must be finite"),
+    ("mean", [1e300] * 3, "mean must be finite"),
+    ("mean", "bright", "mean"),
+    ("mean", 0.5, "not iterable"),
+    ("std", [0.5, 0.0, 0.5], "std must be finite"),
+    ("std", [float("inf")] * 3, "std must be finite"),
+    ("std", [1e-30] * 3, "std must be finite"),
+    ("size", 20_000, "from 1 to 8,192, got 20000"),
+    ("size", 10**9, "from 1 to 8,192"),
+    ("size", float("inf"), "infinity"),
+    ("size", -5, "from 1 to 8,192"),
+    ("size", [], "cannot be prepared"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), HOSTILE_PREPARATIONS)
+@pytest.mark.parametrize("package", ["timm", "transformers"])
+def test_preparation_that_no_network_can_mean_is_refused(
+    tmp_path: Path, package: str, key: str, value: Any, words: str
+) -> None:
+    config = small_config("srf")
+    file = tmp_path / "hub" / ("config.json" if package == "timm" else "preprocessor_config.json")
+    if package == "timm":
+        (tmp_path / "hub").mkdir()
+        tensors = {name: tensor.clone() for name, tensor in zeros(config, "timm").items()}
+        save_file(tensors, tmp_path / "hub" / "model.safetensors")
+        published: dict[str, Any] = dict(GOOD)
+        if key == "size":
+            published["input_size"] = [3, value, value]
+        else:
+            published |= dict.fromkeys(("mean", "std") if key == "both" else (key,), value)
+        content: dict[str, Any] = {"architecture": "focalnet_other", "pretrained_cfg": published}
+    else:
+        hub_folder(tmp_path / "hub", config)
+        content = {"size": 256, "crop_size": 224, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        if key == "size":
+            content["crop_size"] = {"height": value, "width": value}
+        else:
+            content |= dict.fromkeys(("image_mean", "image_std") if key == "both" else (f"image_{key}",), value)
+    file.write_text(json.dumps(content))
+    if package == "transformers" and value == []:
+        assert inspect_checkpoint(tmp_path / "hub").preprocessing.input_size_px == 256
+        return
+    with pytest.raises(CheckpointError, match=words) as caught:
+        focalnets.load_model(tmp_path / "hub")
+    assert file.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_statistics_on_another_scale_are_brought_to_ours(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path / "hub", small_config("srf"))
+    content = {"size": 256, "image_mean": [124.95] * 3, "image_std": [58.65] * 3, "do_rescale": False}
+    (folder / "preprocessor_config.json").write_text(json.dumps(content))
+    preprocessing = inspect_checkpoint(folder).preprocessing
+    assert preprocessing.mean == pytest.approx((0.49,) * 3)
+    assert preprocessing.std == pytest.approx((0.23,) * 3)
+    (folder / "preprocessor_config.json").write_text(json.dumps({**content, "do_rescale": True, "do_normalize": False}))
+    assert inspect_checkpoint(folder).preprocessing.std == (1.0,) * 3
+    (folder / "preprocessor_config.json").write_text(json.dumps({**content, "do_rescale": True, "rescale_factor": 0}))
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json describes images that cannot be prepared"):
+        inspect_checkpoint(folder)
 
 
 def test_a_flag_that_conversions_forget_is_taken_from_the_table(
@@ -271,7 +339,7 @@ def test_other_floating_point_numbers_become_float32(tmp_path: Path, dtype: torc
     assert any("converted to float32" in note for note in inspect_checkpoint(tmp_path / "w.safetensors").notes)
 
 
-def test_what_was_recognised_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_recognised_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.save(to_layout("timm", drawn(small_config("srf")).state_dict(), post_norm=False), tmp_path / "w.pth")
     with caplog.at_level(logging.INFO, logger="focalnets"):
         loaded = focalnets.load_model(tmp_path / "w.pth")

@@ -56,7 +56,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
 def test_the_catalogue_holds_what_timm_knows() -> None:
     import timm.models.focalnet
 
-    known = {f"timm/{name}.{tag}" for name, one in _timm_tags().items() for tag in one}
+    known = {f"timm/{name}.{tag}" for name, tags in _timm_tags().items() for tag in tags}
     assert {row[0].place for row in SOURCES.values()} == known
     for name, places in SOURCES.items():
         published = timm.models.get_pretrained_cfg(places[0].place.removeprefix("timm/"))
@@ -88,7 +88,7 @@ def test_without_a_network_one_sentence_names_the_places(offline: Hub, tmp_path:
         assert place.place in message
     assert "focalnets.load_model(path)" in message
     assert "\n" not in message
-    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
 def test_a_silent_hub_is_asked_once_per_repository(offline: Hub) -> None:
@@ -115,7 +115,7 @@ def tiny_hub(offline: Hub, tmp_path: Path) -> focalnets.FocalNet:
     folder = tmp_path / "hub"
     folder.mkdir()
     tensors = to_layout("timm", model.state_dict(), post_norm=False)
-    save_file({name: one.contiguous() for name, one in tensors.items()}, folder / "model.safetensors")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
     offline.folders = {"timm/focalnet_tiny_srf.ms_in1k": folder}
     return model
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from pathlib import Path
 from typing import Any
+
+from focalnets.cli.options import add_csv, add_json, add_size, require_whole
+from focalnets.cli.output import deliver, progress
 
 EXAMPLES = """\
   focalnets check photos
   focalnets check photos.csv --json findings.json
-  focalnets check shards --csv findings.csv --image_size 224
+  focalnets check shards --csv findings.csv --size 224
 
   DATA is what focalnets train takes, split as it would split it. Exit status: 0 also with warnings, 1 where images
   would stop training, 2 where DATA cannot be opened at all."""
@@ -20,66 +20,57 @@ _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 
 def add_arguments(parser: Any) -> None:
     """Add the data and where the findings go."""
-    parser.add_argument("data", metavar="DATA", help="folder of images, CSV file or shards")
-    parser.add_argument("--val_fraction", type=float, default=0.2, help="share held out without val (default: 0.2)")
+    parser.add_argument("data", type=str, metavar="DATA", help="folder of images, CSV file or shards")
+    parser.add_argument("--val_fraction", type=float, default=0.2, help="fraction held out without val (default: 0.2)")
     parser.add_argument("--seed", type=int, default=0, help="chooses what is held out (default: 0)")
-    parser.add_argument(
-        "--image_size", type=int, default=128, help="size that the network will see [px] (default: 128)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write everything found as JSON; - for standard output")
-    parser.add_argument("--csv", metavar="FILE", help="write one line for each image or group that was found")
+    add_size(parser, "side of the images that the network will see", aliases=("--image_size",), default=128)
+    add_json(parser, "everything found")
+    add_csv(parser, "one line for each image or group that was found")
 
 
 def run(arguments: Any) -> int:
     """Look at every image, report, and say whether training would stop."""
-    from focalnets.cli.output import progress
+    require_whole(arguments, size=8)
     from focalnets.data.checks.findings import find_problems
     from focalnets.data.checks.inspection import inspect_images
     from focalnets.data.sources import open_images
-    from focalnets.errors import ConfigError
-    from focalnets.files import json_text, write_json, write_text
+    from focalnets.files import csv_text
 
-    if arguments.image_size < 8:
-        raise ConfigError(f"--image_size must be a whole number from 8 up, got {arguments.image_size}.")
     found = open_images(arguments.data, val_fraction=arguments.val_fraction, seed=arguments.seed)
     total = len(found.train) + len(found.val)
     with progress("checking", total) as show:
         images = inspect_images((("train", found.train), ("val", found.val)), found.name_of, on_progress=show)
-    findings = find_problems(images, found.classes, arguments.image_size)
+    findings = find_problems(images, found.classes, arguments.size)
     stops = any(finding.severity == "error" for finding in findings)
-    if arguments.csv is not None:
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(("kind", "severity", "example", "advice"))
-        writer.writerows((f.kind, f.severity, example, f.advice) for f in findings for example in f.examples)
-        write_text(Path(arguments.csv), table.getvalue())
-    result = {
-        "data": str(arguments.data),
-        "split": found.split,
-        "classes": list(found.classes),
-        "images_to_train": len(found.train),
-        "images_to_validate": len(found.val),
-        "would_stop_training": stops,
-        "findings": [finding.to_dict() for finding in findings],
-    }
-    if arguments.json == "-":
-        print(json_text(result), end="")
-        return int(stops)
-    if arguments.json is not None:
-        write_json(arguments.json, result)
-    print(
-        f"{len(found.train):,} images to train and {len(found.val):,} held out, {len(found.classes)} classes "
-        f"({found.split})"
+    deliver(
+        arguments,
+        lambda: _show(found, findings),
+        json=lambda: {
+            "data": str(arguments.data),
+            "split": found.split,
+            "classes": list(found.classes),
+            "images_to_train": len(found.train),
+            "images_to_validate": len(found.val),
+            "would_stop_training": stops,
+            "findings": [finding.to_dict() for finding in findings],
+        },
+        csv=lambda: csv_text(
+            ("kind", "severity", "example", "advice"),
+            [(f.kind, f.severity, example, f.advice) for f in findings for example in f.examples],
+        ),
     )
-    _show(findings)
     return int(stops)
 
 
-def _show(findings: Any) -> None:
+def _show(found: Any, findings: Any) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    print(
+        f"{len(found.train):,} images to train and {len(found.val):,} held out, {len(found.classes)} classes "
+        f"({found.split})"
+    )
     if not findings:
         print("nothing to complain about")
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import shlex
 import sys
 import time
@@ -11,14 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from focalnets.errors import ConfigError
+from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output
+from focalnets.cli.output import deliver, is_quiet, note, progress_line, require_folder
+from focalnets.cli.training_options import add_training_config
 
 EXAMPLES = """\
-  focalnets compare --models focalnet_tiny_lrf swin_tiny_patch4_window7_224 convnext_tiny --sizes 224 384 --batch 1
-  focalnets compare --variations --sizes 224 --batch 1
+  focalnets compare --models focalnet_tiny_lrf swin_tiny_patch4_window7_224 convnext_tiny --size 224 384 --batch 1
+  focalnets compare --variations --size 224 --batch 1
   focalnets compare --variations full additive no_gates --train photos --epochs 20 --seeds 3
   focalnets compare --variations --skeleton.embed_dim 24 --train photos --config settings.yaml --parallel 2
-  focalnets compare --rows my_mixer.py --variations full my_mixer --sizes 224
+  focalnets compare --rows my_mixer.py --variations full my_mixer --size 224
   focalnets compare --models focalnet_pico swin_tiny_patch4_window7_224:embed_dim=36 --train photos --epochs 5
 
   Cells are measured from the cheapest on until --minutes are used up; those that no longer fit say what they would have
@@ -46,48 +47,56 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--skeleton", type=dict[str, Any], default={}, help="fields of the variations' config to change for all of them"
     )
-    parser.add_argument("--output", type=str, default="comparison", metavar="DIR", help="folder; what is there is kept")
-    parser.add_argument("--fresh", action="store_true", help="measure and train again what is there already")
+    add_output(parser, "folder for everything; what is there is kept", default="comparison")
+    add_flag(parser, "fresh", "measure and train again what is there already")
     cost = "without --train: "
-    parser.add_argument("--sizes", nargs="+", type=int, default=[224], help=f"{cost}heights and widths of images [px]")
+    parser.add_argument(
+        "--size",
+        "--sizes",
+        nargs="+",
+        type=int,
+        default=[224],
+        metavar="PX",
+        help=f"input sizes [px]: {cost}heights and widths of images (default: 224)",
+    )
     parser.add_argument("--batch", nargs="+", type=int, default=[1], help=f"{cost}images at once")
     parser.add_argument(
         "--tasks", nargs="+", type=str, default=["inference", "training"], help=f"{cost}inference, training"
     )
     parser.add_argument("--minutes", type=float, default=15.0, help=f"{cost}time for all cells together")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ... or mps")
+    add_device(parser)
     parser.add_argument("--train", type=str, metavar="DATA", help="train all on these images instead of measuring cost")
     parser.add_argument("--epochs", type=int, help="with --train: passes over the images (default: of --config, or 10)")
     parser.add_argument("--seeds", type=int, default=1, help="with --train: trainings of each network")
     parser.add_argument("--parallel", type=int, default=1, help="with --train: trainings at once")
-    parser.add_argument("--config", type=str, metavar="FILE", help="with --train: YAML file with other settings")
+    add_training_config(parser)
+    add_json(parser, "all figures in the output folder")
+    add_csv(parser, "one line for each cell, or with --train for each network,")
 
 
 def run(arguments: Any) -> int:
     """Compare."""
-    folder = Path(arguments.output)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The output '{folder}' is a file; name a folder.")
+    folder = require_folder(arguments.output)
 
-    from focalnets.compare.entrants import find_entrants
+    from focalnets.compare.models import find_models
     from focalnets.compare.variations import VARIATIONS, load_rows
 
     load_rows(arguments.rows)
     names = list(arguments.models or ())
     if arguments.variations is not None:
         names += arguments.variations or list(VARIATIONS)
-    entrants = find_entrants(names or _DEFAULT_MODELS, arguments.skeleton)
-    return _train(arguments, entrants, folder) if arguments.train is not None else _measure(arguments, entrants, folder)
+    models = find_models(names or _DEFAULT_MODELS, arguments.skeleton)
+    return _train(arguments, models, folder) if arguments.train is not None else _measure(arguments, models, folder)
 
 
-def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
+def _measure(arguments: Any, models: Any, folder: Path) -> int:
     from focalnets.compare.measurement import Plan, describe_setting, fill
     from focalnets.compare.results import Comparison, read_comparison
     from focalnets.machine.devices import choose_device
 
     plan = Plan(
-        entrants=tuple(entrants),
-        sizes_px=tuple(arguments.sizes),
+        models=tuple(models),
+        sizes_px=tuple(arguments.size),
         batches=tuple(arguments.batch),
         tasks=tuple(arguments.tasks),
         device=choose_device(arguments.device),
@@ -101,12 +110,16 @@ def _measure(arguments: Any, entrants: Any, folder: Path) -> int:
     comparison.origin = _origin(time.monotonic() - begun, setting)
     comparison.write(folder)
     _write_report(folder, comparison)
-    _show_cells(comparison)
-    print(f"everything is in {folder}: report.html, comparison.csv, comparison.json, pictures")
+
+    def show_result() -> None:
+        _show_cells(comparison)
+        print(f"everything is in {folder}: report.html, comparison.csv, comparison.json, pictures")
+
+    deliver(arguments, show_result, json=comparison.to_dict, csv=comparison.to_csv)
     return 0
 
 
-def _train(arguments: Any, entrants: Any, folder: Path) -> int:
+def _train(arguments: Any, models: Any, folder: Path) -> int:
     from focalnets.cli.train import _resolve
     from focalnets.compare.accuracy import Accuracies
     from focalnets.compare.measurement import describe_setting
@@ -114,10 +127,12 @@ def _train(arguments: Any, entrants: Any, folder: Path) -> int:
     from focalnets.machine.devices import choose_device
     from focalnets.training.console import short_duration
 
-    given: dict[str, Any] = {} if arguments.epochs is None else {"epochs": arguments.epochs}
+    given = dict(arguments.settings)
+    if arguments.epochs is not None:
+        given["epochs"] = arguments.epochs
     if arguments.device != "auto":
         given["device"] = arguments.device
-    config = _resolve(None, arguments.config, given)
+    config = _resolve(None, None, given)
     machine = describe_setting(choose_device(config.device), arguments.skeleton)
     begun = time.monotonic()
 
@@ -129,12 +144,10 @@ def _train(arguments: Any, entrants: Any, folder: Path) -> int:
             if trained.left_s is None or trained.done == trained.runs
             else f"; about {short_duration(trained.left_s)} left"
         )
-        print(
-            f"[{trained.done}/{trained.runs}] {trained.model}, seed {trained.seed}: {trained.result}{left}", flush=True
-        )
+        progress_line(f"[{trained.done}/{trained.runs}] {trained.model}, seed {trained.seed}: {trained.result}{left}")
 
     accuracies = train_all(
-        entrants,
+        models,
         config,
         arguments.train,
         folder,
@@ -146,8 +159,12 @@ def _train(arguments: Any, entrants: Any, folder: Path) -> int:
     accuracies.origin = _origin(time.monotonic() - begun, machine)
     accuracies.write(folder)
     _write_report(folder)
-    _show_accuracies(accuracies)
-    print(f"everything is in {folder}: report.html, accuracy.csv, accuracy.json, accuracy.png, runs")
+
+    def show_result() -> None:
+        _show_accuracies(accuracies)
+        print(f"everything is in {folder}: report.html, accuracy.csv, accuracy.json, accuracy.png, runs")
+
+    deliver(arguments, show_result, json=accuracies.to_dict, csv=accuracies.to_csv)
     return 0
 
 
@@ -167,26 +184,30 @@ def _write_report(folder: Path, comparison: Any = None) -> None:
 
 
 def _origin(seconds: float, machine: dict[str, Any]) -> dict[str, Any]:
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    from focalnets.machine.description import utc_now
+
     command = shlex.join(["focalnets", *sys.argv[1:]])
-    return {"command": command, "date": now, "seconds": round(seconds, 1), "machine": machine}
+    return {"command": command, "date": utc_now(), "seconds": round(seconds, 1), "machine": machine}
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[Any], None]]:
-    """What comes next and the time left, on standard error: a line that changes, or one for each group of cells."""
+    """Show what comes next and the time left on standard error: a line that changes, or one for each group of cells."""
     from focalnets.training.console import short_duration
 
     def words(step: Any) -> str:
         return f"[{step.done + 1}/{step.groups}] {step.doing}; about {short_duration(step.left_s)} left"
 
+    if is_quiet():
+        yield lambda step: None
+        return
     if not sys.stderr.isatty():
         shown: set[int] = set()
 
         def print_once(step: Any) -> None:
             if step.done < step.groups and step.done not in shown:
                 shown.add(step.done)
-                print(words(step), file=sys.stderr, flush=True)
+                note(words(step))
 
         yield print_once
         return
@@ -221,7 +242,7 @@ def _show_cells(comparison: Any) -> None:
 
 def _show_accuracies(accuracies: Any) -> None:
     lines = [("network", "M params", "GMACs", "seeds", "top-1 (95 % interval)", "min", "published on ImageNet-1K [%]")]
-    for row in sorted(accuracies.rows, key=lambda one: -(one.mean or 0.0)):
+    for row in sorted(accuracies.rows, key=lambda row: -(row.mean or 0.0)):
         published = row.published_top1_percent
         lines.append(
             (

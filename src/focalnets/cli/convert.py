@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from focalnets.cli.options import add_flag, add_json, add_output
+from focalnets.cli.output import deliver
+from focalnets.errors import ConfigError
 
 EXAMPLES = """\
   focalnets convert focalnet_tiny_srf.pth tiny.safetensors --to focalnets
   focalnets convert microsoft/focalnet-tiny tiny.pth --to official
-  focalnets convert runs/birds birds-for-transformers --to transformers
+  focalnets convert runs/birds --output birds-for-transformers --to transformers
   focalnets convert tiny.safetensors tiny-for-timm --to timm
   focalnets convert runs/birds birds.safetensors --to focalnets --dtype float16    # half the size
 """
@@ -17,12 +22,12 @@ _LAYOUTS = ("focalnets", "official", "timm", "transformers")
 
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("source", type=str, help="weights file, run folder, hub id or name of a published network")
     parser.add_argument(
-        "destination",
-        type=str,
-        help="file that ends in .safetensors, .pth, .pt or .bin; for timm and transformers also a folder",
+        "source", type=str, metavar="SOURCE", help="weights file, run folder, hub id or name of a published network"
     )
+    written = "file that ends in .safetensors, .pth, .pt or .bin; for timm and transformers also a folder"
+    parser.add_argument("destination", type=str, nargs="?", metavar="DEST", help=f"{written}; --output as well")
+    add_output(parser, f"in place of DEST: {written}")
     parser.add_argument("--to", required=True, choices=_LAYOUTS, help="layout to write")
     parser.add_argument(
         "--dtype",
@@ -30,14 +35,16 @@ def add_arguments(parser: Any) -> None:
         default="float32",
         help="what weights are kept as; float16 halves the file, loading makes them float32 again (default: float32)",
     )
-    parser.add_argument(
-        "--readable_class_names",
-        "--readable-class-names",
-        action="store_true",
-        help="write English_springer and n02102040, names of folders, as English springer",
+    add_flag(
+        parser, "readable_class_names", "write English_springer and n02102040, names of folders, as English springer"
     )
     parser.add_argument(
-        "--origin", metavar="TEXT", help="where the weights came from, in words, instead of what SOURCE says"
+        "--origin", type=str, metavar="TEXT", help="where the weights came from, in words, instead of what SOURCE says"
+    )
+    parser.add_argument(
+        "--entry",
+        metavar="NAME",
+        help="which network to take where SOURCE holds several, such as teacher beside student",
     )
     parser.add_argument(
         "--normalize_modulator",
@@ -51,20 +58,24 @@ def add_arguments(parser: Any) -> None:
         default=None,
         help="true or false, instead of what was recognised, in layouts whose names do not show it",
     )
+    add_json(parser, "what was recognised and written")
 
 
 def run(arguments: Any) -> int:
     """Read, say what was recognised, write."""
+    if (arguments.destination is None) == (arguments.output is None):
+        raise ConfigError("focalnets convert needs one place to write to; give it after SOURCE, or by --output.")
     from focalnets.class_names import readable_names
     from focalnets.weights.conversion import save_in_layout
     from focalnets.weights.loading import load_model
     from focalnets.weights.opening import open_weights
 
-    chosen = {"normalize_modulator": arguments.normalize_modulator, "post_norm": arguments.post_norm}
+    chosen = {
+        "entry": arguments.entry,
+        "normalize_modulator": arguments.normalize_modulator,
+        "post_norm": arguments.post_norm,
+    }
     opened = open_weights(arguments.source, **chosen)
-    print(f"read {opened.recognition}")
-    for note in opened.recognition.notes:
-        print(f"note: {note}")
     model = load_model(arguments.source, **chosen)
     if arguments.readable_class_names and model.class_names is not None:
         model.class_names = readable_names(model.class_names)
@@ -72,6 +83,25 @@ def run(arguments: Any) -> int:
         model.origin = arguments.origin
     notes = None if opened.description is None else opened.description.notes
     dtype = None if arguments.dtype == "float32" else arguments.dtype
-    for path in save_in_layout(model, arguments.destination, arguments.to, dtype=dtype, notes=notes):
-        print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
+    destination = arguments.destination or arguments.output
+    written = save_in_layout(model, destination, arguments.to, dtype=dtype, notes=notes)
+    deliver(
+        arguments,
+        lambda: _show(opened.recognition, written),
+        json=lambda: {
+            "read": str(opened.recognition),
+            "notes": list(opened.recognition.notes),
+            "layout": arguments.to,
+            "dtype": arguments.dtype,
+            "files": [{"path": str(path), "bytes": path.stat().st_size} for path in written],
+        },
+    )
     return 0
+
+
+def _show(recognition: Any, written: list[Path]) -> None:
+    print(f"read {recognition}")
+    for note in recognition.notes:
+        print(f"note: {note}")
+    for path in written:
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")

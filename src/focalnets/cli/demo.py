@@ -6,42 +6,57 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from focalnets.cli.output import progress
-from focalnets.errors import ConfigError
+from focalnets.cli.options import add_flag, add_json, add_output
+from focalnets.cli.output import deliver, is_quiet, progress, progress_line, require_folder
 
 EXAMPLES = """\
   focalnets demo
   focalnets demo --output /tmp/first-look
   focalnets demo --quick
 
-  Nothing is downloaded. Afterwards DIR/report.html shows what happened, DIR/run holds the network and DIR/pictures
+  Nothing is downloaded. Afterwards PATH/report.html shows what happened, PATH/run holds the network and PATH/pictures
   pictures to try `focalnets predict` and `focalnets explain` on."""
 
 
 def add_arguments(parser: Any) -> None:
     """Add where results go, and how much is done."""
-    parser.add_argument(
-        "--output", metavar="DIR", default="focalnets-demo", help="folder for everything (default: focalnets-demo)"
-    )
-    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows the way, learns little")
+    add_output(parser, "folder for everything", default="focalnets-demo")
+    add_flag(parser, "quick", "seconds instead of minutes: shows the way, learns little")
+    add_json(parser, "what was measured")
 
 
 def run(arguments: Any) -> int:
     """Run the demonstration and say where the report is."""
-    output = Path(arguments.output).expanduser()
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"The output '{output}' is a file; name a folder.")
+    output = require_folder(arguments.output)
     from focalnets.demo import settings
     from focalnets.demo.report import write_report
-    from focalnets.demo.run import picture_path, run_demo
+    from focalnets.demo.run import run_demo
 
-    result = run_demo(
-        settings.quick() if arguments.quick else settings.full(),
-        output,
-        say=lambda line: print(line, flush=True),
-        progress=progress,
-    )
+    chosen = settings.quick() if arguments.quick else settings.full()
+    result = run_demo(chosen, output, say=progress_line, progress=progress, quiet=is_quiet())
     report = write_report(result, output / "report.html")
+    deliver(arguments, lambda: _show(result, report, output), json=lambda: _content(result, report))
+    return 0
+
+
+def _content(result: Any, report: Any) -> dict[str, Any]:
+    return {
+        "report": str(report),
+        "run": str(result.run),
+        "pictures": str(result.pictures),
+        "classes": list(result.classes),
+        "images": result.evaluation.images,
+        "top1": result.evaluation.top1,
+        "top1_interval": list(result.evaluation.top1_interval),
+        "maps": [{"name": score.name, "hits": score.hits, "near": score.near} for score in result.scores],
+        "near_px": result.near_px,
+        "seconds": dict(result.seconds),
+    }
+
+
+def _show(result: Any, report: Any, output: Path) -> None:
+    from focalnets.demo.run import picture_path
+
     low, high = result.evaluation.top1_interval
     drawn, blind = result.scores[0], result.scores[-1]
     name = shlex.quote(str(result.run))
@@ -55,4 +70,3 @@ def run(arguments: Any) -> int:
         f"try it: focalnets predict {shlex.quote(str(result.pictures))} --model {name}\n"
         f"        focalnets explain {picture} --model {name} --output {shlex.quote(str(output / 'explained'))}"
     )
-    return 0

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 import warnings
-from pathlib import Path
 from typing import Any
 
-from focalnets.cli.output import STANDARD_OUTPUT, add_json_argument, write_result
+from focalnets.cli.options import add_json
+from focalnets.cli.output import deliver
 from focalnets.version import __version__
 
 EXAMPLES = """\
@@ -24,37 +23,47 @@ _REQUIRED = (
     "lightning",
     "torchmetrics",
     "safetensors",
+    "filelock",
     "huggingface-hub",
+    "jinja2",
     "jsonargparse",
     "matplotlib",
     "numpy",
     "pillow",
+    "pyyaml",
     "rich",
+    "shtab",
 )
 _OPTIONAL = {
     "triton": "fused kernels on CUDA devices",
-    "timm": "its FocalNets as peers to compare with",
-    "transformers": "its FocalNets as peers to compare with",
+    "av": "reading and writing videos (pip install 'focalnets[video]')",
+    "captum": "Grad-CAM in `focalnets localize` (pip install 'focalnets[localize]')",
+    "tensorboard": "curves of trainings in TensorBoard (pip install 'focalnets[tensorboard]')",
+    "timm": "its networks, to compare with and for their weights",
+    "transformers": "its FocalNets, to compare with",
+    "pycocotools": "masks of COCO files (pip install 'focalnets[localize]')",
+    "onnx": "networks as ONNX files, in benchmarks",
+    "onnxscript": "networks as ONNX files, in benchmarks",
+    "onnxruntime": "running ONNX files, in benchmarks",
+    "openvino": "running networks in OpenVINO, in benchmarks",
+    "pandas": "results as data frames in Python",
 }
 
 
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
-    add_json_argument(parser, "what was found")
+    add_json(parser, "what was found")
 
 
 def run(arguments: Any) -> int:
-    """Look and tell."""
+    """Look and report."""
     found = examine()
-    if arguments.json is not None:
-        write_result(found, arguments.json)
-    if arguments.json != STANDARD_OUTPUT:
-        _print(found)
+    deliver(arguments, lambda: _show(found), json=lambda: found)
     return 0
 
 
 def examine() -> dict[str, Any]:
-    """Everything the command tells, as plain values."""
+    """Return everything that the command shows, as plain values."""
     from focalnets.ops.backends import BACKENDS
 
     backends = []
@@ -88,14 +97,16 @@ def _version(package: str) -> str | None:
 def _devices() -> dict[str, Any]:
     import torch
 
-    with warnings.catch_warnings(record=True) as told:  # an old driver is told as a warning
+    from focalnets.machine.description import processor_name
+
+    with warnings.catch_warnings(record=True) as raised:  # an old driver shows itself by a warning
         warnings.simplefilter("always")
         has_cuda = torch.cuda.is_available()
     reason = None
     if not has_cuda:
         reason = "this build of torch has no CUDA" if torch.version.cuda is None else "no usable CUDA device was found"
-        if told:
-            reason += f" ({str(told[0].message).splitlines()[0]})"
+        if raised:
+            reason += f" ({str(raised[0].message).splitlines()[0]})"
     devices = []
     for index in range(torch.cuda.device_count() if has_cuda else 0):
         properties = torch.cuda.get_device_properties(index)
@@ -108,7 +119,7 @@ def _devices() -> dict[str, Any]:
         )
     return {
         "cpu": {
-            "name": _cpu_name(),
+            "name": processor_name(),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
@@ -116,15 +127,6 @@ def _devices() -> dict[str, Any]:
         "cuda": {"available": has_cuda, "reason": reason, "version": torch.version.cuda, "devices": devices},
         "mps": {"available": torch.backends.mps.is_available()},
     }
-
-
-def _cpu_name() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        match = re.search(r"^model name\s*:\s*(.+)$", information.read_text(errors="replace"), re.MULTILINE)
-        if match:
-            return match[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _caches() -> dict[str, str]:
@@ -142,7 +144,7 @@ def _shipped() -> dict[str, Any]:
     return {"name": row.name, "present": row.is_present, "file": str(row.folder / "model.safetensors")}
 
 
-def _print(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any]) -> None:
     packages = ", ".join(f"{name} {version or 'MISSING'}" for name, version in found["packages"].items())
     cpu, cuda = found["devices"]["cpu"], found["devices"]["cuda"]
     lines = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import glob
 import sys
 import time
@@ -10,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from focalnets.cli.model_argument import MODEL_HELP, load_for_command, require_model
-from focalnets.cli.output import progress
+from focalnets.cli.model_argument import add_model, load_for_command, require_model
+from focalnets.cli.options import add_device, add_flag, add_json, add_output, add_size, require_whole
+from focalnets.cli.output import deliver, is_quiet, progress, require_folder, result_line
 from focalnets.errors import ConfigError, DataError, ImageError
 
 EXAMPLES = """\
@@ -30,17 +32,13 @@ _MOST_FIELD_PHOTOS = 32
 def add_arguments(parser: Any) -> None:
     """Add the photos and videos, the network, and what to draw."""
     parser.add_argument(
-        "inputs", nargs="*", metavar="INPUT", help="image files, folders of images, video files, or patterns"
+        "inputs", type=str, nargs="*", metavar="INPUT", help="image files, folders of images, video files, or patterns"
     )
-    parser.add_argument("--model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument(
-        "--output",
-        metavar="PATH",
-        default="explained",
-        help="folder for the pages and videos, or for one video the file to write (default: explained)",
-    )
+    add_model(parser)
+    add_output(parser, "folder for the pages and videos, or for one video the file to write", default="explained")
     parser.add_argument(
         "--block",
+        type=str,
         metavar="STAGE.BLOCK",
         help="block whose modulator and gates are drawn, from 0 (default: the last of the last stage but one)",
     )
@@ -51,101 +49,107 @@ def add_arguments(parser: Any) -> None:
         default="overlay",
         help="maps over the grey picture, maps alone, or the picture beside the map over it (default: overlay)",
     )
-    parser.add_argument(
-        "--size",
-        "--resolution",
-        metavar="PX",
-        help="shorter side at which the network sees a photo, or native for its own size; larger gives finer maps but "
-        "is less what the network was trained on, and time and memory grow with the number of pixels "
-        "(default: the scale of its evaluation)",
+    add_size(
+        parser,
+        "shorter side at which the network sees a photo, or native for its own size; larger gives finer maps but is "
+        "less what the network was trained on, and time and memory grow with the number of pixels",
+        aliases=("--resolution",),
+        shown_default="the scale of its evaluation",
+        words=True,
     )
     parser.add_argument(
         "--format", choices=("png", "pdf", "svg"), default="png", help="of figures; pdf and svg keep letters (png)"
     )
-    parser.add_argument(
-        "--html", action="store_true", help="also write a page for each photo with a slider over blocks"
-    )
-    parser.add_argument(
-        "--kernels", action="store_true", help="draw the mean depthwise kernels instead; needs no INPUT"
-    )
-    parser.add_argument(
-        "--receptive_field",
-        "--receptive-field",
-        action="store_true",
-        help="draw how far the middle token of each stage really sees instead, as the mean over the first "
+    add_flag(parser, "html", "also write a page for each photo with a slider over blocks")
+    add_flag(parser, "kernels", "draw the mean depthwise kernels instead; needs no INPUT")
+    add_flag(
+        parser,
+        "receptive_field",
+        "draw how far the middle token of each stage really sees instead, as the mean over the first "
         f"{_MOST_FIELD_PHOTOS} photos",
     )
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="in videos look at each Nth frame only (default: 1)"
     )
-    parser.add_argument("--top_k", "--top-k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... or mps (default: auto)")
+    parser.add_argument("--top_k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
+    add_device(parser)
+    add_json(parser, "what was explained, and where it was written,")
+
+
+@dataclasses.dataclass
+class _Done:
+    """What was explained, for ``--json``, and sentences about the inputs that could not be."""
+
+    explained: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    failures: list[str] = dataclasses.field(default_factory=list)
 
 
 def run(arguments: Any) -> int:
     """Draw one page a photo and one video a video, or what the network itself is like."""
     started = time.perf_counter()
     source = require_model(arguments.model)
-    size = _size(arguments.size)
-    photos, videos, failures = _sorted_inputs(arguments.inputs)
+    size = _read_size(arguments.size)
+    done = _Done()
+    photos, videos = _sort_inputs(arguments.inputs, done)
     _check(arguments, videos)
-    explained = 0
     if arguments.kernels or arguments.receptive_field:
         if photos or not arguments.receptive_field:
-            explained = _draw_network(arguments, load_for_command(source, arguments.device), photos, size, failures)
+            _draw_network(arguments, load_for_command(source, arguments.device), photos, size, done)
     elif photos or videos:
         from focalnets.visualize.maps import parse_block
 
         model = load_for_command(source, arguments.device)
         block = arguments.block if arguments.stage is None else f"{arguments.stage}.-1"
         focus = None if block is None else parse_block(block, model)
-        explained = _explain_photos(arguments, model, source, photos, focus, size, failures)
-        explained += _explain_videos(arguments, model, videos, focus, size, failures)
-    if explained:
-        print(_took(started))
-    for failure in failures:
+        _explain_photos(arguments, model, source, photos, focus, size, done)
+        _explain_videos(arguments, model, videos, focus, size, done)
+    deliver(
+        arguments,
+        lambda: _show_cost(started) if done.explained else None,
+        json=lambda: {"model": source, "explained": done.explained, "failures": done.failures},
+    )
+    for failure in done.failures:
         print(f"not explained: {failure}", file=sys.stderr)
-    if failures:
-        print(f"{len(failures)} of {explained + len(failures)} inputs could not be explained.", file=sys.stderr)
-    return 0 if not failures else 1 if explained else 2
+    if done.failures:
+        total = sum(entry["input"] is not None for entry in done.explained) + len(done.failures)
+        print(f"{len(done.failures)} of {total} inputs could not be explained.", file=sys.stderr)
+    return 0 if not done.failures else 1 if done.explained else 2
 
 
-def _took(started: float) -> str:
+def _show_cost(started: float) -> None:
     from focalnets.machine.memory import peak_bytes
 
     peak = peak_bytes()
     memory = f", at most {peak / 2**20:,.0f} MiB of memory" if peak else ""
-    return f"took {time.perf_counter() - started:.1f} s{memory}"
+    print(f"took {time.perf_counter() - started:.1f} s{memory}")
 
 
 def _check(arguments: Any, videos: Sequence[Path]) -> None:
     """Refuse what contradicts itself before a network is loaded."""
     from focalnets.data.clips import CLIP_FORMATS
 
-    output = Path(arguments.output)
+    require_whole(arguments, every=1)
     if arguments.block is not None and arguments.stage is not None:
         raise ConfigError("--block and --stage both choose the block; give one of them.")
-    if arguments.every < 1:
-        raise ConfigError(f"--every must be a whole number of frames from 1 up, got {arguments.every}.")
     if not arguments.inputs and (arguments.receptive_field or not arguments.kernels):
         raise ConfigError("There is nothing to look at; name image files, folders of images or video files.")
     if videos and (arguments.kernels or arguments.receptive_field):
-        raise ConfigError(f"--kernels and --receptive-field need no video, got '{videos[0]}'; leave it out.")
+        raise ConfigError(f"--kernels and --receptive_field need no video, got '{videos[0]}'; leave it out.")
+    output = Path(arguments.output)
     if output.suffix.lower() in CLIP_FORMATS and not output.is_dir():
         if len(videos) != 1 or len(arguments.inputs) != 1:
             raise ConfigError(f"The output '{output}' is one video; give exactly one video as input, or name a folder.")
-    elif output.exists() and not output.is_dir():
-        raise ConfigError(f"The output '{output}' is a file; name a folder.")
+    else:
+        require_folder(output)
 
 
-def _sorted_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[Path], list[str]]:
-    """Photos, videos, and sentences about inputs that lead to neither."""
+def _sort_inputs(inputs: Sequence[str], done: _Done) -> tuple[list[Path], list[Path]]:
+    """Return photos and videos; inputs that lead to neither are failures."""
     from focalnets.data.clips import VIDEO_EXTENSIONS
     from focalnets.data.images import find_images
 
     photos: dict[Path, None] = {}
     videos: dict[Path, None] = {}
-    failures: list[str] = []
     for given in inputs:
         path = Path(given).expanduser()
         if path.suffix.lower() in VIDEO_EXTENSIONS and not path.is_dir():
@@ -156,21 +160,20 @@ def _sorted_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[Path], list[
         try:
             photos.update(dict.fromkeys(find_images([given])))
         except DataError as error:
-            failures.append(str(error))
-    return list(photos), list(videos), failures
+            done.failures.append(str(error))
+    return list(photos), list(videos)
 
 
 def _explain_photos(
-    arguments: Any, model: Any, source: str, photos: Sequence[Path], focus: Any, size: Any, failures: list[str]
-) -> int:
-    """Draw the pages; returns how many."""
+    arguments: Any, model: Any, source: str, photos: Sequence[Path], focus: Any, size: Any, done: _Done
+) -> None:
+    """Draw a page for each photo."""
     from focalnets.visualize.explain import explain_file, output_names
 
-    explained = 0
     output = Path(arguments.output)
     with progress("explaining", len(photos)) as show:
         names = output_names(photos, f".{arguments.format}")
-        for done, (file, name) in enumerate(zip(photos, names, strict=True), 1):
+        for number, (file, name) in enumerate(zip(photos, names, strict=True), 1):
             page = output / name
             html = page.with_suffix(".html") if arguments.html else None
             try:
@@ -179,16 +182,17 @@ def _explain_photos(
                     style=arguments.style, html_output=html,
                 )  # fmt: skip
             except ImageError as error:
-                failures.append(str(error))
+                done.failures.append(str(error))
             else:
-                explained += 1
-                says = f"{drawn.predictions[0][0]} {drawn.predictions[0][1]:.1%}, " if drawn.predictions else ""
-                print(f"{file}: {says}{page}{f', {html}' if html else ''}{_cost(drawn, size)}", flush=True)
-            show(done)
-    return explained
+                files = [page] if html is None else [page, html]
+                classes = [{"name": name, "confidence": confidence} for name, confidence in drawn.predictions]
+                done.explained.append({"input": str(file), "files": list(map(str, files)), "classes": classes})
+                answer = f"{drawn.predictions[0][0]} {drawn.predictions[0][1]:.1%}, " if drawn.predictions else ""
+                result_line(f"{file}: {answer}{', '.join(map(str, files))}{_describe_cost(drawn, size)}")
+            show(number)
 
 
-def _cost(drawn: Any, size: Any) -> str:
+def _describe_cost(drawn: Any, size: Any) -> str:
     if size is None:
         return ""
     width, height = drawn.seen_px
@@ -196,18 +200,15 @@ def _cost(drawn: Any, size: Any) -> str:
     return f" (seen at {width} x {height} px: {drawn.macs / 1e9:.3g} GMACs a pass, {times:.3g} times the usual)"
 
 
-def _explain_videos(
-    arguments: Any, model: Any, videos: Sequence[Path], focus: Any, size: Any, failures: list[str]
-) -> int:
-    """Write the videos; returns how many."""
+def _explain_videos(arguments: Any, model: Any, videos: Sequence[Path], focus: Any, size: Any, done: _Done) -> None:
+    """Write a video for each video."""
     if not videos:
-        return 0
+        return
     from focalnets.data.clips import CLIP_FORMATS
     from focalnets.visualize.explain import output_names
     from focalnets.visualize.video import explain_video
 
     output = Path(arguments.output)
-    explained = 0
     for file, name in zip(videos, output_names(videos, ""), strict=True):
         extension = file.suffix.lower() if file.suffix.lower() in CLIP_FORMATS else ".mkv"
         is_file = output.suffix.lower() in CLIP_FORMATS and not output.is_dir()
@@ -220,18 +221,17 @@ def _explain_videos(
                     on_progress=show,
                 )  # fmt: skip
         except (ConfigError, DataError) as error:
-            failures.append(str(error))
+            done.failures.append(str(error))
             continue
-        explained += 1
         rate = clip.frames / max(time.perf_counter() - started, 1e-9)
-        print(f"{file}: {clip.frames} frames, {rate:.1f} frames/s, {target}", flush=True)
-    return explained
+        done.explained.append({"input": str(file), "files": [str(target)], "frames": clip.frames})
+        result_line(f"{file}: {clip.frames} frames, {rate:.1f} frames/s, {target}")
 
 
 @contextlib.contextmanager
 def _frame_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar with frames a second and the time left on standard error if that is a terminal."""
-    if not sys.stderr.isatty():
+    """Show a bar with frames a second and the time left on standard error if that is a terminal."""
+    if is_quiet() or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console
@@ -250,8 +250,8 @@ def _frame_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
         yield show
 
 
-def _draw_network(arguments: Any, model: Any, photos: Sequence[Path], size: Any, failures: list[str]) -> int:
-    """Draw kernels and receptive fields and keep their numbers; returns how many photos were looked at, at least 1."""
+def _draw_network(arguments: Any, model: Any, photos: Sequence[Path], size: Any, done: _Done) -> None:
+    """Draw kernels and receptive fields and keep their numbers."""
     import numpy as np
     import torch
 
@@ -263,11 +263,14 @@ def _draw_network(arguments: Any, model: Any, photos: Sequence[Path], size: Any,
 
     output = Path(arguments.output)
 
-    def write(name: str, figure: Any, arrays: dict[str, Any]) -> None:
+    def write(name: str, figure: Any, arrays: dict[str, Any], looked_at: Sequence[Path] = ()) -> None:
         page = save_figure(figure, output / f"{name}.{arguments.format}")
-        with replacing(output / f"{name}.npz") as temporary, temporary.open("wb") as file:
+        numbers = page.with_suffix(".npz")
+        with replacing(numbers) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
-        print(f"{page}, {page.with_suffix('.npz')}", flush=True)
+        entries = [{"input": str(photo)} for photo in looked_at] or [{"input": None}]
+        done.explained.extend({**entry, "files": [str(page), str(numbers)]} for entry in entries)
+        result_line(f"{page}, {numbers}")
 
     if arguments.kernels:
         kernels = stage_kernels(model)
@@ -277,24 +280,23 @@ def _draw_network(arguments: Any, model: Any, photos: Sequence[Path], size: Any,
             for level, kernel in enumerate(levels, 1)
         }
         write("kernels", kernels_figure(model), arrays)
-    images = []
+    images, looked_at = [], []
     if arguments.receptive_field:
         for photo in photos[:_MOST_FIELD_PHOTOS]:
             try:
                 side = None if size == "native" else size  # Only photos of one size have a mean.
                 images.append(load_for_model(photo, model.preprocessing, side)[0])
+                looked_at.append(photo)
             except ImageError as error:
-                failures.append(str(error))
+                done.failures.append(str(error))
     if images:
         fields = effective_receptive_field(model, torch.stack(images))
         title = f"Effective receptive field of the middle token, mean over {len(images)} photo{'s'[: len(images) - 1]}"
-        write(
-            "receptive_field", receptive_field_figure(fields, title=title), {f"stage_{n}": f for n, f in fields.items()}
-        )
-    return len(images) or int(arguments.kernels)
+        arrays = {f"stage_{stage}": field for stage, field in fields.items()}
+        write("receptive_field", receptive_field_figure(fields, title=title), arrays, looked_at)
 
 
-def _size(given: str | None) -> Any:
+def _read_size(given: str | None) -> Any:
     if given is None or given == "native":
         return given
     if not given.isdecimal() or int(given) < 1:

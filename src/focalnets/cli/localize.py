@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from focalnets.cli.model_argument import add_model_and_data, load_for_command, require_model
-from focalnets.cli.output import STANDARD_OUTPUT, add_json_argument, progress, write_output, write_result
+from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size, require_whole
+from focalnets.cli.output import deliver, note, progress, require_folder
 from focalnets.errors import ConfigError
 
 EXAMPLES = """\
@@ -26,26 +26,29 @@ _EXAMPLES_SHOWN = 6
 def add_arguments(parser: Any) -> None:
     """Add the network, the images, what is compared and where results go."""
     add_model_and_data(parser, "images with masks or boxes, or `scenes`")
-    parser.add_argument("--category", metavar="NAME", help="what counts as the object (default: all that is annotated)")
-    parser.add_argument("--images", metavar="FOLDER", help="images of a COCO file, if they are not beside it")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most N images, evenly spread over all")
     parser.add_argument(
-        "--size",
-        type=int,
-        metavar="PX",
-        help="shorter side of the whole picture (default: the scale of its evaluation)",
+        "--category", type=str, metavar="NAME", help="what counts as the object (default: all that is annotated)"
     )
+    parser.add_argument("--images", type=str, metavar="FOLDER", help="images of a COCO file, if they are not beside it")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N images, evenly spread over all")
+    add_size(parser, "shorter side of the whole picture", shown_default="the scale of its evaluation")
     parser.add_argument(
         "--block",
+        type=str,
         metavar="STAGE.BLOCK",
         help="main block, from 0 (default: the last of the last stage but one); all blocks are measured",
     )
     parser.add_argument(
-        "--peer", nargs="+", default=[], metavar="NAME", help="networks of timm, measured with Grad-CAM; needs timm"
+        "--peer",
+        type=str,
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="networks of timm, measured with Grad-CAM; needs timm",
     )
     parser.add_argument(
         "--peer_weights",
-        "--peer-weights",
+        type=str,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -55,15 +58,11 @@ def add_arguments(parser: Any) -> None:
         "--resamples", type=int, default=2000, metavar="N", help="drawings of the bootstrap (default: 2000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and of random maps (default: 0)")
-    parser.add_argument(
-        "--skip_unreadable", "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... or mps (default: auto)")
-    add_json_argument(parser, "all figures")
-    parser.add_argument("--csv", metavar="FILE", help="write one row for each method; - for standard output")
-    parser.add_argument(
-        "--output", metavar="FOLDER", help="write everything there: report.html, figures as JSON and CSV, pictures"
-    )
+    add_flag(parser, "skip_unreadable", "leave out images that cannot be read")
+    add_device(parser)
+    add_json(parser, "all figures")
+    add_csv(parser, "one line for each method")
+    add_output(parser, "folder for everything: report.html, figures as JSON and CSV, pictures")
 
 
 def run(arguments: Any) -> int:
@@ -85,7 +84,7 @@ def run(arguments: Any) -> int:
     notes = []
     if not has_grad_cam():
         notes.append("Grad-CAM was left out, because captum is not installed; pip install 'focalnets[localize]'.")
-        print(notes[0], file=sys.stderr)
+        note(notes[0])
     with progress("localizing", len(images)) as show:
         result = measure_localization(
             model, images, focus=focus, size_px=arguments.size, sources=sources, resamples=arguments.resamples,
@@ -98,32 +97,20 @@ def run(arguments: Any) -> int:
 
         best, worst = best_and_worst(model, images, result, focus, _EXAMPLES_SHOWN)
         written = write_localization(result, best, worst, arguments.output)
-    if arguments.json is not None:
-        write_result(result.to_dict(), arguments.json)
-    if arguments.csv is not None:
-        write_output(result.methods_csv(), arguments.csv)
-    if STANDARD_OUTPUT not in (arguments.json, arguments.csv):
-        _show(result)
-        if written:
-            print(f"written: {', '.join(written)} in {arguments.output}")
+    deliver(arguments, lambda: _show(result, written, arguments.output), json=result.to_dict, csv=result.methods_csv)
     return 0
 
 
 def _check(arguments: Any) -> None:
     """Refuse what cannot be right before anything is loaded."""
-    for name, least in (("limit", 1), ("size", 1), ("resamples", 1), ("seed", 0)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ConfigError(f"--{name} must be a whole number from {least} up, got {value}.")
+    require_whole(arguments, limit=1, size=1, resamples=1, seed=0)
     if len(arguments.peer) != len(arguments.peer_weights):
         raise ConfigError(
             f"--peer names {len(arguments.peer)} networks and --peer-weights {len(arguments.peer_weights)} files; "
             "expected one file for each."
         )
-    if arguments.json == arguments.csv == STANDARD_OUTPUT:
-        raise ConfigError("--json and --csv cannot both go to standard output; name a file for one of them.")
-    if arguments.output is not None and Path(arguments.output).exists() and not Path(arguments.output).is_dir():
-        raise ConfigError(f"The output '{arguments.output}' is a file; name a folder.")
+    if arguments.output is not None:
+        require_folder(arguments.output)
 
 
 def _peers(arguments: Any, model: Any) -> list[Any]:
@@ -137,7 +124,7 @@ def _peers(arguments: Any, model: Any) -> list[Any]:
     ]
 
 
-def _show(result: Any) -> None:
+def _show(result: Any, written: Sequence[str], output: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -168,19 +155,20 @@ def _show(result: Any) -> None:
         f"95 % intervals from {result.resamples:,} bootstrap samples of the images. near: at most {result.near_px:g} "
         "px beside the object. IoU: one threshold for all images, best for the method on these images."
     )
-    _show_differences(result, [one for one in result.differences if _is_shown(result.method(one.other))])
+    _show_differences(result)
+    if written:
+        print(f"written: {', '.join(written)} in {output}")
 
 
-def _is_shown(score: Any) -> bool:
-    return score.kind != "evidence"
-
-
-def _show_differences(result: Any, differences: Sequence[Any]) -> None:
-    for one in differences:
-        auc, near = one.auc, one.near
+def _show_differences(result: Any) -> None:
+    for difference in result.differences:
+        other = result.method(difference.other)
+        if other.kind == "evidence":
+            continue
+        auc, near = difference.auc, difference.near
         verdict = "ahead of" if auc.low > 0 else "behind" if auc.high < 0 else "not told apart from"
         print(
-            f"{result.method(result.main).label} is {verdict} '{result.method(one.other).label}' in AUC: "
+            f"{result.method(result.main).label} is {verdict} '{other.label}' in AUC: "
             f"{100 * auc.value:+.1f} ({100 * auc.low:+.1f} to {100 * auc.high:+.1f}); "
             f"near {100 * near.value:+.1f} ({100 * near.low:+.1f} to {100 * near.high:+.1f})"
         )

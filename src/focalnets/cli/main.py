@@ -2,18 +2,18 @@
 
 A command is a module of this package that offers ``EXAMPLES`` (shown by ``--help``), ``add_arguments(parser)`` and
 ``run(arguments) -> int``, the exit status. Only the module of the command given is imported, so that help is instant.
+Options that several commands have are declared in ``options.py``; where results go is decided in ``output.py``.
 """
 
 from __future__ import annotations
 
-import argparse
 import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from focalnets.errors import FocalNetsError, InterruptedRunError
+from focalnets.errors import FocalNetsError, InterruptedRunError, nearest
 from focalnets.version import __version__
 
 __all__ = ["main"]
@@ -33,6 +33,7 @@ COMMANDS = {
     "compare": "measure networks side by side: speed, memory, accuracy after the same training",
     "models": "list the networks with their size and cost",
     "doctor": "show versions, devices and backends, and why one cannot run",
+    "completion": "print a script that completes commands and options in bash, zsh or fish",
 }
 
 _EXIT_MISTAKE = 2
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     command = arguments[0].replace("-", "_")
     if command not in COMMANDS:
-        _complain(f"There is no command {arguments[0]!r}; the commands are {', '.join(COMMANDS)}.")
+        _complain(f"There is no command {arguments[0]!r}; {nearest(arguments[0], COMMANDS)}")
         return _EXIT_MISTAKE
     try:
         return _run(command, arguments[1:])
@@ -83,64 +84,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, arguments: Sequence[str]) -> int:
-    from jsonargparse import ArgumentParser
-
+    from focalnets.cli.output import check_destinations, output_as_asked
+    from focalnets.cli.parsing import build_parser
     from focalnets.machine.process import wait_without_spinning
 
     wait_without_spinning()
-    module = importlib.import_module(f"focalnets.cli.{command}")
-    parser = ArgumentParser(
-        prog=f"focalnets {command}",
-        description=COMMANDS[command].capitalize() + ".",
-        epilog=f"examples:\n{module.EXAMPLES.rstrip()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
-    spelled = [_as_spelled(argument, parser) for argument in arguments]
-    return module.run(parser.parse_args(_positionals_first(spelled, parser)))
-
-
-def _as_spelled(argument: str, parser: argparse.ArgumentParser) -> str:
-    """Take ``--image-size`` for ``--image_size`` and the other way round, whichever the parser knows."""
-    name, equals, value = argument.partition("=")
-    if not name.startswith("--"):
-        return argument
-    for spelling in (name, f"--{name[2:].replace('-', '_')}", f"--{name[2:].replace('_', '-')}"):
-        if spelling in parser._option_string_actions:
-            return f"{spelling}{equals}{value}"
-    return argument
-
-
-def _positionals_first(arguments: list[str], parser: argparse.ArgumentParser) -> list[str]:
-    """Move what belongs to no option to the front.
-
-    argparse fills positional arguments from the first group of them that it meets: an optional MODEL before DATA would
-    stay empty in ``MODEL --json FILE DATA``. Where an option is not known exactly nothing is moved.
-    """
-    positionals: list[str] = []
-    options: list[str] = []
-    wanted = 0.0
-    for argument in arguments:
-        name, equals, _ = argument.partition("=")
-        is_option = name in parser._option_string_actions
-        if not is_option and (argument.startswith("--") or (argument.startswith("-") and not wanted)):
-            return arguments
-        if is_option:
-            wanted = 0.0 if equals else _most_values(parser._option_string_actions[name].nargs)
-            options.append(argument)
-        elif wanted:
-            wanted -= 1
-            options.append(argument)
-        else:
-            positionals.append(argument)
-    return [*positionals, *options]
-
-
-def _most_values(nargs: int | str | None) -> float:
-    """How many values an option may take."""
-    if isinstance(nargs, int):
-        return nargs
-    return 1 if nargs in (None, "?") else float("inf")
+    parser = build_parser(command, COMMANDS[command])
+    parsed = parser.parse(arguments)
+    if parsed.print_config is True:
+        print(parser.options_as_yaml(parsed), end="")
+        return 0
+    check_destinations(parsed)
+    with output_as_asked(parsed):
+        return importlib.import_module(f"focalnets.cli.{command}").run(parsed)
 
 
 def _overview() -> str:

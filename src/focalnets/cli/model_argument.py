@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
+from focalnets.cli.output import note
 from focalnets.weights.shipped import DEFAULT, SHIPPED
 
-__all__ = ["DEFAULT_MODEL", "MODEL_HELP", "add_model_and_data", "load_for_command", "require_model"]
+__all__ = ["DEFAULT_MODEL", "MODEL_HELP", "add_model", "add_model_and_data", "load_for_command", "require_model"]
 
 DEFAULT_MODEL = DEFAULT
 """What commands use that are given no network."""
@@ -18,14 +18,19 @@ MODEL_HELP = f"folder of a run, weights file, or name of published weights (defa
 _MOST_NAMES = 12
 
 
+def add_model(parser: Any) -> None:
+    """Add ``--model MODEL``."""
+    parser.add_argument("--model", type=str, metavar="MODEL", help=MODEL_HELP)
+
+
 def add_model_and_data(parser: Any, data_help: str) -> None:
     """Add the positional arguments ``[MODEL] DATA``; one alone is DATA."""
-    parser.add_argument("model", nargs="?", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("data", metavar="DATA", help=data_help)
+    parser.add_argument("model", type=str, nargs="?", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("data", type=str, metavar="DATA", help=data_help)
 
 
 def require_model(given: str | None) -> str:
-    """The network named, or the one inside the package, of which standard error then tells how little it knows.
+    """Return the network named, or the one inside the package, and note then how few classes it knows.
 
     Raises:
         CheckpointError: If none was named and this installation lacks its own.
@@ -35,10 +40,9 @@ def require_model(given: str | None) -> str:
     shipped = SHIPPED[DEFAULT_MODEL]
     names = shipped.class_names
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    print(
+    note(
         f"no network was named: {shipped.name}, which comes with focalnets, knows {len(names)} classes only "
-        f"({', '.join(names[:_MOST_NAMES])}{more}); name your own, or focalnet_tiny_srf for the 1,000 of ImageNet",
-        file=sys.stderr,
+        f"({', '.join(names[:_MOST_NAMES])}{more}); name your own, or focalnet_tiny_srf for the 1,000 of ImageNet"
     )
     return shipped.name
 

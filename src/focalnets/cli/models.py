@@ -5,8 +5,10 @@ from __future__ import annotations
 import fnmatch
 from typing import Any
 
-from focalnets.cli.output import STANDARD_OUTPUT, add_json_argument, write_result
-from focalnets.errors import ConfigError, UnknownNameError
+from focalnets.cli.options import add_csv, add_json, add_size, require_whole
+from focalnets.cli.output import deliver
+from focalnets.errors import UnknownNameError, nearest
+from focalnets.files import csv_text
 from focalnets.models.complexity import complexity
 from focalnets.models.variants import VARIANTS, list_models
 from focalnets.weights.shipped import SHIPPED, Shipped, shipped_for_variant
@@ -25,31 +27,48 @@ _TABLE_WIDTH = 100
 def add_arguments(parser: Any) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "pattern", type=str, nargs="?", default="*", help="names to list, a part of them or with * and ?"
+        "pattern",
+        type=str,
+        nargs="?",
+        metavar="PATTERN",
+        default="*",
+        help="names to list, a part of them or with * and ?",
     )
-    parser.add_argument("--size", type=int, default=224, help="height and width that costs are counted for [px]")
-    add_json_argument(parser, "the table")
+    add_size(parser, "height and width that costs are counted for", default=224)
+    add_json(parser, "the table")
+    add_csv(parser, "the table")
 
 
 def run(arguments: Any) -> int:
     """List the networks."""
-    if arguments.size < 1:
-        raise ConfigError(f"--size must be a whole number of pixels from 1 up, got {arguments.size}.")
+    require_whole(arguments, size=1)
     pattern = arguments.pattern
     pattern = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     names = list_models(pattern)
     inside = [_inside(row) for row in SHIPPED.values() if row.is_present and _is_meant(row, pattern, names)]
     if not names and not inside:
-        raise UnknownNameError(f"No network is called like {arguments.pattern!r}; `focalnets models` lists them all.")
+        hint = nearest(arguments.pattern, [*VARIANTS, *SHIPPED], "`focalnets models` lists them all.")
+        raise UnknownNameError(f"No network is called like {arguments.pattern!r}; {hint}")
     rows = [_row(name, arguments.size) for name in names]
-    if arguments.json is not None:
-        write_result({"size_px": arguments.size, "models": rows, "inside_the_package": inside}, arguments.json)
-    if arguments.json != STANDARD_OUTPUT:
-        if rows:
-            _print_table(rows, arguments.size)
-        for row in inside:
-            print(_told(row))
+    deliver(
+        arguments,
+        lambda: _show(rows, inside, arguments.size),
+        json=lambda: {"size_px": arguments.size, "models": rows, "inside_the_package": inside},
+        csv=lambda: _as_csv(rows),
+    )
     return 0
+
+
+def _show(rows: list[dict[str, Any]], inside: list[dict[str, Any]], size_px: int) -> None:
+    if rows:
+        _print_table(rows, size_px)
+    for row in inside:
+        print(_describe_shipped(row))
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    lists = [{**row, "published_weights": " ".join(row["published_weights"])} for row in rows]
+    return csv_text(list(lists[0]) if lists else ["name"], [list(row.values()) for row in lists])
 
 
 def _is_meant(row: Shipped, pattern: str, names: list[str]) -> bool:
@@ -69,7 +88,7 @@ def _inside(row: Shipped) -> dict[str, Any]:
     }
 
 
-def _told(row: dict[str, Any]) -> str:
+def _describe_shipped(row: dict[str, Any]) -> str:
     top1 = "" if row["top1_percent"] is None else f", top-1 {row['top1_percent']:.1f} % on its images held out"
     return (
         f"\nin the package, no network connection needed: {row['name']} ({row['size_mb']} MB, {row['trained_on']} at "

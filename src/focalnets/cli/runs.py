@@ -7,81 +7,97 @@ import io
 import sys
 from typing import Any
 
+from focalnets.cli.options import add_csv, add_json
+from focalnets.cli.output import deliver
+
 EXAMPLES = """\
   focalnets runs runs
   focalnets runs runs --plot runs.png
-  focalnets runs runs --json -"""
+  focalnets runs runs --json"""
 
 
 def add_arguments(parser: Any) -> None:
     """Add the folder and where to write."""
-    parser.add_argument("folder", metavar="DIR", help="a run, or a folder with runs in it or below")
-    parser.add_argument("--json", metavar="FILE", help="write everything as JSON; - shows it instead of the table")
-    parser.add_argument("--csv", metavar="FILE", help="write the table as CSV; - shows it instead of the table")
-    parser.add_argument("--plot", metavar="PNG", help="draw the curves of all runs")
+    parser.add_argument("folder", type=str, metavar="DIR", help="a run, or a folder with runs in it or below")
+    add_json(parser, "everything")
+    add_csv(parser, "the table")
+    parser.add_argument("--plot", type=str, metavar="PNG", help="draw the curves of all runs")
 
 
 def run(arguments: Any) -> int:
     """Show the table and write what was asked for."""
-    from focalnets.cli.output import write_output, write_result
     from focalnets.training.runs import differing_settings, find_runs
 
     runs = find_runs(arguments.folder)
-    differences = differing_settings(runs)
-    rows = [
-        {
-            "run": one.name,
-            "complete": one.complete,
-            "epochs": one.epochs,
-            "best_top1": one.best_top1,
-            "best_epoch": one.best_epoch,
-            "last_top1": one.last_top1,
-            "wall_time_s": one.wall_time_s,
-            "images_per_s": one.images_per_s,
-            "parameters": one.parameters,
-            **{f"config.{key}": values[index] for key, values in differences.items()},
-        }
-        for index, one in enumerate(runs)
-    ]
-    if arguments.json is not None:
-        histories = {one.name: list(one.history) for one in runs}
-        write_result([{**row, "history": histories[row["run"]]} for row in rows], arguments.json)
-    if arguments.csv is not None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_output(text.getvalue(), arguments.csv)
+    rows = _rows(runs, differing_settings(runs))
+    deliver(
+        arguments,
+        lambda: _show(runs, rows),
+        json=lambda: [{**row, "history": list(run.history)} for row, run in zip(rows, runs, strict=True)],
+        csv=lambda: _as_csv(rows),
+    )
     if arguments.plot is not None:
-        from focalnets.training.curves import draw_runs
+        from focalnets.training.curves import draw_runs, run_panels
 
-        draw_runs({one.name: one.history for one in runs if one.history}, arguments.plot)
-    if "-" not in (arguments.json, arguments.csv):
-        _show(rows)
+        panels = run_panels({run.metric: run.shown for run in runs})
+        draw_runs({run.name: run.history for run in runs}, arguments.plot, panels)
     return 0
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
+def _rows(runs: Any, differences: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "run": run.name,
+            "complete": run.complete,
+            "epochs": run.epochs,
+            f"best_{run.metric}": run.best,
+            "best_epoch": run.best_epoch,
+            f"last_{run.metric}": run.last,
+            "wall_time_s": run.wall_time_s,
+            "images_per_s": run.images_per_s,
+            "parameters": run.parameters,
+            **{f"config.{key}": values[index] for key, values in differences.items()},
+        }
+        for index, run in enumerate(runs)
+    ]
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _show(runs: list[Any], rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from focalnets.training.console import short_duration
 
-    table = Table(box=None, pad_edge=False)
-    titles = ("run", "best top-1", "in epoch", "last top-1", "epochs", "time", "images/s", "parameters")
+    metrics = {run.metric: run.shown for run in runs}
+    table = Table("run", box=None, pad_edge=False)
+    titles = [title for metric in metrics.values() for title in (f"best {metric.label}", f"last {metric.label}")]
     settings = [key for key in rows[0] if key.startswith("config.")]
-    for title in (*titles, *(key.removeprefix("config.") for key in settings)):
-        table.add_column(title, justify="left" if title == "run" else "right", overflow="fold")
-    for row in rows:
+    for title in (*titles, "in epoch", "epochs", "time", "images/s", "parameters"):
+        table.add_column(title, justify="right", overflow="fold")
+    for key in settings:
+        table.add_column(key.removeprefix("config."), justify="right", overflow="fold")
+    for run, row in zip(runs, rows, strict=True):
+        values = [
+            "-" if value is None or run.metric != name else metric.format(value, 2)
+            for name, metric in metrics.items()
+            for value in (run.best, run.last)
+        ]
         table.add_row(
-            row["run"],
-            _text(row["best_top1"], ".2%"),
-            _text(row["best_epoch"], "d"),
-            _text(row["last_top1"], ".2%"),
-            f"{row['epochs']}{'' if row['complete'] else ' (not complete)'}",
-            short_duration(row["wall_time_s"]),
-            _text(row["images_per_s"], ".0f"),
-            _text(row["parameters"], ",d"),
+            run.name,
+            *values,
+            _text(run.best_epoch, "d"),
+            f"{run.epochs}{'' if run.complete else ' (not complete)'}",
+            short_duration(run.wall_time_s),
+            _text(run.images_per_s, ".0f"),
+            _text(run.parameters, ",d"),
             *(str(row[key]) for key in settings),
         )
     # A file or a pipe has no width to keep to, and a line for each run can be searched.

@@ -6,12 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from focalnets.errors import DataError
+from focalnets.cli.options import add_flag, add_json, add_output
+from focalnets.cli.output import deliver, progress
+from focalnets.errors import ConfigError, DataError
 
 EXAMPLES = """\
   focalnets shard photos shards
-  focalnets shard photos.csv shards --samples-per-shard 2000
-  focalnets shard photos shards --max-bytes 500000000 --val_fraction 0.1
+  focalnets shard photos.csv shards --samples_per_shard 2000
+  focalnets shard photos --output shards --max_bytes 500000000 --val_fraction 0.1
 
   DATA is a folder of classes or a CSV file. Image files are kept byte for byte; index.json says what lies where, with
   the hash of every shard. Stopped and started again, it goes on after the last whole shard.
@@ -20,31 +22,34 @@ EXAMPLES = """\
 
 def add_arguments(parser: Any) -> None:
     """Add the data, the output and how large shards become."""
-    parser.add_argument("data", metavar="DATA", help="folder of images or CSV file")
-    parser.add_argument("output", metavar="OUT", help="folder for the shards")
+    parser.add_argument("data", type=str, metavar="DATA", help="folder of images or CSV file")
+    parser.add_argument("folder", type=str, nargs="?", metavar="OUT", help="folder for the shards; --output as well")
+    add_output(parser, "folder for the shards, in place of OUT")
     parser.add_argument("--samples_per_shard", type=int, default=10_000, help="images in a shard (default: 10000)")
     parser.add_argument("--max_bytes", type=int, help="bytes in a shard, at most (default: no limit)")
     parser.add_argument(
-        "--val_fraction", type=float, help="hold out this share of each class now (default: when training)"
+        "--val_fraction", type=float, help="hold out this fraction of each class now (default: when training)"
     )
     parser.add_argument("--seed", type=int, default=0, help="chooses the order and what is held out (default: 0)")
-    parser.add_argument("--overwrite", action="store_true", help="replace shards that are already in the output folder")
+    add_flag(parser, "overwrite", "replace shards that are already in the output folder")
+    add_json(parser, "what was written")
 
 
 def run(arguments: Any) -> int:
     """Write the shards and say what was written."""
-    from focalnets.cli.output import progress
     from focalnets.data.samples import Sample
-    from focalnets.data.shards.index import Side
     from focalnets.data.shards.open import is_shards
     from focalnets.data.shards.writing import write_shards
     from focalnets.data.sources import open_evaluation_images, open_images
 
+    if (arguments.folder is None) == (arguments.output is None):
+        raise ConfigError("focalnets shard needs one folder for the shards; give it after DATA, or by --output.")
+    output = arguments.folder or arguments.output
     if is_shards(arguments.data):
         raise DataError(f"'{arguments.data}' already holds shards; expected a folder of images or a CSV file.")
     fixed = arguments.val_fraction is not None
     found = open_images(arguments.data, val_fraction=arguments.val_fraction if fixed else 0.2, seed=arguments.seed)
-    sides: dict[Side, tuple[Sample, ...]] = {"train": found.train, "val": found.val}
+    parts: dict[Any, tuple[Sample, ...]] = {"train": found.train, "val": found.val}
     split = found.split
     if not fixed and "held out, seed" in split:
         # Names count from the folder of the classes, because they decide what is held out later.
@@ -52,14 +57,14 @@ def run(arguments: Any) -> int:
         place = (
             inner if all(isinstance(file, Path) and inner in file.parents for file, _ in found.train) else found.root
         )
-        sides, split = {"all": open_evaluation_images(place, found.classes).samples}, "not split"
+        parts, split = {"all": open_evaluation_images(place, found.classes).samples}, "not split"
         found = dataclasses.replace(found, root=place)
-    images = sum(map(len, sides.values()))
+    images = sum(map(len, parts.values()))
     with progress("writing", images) as show:
         result = write_shards(
-            sides,
+            parts,
             found.classes,
-            arguments.output,
+            output,
             name_of=found.name_of,
             split=split,
             samples_per_shard=arguments.samples_per_shard,
@@ -68,10 +73,26 @@ def run(arguments: Any) -> int:
             overwrite=arguments.overwrite,
             on_progress=show,
         )
-    kept = f", {result.kept} of them already there" if result.kept else ""
-    print(
-        f"{result.images:,} images of {len(found.classes)} classes in {result.shards} shards{kept}, "
-        f"{result.size / 1e6:,.1f} MB; index: {result.index}\n"
-        f"next: focalnets train {arguments.output}"
+    deliver(
+        arguments,
+        lambda: _show(result, found.classes, output),
+        json=lambda: {
+            "output": str(output),
+            "index": str(result.index),
+            "images": result.images,
+            "classes": list(found.classes),
+            "shards": result.shards,
+            "shards_already_there": result.kept,
+            "bytes": result.size,
+        },
     )
     return 0
+
+
+def _show(result: Any, classes: Any, output: str) -> None:
+    kept = f", {result.kept} of them already there" if result.kept else ""
+    print(
+        f"{result.images:,} images of {len(classes)} classes in {result.shards} shards{kept}, "
+        f"{result.size / 1e6:,.1f} MB; index: {result.index}\n"
+        f"next: focalnets train {output}"
+    )

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import datetime
 import shlex
-import sys
-import typing
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from focalnets.errors import ConfigError, UnknownNameError
+from focalnets.cli.options import add_flag, add_json, add_output
+from focalnets.cli.output import deliver, note
+from focalnets.cli.training_options import add_training_options, training_option_names
+from focalnets.errors import ConfigError, UnknownNameError, nearest
 from focalnets.machine.process import ignore_ctrl_c_in_helpers, keep_freed_memory
-from focalnets.training.config import TrainingConfig, field_descriptions
+from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import RECIPES
 
 EXAMPLES = """\
@@ -32,35 +31,32 @@ EXAMPLES = """\
 
 def add_arguments(parser: Any) -> None:
     """Add the folder, the run and one option for each field of the training config."""
-    from jsonargparse import ActionYesNo
-
-    parser.add_argument("data", nargs="?", metavar="DATA", help="images: folder, CSV file or shards; not with --resume")
-    parser.add_argument("--output", metavar="RUN", help="folder for the run (default: runs/MODEL-DATE)")
-    parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder with its own settings")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that is already in the output folder")
+    parser.add_argument(
+        "data", type=str, nargs="?", metavar="DATA", help="images: folder, CSV file or shards; not with --resume"
+    )
+    add_output(parser, "folder for the run (default: runs/MODEL-DATE)")
+    add_json(parser, "what the training reached")
+    parser.add_argument(
+        "--resume", type=str, metavar="RUN", help="continue the run in this folder with its own settings"
+    )
+    add_flag(parser, "overwrite", "replace a run that is already in the output folder")
     parser.add_argument(
         "--recipe", choices=list(RECIPES), help="settings to start from (default: small, or finetune with --pretrained)"
     )
-    parser.add_argument("--config", metavar="FILE", help="YAML file with settings, e.g. the config.yaml of a run")
-    # jsonargparse gives this option an empty value when it prepares the arguments.
-    parser.add_argument("--print_config", nargs="?", const="", help="show the resulting settings as YAML and stop")
-    hints = typing.get_type_hints(TrainingConfig)
-    descriptions = field_descriptions(TrainingConfig)
-    for field in dataclasses.fields(TrainingConfig):
-        # Only what was given comes back, so that recipe and file below are not overridden by defaults.
-        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field.name, descriptions[field.name])}
-        if hints[field.name] is bool:
-            parser.add_argument(f"--{field.name}", action=ActionYesNo, **options)
-        else:
-            hint = dict[str, Any] if field.name == "model_overrides" else hints[field.name]
-            parser.add_argument(f"--{field.name}", type=hint, **options)
+    parser.add_argument(
+        "--config", type=str, metavar="FILE", help="YAML file with settings, e.g. the config.yaml of a run"
+    )
+    parser.add_argument(
+        "--print_config", action="store_const", const="", help="show the resulting settings as YAML and stop"
+    )
+    add_training_options(parser)
 
 
 def run(arguments: Any) -> int:
     """Train, continue, or show the settings."""
     ignore_ctrl_c_in_helpers()
     keep_freed_memory()
-    names = {field.name for field in dataclasses.fields(TrainingConfig)}
+    names = training_option_names()
     given = {name: value for name, value in vars(arguments).items() if name in names}
     if arguments.resume is not None:
         return _resume(arguments, given)
@@ -71,10 +67,9 @@ def run(arguments: Any) -> int:
     if arguments.data is None:
         raise ConfigError("expected a folder of images to train on, got none; see focalnets train --help.")
 
-    from focalnets.training.data import TrainingData
     from focalnets.training.launch import is_first_process
     from focalnets.training.run_folder import RunFolder
-    from focalnets.training.trainer import train
+    from focalnets.training.trainer import open_data, train
 
     output = arguments.output
     if output is None:
@@ -82,12 +77,12 @@ def run(arguments: Any) -> int:
     first = is_first_process(config)
     if first:
         RunFolder(output).check_free(arguments.overwrite)  # Before the images are looked at, which may take a while.
-    data = TrainingData.from_folder(arguments.data, config)
+    data = open_data(arguments.data, config)
     for file, reason in data.left_out:
-        print(f"left out {file}: {reason}", file=sys.stderr)
-    result = train(config, data, output=output, overwrite=arguments.overwrite)
+        note(f"left out {file}: {reason}")
+    result = train(config, data, output=output, overwrite=arguments.overwrite, quiet=arguments.quiet)
     if first:
-        _report(result, arguments.data)
+        deliver(arguments, lambda: _report(result, arguments.data), json=lambda: _content(result))
     return 0
 
 
@@ -106,9 +101,9 @@ def _resume(arguments: Any, given: dict[str, Any]) -> int:
     from focalnets.training.run_folder import RunFolder
     from focalnets.training.trainer import resume
 
-    result = resume(arguments.resume, root=arguments.data)
+    result = resume(arguments.resume, root=arguments.data, quiet=arguments.quiet)
     if is_first_process(RunFolder(arguments.resume).read_config()):
-        _report(result, arguments.data or "DATA")
+        deliver(arguments, lambda: _report(result, arguments.data or "DATA"), json=lambda: _content(result))
     return 0
 
 
@@ -117,10 +112,14 @@ def _resolve(recipe: str | None, file: str | None, given: dict[str, Any]) -> Tra
     if recipe is None:
         recipe = "finetune" if (given.get("pretrained") or from_file.get("pretrained")) else "small"
     if recipe not in RECIPES:
-        raise UnknownNameError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
+        raise UnknownNameError(f"There is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
     base = RECIPES[recipe]()
     overrides = {**base.model_overrides, **from_file.get("model_overrides", {}), **given.get("model_overrides", {})}
-    return base.replace(**{**from_file, **given, "model_overrides": overrides})
+    task = given.get("task", from_file.get("task", base.task))
+    section = from_file.pop(task, None) or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{task} in '{file}' must be a section of settings, got {section!r}.")
+    return base.replace(**{**from_file, **section, **given, "model_overrides": overrides})
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -133,17 +132,21 @@ def _read_config(path: Path) -> dict[str, Any]:
     return content
 
 
+def _content(result: Any) -> dict[str, Any]:
+    return {
+        "run": str(result.run),
+        "best_weights": str(result.best_weights),
+        "best_top1": result.best_top1,
+        "best_epoch": result.best_epoch,
+        "history": list(result.history),
+    }
+
+
 def _report(result: Any, data: str) -> None:
     run_folder, folder = shlex.quote(str(result.run)), shlex.quote(str(data))
     print(
-        f"best: top-1 {result.best_top1:.2%} in epoch {result.best_epoch}; everything is in {result.run}\n"
+        f"best: {result.label} in epoch {result.best_epoch}; everything is in {result.run}\n"
         f"next: focalnets evaluate {run_folder} {folder}\n"
         f"      focalnets predict IMAGE --model {run_folder}\n"
         f"      focalnets explain IMAGE --model {run_folder}"
     )
-
-
-def _help(name: str, description: str) -> str:
-    default = TrainingConfig.__dataclass_fields__[name].default
-    shown = "" if default is dataclasses.MISSING or default is None or default is False else f" (default: {default})"
-    return (description[0].lower() + description[1:]).rstrip(".").replace("%", "%%") + shown

@@ -67,27 +67,27 @@ class Accuracies:
     rows: list[Accuracy] = dataclasses.field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON."""
-        return {"setting": self.setting, "origin": self.origin, "rows": [dataclasses.asdict(one) for one in self.rows]}
+        """Turn into plain values that survive JSON."""
+        return {"setting": self.setting, "origin": self.origin, "rows": [dataclasses.asdict(row) for row in self.rows]}
 
     def to_csv(self) -> str:
-        """One line a network."""
+        """Format as CSV, one line a network."""
         heading = (
             "model", "parameters", "macs", "seeds", "top1_mean", "top1_low", "top1_high", "top1_by_seed", "training_s",
             "published_top1_percent", "failed",
         )  # fmt: skip
-        rows = []
-        for one in self.rows:
-            low, high = one.interval or (None, None)
-            by_seed = " ".join(f"{value:.6g}" for _, value in sorted(one.top1.items()))
-            failed = "; ".join(f"seed {seed}: {why}" for seed, why in one.failed.items())
-            rows.append(
+        lines = []
+        for row in self.rows:
+            low, high = row.interval or (None, None)
+            by_seed = " ".join(f"{value:.6g}" for _, value in sorted(row.top1.items()))
+            failed = "; ".join(f"seed {seed}: {why}" for seed, why in row.failed.items())
+            lines.append(
                 (
-                    one.model, one.parameters, one.macs, len(one.top1), one.mean, low, high, by_seed, one.training_s,
-                    one.published_top1_percent, failed,
+                    row.model, row.parameters, row.macs, len(row.top1), row.mean, low, high, by_seed, row.training_s,
+                    row.published_top1_percent, failed,
                 )
             )  # fmt: skip
-        return csv_text(heading, rows)
+        return csv_text(heading, lines)
 
     def write(self, folder: Path) -> None:
         """Write ``accuracy.json`` and ``accuracy.csv``, whole or not at all."""
@@ -96,7 +96,7 @@ class Accuracies:
 
 
 def read_accuracies(folder: Path) -> Accuracies | None:
-    """What is kept in ``folder``, None if nothing.
+    """Read what is kept in ``folder``; None if nothing.
 
     Raises:
         ConfigError: If the file there is damaged.
@@ -106,7 +106,7 @@ def read_accuracies(folder: Path) -> Accuracies | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        rows = [Accuracy(**_with_numbers(one)) for one in content["rows"]]
+        rows = [Accuracy(**_restore_types(row)) for row in content["rows"]]
         return Accuracies(content["setting"], content["origin"], rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
@@ -114,7 +114,7 @@ def read_accuracies(folder: Path) -> Accuracies | None:
         ) from error
 
 
-def _with_numbers(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has made texts of seeds and a list of the interval."""
+def _restore_types(row: dict[str, Any]) -> dict[str, Any]:
+    """Undo what JSON has done: it made texts of seeds and a list of the interval."""
     row |= {key: {int(seed): value for seed, value in row[key].items()} for key in ("top1", "failed")}
     return row | {"interval": row["interval"] and tuple(row["interval"])}

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from focalnets.compare.entrants import Entrant, build
+from focalnets.compare.models import ComparedModel, build_module
 
 __all__ = ["TASKS", "Task", "is_out_of_memory", "prepare_call", "sample_images"]
 
@@ -23,26 +23,26 @@ _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory",
 
 
 def sample_images(batch: int, size_px: int, device: torch.device) -> Tensor:
-    """Images (B, 3, H, W) of noise, the same at every call."""
+    """Draw images (B, 3, H, W) of noise, the same at every call."""
     return torch.randn(batch, 3, size_px, size_px, generator=torch.Generator().manual_seed(1)).to(device)
 
 
 def prepare_call(
-    entrant: Entrant, task: Task, size_px: int, device: torch.device
+    model: ComparedModel, task: Task, size_px: int, device: torch.device
 ) -> tuple[nn.Module, Callable[[Tensor], Any]]:
-    """The network and what is done with a batch of images (B, 3, H, W).
+    """Build the network, and the call that does the task on a batch of images (B, 3, H, W).
 
     A training step drops the gradients and does forward pass, cross-entropy, backward pass and AdamW, whose rate of 0
     leaves the weights as they are. Stochastic depth is off, so that everybody computes all blocks.
     """
     torch.manual_seed(0)
-    network = build(entrant, size_px=size_px, drop_path=0.0).to(device)
+    network = build_module(model, size_px=size_px, drop_path=0.0).to(device)
     if task == "inference":
         network.eval()
 
         @torch.inference_mode()
         def classify(images: Tensor) -> Any:
-            _finish(network(images), device)
+            _wait_for_device(network(images), device)
 
         return network, classify
     network.train()
@@ -53,18 +53,18 @@ def prepare_call(
         logits = network(images)
         F.cross_entropy(logits, torch.zeros(len(images), dtype=torch.long, device=device)).backward()
         optimizer.step()
-        _finish(logits, device)
+        _wait_for_device(logits, device)
 
     return network, step
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice."""
-    words = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(one in words for one in _OUT_OF_MEMORY)
+    """Tell whether an error says that memory did not suffice."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in message for text in _OUT_OF_MEMORY)
 
 
-def _finish(logits: Tensor, device: torch.device) -> None:
+def _wait_for_device(logits: Tensor, device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

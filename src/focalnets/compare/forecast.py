@@ -43,7 +43,7 @@ class Forecast:
             self.peaks[key] = pixels, cell.peak_bytes
 
     def call_s(self, cell: Cell) -> float | None:
-        """How long a call will take [s]: as the same network took elsewhere, or the others; None if none was timed."""
+        """Estimate how long a call takes [s], as the same network took elsewhere, or others; None if none was timed."""
         other = "training" if cell.task == "inference" else "inference"
         factor = _TRAINING_OVER_INFERENCE if cell.task == "training" else 1 / _TRAINING_OVER_INFERENCE
         speed = self.speeds.get((cell.model, cell.task))
@@ -55,22 +55,22 @@ class Forecast:
         return None if speed is None else _work(cell) / speed
 
     def cell_s(self, cell: Cell) -> float:
-        """How long a cell takes [s]: a call in a process of its own, warming up, and the rounds that are wanted."""
+        """Estimate how long a cell takes [s]: a call in a process of its own, warming up, and the wanted rounds."""
         call = self.call_s(cell) or 0.0
         calls = 1 + 1 / max(2, cell.batch) + (2 if call < _SHORT_S else 0) + wanted_rounds(call)
         return _OVERHEAD_S + _MARGIN * call * calls
 
     def peak_bytes(self, cell: Cell) -> int | None:
-        """Memory that a call will take at most, if it grows with the pixels; None if no smaller cell was measured."""
+        """Estimate the memory of a call if it grows with the pixels; None if no smaller cell was measured."""
         pixels, peak = self.peaks.get((cell.model, cell.task), (0, 0))
         return round(peak * cell.batch * cell.size_px**2 / pixels) if pixels else None
 
 
 def wanted_rounds(call_s: float) -> int:
-    """Rounds that come before dearer cells: enough for a spread, but of calls that take long [s] not at their cost."""
+    """Choose how many rounds come before dearer cells: enough for a spread, but fewer of calls that take long [s]."""
     return 3 if call_s < 2.0 else 2 if call_s < 5.0 else 1
 
 
 def _work(cell: Cell) -> float:
-    """Multiply-accumulates of a batch; where they could not be counted, what grows in the same way."""
+    """Compute the multiply-accumulates of a batch; where they could not be counted, what grows in the same way."""
     return (cell.macs or cell.size_px**2) * cell.batch

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import gc
-import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +14,14 @@ from typing import Any
 import torch
 
 from focalnets.compare.calls import TASKS, Task, is_out_of_memory, prepare_call, sample_images
-from focalnets.compare.entrants import Entrant, build, multiply_accumulates
 from focalnets.compare.forecast import Forecast, wanted_rounds
 from focalnets.compare.memory_process import MemoryProcess
-from focalnets.compare.memory_worker import LARGEST_SHARE
+from focalnets.compare.memory_worker import LARGEST_FRACTION
+from focalnets.compare.models import ComparedModel, build_module, multiply_accumulates
 from focalnets.compare.results import FINAL, Cell, Comparison, Network
 from focalnets.errors import ConfigError
-from focalnets.machine.description import processor_name
+from focalnets.machine.description import describe_machine, describe_versions
+from focalnets.machine.devices import device_name
 from focalnets.machine.memory import available_bytes
 from focalnets.machine.timing import Timing, interleave, spread
 from focalnets.version import __version__
@@ -45,7 +45,7 @@ class Plan:
     """What to measure.
 
     Attributes:
-        entrants: The networks.
+        models: The networks.
         sizes_px: Heights and widths of the images.
         batches: Images at once.
         tasks: ``inference``, ``training`` or both.
@@ -54,7 +54,7 @@ class Plan:
         most_rounds: Of a cell.
     """
 
-    entrants: tuple[Entrant, ...]
+    models: tuple[ComparedModel, ...]
     sizes_px: tuple[int, ...]
     batches: tuple[int, ...]
     tasks: tuple[Task, ...] = TASKS
@@ -63,7 +63,7 @@ class Plan:
     most_rounds: int = 20
 
     def __post_init__(self) -> None:
-        if not self.entrants:
+        if not self.models:
             raise ConfigError("a comparison needs at least one network, got none.")
         for name, values in (("sizes", self.sizes_px), ("batch", self.batches)):
             if not values or min(values) < 1:
@@ -75,10 +75,10 @@ class Plan:
             raise ConfigError(f"--minutes must be above 0, got {self.minutes}.")
 
     def groups(self) -> list[tuple[Task, int, int]]:
-        """Task, size and batch of cells that are measured together, cheapest first."""
+        """List task, size and batch of cells that are measured together, cheapest first."""
         listed = [(task, size, batch) for task in self.tasks for size in self.sizes_px for batch in self.batches]
         factor = {"inference": 1.0, "training": 3.5}
-        return sorted(dict.fromkeys(listed), key=lambda one: factor[one[0]] * one[1] ** 2 * one[2])
+        return sorted(dict.fromkeys(listed), key=lambda group: factor[group[0]] * group[1] ** 2 * group[2])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,18 +95,15 @@ Progress = Callable[[Step], None]
 
 
 def describe_setting(device: torch.device, skeleton: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What cells that stand side by side must share."""
-    try:
-        timm = importlib.metadata.version("timm")
-    except importlib.metadata.PackageNotFoundError:
-        timm = None
+    """Describe what cells that stand side by side must share."""
+    machine, versions = describe_machine(), describe_versions(("timm",))
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "processor": processor_name(),
-        "threads": torch.get_num_threads(),
+        "device": device_name(device),
+        "processor": machine.processor,
+        "threads": machine.threads,
         "focalnets": __version__,
         "torch": torch.__version__,
-        "timm": timm,
+        "timm": versions.get("timm"),
         "python": platform.python_version(),
         "skeleton": dict(skeleton or {}),
     }
@@ -143,7 +140,7 @@ class _Measurement:
         self.costs_s = 0.0
         self.forecast = Forecast()
         self.macs: dict[tuple[str, int], int | None] = {}
-        for cell in sorted(comparison.cells.values(), key=lambda one: one.batch * one.size_px**2):
+        for cell in sorted(comparison.cells.values(), key=lambda cell: cell.batch * cell.size_px**2):
             self.forecast.learn(cell, None if cell.latency_s is None else cell.latency_s["median"])
 
     def left_s(self) -> float:
@@ -151,21 +148,21 @@ class _Measurement:
 
     def fill(self, after_group: Callable[[Comparison], None]) -> None:
         _describe_networks(self.comparison, self.plan)
-        blank = [self._blank(*group) for group in self.plan.groups()]
+        blank = [self._list_blank(*group) for group in self.plan.groups()]
         groups = [cells for cells in blank if cells]
         for done, cells in enumerate(groups):
             to_spare_s = self._look_ahead(groups[done:])
-            where = functools.partial(self._tell, len(blank) - len(groups) + done, len(blank), cells[0])
+            show = functools.partial(self._show_progress, len(blank) - len(groups) + done, len(blank), cells[0])
             entering = self._admit(cells)
-            results = [self._over(cell) for cell in cells if cell not in entering]
-            for cell in [*results, *self._group(entering, to_spare_s, where)]:
+            results = [self._leave_out(cell) for cell in cells if cell not in entering]
+            for cell in [*results, *self._measure_group(entering, to_spare_s, show)]:
                 self.comparison.add(cell)
             after_group(self.comparison)
         if self.progress is not None:
             self.progress(Step(done=len(blank), groups=len(blank), doing="done", left_s=0.0))
 
     def _look_ahead(self, groups: Sequence[Sequence[Cell]]) -> float:
-        """What each of the groups that fit into the time can spend on rounds beyond those wanted of all [s]."""
+        """Compute what each of the groups that fit into the time can spend on rounds beyond those wanted of all [s]."""
         left, fitting, least = self.left_s(), 0, 0.0
         for cells in groups:
             needed = sum(map(self.forecast.cell_s, cells))
@@ -173,78 +170,83 @@ class _Measurement:
                 break
             fitting, least = fitting + 1, least + needed
         to_spare = (left - least) / max(1, fitting)
-        rounds = [sum(self.forecast.call_s(cell) or 0.0 for cell in cells) for cells in groups[:fitting]]
-        self.costs_s = least + sum(min(to_spare, (self.plan.most_rounds - 1) * one) for one in rounds)
+        rounds_s = [sum(self.forecast.call_s(cell) or 0.0 for cell in cells) for cells in groups[:fitting]]
+        self.costs_s = least + sum(min(to_spare, (self.plan.most_rounds - 1) * round_s) for round_s in rounds_s)
         return to_spare
 
-    def _tell(self, done: int, groups: int, cell: Cell, name: str) -> None:
+    def _show_progress(self, done: int, groups: int, cell: Cell, name: str) -> None:
         if self.progress is None:
             return
         words = "training step" if cell.task == "training" else cell.task
         doing = f"{words}, {cell.size_px} px, batch {cell.batch}: {name}"
         self.progress(Step(done=done, groups=groups, doing=doing, left_s=min(self.left_s(), self.costs_s)))
 
-    def _blank(self, task: Task, size: int, batch: int) -> list[Cell]:
-        """Cells that are to be filled."""
+    def _list_blank(self, task: Task, size: int, batch: int) -> list[Cell]:
+        """List the cells that are to be filled."""
         cells = []
-        for entrant in self.plan.entrants:
-            known = self.comparison.cells.get((entrant.name, task, size, batch))
+        for model in self.plan.models:
+            known = self.comparison.cells.get((model.name, task, size, batch))
             if known is None or known.status not in FINAL:
-                macs = self._macs(entrant, size)
-                cells.append(Cell(model=entrant.name, task=task, size_px=size, batch=batch, status="failed", macs=macs))
+                macs = self._count_macs(model, size)
+                cells.append(Cell(model=model.name, task=task, size_px=size, batch=batch, status="failed", macs=macs))
         return cells
 
-    def _macs(self, entrant: Entrant, size: int) -> int | None:
-        key = entrant.name, size
+    def _count_macs(self, model: ComparedModel, size: int) -> int | None:
+        key = model.name, size
         if key not in self.macs:
             self.macs[key] = None
             with contextlib.suppress(Exception):  # a network that refuses the size is reported when it is run
-                self.macs[key] = multiply_accumulates(build(entrant, size_px=size), size)
+                self.macs[key] = multiply_accumulates(build_module(model, size_px=size), size)
         return self.macs[key]
 
     def _admit(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Those for which there is time, the cheapest first; none if that would be fewer than half."""
+        """Choose the cells for which there is time, the cheapest first; none if that would be fewer than half."""
         entering: list[Cell] = []
         for cell in sorted(cells, key=self.forecast.cell_s):
             if sum(map(self.forecast.cell_s, [*entering, cell])) <= self.left_s():
                 entering.append(cell)
         return [cell for cell in cells if cell in entering] if 2 * len(entering) >= len(cells) else []
 
-    def _over(self, cell: Cell) -> Cell:
+    def _leave_out(self, cell: Cell) -> Cell:
         expected = self.forecast.call_s(cell)
         call = "" if expected is None else f"; a call is expected to take about {expected:.0f} s"
         why = f"There were {self.left_s():.0f} s left{call}. Run again with more --minutes to fill it."
         return dataclasses.replace(cell, status="over the time", why=why, expected_s=expected)
 
-    def _group(self, cells: Sequence[Cell], to_spare_s: float, tell: Callable[[str], None]) -> list[Cell]:
+    def _measure_group(self, cells: Sequence[Cell], to_spare_s: float, show: Callable[[str], None]) -> list[Cell]:
         """Fill cells of one task, size and batch: memory in processes of their own, then times together."""
         results: dict[str, Cell] = {}
         calls: dict[str, Callable[[], Any]] = {}
         once_s: dict[str, float] = {}
-        entrants = {one.name: one for one in self.plan.entrants}
+        models = {model.name: model for model in self.plan.models}
         for cell in cells:
             name = cell.model
-            tell(name)
-            results[name] = cell = self._alone(cell, entrants[name], once_s)
+            show(name)
+            results[name] = cell = self._measure_alone(cell, models[name], once_s)
             if cell.status != "measured":
                 continue
             try:
-                _, call = prepare_call(entrants[name], cell.task, cell.size_px, self.plan.device)  # type: ignore[arg-type]
+                _, call = prepare_call(models[name], cell.task, cell.size_px, self.plan.device)  # type: ignore[arg-type]
                 images = sample_images(cell.batch, cell.size_px, self.plan.device)
                 calls[name] = _Call(call, images)
             except Exception as error:
                 results[name] = _not_timed(cell, error)
-        tell("all together")
+        show("all together")
         self._time(results, calls, once_s, to_spare_s)
         calls.clear()
         gc.collect()
         return list(results.values())
 
-    def _alone(self, cell: Cell, entrant: Entrant, once_s: dict[str, float]) -> Cell:
-        """The cell with the memory of one call in a process of its own."""
+    def _measure_alone(self, cell: Cell, model: ComparedModel, once_s: dict[str, float]) -> Cell:
+        """Measure the memory of one call in a process of its own; returns the cell with it."""
         expected_s, free = self.forecast.call_s(cell), available_bytes()
         needed = self.forecast.peak_bytes(cell)
-        if self.plan.device.type == "cpu" and free is not None and needed is not None and needed > LARGEST_SHARE * free:
+        if (
+            self.plan.device.type == "cpu"
+            and free is not None
+            and needed is not None
+            and needed > LARGEST_FRACTION * free
+        ):
             why = f"It would take about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free."
             return dataclasses.replace(cell, status="over the memory", why=why)
         timeout = (
@@ -252,7 +254,7 @@ class _Measurement:
         )
         job = {
             "model": cell.model,
-            "skeleton": dict(entrant.skeleton),
+            "skeleton": dict(model.skeleton),
             "task": cell.task,
             "size_px": cell.size_px,
             "batch": cell.batch,
@@ -276,7 +278,7 @@ class _Measurement:
             left -= once_s[name]
             if left < 0:  # the calls in processes of their own took longer than expected
                 del calls[name]
-                results[name] = self._over(results[name])
+                results[name] = self._leave_out(results[name])
         if not calls:
             return
         round_s = sum(once_s[name] for name in calls)
@@ -311,20 +313,20 @@ class _Call:
 
 
 def _describe_networks(comparison: Comparison, plan: Plan) -> None:
-    for entrant in plan.entrants:
-        known = comparison.networks.get(entrant.name)
+    for model in plan.models:
+        known = comparison.networks.get(model.name)
         if known is not None and known.parameters is not None:
             continue
         parameters = None
         for size in plan.sizes_px:
             with contextlib.suppress(Exception):  # why a size is refused stands in its cell
-                network = build(entrant, size_px=size)
-                parameters = sum(one.numel() for one in network.parameters() if one.requires_grad)
+                network = build_module(model, size_px=size)
+                parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
                 break
-        published = entrant.published
-        comparison.networks[entrant.name] = Network(
-            name=entrant.name,
-            family=entrant.family,
+        published = model.published
+        comparison.networks[model.name] = Network(
+            name=model.name,
+            family=model.family,
             parameters=parameters,
             published_top1_percent=None if published is None else published.top1_percent,
             published_by=None if published is None else published.source,

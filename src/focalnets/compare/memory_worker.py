@@ -17,21 +17,22 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from focalnets.compare.calls import is_out_of_memory, prepare_call, sample_images
-from focalnets.compare.entrants import find_entrants
+from focalnets.compare.models import find_models
 from focalnets.compare.variations import load_rows
 from focalnets.machine.memory import available_bytes, limit_data, measure_added
+from focalnets.machine.workers import read_lines, write_line
 from focalnets.weights.loading import create_model
 
-__all__ = ["LARGEST_SHARE", "main", "measure_job"]
+__all__ = ["LARGEST_FRACTION", "main", "measure_job"]
 
-LARGEST_SHARE = 0.85
-"""Of the memory that is available, a call may take so much; more would drive the machine to where it ends processes."""
+LARGEST_FRACTION = 0.85
+"""Of the available memory, a call may take this fraction; more would drive the machine to where it ends processes."""
 
 _LARGE_PX = 512
 
@@ -46,10 +47,10 @@ def measure_job(job: dict[str, Any]) -> dict[str, Any]:
         with ``why``.
     """
     device = torch.device(job["device"])
-    (entrant,) = find_entrants([job["model"]], job.get("skeleton"))
+    (model,) = find_models([job["model"]], job.get("skeleton"))
     seconds = 0.0
     try:
-        network, call = prepare_call(entrant, job["task"], job["size_px"], device)
+        network, call = prepare_call(model, job["task"], job["size_px"], device)
         images = sample_images(job["batch"], job["size_px"], device)
 
         def timed(some: Any) -> Any:
@@ -77,7 +78,7 @@ def measure_job(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure_added(call: Callable[[Any], Any], images: Tensor, rest: Callable[[], None]) -> dict[str, Any]:
-    """Memory that a call on ``images`` adds after one on a single one, or on a quarter of it where it is large.
+    """Measure what a call on ``images`` adds to memory after one on a single image, or on a quarter of a large one.
 
     Networks made for one size refuse that quarter and are warmed up by the whole image. Of small images it would leave
     out what a runtime sets aside once for all sizes.
@@ -100,9 +101,8 @@ def main() -> None:
     copies = sys.platform == "linux"
     if copies and importlib.util.find_spec("timm") is not None:
         import timm  # noqa: F401 - loaded once, for all copies
-    for line in sys.stdin:
-        job = json.loads(line)
-        _answer(answers, _in_a_copy(job) if copies else _do(job))
+    for job in read_lines(sys.stdin):
+        write_line(answers, _in_a_copy(job) if copies else _do(job))
         if not copies:
             return
 
@@ -126,7 +126,7 @@ def _in_a_copy(job: dict[str, Any]) -> dict[str, Any]:
                 Path("/proc/self/oom_score_adj").write_text("1000")
             free = available_bytes()
             if job["device"] == "cpu" and free is not None:
-                limit_data(int(LARGEST_SHARE * free))
+                limit_data(int(LARGEST_FRACTION * free))
             with os.fdopen(writing, "w") as answer:
                 json.dump(_do(job), answer)
             status = 0
@@ -146,11 +146,6 @@ def _in_a_copy(job: dict[str, Any]) -> dict[str, Any]:
     if status == 0:
         return json.loads(text)
     return {"status": "failed", "exit": status}
-
-
-def _answer(answers: TextIO, outcome: dict[str, Any]) -> None:
-    answers.write(json.dumps(outcome) + "\n")
-    answers.flush()
 
 
 if __name__ == "__main__":

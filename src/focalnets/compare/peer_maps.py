@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from focalnets.compare.entrants import build, find_entrants
+from focalnets.compare.models import build_module, find_models
 from focalnets.data.transforms import to_tensor
 from focalnets.errors import CheckpointError, ConfigError, FocalNetsError
 from focalnets.models.config import Preprocessing
@@ -55,7 +55,7 @@ class PeerSource:
         self.methods = [Method(key=f"gradcam of {name}", label=f"Grad-CAM of {name}", kind="peer")]
 
     def maps(self, view: View) -> np.ndarray:
-        """See :class:`focalnets.visualize.localization.sources.MapSource`."""
+        """Draw the map; see :class:`focalnets.visualize.localization.sources.MapSource`."""
         side = self.preprocessing.input_size_px
         inputs = to_tensor(self.preprocessing)(view.photo.resize((side, side), Image.Resampling.BICUBIC)).unsqueeze(0)
         device = next(self.network.parameters()).device
@@ -78,8 +78,8 @@ def open_peer(name: str, weights: str | Path, device: torch.device) -> PeerSourc
         CheckpointError: If the weights are missing, damaged or of another network.
         ConfigError: If the name is that of one of our own networks.
     """
-    entrant = find_entrants([name])[0]
-    if entrant.family != "timm":
+    model = find_models([name])[0]
+    if model.family != "timm":
         raise ConfigError(f"--peer names a network of timm, got {name!r}; give one of ours as MODEL.")
     import timm
 
@@ -95,7 +95,7 @@ def open_peer(name: str, weights: str | Path, device: torch.device) -> PeerSourc
     if ours:
         size = _trained_size(file.parent) or size
         preprocessing = Preprocessing(input_size_px=size)
-    network = build(entrant, size_px=size, num_classes=len(tensors[head]))
+    network = build_module(model, size_px=size, num_classes=len(tensors[head]))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
@@ -105,7 +105,7 @@ def open_peer(name: str, weights: str | Path, device: torch.device) -> PeerSourc
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], bool]:
-    """The tensors of a file by the names that timm gives them, and whether our trainer wrote them."""
+    """Read the tensors of a file by the names that timm gives them, and whether our trainer wrote them."""
     if not file.is_file():
         raise CheckpointError(f"there are no weights '{file}'; name a safetensors file or the folder of a run.")
     try:

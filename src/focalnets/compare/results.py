@@ -25,7 +25,7 @@ class Network:
     """What is known of a network without running it.
 
     Attributes:
-        name, family: See :class:`focalnets.compare.entrants.Entrant`.
+        name, family: See :class:`focalnets.compare.models.ComparedModel`.
         parameters: Learnt numbers, at the first size asked for that the network takes; some have more for larger ones.
         published_top1_percent, published_by: ImageNet-1K accuracy at 224 px that others report.
     """
@@ -111,24 +111,28 @@ class Comparison:
         self.cells[cell.key] = cell
 
     def sorted_cells(self) -> list[Cell]:
-        """By task, batch, size, then in the order of the networks."""
+        """Sort the cells by task, batch, size, then in the order of the networks."""
         order = {name: index for index, name in enumerate(self.networks)}
-        return sorted(self.cells.values(), key=lambda one: (one.task, one.batch, one.size_px, order[one.model]))
+        return sorted(self.cells.values(), key=lambda cell: (cell.task, cell.batch, cell.size_px, order[cell.model]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON."""
+        """Turn into plain values that survive JSON."""
         return {
             "setting": self.setting,
             "origin": self.origin,
-            "networks": [dataclasses.asdict(one) for one in self.networks.values()],
+            "networks": [dataclasses.asdict(network) for network in self.networks.values()],
             "cells": [
-                {**dataclasses.asdict(one), "together_with": list(one.together_with), "images_per_s": one.images_per_s}
-                for one in self.sorted_cells()
+                {
+                    **dataclasses.asdict(cell),
+                    "together_with": list(cell.together_with),
+                    "images_per_s": cell.images_per_s,
+                }
+                for cell in self.sorted_cells()
             ],
         }
 
     def to_csv(self) -> str:
-        """One line a cell."""
+        """Format as CSV, one line a cell."""
         heading = (
             "model", "family", "task", "size_px", "batch", "status", "parameters", "macs", "latency_median_s",
             "latency_p20_s", "latency_p80_s", "rounds", "images_per_s", "peak_bytes", "published_top1_percent", "why",
@@ -152,7 +156,7 @@ class Comparison:
 
 
 def read_comparison(folder: Path, setting: dict[str, Any] | None) -> Comparison:
-    """What is kept in ``folder``, or nothing yet.
+    """Read what is kept in ``folder``; nothing yet gives an empty comparison.
 
     Args:
         folder: Of the comparison.
@@ -167,10 +171,10 @@ def read_comparison(folder: Path, setting: dict[str, Any] | None) -> Comparison:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         known = Comparison(content["setting"], content["origin"])
-        known.networks = {one["name"]: Network(**one) for one in content["networks"]}
-        for one in content["cells"]:
-            one.pop("images_per_s")
-            known.add(Cell(**{**one, "together_with": tuple(one["together_with"])}))
+        known.networks = {network["name"]: Network(**network) for network in content["networks"]}
+        for cell in content["cells"]:
+            cell.pop("images_per_s")
+            known.add(Cell(**{**cell, "together_with": tuple(cell["together_with"])}))
         known.sorted_cells()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

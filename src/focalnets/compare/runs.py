@@ -12,16 +12,17 @@ from typing import Any
 from lightning.pytorch import seed_everything
 
 from focalnets.compare.calls import is_out_of_memory
-from focalnets.compare.entrants import Entrant, build
+from focalnets.compare.foreign import foreign_network, require_shared_settings
+from focalnets.compare.models import ComparedModel, build_module
 from focalnets.compare.variations import SKELETON, VARIATIONS
+from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError, FocalNetsError, InterruptedRunError, TrainingError
 from focalnets.models.config import Preprocessing
-from focalnets.models.focalnet import FocalNet
+from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData
-from focalnets.training.foreign import ForeignNetwork
+from focalnets.training.network import BuildNetwork, NetworkToTrain, build_network
 from focalnets.training.run_folder import RunFolder
-from focalnets.training.trainer import BuildModel, build_model, resume, train
+from focalnets.training.trainer import resume, train
 
 __all__ = ["Run", "check_config", "is_complete", "train_run"]
 
@@ -32,30 +33,30 @@ DEFAULT_SIZE_PX = 224
 class Run:
     """One training: which network, the seed counted from 0, its settings, and its folder."""
 
-    entrant: Entrant
+    model: ComparedModel
     seed: int
     config: TrainingConfig
     folder: Path
 
     @classmethod
-    def of(cls, entrant: Entrant, seed: int, shared: TrainingConfig, output: Path) -> Run:
+    def of(cls, model: ComparedModel, seed: int, shared: TrainingConfig, output: Path) -> Run:
         """The training of a network with the settings that all share."""
         overrides: Mapping[str, Any] = {"drop_path": shared.model_overrides.get("drop_path", 0.0)}
-        model = entrant.name
-        if _is_plain_variation(entrant):
-            model, overrides = SKELETON, {**VARIATIONS[entrant.name].settings(entrant.skeleton), **overrides}
-        elif entrant.family == "variation":
-            overrides = {**entrant.skeleton, **overrides}
-        elif entrant.family == "focalnets":
-            model, overrides = entrant.architecture, {**entrant.changes, **overrides}
+        name = model.name
+        if _is_plain_variation(model):
+            name, overrides = SKELETON, {**VARIATIONS[model.name].settings(model.skeleton), **overrides}
+        elif model.family == "variation":
+            overrides = {**model.skeleton, **overrides}
+        elif model.family == "focalnets":
+            name, overrides = model.architecture, {**model.changes, **overrides}
         config = shared.replace(
-            model=model,
+            model=name,
             model_overrides=json.loads(json.dumps(overrides)),  # as they will be read again
             seed=shared.seed + seed,
             image_size=shared.image_size or DEFAULT_SIZE_PX,
         )
-        folder_name = re.sub(r"[^\w.=-]+", "_", entrant.name)  # also for systems that allow no colon
-        return cls(entrant, seed, config, output / "runs" / folder_name / f"seed{seed}")
+        folder_name = re.sub(r"[^\w.=-]+", "_", model.name)  # also for systems that allow no colon
+        return cls(model, seed, config, output / "runs" / folder_name / f"seed{seed}")
 
 
 def check_config(config: TrainingConfig) -> None:
@@ -64,7 +65,7 @@ def check_config(config: TrainingConfig) -> None:
     Raises:
         ConfigError: With their names.
     """
-    ForeignNetwork.check(config)
+    require_shared_settings(config)
     unfit = sorted(set(config.model_overrides) - {"drop_path"})
     if unfit:
         raise ConfigError(
@@ -102,7 +103,7 @@ def is_complete(run: Run, data: TrainingData) -> bool:
         raise ConfigError(
             f"The run '{run.folder}' was trained on other images; name another --output, or train again with --fresh."
         )
-    return files.card.exists()
+    return files.is_complete()
 
 
 def train_run(run: Run, data: TrainingData, *, fresh: bool, command: Sequence[str] | None = None) -> str | None:
@@ -112,7 +113,7 @@ def train_run(run: Run, data: TrainingData, *, fresh: bool, command: Sequence[st
         InterruptedRunError: If stopped by Ctrl-C, after saving.
         FocalNetsError: Where the other trainings would fail too.
     """
-    files, build = RunFolder(run.folder), _builder(run.entrant)
+    files, build = RunFolder(run.folder), _builder(run.model)
     try:
         if not fresh and files.config.exists() and files.resume_point.exists():
             resume(run.folder, data=data, build=build)
@@ -130,24 +131,24 @@ def train_run(run: Run, data: TrainingData, *, fresh: bool, command: Sequence[st
     return None
 
 
-def _builder(entrant: Entrant) -> BuildModel:
+def _builder(model: ComparedModel) -> BuildNetwork:
     """All get images prepared alike, and are drawn from the same state of the random numbers."""
 
-    def make(config: TrainingConfig, classes: Sequence[str]) -> FocalNet | ForeignNetwork:
+    def make(task: Task, config: TrainingConfig, labels: Sequence[str]) -> NetworkToTrain:
         size = config.image_size or DEFAULT_SIZE_PX
         preprocessing = Preprocessing(input_size_px=size)
-        if entrant.family == "focalnets" or _is_plain_variation(entrant):
-            model = build_model(config, classes)
-            model.preprocessing = preprocessing
-            return model
+        if model.family == "focalnets" or _is_plain_variation(model):
+            network = build_network(task, config, labels)
+            network.module.preprocessing = preprocessing  # type: ignore[assignment]
+            return dataclasses.replace(network, spec=preprocessing)
         seed_everything(config.seed, workers=True, verbose=False)
         drop_path = config.model_overrides["drop_path"]
-        network = build(entrant, size_px=size, num_classes=len(classes), drop_path=drop_path)
-        return ForeignNetwork(entrant.name, network, classes, preprocessing).train()
+        module = build_module(model, size_px=size, num_classes=len(labels), drop_path=drop_path)
+        return foreign_network(model.name, module.train(), labels, preprocessing)
 
     return make
 
 
-def _is_plain_variation(entrant: Entrant) -> bool:
+def _is_plain_variation(model: ComparedModel) -> bool:
     """Whether it is a FocalNet of another config, which any other command can open."""
-    return entrant.family == "variation" and VARIATIONS[entrant.name].mixer is None
+    return model.family == "variation" and VARIATIONS[model.name].mixer is None

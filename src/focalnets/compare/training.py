@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.compare.accuracy import Accuracies, Accuracy, read_accuracies
-from focalnets.compare.entrants import Entrant, build, find_entrants, multiply_accumulates
+from focalnets.compare.models import ComparedModel, build_module, find_models, multiply_accumulates
 from focalnets.compare.runs import DEFAULT_SIZE_PX, Run, check_config, is_complete, train_run
 from focalnets.compare.training_processes import train_in_processes
 from focalnets.compare.variations import VARIATIONS
+from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError, FocalNetsError
 from focalnets.intervals import MOST_SEEDS, mean_interval
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData
 from focalnets.training.runs import read_run
+from focalnets.training.trainer import open_data
 
 __all__ = ["AfterRun", "Trained", "train_all"]
 
@@ -48,7 +49,7 @@ AfterRun = Callable[[Accuracies, Trained], None]
 
 
 def train_all(
-    entrants: Sequence[Entrant],
+    models: Sequence[ComparedModel],
     config: TrainingConfig,
     data_root: str | Path,
     folder: Path,
@@ -61,14 +62,14 @@ def train_all(
     """Train every network with every seed; runs that are complete are kept, stopped ones continued.
 
     Args:
-        entrants: The networks.
+        models: The networks.
         config: Settings that all share; ``model`` is not used, of ``model_overrides`` only ``drop_path`` (0 if it is
             not there), which holds for all.
         data_root: Images, see :func:`focalnets.data.sources.open_images`. One split serves all seeds, which differ in
             weights, order and changes of images.
         folder: Of the comparison. Networks trained there before under the same setting are in the table too.
         seeds: Trainings of each network.
-        parallel: Trainings at once, each in a process of its own with its share of the threads.
+        parallel: Trainings at once, each in a process of its own with a part of the threads.
         fresh: Train again what is there.
         after_run: Called whenever a training has ended, with all results so far.
 
@@ -81,27 +82,29 @@ def train_all(
     if parallel < 1:
         raise ConfigError(f"--parallel must be a whole number from 1 up, got {parallel}.")
     check_config(config)
-    data = TrainingData.from_folder(data_root, config)
+    data = open_data(data_root, config)
     kept = None if fresh else read_accuracies(folder)
-    skeletons = [dict(one.skeleton) for one in entrants if one.family == "variation"]
+    skeletons = [dict(model.skeleton) for model in models if model.family == "variation"]
     skeleton = skeletons[0] if skeletons else {} if kept is None else kept.setting["skeleton"]
     setting = _setting(config, data, data_root, skeleton)
+    if kept is not None:
+        kept.setting["training"].setdefault("task", "classify")  # files of before there were others
     if kept is not None and kept.setting != setting:
         differing = ", ".join(sorted(key for key in setting if setting[key] != kept.setting.get(key)))
         raise ConfigError(
             f"'{folder}' holds trainings under another setting ({differing}); name another --output, or train all "
             "again with --fresh."
         )
-    before = [] if kept is None else [one.model for one in kept.rows]
-    everyone = {one.name: one for one in [*find_entrants(before, skeleton), *entrants]}
-    runs = [Run.of(entrant, seed, config, folder) for seed in range(seeds) for entrant in entrants]
+    before = [] if kept is None else [row.model for row in kept.rows]
+    everyone = {model.name: model for model in [*find_models(before, skeleton), *models]}
+    runs = [Run.of(model, seed, config, folder) for seed in range(seeds) for model in models]
     todo = [run for run in runs if fresh or not is_complete(run, data)]
     failed: dict[tuple[str, int], str] = {}
     durations: list[float] = []
     done = len(runs) - len(todo)
 
     def collect() -> Accuracies:
-        rows = [_accuracy(one, config, folder, data, failed) for one in everyone.values()]
+        rows = [_accuracy(model, config, folder, data, failed) for model in everyone.values()]
         return Accuracies(setting, {}, rows)
 
     def ended(run: Run, why: str | None, seconds: float) -> None:
@@ -110,12 +113,14 @@ def train_all(
         if why is None:
             durations.append(seconds)
         else:
-            failed[run.entrant.name, run.seed] = why
+            failed[run.model.name, run.seed] = why
         if after_run is not None:
             left = statistics.fmean(durations) * (len(runs) - done) / parallel if durations else None
-            result = why or f"top-1 {read_run(run.folder).last_top1 or 0.0:.2%}"
-            some = Trained(model=run.entrant.name, seed=run.seed, result=result, done=done, runs=len(runs), left_s=left)
-            after_run(collect(), some)
+            result = why or f"top-1 {read_run(run.folder).last or 0.0:.2%}"
+            ended_run = Trained(
+                model=run.model.name, seed=run.seed, result=result, done=done, runs=len(runs), left_s=left
+            )
+            after_run(collect(), ended_run)
 
     if parallel == 1 or len(todo) < 2:
         for run in todo:
@@ -130,7 +135,7 @@ def _setting(
     config: TrainingConfig, data: TrainingData, root: str | Path, skeleton: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What trainings that stand side by side must share."""
-    shared = config.replace(image_size=config.image_size or DEFAULT_SIZE_PX).to_dict()
+    shared = config.replace(image_size=config.image_size or DEFAULT_SIZE_PX).to_flat_dict()
     for name in ("model", "model_overrides", "workers"):
         del shared[name]
     setting = {
@@ -140,42 +145,42 @@ def _setting(
         "data": {
             "name": Path(root).name,
             "fingerprint": data.fingerprint,
-            "classes": len(data.classes),
-            "images_to_train": len(data.train),  # type: ignore[arg-type]
-            "images_to_validate": len(data.val),  # type: ignore[arg-type]
+            "classes": len(data.labels),
+            "images_to_train": len(data.train),
+            "images_to_validate": len(data.val),
         },
     }
     return json.loads(json.dumps(setting))  # as it will be read again
 
 
 def _accuracy(
-    entrant: Entrant, config: TrainingConfig, folder: Path, data: TrainingData, failed: dict[tuple[str, int], str]
+    model: ComparedModel, config: TrainingConfig, folder: Path, data: TrainingData, failed: dict[tuple[str, int], str]
 ) -> Accuracy:
     """From all complete runs of the network, also of seeds that are not asked for now."""
     top1: dict[int, float] = {}
     times: list[float] = []
     for seed in range(MOST_SEEDS):
-        run = Run.of(entrant, seed, config, folder)
+        run = Run.of(model, seed, config, folder)
         with contextlib.suppress(FocalNetsError):  # a run of another setting, in a folder made anew in part
             if is_complete(run, data):
                 summary = read_run(run.folder)
-                top1[seed] = summary.last_top1 or 0.0
+                top1[seed] = summary.last or 0.0
                 times.append(summary.wall_time_s)
-    images: int = len(data.val)  # type: ignore[arg-type]
+    images: int = len(data.val)
     if config.limit_val_batches is not None:
         images = min(images, config.limit_val_batches * config.batch_size)
-    parameters, macs = _cost(entrant, config.image_size or DEFAULT_SIZE_PX, len(data.classes))
-    row, published = VARIATIONS.get(entrant.name), entrant.published
+    parameters, macs = _cost(model, config.image_size or DEFAULT_SIZE_PX, len(data.labels))
+    row, published = VARIATIONS.get(model.name), model.published
     return Accuracy(
-        model=entrant.name,
-        summary=row.summary if row is not None and entrant.family == "variation" else None,
+        model=model.name,
+        summary=row.summary if row is not None and model.family == "variation" else None,
         parameters=parameters,
         macs=macs,
         top1=top1,
         mean=statistics.fmean(top1.values()) if top1 else None,
         interval=mean_interval(top1, images) if top1 else None,
         training_s=statistics.fmean(times) if times else None,
-        failed={seed: why for (name, seed), why in failed.items() if name == entrant.name},
+        failed={seed: why for (name, seed), why in failed.items() if name == model.name},
         published_top1_percent=None if published is None else published.top1_percent,
         published_by=None if published is None else published.source,
     )
@@ -184,14 +189,14 @@ def _accuracy(
 _COSTS: dict[tuple[str, str, int, int], tuple[int | None, int | None]] = {}
 
 
-def _cost(entrant: Entrant, size_px: int, classes: int) -> tuple[int | None, int | None]:
+def _cost(model: ComparedModel, size_px: int, classes: int) -> tuple[int | None, int | None]:
     """Learnt numbers and multiply-accumulates for one image; None where the network refuses the size."""
-    key = entrant.name, repr(entrant.skeleton), size_px, classes
+    key = model.name, repr(model.skeleton), size_px, classes
     if key not in _COSTS:
         parameters, macs = None, None
         with contextlib.suppress(Exception):
-            network = build(entrant, size_px=size_px, num_classes=classes)
-            parameters = sum(one.numel() for one in network.parameters() if one.requires_grad)
+            network = build_module(model, size_px=size_px, num_classes=classes)
+            parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
             macs = multiply_accumulates(network, size_px)
         _COSTS[key] = parameters, macs
     return _COSTS[key]

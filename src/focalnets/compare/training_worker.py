@@ -7,19 +7,19 @@ shows and then by why it failed, which is null where it did not.
 from __future__ import annotations
 
 import io
-import json
 import sys
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
-from focalnets.compare.entrants import find_entrants
+from focalnets.compare.models import find_models
 from focalnets.compare.runs import Run, train_run
 from focalnets.compare.variations import load_rows
 from focalnets.errors import FocalNetsError, InterruptedRunError
+from focalnets.machine.workers import read_lines, write_line
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData
+from focalnets.training.trainer import open_data
 
 __all__ = ["main"]
 
@@ -33,7 +33,7 @@ class _Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            _answer(self._answers, {"line": line})
+            write_line(self._answers, {"line": line})
         return len(text)
 
 
@@ -42,30 +42,25 @@ def main() -> None:
     answers = sys.stdout
     sys.stdout = _Lines(answers)  # type: ignore[assignment]
     try:
-        first = json.loads(sys.stdin.readline() or "{}")
-        if not first:
+        jobs = read_lines(sys.stdin)
+        first = next(jobs, None)
+        if first is None:
             return
         torch.set_num_threads(first["threads"])
         load_rows(first["rows"])
-        data = TrainingData.from_folder(first["data"], TrainingConfig.from_dict(first["config"]))
-        for line in sys.stdin:
-            job = json.loads(line)
+        data = open_data(first["data"], TrainingConfig.from_dict(first["config"]))
+        for job in jobs:
             why = train_run(_run(job), data, fresh=job["fresh"], command=first["command"])
-            _answer(answers, {"why": why})
+            write_line(answers, {"why": why})
     except InterruptedRunError:
-        _answer(answers, {"interrupted": True})
+        write_line(answers, {"interrupted": True})
     except FocalNetsError as error:
-        _answer(answers, {"mistake": str(error)})
+        write_line(answers, {"mistake": str(error)})
 
 
 def _run(job: dict[str, Any]) -> Run:
-    (entrant,) = find_entrants([job["model"]], job["skeleton"])
-    return Run(entrant, job["seed"], TrainingConfig.from_dict(job["config"]), Path(job["folder"]))
-
-
-def _answer(answers: TextIO, content: dict[str, Any]) -> None:
-    answers.write(json.dumps(content) + "\n")
-    answers.flush()
+    (model,) = find_models([job["model"]], job["skeleton"])
+    return Run(model, job["seed"], TrainingConfig.from_dict(job["config"]), Path(job["folder"]))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Variation:
     published_top1: float | None = None
 
     def settings(self, skeleton: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Fields in which the network differs from :data:`SKELETON`, where ``skeleton`` changes that one's own.
+        """List the fields in which the network differs from :data:`SKELETON`, which ``skeleton`` may change itself.
 
         Raises:
             ConfigError: If a field is unknown or out of range.
@@ -113,12 +113,12 @@ _LOADED: set[Path] = set()
 
 
 def loaded_rows() -> list[str]:
-    """The files that :func:`load_rows` has run in this process, for other processes to run too."""
+    """List the files that :func:`load_rows` has run in this process, for other processes to run too."""
     return sorted(map(str, _LOADED))
 
 
 def build_variation(row: Variation, skeleton: Mapping[str, Any] | None = None, **overrides: Any) -> FocalNet:
-    """The network of a row with random weights.
+    """Build the network of a row with random weights.
 
     Args:
         row: Of the table, or one of your own.
@@ -133,7 +133,7 @@ def build_variation(row: Variation, skeleton: Mapping[str, Any] | None = None, *
 
 
 def _altered(**change: Any) -> MixerBuilder:
-    """Focal modulation with arguments of :class:`focalnets.models.mixers.AlteredModulation` changed."""
+    """Alter focal modulation by arguments of :class:`focalnets.models.mixers.AlteredModulation`."""
 
     def build(focal: FocalModulation) -> nn.Module:
         from focalnets.models.mixers import AlteredModulation
@@ -144,7 +144,7 @@ def _altered(**change: Any) -> MixerBuilder:
 
 
 def _convolutional(name: str, **settings: Any) -> MixerBuilder:
-    """A mixer with the kernels of the skeleton, by the name of its class."""
+    """Choose a mixer with the kernels of the skeleton, by the name of its class."""
 
     def build(focal: FocalModulation) -> nn.Module:
         from focalnets.models import mixers

@@ -9,7 +9,7 @@ from collections.abc import Sequence, Set
 from focalnets.class_names import class_names, wordnet_ids
 from focalnets.errors import DataError, quoted_list
 
-__all__ = ["match_classes"]
+__all__ = ["known_classes", "match_classes"]
 
 
 def match_classes(names: Sequence[str], classes: Sequence[str], place: str) -> dict[str, int]:
@@ -28,6 +28,18 @@ def match_classes(names: Sequence[str], classes: Sequence[str], place: str) -> d
     Raises:
         DataError: If a name is no class of the network; lists both.
     """
+    found = known_classes(names, classes)
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise DataError(
+            f"'{place}' holds folders or labels that are no class of the network: {quoted_list(unknown)}; its "
+            f"{len(classes)} classes are {quoted_list(classes)}."
+        )
+    return found
+
+
+def known_classes(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
+    """Find the index of the class that each name means, as :func:`match_classes`; names that mean none are left out."""
     found = {name: index for index, name in enumerate(classes)}
     for keys in (_full_keys, _all_keys):
         if set(names) <= set(found):
@@ -40,13 +52,7 @@ def match_classes(names: Sequence[str], classes: Sequence[str], place: str) -> d
             candidates = {index for key in keys(name) for index in meant.get(key, ())}
             if name not in found and len(candidates) == 1:
                 found[name] = candidates.pop()
-    unknown = [name for name in names if name not in found]
-    if unknown:
-        raise DataError(
-            f"'{place}' holds folders or labels that are no class of the network: {quoted_list(unknown)}; its "
-            f"{len(classes)} classes are {quoted_list(classes)}."
-        )
-    return {name: found[name] for name in names}
+    return {name: found[name] for name in names if name in found}
 
 
 def _full_keys(name: str) -> Set[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from torchvision.transforms.v2 import functional
 
-from focalnets.errors import ConfigError, UnknownNameError
+from focalnets.errors import ConfigError, UnknownNameError, nearest
 
 __all__ = ["CORRUPTIONS", "SEVERITIES", "check_corruptions", "corrupt"]
 
@@ -51,7 +51,7 @@ def check_corruptions(names: tuple[str, ...], severities: tuple[int, ...], seed:
     """
     for name in names:
         if name not in CORRUPTIONS:
-            raise UnknownNameError(f"There is no corruption {name!r}; choose from {', '.join(CORRUPTIONS)}.")
+            raise UnknownNameError(f"There is no corruption {name!r}; {nearest(name, CORRUPTIONS)}")
     if not severities or not set(severities) <= set(SEVERITIES):
         raise ConfigError(f"severities must be whole numbers from 1 to 5, got {', '.join(map(str, severities))}.")
     if seed < 0:

@@ -46,7 +46,7 @@ IMAGE_EXTENSIONS = (
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """The formats that are tried. Pillow knows more, among them some that start other programs to draw a file."""
 
-_ORIENTATION_TAG = 0x0112
+_WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG = 0x0100, 0x0101, 0x0112
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -252,12 +252,18 @@ def _read_header(file: BinaryIO, name: str) -> tuple[Image.Image, int]:
 
 def _upright_size(file: BinaryIO, name: str) -> tuple[int, int]:
     image, orientation = _read_header(file, name)
-    width, height = image.size
+    # Pillow gives the size of a TIFF before or after turning, depending on its version. The tags do not change.
+    tags = getattr(image, "tag_v2", None)
+    width, height = image.size if tags is None else (tags[_WIDTH_TAG], tags[_HEIGHT_TAG])
     return (height, width) if orientation >= 5 else (width, height)
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """How an image must be turned to stand upright, 1 to 8 as EXIF counts; 1 where nothing sensible is said."""
+    """Read how an image must be turned to stand upright, 1 to 8 as EXIF counts; 1 where nothing sensible is said.
+
+    Pillow turns TIFFs while it loads their pixels. From then on the answer for them is 1, so turn pixels by what this
+    says after loading.
+    """
     try:
         # The method of the base class: that of PNG would decode the whole image to look for data behind its pixels.
         orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
@@ -267,12 +273,12 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """A decoded image as people see it, given the :func:`exif_orientation` of its file."""
+    """Turn decoded pixels as people see them; ``orientation`` is what :func:`exif_orientation` says of them."""
     return image.transpose(_TRANSPOSITIONS[orientation]) if orientation > 1 else image
 
 
 def _decode(file: BinaryIO, name: str, max_pixels: int, smallest_side_px: int | None) -> Image.Image:
-    image, orientation = _read_header(file, name)
+    image, _ = _read_header(file, name)
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(
@@ -286,7 +292,7 @@ def _decode(file: BinaryIO, name: str, max_pixels: int, smallest_side_px: int | 
         rgb = _to_rgb(image)
     except Exception as error:  # Damaged files make decoders raise anything.
         raise _damaged(name, error) from error
-    return turned_upright(rgb, orientation)
+    return turned_upright(rgb, exif_orientation(image))
 
 
 def _damaged(name: str, error: Exception) -> ImageError:

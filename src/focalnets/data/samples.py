@@ -75,6 +75,20 @@ class ImageFolder(Dataset):
         self.smallest_side_px = smallest_side_px
         assert all(0 <= label < len(self.classes) for _, label in self.samples), "a label is no index of a class"
 
+    @property
+    def class_of(self) -> list[int]:
+        """Index of the class of each image."""
+        return [label for _, label in self.samples]
+
+    @property
+    def shard_of(self) -> list[int] | None:
+        """Number of the shard of each image, where these lie on a server; None where images are on this disk."""
+        files = [file for file, _ in self.samples]
+        if not files or not isinstance(files[0], ShardMember) or not files[0].shard.is_remote:
+            return None
+        numbers: dict[str, int] = {}
+        return [numbers.setdefault(file.shard.location, len(numbers)) for file in files]  # type: ignore[union-attr]
+
     def __len__(self) -> int:
         return len(self.samples)
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode, v2
 
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
-from focalnets.data.randaugment import STRONGEST, noisy_randaugment
 from focalnets.errors import ConfigError, ImageError
 from focalnets.models.config import Preprocessing
 
@@ -34,7 +32,6 @@ Augmentation = Literal["none", "light", "strong"]
 """``none`` = as in evaluation; ``light`` = random crop and mirroring; ``strong`` = also random colours, geometry and
 erasing."""
 
-_INTERPOLATION = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -96,13 +93,33 @@ def to_tensor(preprocessing: Preprocessing) -> NormalizedTensor:
     return NormalizedTensor(preprocessing)
 
 
-def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
+class Steps:
+    """Transforms one after the other, as ``torchvision.transforms.v2.Compose`` without importing torchvision.
+
+    Args:
+        *steps: Each takes what the one before it returns.
+    """
+
+    def __init__(self, *steps: Callable[[Any], Any]) -> None:
+        self.steps = steps
+
+    def __call__(self, item: Any) -> Any:
+        """Apply all steps."""
+        for step in self.steps:
+            item = step(item)
+        return item
+
+    def __repr__(self) -> str:
+        return f"Steps({', '.join(map(repr, self.steps))})"
+
+
+def evaluation_transform(preprocessing: Preprocessing) -> Steps:
     """Picture to (3, S, S) float32: resize, centre crop, scale to 0..1, normalise.
 
     Source: evaluation of the official code: bicubic, shorter side 256/224 of the crop, rounded down.
     """
     crop = ResizeAndCrop(preprocessing.input_size_px, preprocessing.crop_fraction, preprocessing.interpolation)
-    return v2.Compose([crop, to_tensor(preprocessing)])
+    return Steps(crop, to_tensor(preprocessing))
 
 
 def training_transform(
@@ -115,7 +132,7 @@ def training_transform(
     randaugment_noise: float = 0.5,
     colour_jitter: float = 0.4,
     erasing: float = 0.25,
-) -> v2.Compose:
+) -> Callable[[Image.Image], torch.Tensor]:
     """Picture to randomly changed (3, S, S) float32.
 
     Crop and resizing come first and work on bytes; all later steps see S x S pixels only.
@@ -133,6 +150,11 @@ def training_transform(
     Raises:
         ConfigError: If a value is out of range.
     """
+    # Not needed in evaluation, and importing torchvision takes as long as importing torch.
+    from torchvision.transforms import InterpolationMode, v2
+
+    from focalnets.data.randaugment import STRONGEST, noisy_randaugment
+
     if augmentation not in ("none", "light", "strong"):
         raise ConfigError(f"augmentation must be 'none', 'light' or 'strong', got {augmentation!r}.")
     if not 0.0 < scale[0] <= scale[1] <= 1.0:
@@ -147,7 +169,7 @@ def training_transform(
     if augmentation == "none":
         return evaluation_transform(preprocessing)
     size = preprocessing.input_size_px
-    interpolation = _INTERPOLATION[preprocessing.interpolation]
+    interpolation = InterpolationMode(preprocessing.interpolation)
     steps: list[Callable] = [
         v2.RandomResizedCrop(size, scale=scale, interpolation=interpolation, antialias=True),
         v2.RandomHorizontalFlip(horizontal_flip),

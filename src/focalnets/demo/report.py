@@ -119,7 +119,10 @@ def _task(result: DemoResult) -> Section:
 
 def _lessons(result: DemoResult) -> Section:
     curve = learning_curve(
-        [(lesson.name, [row["val_top1"] for row in trained.history]) for lesson, trained, _ in result.lessons],
+        [
+            (lesson.name, [row["val_top1"] for row in trained.history if row["epoch"]])
+            for lesson, trained, _ in result.lessons
+        ],
         1 / len(result.classes),
     )
     rows = [
@@ -129,7 +132,7 @@ def _lessons(result: DemoResult) -> Section:
                 f"{lesson.window_px} × {lesson.window_px} px",
                 lesson.epochs,
                 short_duration(seconds),
-                trained.best_top1,
+                trained.best,
             )
         )
         for number, (lesson, trained, seconds) in enumerate(result.lessons, 1)

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from focalnets.data.labelled import TrainingData
 from focalnets.demo.scenes import DrawnScene, Windows, draw_scenes, generator, scene_numbers
 from focalnets.demo.scores import Look, MapScore, score_maps
 from focalnets.demo.settings import DemoSettings, Lesson
@@ -19,8 +20,8 @@ from focalnets.files import replacing
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.classify.inference import evaluate_images
 from focalnets.tasks.classify.results import Evaluation
+from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData
 from focalnets.training.trainer import TrainingResult, train
 from focalnets.visualize.explain import explain_file
 from focalnets.weights.loading import load_model
@@ -97,7 +98,7 @@ def run_demo(
         say(f"lesson {number} of {len(settings.lessons)}: {lesson.name}, windows of {lesson.window_px} px")
         started = time.monotonic()
         data = TrainingData(
-            classes=classes,
+            labels=classes,
             train=Windows(to_learn, lesson.window_px, random=True),
             val=Windows(to_choose, lesson.window_px, random=False),
             description=f"generated scenes ({lesson.name})",
@@ -143,12 +144,12 @@ def run_demo(
 
 
 def picture_path(scene: DrawnScene, classes: tuple[str, ...], pictures: Path) -> Path:
-    """Where a scene of the gallery is written: its class in the name, so that ``predict`` can be checked by eye."""
+    """Name the file of a scene of the gallery: its class in the name, so that ``predict`` can be checked by eye."""
     return pictures / f"{classes[scene.label]}_{scene.index}.png"
 
 
 def chosen_example(looks: list[Look] | tuple[Look, ...], scenes: list[DrawnScene] | tuple[DrawnScene, ...]) -> int:
-    """The first scene that is named rightly and looked at rightly, or just the first one."""
+    """Choose the first scene that is named rightly and looked at rightly, or just the first one."""
     for index, look in enumerate(looks):
         if look.hit and max(look.probabilities) == look.probabilities[scenes[index].label]:
             return index
@@ -166,8 +167,7 @@ def _training_config(settings: DemoSettings, lesson: Lesson, previous: Path | No
         learning_rate=lesson.learning_rate,
         warmup_epochs=0.1 * lesson.epochs,
         gradient_clip=5.0,
-        label_smoothing=0.0,
-        augmentation="none",
+        settings=ClassifySettings(label_smoothing=0.0, augmentation="none"),
         workers=0,
         device="cpu",
         seed=settings.seed,

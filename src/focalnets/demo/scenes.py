@@ -59,7 +59,7 @@ class Windows(Dataset):
         return len(self.scenes)
 
     def __getitem__(self, position: int) -> tuple[Image.Image, int]:
-        """One window as a PIL image, and the label."""
+        """Cut out one window as a PIL image; with its label."""
         scene, side = self.scenes[position], self.window_px
         size = len(scene.picture)
         corner = []
@@ -88,19 +88,19 @@ class _Drawings(Dataset):
         floating = [entry.mask for entry in scene.objects[:-1] if entry.class_name in _FLOATING_NAMES]
         others = np.any(floating, axis=0) if floating else np.zeros_like(scene.target.mask)
         drawn = DrawnScene(index, scene.image, scene.label, scene.target.mask, others, scene.target.box_xyxy)
-        return drawn if self.shrink_to_px is None else _shrunk(drawn, self.shrink_to_px)
+        return drawn if self.shrink_to_px is None else _shrink(drawn, self.shrink_to_px)
 
 
 _FLOATING_NAMES = ("ball", "leaf", "ring", "sheet", "star")
 
 
 def generator(settings: DemoSettings) -> SceneGenerator:
-    """What draws the demonstration's scenes."""
+    """Make what draws the demonstration's scenes."""
     return SceneGenerator(image_size_px=settings.picture_px, target_size=settings.target_size, seed=settings.seed)
 
 
 def scene_numbers(settings: DemoSettings) -> tuple[range, range, range]:
-    """Numbers of the scenes to learn from, to choose the best epoch by, and to measure on."""
+    """Choose numbers of the scenes to learn from, to choose the best epoch by, and to measure on."""
     choice_end = VAL_OFFSET + settings.choice_scenes
     return (
         range(settings.train_scenes),
@@ -116,7 +116,7 @@ def draw_scenes(
     drawings = _Drawings(generator(settings), indices, settings.input_px if shrink else None)
     # Starting processes takes longer than drawing a few hundred scenes.
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") and len(indices) > 500 else 0
-    keep: Any = _as_it_is
+    keep: Any = _keep_size
     loader = DataLoader(drawings, batch_size=None, num_workers=min(workers, 8) if workers > 1 else 0, collate_fn=keep)
     scenes = []
     for scene in loader:
@@ -125,16 +125,16 @@ def draw_scenes(
     return scenes
 
 
-def _as_it_is(scene: DrawnScene) -> DrawnScene:
+def _keep_size(scene: DrawnScene) -> DrawnScene:
     return scene
 
 
-def _shrunk(scene: DrawnScene, size_px: int) -> DrawnScene:
+def _shrink(scene: DrawnScene, size_px: int) -> DrawnScene:
     scale = size_px / len(scene.picture)
 
     def shrink(mask: np.ndarray) -> np.ndarray:
-        share = Image.fromarray(mask.astype(np.uint8) * 255).resize((size_px, size_px), Image.Resampling.BOX)
-        return np.asarray(share) > 127
+        covered = Image.fromarray(mask.astype(np.uint8) * 255).resize((size_px, size_px), Image.Resampling.BOX)
+        return np.asarray(covered) > 127
 
     picture = Image.fromarray(scene.picture).resize((size_px, size_px), Image.Resampling.BICUBIC)
     left, top, right, bottom = scene.box_xyxy

@@ -1,4 +1,4 @@
-"""Do the maps lie on the object? Measured over all held-out scenes, beside maps that know nothing.
+"""Do the maps lie on the object? Measured over all scenes that were held out, beside maps that know nothing.
 
 Axes: N scenes, H W height and width [px].
 """
@@ -98,16 +98,16 @@ def score_maps(
         stretched = torch.nn.functional.interpolate(
             torch.from_numpy(np.stack(list(maps.values()), axis=1)), size=(side, side), mode="bilinear"
         ).numpy()
-        for scene, heats, shares in zip(batch, stretched, probabilities.tolist(), strict=True):
+        for scene, heats, confidences in zip(batch, stretched, probabilities.tolist(), strict=True):
             rows.append(_figures(np.stack([*heats, *blind.values()]), scene, near_px))
             place = peak(heats[0])
-            looks.append(Look(tuple(shares), heats[0], place, bool(scene.target[place])))
+            looks.append(Look(tuple(confidences), heats[0], place, bool(scene.target[place])))
         on_progress(len(rows))
     return [_score(name, figures) for name, figures in zip(names, np.stack(rows, axis=1), strict=True)], looks, near_px
 
 
 def _figures(heats: np.ndarray, scene: DrawnScene, near_px: float) -> np.ndarray:
-    """Hits, near, on others and energy (maps, 4) of the maps (maps, H, W) of one scene."""
+    """Measure hits, near, on others and energy (maps, 4) of the maps (maps, H, W) of one scene."""
     figures = (
         pointing_game(heats, scene.target),
         pointing_game(heats, grown_mask(scene.target, near_px)),

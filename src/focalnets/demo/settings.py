@@ -57,7 +57,7 @@ class DemoSettings:
 
 
 def full() -> DemoSettings:
-    """Two to three minutes on two cores.
+    """Choose what takes two to three minutes on two cores.
 
     Three stages leave a map with a value every 8 px of the input before the last one. Small objects are hard to begin
     with, so close-ups come first, see docs/looking_inside.md.
@@ -81,7 +81,7 @@ def full() -> DemoSettings:
 
 
 def quick() -> DemoSettings:
-    """Seconds: shows that everything runs, learns next to nothing."""
+    """Choose what takes seconds: it shows that everything runs and learns next to nothing."""
     return DemoSettings(
         picture_px=96,
         input_px=48,

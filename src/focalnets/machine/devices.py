@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from focalnets.errors import ConfigError
+from focalnets.errors import ConfigError, nearest
 
-__all__ = ["choose_device"]
+__all__ = ["choose_device", "device_name"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; ``auto`` takes the GPU if there is one.
+    """Choose the device to run on.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1`` and so on, ``mps``; or ``auto``, which takes the GPU if there is one.
 
     Raises:
         ConfigError: If there is no such device here.
@@ -21,9 +24,15 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device must be auto, cpu, cuda, cuda:1, ... or mps, got {name!r}.") from None
+        hint = nearest(name, ("auto", *available), "choose auto, cpu, cuda, cuda:N or mps.")
+        raise ConfigError(f"There is no device {name!r}; {hint}") from None
     known = available.get(device.type, False)
     if not known or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         here = ", ".join(kind for kind, present in available.items() if present)
         raise ConfigError(f"There is no usable device {name!r} here; available: {here}.")
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """Read the name of a GPU as its maker gives it; of other devices their kind."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

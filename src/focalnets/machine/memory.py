@@ -24,15 +24,15 @@ __all__ = [
     "measure_added",
     "peak_bytes",
     "read_status",
+    "release_freed_memory",
     "reset_peak",
-    "settle",
 ]
 
 _WARM_UP_PX = 64
 
 
 def available_bytes() -> int | None:
-    """Memory that processes can still get without others being swapped out or ended; None where nobody says."""
+    """Read how much memory processes can get without others being swapped out or ended; None where nobody says."""
     file = Path("/proc/meminfo")
     found = re.search(r"^MemAvailable:\s+(\d+) kB", file.read_text(), re.MULTILINE) if file.is_file() else None
     if found is None:
@@ -41,7 +41,7 @@ def available_bytes() -> int | None:
 
 
 def _left_in_group() -> list[int]:
-    """What the limits of a container leave, if there are any."""
+    """Read what the limits of a container leave; empty where there are none."""
     group = Path("/sys/fs/cgroup")
     try:
         return [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
@@ -60,7 +60,7 @@ def limit_data(more_bytes: int) -> None:
 
 
 def read_status(field: str) -> int | None:
-    """A field of this process's status [bytes], None where the system does not tell."""
+    """Read a field of this process's status [bytes]; None where the system does not tell."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return None
@@ -78,7 +78,7 @@ def reset_peak() -> bool:
 
 
 def peak_bytes() -> int:
-    """Largest resident size since the process began, or since the peak was reset."""
+    """Read the largest resident size since the process began, or since the peak was reset."""
     peak = read_status("VmHWM")
     if peak is not None:
         return peak
@@ -88,8 +88,8 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def settle() -> int:
-    """Return freed memory to the system; the resident size now [bytes]."""
+def release_freed_memory() -> int:
+    """Return freed memory to the system; returns the resident size then [bytes]."""
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -106,7 +106,7 @@ def measure_added(
     *,
     warm_up: Tensor | None = None,
 ) -> tuple[Any, dict[str, Any]]:
-    """Run a call on a small image, let the process rest, then run it on ``images``: what does the second add?
+    """Measure what a call on ``images`` adds to memory, after one on a small image and a rest.
 
     What a runtime sets aside when it is made ready for the larger images counts, what it needs meanwhile does not.
 
@@ -122,10 +122,10 @@ def measure_added(
     call = prepare(warm_up)
     call()
     rest()
-    idle = settle()
+    idle = release_freed_memory()
     del call
     call = prepare(images)
-    settle()
+    release_freed_memory()
     was_reset = reset_peak()
     output = call()
     peak = peak_bytes()

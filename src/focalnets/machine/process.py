@@ -45,7 +45,7 @@ def keep_freed_memory() -> bool:
 
 
 def is_helper() -> bool:
-    """Whether another process of the training started this one; those of torchrun and SLURM stand for themselves."""
+    """Tell whether another process of the training started this one; torchrun's and SLURM's stand for themselves."""
     return "RANK" not in os.environ and int(os.environ.get("LOCAL_RANK", 0)) > 0
 
 

@@ -85,11 +85,11 @@ def _turn(call: Callable[[], Any], repeats: int) -> float:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, 20th and 80th percentile."""
+    """Compute the median and the 20th and 80th percentile."""
     p20, median, p80 = np.percentile(np.asarray(values, dtype=np.float64), (20, 50, 80))
     return {"median": float(median), "p20": float(p20), "p80": float(p80)}
 
 
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> dict[str, float]:
-    """Spread of the ratios within rounds."""
+    """Compute the spread of the ratios within rounds."""
     return spread([above / below for above, below in zip(numerator, denominator, strict=True)])

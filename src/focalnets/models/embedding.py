@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focalnets.models.layers import NORM_EPSILON
+from focalnets.ops.eager import is_traced_or_transformed
 
 __all__ = ["ConvolutionalEmbedding", "PatchEmbedding", "channels_last", "downsample_mask"]
 
@@ -73,17 +74,18 @@ class ConvolutionalEmbedding(nn.Module):
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) laid out as tokens will be: convolutions keep the layout of their input, and turning three
-    colours costs less than turning all channels afterwards. Transforms and tracers, which stumble over it, get them
-    as they are.
+    """Lay images (B, C, H, W) out as tokens will be.
+
+    Convolutions keep the layout of their input, and turning three colours costs less than turning all channels
+    afterwards. Transforms and tracers, which stumble over it, get the images as they are.
     """
-    if torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+    if is_traced_or_transformed():
         return images
     return images.contiguous(memory_format=torch.channels_last)
 
 
 def downsample_mask(mask: Tensor, stride: int) -> Tensor:
-    """Which tokens (B, ceil(H/stride), ceil(W/stride)) hold at least one valid position of ``mask`` (B, H, W)."""
+    """Mark the tokens (B, ceil(H/stride), ceil(W/stride)) with at least one valid position of ``mask`` (B, H, W)."""
     if stride == 1:
         return mask
     return F.max_pool2d(mask.unsqueeze(1).float(), stride, ceil_mode=True).squeeze(1) > 0

@@ -27,6 +27,9 @@ from focalnets.models.layers import (
 
 __all__ = ["FocalNet", "FocalStage"]
 
+_NAMES_OF_HEAD = "named_classes"
+"""Attribute of a classifier: the names that were set while it was the network's; copied and moved along with it."""
+
 
 class FocalStage(nn.Module):
     """Blocks at one resolution, behind the embedding that halves the resolution of the stage before."""
@@ -53,11 +56,12 @@ class FocalNet(nn.Module):
 
     Args:
         config: What the network is made of.
-        preprocessing: How images must be prepared for it.
+        preprocessing: How images must be prepared for it; None takes the usual way for its channels.
         class_names: One name an output, or None where unknown.
 
     Attributes:
-        config, preprocessing, class_names: As given; written into every checkpoint.
+        config, preprocessing, class_names: As given; written into every checkpoint. Names belong to the classifier that
+            is there when they are set, see :meth:`names_fit_head`.
         origin: Where the weights came from, in words.
 
     Source: Yang et al., Focal Modulation Networks, NeurIPS 2022, section 4, and the settings of the official
@@ -73,11 +77,10 @@ class FocalNet(nn.Module):
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        names = self._checked_names(class_names, config.num_classes)
         self.config = config
-        self.preprocessing = preprocessing or Preprocessing()
-        self.class_names = None if class_names is None else tuple(class_names)
+        self.preprocessing = preprocessing or Preprocessing().with_channels(config.in_chans)
         self.origin = "random weights"
-        self._check_class_names()
 
         stages = []
         rates = drop_path_schedule(config.drop_path, config.depths)
@@ -94,7 +97,23 @@ class FocalNet(nn.Module):
         else:
             self.norm = nn.LayerNorm(config.dims[-1], eps=NORM_EPSILON)
             self.head = self._classifier()
+        self.class_names = names
         self.reset_parameters()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; with ``class_names`` mark the classifier that they are the names of."""
+        super().__setattr__(name, value)
+        if name == "class_names" and (head := self._modules.get("head")) is not None:
+            setattr(head, _NAMES_OF_HEAD, None if value is None else tuple(value))
+
+    def names_fit_head(self) -> bool:
+        """Tell whether ``class_names`` were set for the classifier that is there now, or are None.
+
+        False once another module was assigned to ``head``: what its outputs stand for is not known.
+        """
+        if self.class_names is None or self.head is None:
+            return True
+        return getattr(self.head, _NAMES_OF_HEAD, None) == tuple(self.class_names)
 
     def _downsample(self, before: int, dim: int) -> PatchEmbedding | ConvolutionalEmbedding:
         if self.config.downsampling == "double":
@@ -170,14 +189,14 @@ class FocalNet(nn.Module):
         return self._pool_and_classify(self.norm(tokens), mask)
 
     def forward_features(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The normalised map before pooling: (B, C, h, w) with h = ceil(H / stride of the last stage)."""
+        """Compute the normalised map before pooling: (B, C, h, w) with h = ceil(H / stride of the last stage)."""
         if self.norm is None:
             raise ConfigError("This network was built with pyramid_norms=True; use forward_pyramid.")
         tokens, _ = self._embed_and_refine(images, mask)[-1]
         return self.norm(tokens).permute(0, 3, 1, 2)
 
     def forward_pyramid(self, images: Tensor, mask: Tensor | None = None) -> list[Tensor]:
-        """One map a stage, finest first, taken before the next stage's downsampling.
+        """Compute one map a stage, finest first, taken before the next stage's downsampling.
 
         Returns:
             Maps (B, C_i, ceil(H / stride_i), ceil(W / stride_i)); each through its own LayerNorm if the network was
@@ -221,14 +240,14 @@ class FocalNet(nn.Module):
         """
         if self.norm is None:
             raise ConfigError("This network was built with pyramid_norms=True and has no classifier to reset.")
+        names = self._checked_names(class_names, num_classes)
         self.config = self.config.replace(num_classes=num_classes)
-        self.class_names = None if class_names is None else tuple(class_names)
-        self._check_class_names()
         head = self._classifier()
         if isinstance(head, nn.Linear):
             nn.init.trunc_normal_(head.weight, std=0.02)
             nn.init.zeros_(head.bias)
         self.head = head.to(self.norm.weight.device, self.norm.weight.dtype)
+        self.class_names = names
 
     def set_recompute(self, level: Recompute) -> None:
         """Choose what training computes twice to save memory, see :data:`focalnets.models.layers.Recompute`."""
@@ -240,12 +259,13 @@ class FocalNet(nn.Module):
             elif isinstance(module, FocalModulation):
                 module.recompute = level in ("aggregation", "mlp")
 
-    def _check_class_names(self) -> None:
-        if self.class_names is not None and len(self.class_names) != self.config.num_classes:
+    @staticmethod
+    def _checked_names(class_names: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:
+        if class_names is not None and len(class_names) != num_classes:
             raise ConfigError(
-                f"class_names must have one entry for each of the {self.config.num_classes} classes, "
-                f"got {len(self.class_names)}."
+                f"class_names must have one entry for each of the {num_classes} classes, got {len(class_names)}."
             )
+        return None if class_names is None else tuple(class_names)
 
     def extra_repr(self) -> str:
         described: dict[str, Any] = {**self.config.to_dict()}

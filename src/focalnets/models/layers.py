@@ -1,5 +1,8 @@
 """Focal modulation as a layer, and the small parts around it.
 
+The mathematics only: past what a layer may be bypassed stands in ``plain.py``, how a block goes by groups of tokens on
+a CPU in ``rows.py``.
+
 Axes: B batch, *S spatial axes, H W height and width [tokens], C channels, L focal levels. Tokens are channels-last.
 """
 
@@ -7,19 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, TypeGuard
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.checkpoint import checkpoint
-from torchvision.ops import StochasticDepth
 
 from focalnets.errors import ConfigError
+from focalnets.models.drop_path import StochasticDepth
+from focalnets.models.plain import add_branch, is_plain_linear, project
+from focalnets.models.rows import goes_by_rows, refine_by_rows
 from focalnets.ops.aggregation import focal_aggregation
-from focalnets.ops.linear import linear
-from focalnets.ops.mlp import hidden_rows, mlp
+from focalnets.ops.mlp import mlp
 
 __all__ = [
     "NORM_EPSILON",
@@ -110,41 +113,30 @@ class FocalModulation(nn.Module):
         Returns:
             (B, *S, C).
         """
-        projected = _project(self.input_projection, tokens)
+        projected = project(self.input_projection, tokens)
         if self.recompute and self.training and torch.is_grad_enabled():
-            modulated = checkpoint(self._modulate, projected, mask, use_reentrant=False)
+            modulated = checkpoint(self._aggregate_and_modulate, projected, mask, use_reentrant=False)
         else:
-            modulated = self._modulate(projected, mask)
-        return self._finish(modulated)
+            modulated = self._aggregate_and_modulate(projected, mask)
+        return self.project_out(modulated)
 
-    def _context_and_gates(self, tokens: Tensor) -> Tensor:
-        """The projection without its query: context and gates of any of the tokens (..., C), (..., C + L + 1)."""
-        return linear(tokens, self.input_projection.weight[self.dim :], self.input_projection.bias[self.dim :])
+    def _aggregate_and_modulate(self, projected: Tensor, mask: Tensor | None) -> Tensor:
+        query, context_and_gates = projected.split((self.dim, self.dim + self.focal_levels + 1), -1)
+        return query * project(self.modulator_projection, self.aggregate(context_and_gates, mask))
 
-    def _query(self, tokens: Tensor) -> Tensor:
-        """The query alone, of any of the tokens: (..., C) to (..., C)."""
-        return linear(tokens, self.input_projection.weight[: self.dim], self.input_projection.bias[: self.dim])
-
-    def _aggregate(self, context_and_gates: Tensor, mask: Tensor | None) -> Tensor:
-        """The only part in which tokens meet: aggregated context (B, *S, C) of all of them (B, *S, C + L + 1)."""
+    def aggregate(self, context_and_gates: Tensor, mask: Tensor | None) -> Tensor:
+        """Gather the context (B, *S, C) of all tokens (B, *S, C + L + 1); only here do tokens meet."""
         context, gates = context_and_gates.split((self.dim, self.focal_levels + 1), -1)
         kernels = [kernel.to(context.dtype) for kernel in self.kernels]
         return focal_aggregation(
             context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
         )
 
-    def _modulate_query(self, query: Tensor, aggregated: Tensor) -> Tensor:
-        """What comes of any of the tokens: query and aggregated context (..., C) to the result of the layer."""
-        return self._finish(query * _project(self.modulator_projection, aggregated))
-
-    def _modulate(self, projected: Tensor, mask: Tensor | None) -> Tensor:
-        query, others = projected.split((self.dim, self.dim + self.focal_levels + 1), -1)
-        return query * _project(self.modulator_projection, self._aggregate(others, mask))
-
-    def _finish(self, modulated: Tensor) -> Tensor:
+    def project_out(self, modulated: Tensor) -> Tensor:
+        """Mix the channels of any of the modulated tokens: (..., C) to (..., C)."""
         if self.norm is not None:
             modulated = self.norm(modulated)
-        return self.dropout(_project(self.output_projection, modulated))
+        return self.dropout(project(self.output_projection, modulated))
 
     def extra_repr(self) -> str:
         sizes = ", ".join("x".join(map(str, kernel.shape[1:])) for kernel in self.kernels)
@@ -163,29 +155,9 @@ class Mlp(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (..., C) to (..., C)."""
         drops = self.training and self.dropout.p > 0
-        if drops or not all(_is_plain_linear(layer) for layer in (self.fc1, self.fc2)):
-            return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(tokens)))))
-        return mlp(tokens, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
-
-
-def _project(layer: nn.Module, tokens: Tensor) -> Tensor:
-    """What the layer makes of the tokens (..., C), by the fastest way."""
-    return linear(tokens, layer.weight, layer.bias) if _is_plain_linear(layer) else layer(tokens)
-
-
-def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether calling the layer does nothing but its product: no subclass, adapter, parametrisation or hook."""
-    return _is_as_built(layer, nn.Linear)
-
-
-def _is_as_built(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether calling the module does what its class says and nothing else, and nobody looks on."""
-    return type(module) is kind and "forward" not in module.__dict__ and not _has_hooks(module)
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    own = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    return bool(own) or _has_any_global_hook()
+        if not drops and is_plain_linear(self.fc1) and is_plain_linear(self.fc2):
+            return mlp(tokens, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
+        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(tokens)))))
 
 
 class FocalBlock(nn.Module):
@@ -215,103 +187,44 @@ class FocalBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), dropout)
         self.layer_scale1 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
         self.layer_scale2 = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = StochasticDepth(drop_path)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Refine tokens (B, *S, C); ``mask`` (B, *S) marks the valid ones."""
         recompute = self.recompute if self.training and torch.is_grad_enabled() else "none"
         if recompute == "block":
-            return checkpoint(self._both_branches, tokens, mask, use_reentrant=False)
-        if self._goes_by_rows(tokens):
-            return self._by_rows(tokens, mask)
-        tokens = self._modulation_branch(tokens, mask)
+            return checkpoint(self._add_both, tokens, mask, use_reentrant=False)
+        if goes_by_rows(self, tokens, Mlp):
+            return refine_by_rows(self, tokens, mask, FocalModulation)
+        tokens = self.add_modulation(tokens, mask)
         if recompute == "mlp":
-            return checkpoint(self._mlp_branch, tokens, use_reentrant=False)
-        return self._mlp_branch(tokens)
+            return checkpoint(self.add_mlp, tokens, use_reentrant=False)
+        return self.add_mlp(tokens)
 
-    def _both_branches(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        return self._mlp_branch(self._modulation_branch(tokens, mask))
+    def _add_both(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        return self.add_mlp(self.add_modulation(tokens, mask))
 
-    def _modulation_branch(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        return self._add_modulation(tokens, self.modulation(self._before(tokens), mask))
+    def add_modulation(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Add the branch of the modulation to tokens (B, *S, C)."""
+        return self.add_modulated(tokens, self.modulation(self.prepare_tokens(tokens), mask))
 
-    def _before(self, tokens: Tensor) -> Tensor:
-        """What the modulation is given of the tokens."""
+    def prepare_tokens(self, tokens: Tensor) -> Tensor:
+        """Normalise any of the tokens (..., C) for the modulation, unless the norm comes after it."""
         return tokens if self.post_norm else self.norm1(tokens)
 
-    def _add_modulation(self, tokens: Tensor, branch: Tensor) -> Tensor:
-        return self._add(tokens, self.norm1(branch) if self.post_norm else branch, self.layer_scale1)
+    def add_modulated(self, tokens: Tensor, modulated: Tensor) -> Tensor:
+        """Add to any of the tokens (..., C) what the modulation returned for them."""
+        branch = self.norm1(modulated) if self.post_norm else modulated
+        return add_branch(tokens, branch, self.layer_scale1, self.drop_path)
 
-    def _mlp_branch(self, tokens: Tensor) -> Tensor:
+    def add_mlp(self, tokens: Tensor) -> Tensor:
+        """Add the branch of the MLP to any of the tokens (..., C)."""
         branch = self.mlp(tokens if self.post_norm else self.norm2(tokens))
-        return self._add(tokens, self.norm2(branch) if self.post_norm else branch, self.layer_scale2)
-
-    def _goes_by_rows(self, tokens: Tensor) -> bool:
-        """Whether this is inference on a CPU with more tokens than the MLP widens at once, and all as it was built."""
-        # Compilers and tracers come first: they would take a comparison of sizes for a condition of theirs.
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_grad_enabled() or self.training:
-            return False
-        return (
-            tokens.device.type == "cpu"
-            and not torch._C._are_functorch_transforms_active()
-            and _is_as_built(self.norm2, nn.LayerNorm)
-            and _is_as_built(self.mlp, Mlp)
-            and _is_plain_linear(self.mlp.fc1)
-            and _is_plain_linear(self.mlp.fc2)
-            and not (self.mlp.dropout.training or self.drop_path.training)
-            and not (_has_hooks(self.mlp.dropout) or _has_hooks(self.drop_path))
-            and tokens[..., 0].numel() > hidden_rows(self.mlp.fc1.out_features)
-        )
-
-    def _modulation_goes_by_rows(self) -> bool:
-        """The same of the modulation, whose parts are called one by one."""
-        modulation = self.modulation
-        return (
-            not torch.is_autocast_enabled("cpu")
-            and _is_as_built(self.norm1, nn.LayerNorm)
-            and _is_as_built(modulation, FocalModulation)
-            and _is_plain_linear(modulation.input_projection)
-            and _is_plain_linear(modulation.modulator_projection)
-            and _is_plain_linear(modulation.output_projection)
-            and (modulation.norm is None or _is_as_built(modulation.norm, nn.LayerNorm))
-            and not (modulation.dropout.training or _has_hooks(modulation.dropout))
-            and type(modulation.input_projection.weight) is nn.Parameter
-            and modulation.input_projection.bias is not None
-        )
-
-    def _by_rows(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        """One group of tokens after another, whose maps then stay in cache; only the aggregation takes all at once."""
-        modulation = self.modulation
-        if not self._modulation_goes_by_rows():
-            refined = self._modulation_branch(tokens, mask)
-            result = torch.empty_like(refined, memory_format=torch.contiguous_format)
-            for out, group in zip(self._groups(result), self._groups(refined), strict=True):
-                out.copy_(self._mlp_branch(group))
-            return result
-        tokens = tokens.contiguous()
-        others = tokens.new_empty(*tokens.shape[:-1], modulation.dim + modulation.focal_levels + 1)
-        for out, group in zip(self._groups(others), self._groups(tokens), strict=True):
-            out.copy_(modulation._context_and_gates(self._before(group)))
-        result = modulation._aggregate(others, mask).contiguous()
-        for out, group in zip(self._groups(result), self._groups(tokens), strict=True):
-            branch = modulation._modulate_query(modulation._query(self._before(group)), out)
-            out.copy_(self._mlp_branch(self._add_modulation(group, branch)))
-        return result
-
-    def _groups(self, tokens: Tensor) -> Sequence[Tensor]:
-        count = tokens[..., 0].numel()
-        groups = math.ceil(count / hidden_rows(self.mlp.fc1.out_features))
-        return tokens.flatten(0, -2).split(math.ceil(count / groups))
-
-    def _add(self, tokens: Tensor, branch: Tensor, layer_scale: Tensor | None) -> Tensor:
-        drops = (self.training and self.drop_path.p > 0) or _has_hooks(self.drop_path)
-        if layer_scale is None or drops:
-            return tokens + self.drop_path(branch if layer_scale is None else branch * layer_scale)
-        return torch.addcmul(tokens, branch, layer_scale)  # both in one pass
+        return add_branch(tokens, self.norm2(branch) if self.post_norm else branch, self.layer_scale2, self.drop_path)
 
 
 def drop_path_schedule(last: float, depths: Sequence[int]) -> list[list[float]]:
-    """Drop probability of every block of every stage, growing linearly from 0 to ``last``."""
+    """Give every block of every stage its drop probability, growing linearly from 0 to ``last``."""
     total = sum(depths)
     rates = [last * index / max(1, total - 1) for index in range(total)]
     starts = [sum(depths[:stage]) for stage in range(len(depths))]

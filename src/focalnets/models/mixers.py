@@ -128,7 +128,7 @@ class NeighbourhoodPooling(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix tokens (B, H, W, C)."""
-        _refuse(mask)
+        _refuse_mask(mask)
         features = tokens.permute(0, 3, 1, 2)
         pooled = F.avg_pool2d(features, self.window, 1, self.window // 2, count_include_pad=False)
         return (pooled - features).permute(0, 2, 3, 1)
@@ -149,7 +149,7 @@ class GlobalAttention(_Attention):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix tokens (B, H, W, C)."""
-        _refuse(mask)
+        _refuse_mask(mask)
         return self.output_projection(_attend(self.input_projection(tokens).flatten(1, 2), self.heads)).view_as(tokens)
 
 
@@ -162,7 +162,7 @@ class WindowedAttention(_Attention):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix tokens (B, H, W, C)."""
-        _refuse(mask)
+        _refuse_mask(mask)
         batch, height, width, _ = tokens.shape
         side = self.window
         lower, right = -height % side, -width % side
@@ -192,7 +192,7 @@ class SlidingAttention(_Attention):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix tokens (B, H, W, C)."""
-        _refuse(mask)
+        _refuse_mask(mask)
         batch, height, width, dim = tokens.shape
         reach, block = self.window // 2, min(self.window, height, width)
         around = block + 2 * reach
@@ -200,7 +200,7 @@ class SlidingAttention(_Attention):
         rows, columns = (height + lower) // block, (width + right) // block
 
         def in_windows(features: Tensor, side: int) -> Tensor:
-            """Squares of (N, C, H, W), one a block: (N rows columns, side^2, C)."""
+            """Cut (N, C, H, W) into squares, one a block: (N rows columns, side^2, C)."""
             edge = (side - block) // 2
             padded = F.pad(features, (edge, right + edge, edge, lower + edge))
             squares = F.unfold(padded, side, stride=block).unflatten(1, (features.shape[1], side**2))
@@ -238,36 +238,36 @@ class MultiScaleAttention(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix tokens (B, H, W, C)."""
-        _refuse(mask)
+        _refuse_mask(mask)
         context = self.key_value_projection(tokens) if self.projects_first else tokens
         maps = _levels(context.permute(0, 3, 1, 2), self.kernels)
         maps.append(F.gelu(maps[-1].mean((2, 3), keepdim=True)).expand_as(maps[-1]))
-        levels = [one.permute(0, 2, 3, 1) for one in maps]
+        levels = [features.permute(0, 2, 3, 1) for features in maps]
         if not self.projects_first:
-            levels = [self.key_value_projection(one) for one in levels]
-        keys, values = zip(*(one.unflatten(-1, (2, self.heads, -1)).unbind(-3) for one in levels), strict=True)
+            levels = [self.key_value_projection(level) for level in levels]
+        keys, values = zip(*(level.unflatten(-1, (2, self.heads, -1)).unbind(-3) for level in levels), strict=True)
         query = self.query_projection(tokens).unflatten(-1, (self.heads, -1)) / math.sqrt(keys[0].shape[-1])
         # So few keys a token that products and sums of whole maps are faster than an attention of one query each.
-        shares = torch.stack([(query * key).sum(-1) for key in keys], -1).softmax(-1).unbind(-1)
-        mixed = sum(share.unsqueeze(-1) * value for share, value in zip(shares, values, strict=True))
+        attention = torch.stack([(query * key).sum(-1) for key in keys], -1).softmax(-1).unbind(-1)
+        mixed = sum(weight.unsqueeze(-1) * value for weight, value in zip(attention, values, strict=True))
         return self.output_projection(mixed.flatten(-2))  # type: ignore[union-attr]
 
 
 def _attend(projected: Tensor, heads: int, valid: Tensor | None = None) -> Tensor:
-    """Self-attention of (B, tokens, 3 C), which hold query, key and value; returns (B, tokens, C)."""
+    """Attend among the tokens of (B, tokens, 3 C), which hold query, key and value; returns (B, tokens, C)."""
     query, key, value = projected.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=valid).transpose(1, 2).flatten(2)
 
 
 def _within(block: int, around: int, reach: int, device: torch.device) -> Tensor:
-    """Which tokens of a square (around^2) lie in the window of each token (block^2) in its middle."""
+    """Mark the tokens of a square (around^2) that lie in the window of each token (block^2) in its middle."""
     middle, square = torch.arange(block, device=device) + reach, torch.arange(around, device=device)
     near = (middle[:, None] - square).abs() <= reach
     return (near[:, None, :, None] & near[None, :, None, :]).reshape(block**2, around**2)
 
 
 def _levels(features: Tensor, kernels: Sequence[Tensor] | nn.ParameterList) -> list[Tensor]:
-    """The focal levels of (B, C, H, W), each the GELU of a depthwise convolution of the one before."""
+    """Compute the focal levels of (B, C, H, W), each the GELU of a depthwise convolution of the one before."""
     maps = []
     for kernel in kernels:
         convolved = F.conv2d(features, kernel.unsqueeze(1), padding=kernel.shape[-1] // 2, groups=len(kernel))
@@ -283,6 +283,6 @@ def _kernel(channels: int, size: int, *, learnt: bool = True) -> nn.Parameter:
     return nn.Parameter(kernel, requires_grad=learnt)
 
 
-def _refuse(mask: Tensor | None) -> None:
+def _refuse_mask(mask: Tensor | None) -> None:
     if mask is not None:
         raise ShapeError("This mixer of tokens takes no mask; give images of one size a batch.")

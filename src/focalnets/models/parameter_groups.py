@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -11,20 +12,26 @@ __all__ = ["layer_depth", "parameter_groups"]
 
 
 def parameter_groups(
-    model: nn.Module, *, learning_rate: float, weight_decay: float, layer_decay: float = 1.0
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    is_head: Callable[[str], bool] = lambda name: name.startswith("head."),
 ) -> list[dict[str, Any]]:
-    """Groups for an optimiser of ``torch.optim``.
+    """Sort parameters into groups for an optimiser of ``torch.optim``.
 
     Matrices and convolution kernels decay; biases, norms and layer scales (one axis) do not. With ``layer_decay`` below
     1 the classifier learns at ``learning_rate`` and every layer below it at the rate of the one above times
     ``layer_decay``.
 
     Args:
-        model: A network with a ``config``; parameters that need no gradient are left out. One whose layers are not
-            named as those of a FocalNet are takes ``layer_decay`` 1 only.
+        model: The network; parameters that need no gradient are left out. One whose layers are not named as those of
+            a FocalNet with a ``config`` takes ``layer_decay`` 1 only.
         learning_rate: Rate of the topmost layer.
         weight_decay: Decay of the parameters that decay.
         layer_decay: Above 0, at most 1.
+        is_head: Whether a parameter of that name belongs to the head, which counts as the topmost layer.
 
     Returns:
         Dictionaries with ``params``, ``lr``, ``weight_decay`` and ``name``, in the order of depth.
@@ -32,13 +39,13 @@ def parameter_groups(
     Source: official recipe (no decay for one-dimensional parameters). There the test for excluded names is true for
     every name, so that nothing decays at all; here the decay is applied.
     """
-    depths: tuple[int, ...] = model.config.depths  # type: ignore[assignment, union-attr]
+    depths: tuple[int, ...] = getattr(getattr(model, "config", None), "depths", ())
     top = 1 + max(layer_depth(name, depths) for name, _ in model.named_parameters())
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        depth = top if name.startswith("head.") else layer_depth(name, depths)
+        depth = top if is_head(name) else layer_depth(name, depths)
         decays = parameter.ndim > 1
         if layer_decay == 1.0:
             depth = top
@@ -57,7 +64,7 @@ def parameter_groups(
 
 
 def layer_depth(name: str, depths: tuple[int, ...]) -> int:
-    """Position of a parameter from below: 0 for the stem, then one a block; final norms count with the last block.
+    """Count a parameter's depth from below: 0 for the stem, then one a block; final norms count with the last block.
 
     The embedding in front of a stage counts with that stage's first block.
     """

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import fnmatch
 from typing import Any
 
-from focalnets.errors import UnknownNameError
+from focalnets.errors import UnknownNameError, nearest
 from focalnets.models.config import FocalNetConfig, Preprocessing
 
 __all__ = ["VARIANTS", "Published", "Variant", "list_models", "variant"]
@@ -220,18 +219,17 @@ the default here is the published count, ``layer_scale=1e-4`` gives the other.""
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of all networks, or of those that match a shell pattern such as ``"*tiny*"``."""
+    """List the names of all networks, or of those that match a shell pattern such as ``"*tiny*"``."""
     return fnmatch.filter(VARIANTS, pattern)
 
 
 def variant(name: str) -> Variant:
-    """The row of that name.
+    """Look up the row of that name.
 
     Raises:
         UnknownNameError: If there is none; the message names the closest ones.
     """
     if name not in VARIANTS:
-        close = difflib.get_close_matches(name, VARIANTS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else "`focalnets models` lists them."
+        hint = nearest(name, VARIANTS, "`focalnets models` lists them.")
         raise UnknownNameError(f"There is no model called {name!r}; {hint}")
     return VARIANTS[name]

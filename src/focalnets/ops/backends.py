@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from focalnets.errors import BackendUnavailableError, UnknownNameError
+from focalnets.errors import BackendUnavailableError, UnknownNameError, nearest
 from focalnets.ops import cpu, reference, triton_backend
 
 __all__ = ["BACKENDS", "Backend", "select_backend"]
@@ -32,7 +32,7 @@ class Backend:
     why_unsupported: Callable[[Tensor, Tensor, Sequence[Tensor], Tensor | None], str | None]
 
     def why_not(self, context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> str | None:
-        """Why this backend cannot be used here for these tensors, or None if it can."""
+        """Say why this backend cannot be used here for these tensors; None if it can."""
         return self.why_unavailable() or self.why_unsupported(context, gates, kernels, mask)
 
 
@@ -68,7 +68,7 @@ BACKENDS: dict[str, Backend] = {
 def select_backend(
     context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, name: str | None = None
 ) -> Backend:
-    """The backend asked for, or the best one that can take these tensors.
+    """Choose the backend asked for, or the best one that can take these tensors.
 
     Raises:
         UnknownNameError: If no backend has that name.
@@ -80,7 +80,7 @@ def select_backend(
             if backend.why_not(context, gates, kernels, mask) is None:
                 return backend
     if name not in BACKENDS:
-        raise UnknownNameError(f"No backend is called {name!r}; choose one of {', '.join(BACKENDS)}, or None.")
+        raise UnknownNameError(f"No backend is called {name!r}; {nearest(name, BACKENDS)} None takes the best.")
     reason = BACKENDS[name].why_not(context, gates, kernels, mask)
     if reason is not None:
         raise BackendUnavailableError(f"Backend {name!r} was asked for but cannot be used: {reason}")

@@ -22,7 +22,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
+from focalnets.ops.constant import constant_when_compiled
 from focalnets.ops.cpu_library import MAX_LEVELS
+from focalnets.ops.eager import below_autograd
 
 __all__ = ["focal_aggregation_cpu", "instruction_set", "why_unavailable", "why_unsupported"]
 
@@ -38,15 +40,15 @@ def _library() -> cpu_library.Library:
     return library
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def why_unavailable() -> str | None:
-    """Why the C++ kernels cannot run on this machine, one sentence, or None if they can."""
+    """Say in one sentence why the C++ kernels cannot run on this machine; None if they can."""
     library = cpu_library.load()
     return library if isinstance(library, str) else None
 
 
 def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> str | None:
-    """Why the C++ kernels cannot take these tensors, one sentence, or None if they can."""
+    """Say in one sentence why the C++ kernels cannot take these tensors; None if they can."""
     tensors = [context, gates, *kernels] if mask is None else [context, gates, *kernels, mask]
     elsewhere = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), None)
     if elsewhere is not None:
@@ -68,7 +70,7 @@ def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], m
 
 
 def instruction_set() -> str:
-    """The instruction set in use: ``"avx512"``, ``"avx2"`` or ``"baseline"`` (SSE2 on x86-64, NEON on ARM64).
+    """Name the instruction set in use: ``"avx512"``, ``"avx2"`` or ``"baseline"`` (SSE2 on x86-64, NEON on ARM64).
 
     Raises:
         BackendUnavailableError: If the library cannot run here.
@@ -84,7 +86,7 @@ def focal_aggregation_cpu(
     normalize: bool = False,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Focal aggregation by the C++ kernels; arguments and result as :func:`focalnets.focal_aggregation`.
+    """Aggregate by the C++ kernels; arguments and result as :func:`focalnets.focal_aggregation`.
 
     Args:
         context: (B, *S, C), float32, float16 or bfloat16, one or two spatial axes.
@@ -103,19 +105,19 @@ def focal_aggregation_cpu(
 
 
 def _readable(tensor: Tensor) -> Tensor:
-    """Float32 with adjacent channels: the tensor itself wherever possible."""
+    """Turn into float32 with adjacent channels; returns the tensor itself wherever possible."""
     tensor = tensor if tensor.dtype == torch.float32 else tensor.float()
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
 
 
 def _strides(tensor: Tensor) -> tuple[int, ...]:
-    """Of the image, row and column; one spatial axis is a single row."""
+    """Give the strides of image, row and column; one spatial axis is a single row."""
     strides = tensor.stride()
     return strides[:3] if len(strides) == 4 else (strides[0], 0, strides[1])
 
 
 def _problem(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None, normalize: bool) -> array[int]:
-    """``Problem`` of csrc/problem.h; it holds addresses, so the tensors must outlive it."""
+    """Fill ``Problem`` of csrc/problem.h; it holds addresses, so the tensors must outlive it."""
     shape = context.shape
     unused = _UNUSED_LEVELS[len(kernels)]
     flat = len(shape) == 3
@@ -173,7 +175,7 @@ def _backward(
     means: Tensor,
     wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Gradients of context, gates and kernels; those not wanted are empty."""
+    """Compute the gradients of context, gates and kernels; those not wanted are empty."""
     library = _library()
     shapes = _gradient_shapes(context, gates, kernels, wanted)
     create = torch.empty if context.numel() > 0 else torch.zeros
@@ -242,7 +244,7 @@ class _Aggregation(torch.autograd.Function):
     def forward(
         ctx: Any, context: Tensor, gates: Tensor, mask: Tensor | None, normalize: bool, *kernels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        with torch._C._AutoDispatchBelowAutograd():
+        with below_autograd():
             result, means = _forward_operator(context, gates, kernels, mask, normalize)
         ctx.mark_non_differentiable(means)
         ctx.save_for_backward(context, gates, mask, means, *kernels)
@@ -272,7 +274,7 @@ def _forward_with_derivative(
 ) -> tuple[Tensor, Tensor]:
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, *kernels)):
         return _Aggregation.apply(context, gates, mask, normalize, *kernels)
-    with torch._C._AutoDispatchBelowAutograd():
+    with below_autograd():
         return _forward_operator(context, gates, kernels, mask, normalize)
 
 
@@ -312,11 +314,11 @@ def _convolution_flops(context: Sequence[int], kernels: Sequence[Sequence[int]])
 
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_cpu)
 def _forward_flops(context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
-    """Two FLOPs a multiply-add of the depthwise convolutions, as PyTorch counts a convolution."""
+    """Count two FLOPs a multiply-add of the depthwise convolutions, as PyTorch counts a convolution."""
     return _convolution_flops(context, kernels)
 
 
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_cpu_backward)
 def _backward_flops(upstream: Any, context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
-    """As a convolution's backward pass; computing the levels again is not counted."""
+    """Count as a convolution's backward pass is; computing the levels again is left out."""
     return 2 * _convolution_flops(context, kernels)

@@ -68,7 +68,7 @@ class Library:
 
 @functools.cache
 def load() -> Library | str:
-    """The library, or why there is none."""
+    """Load the library; returns it, or why there is none."""
     try:
         return Library()
     except BackendUnavailableError as error:

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from focalnets.ops import cpu_library
-from focalnets.ops.linear import is_plain_float32_on_cpu
+from focalnets.ops.eager import is_plain_float32_on_cpu
 
 __all__ = ["gelu", "gelu_with_gradient"]
 
 
 def gelu(inputs: Tensor, *, in_place: bool = False) -> Tensor:
-    """GELU of a tensor of any shape, float32, on a CPU; with ``in_place`` the inputs may be overwritten by it."""
+    """Compute the GELU of a float32 tensor of any shape on a CPU; with ``in_place`` it may overwrite the inputs."""
     library = _library(inputs)
     if library is None:
         return F.gelu(inputs)
@@ -28,7 +28,7 @@ def gelu(inputs: Tensor, *, in_place: bool = False) -> Tensor:
 
 
 def gelu_with_gradient(inputs: Tensor, gradient: Tensor) -> Tensor:
-    """GELU of the inputs; ``gradient`` of the same shape, that of the GELU's result, becomes that of its inputs."""
+    """Compute the GELU; ``gradient`` of the same shape, that of the result, becomes that of the inputs."""
     library = _library(inputs, gradient)
     if library is None:
         gradient.copy_(torch.ops.aten.gelu_backward(gradient, inputs))
@@ -46,7 +46,7 @@ def gelu_with_gradient(inputs: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _library(*tensors: Tensor) -> cpu_library.Library | None:
-    """The C++ kernels, if they can take these tensors."""
+    """Give the C++ kernels, if they can take these tensors."""
     library = cpu_library.load()
     fits = is_plain_float32_on_cpu(*tensors) and all(tensor.is_contiguous() for tensor in tensors)
     return None if isinstance(library, str) or not fits else library

@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from focalnets.ops.eager import compiler_takes_operators, is_plain_float32_on_cpu
 from focalnets.ops.gelu import gelu, gelu_with_gradient
-from focalnets.ops.linear import compiler_takes_operators, is_plain_float32_on_cpu, linear
+from focalnets.ops.linear import linear
 
 __all__ = ["hidden_rows", "mlp"]
 
@@ -31,12 +32,12 @@ page by page, which costs more than the extra product."""
 
 
 def hidden_rows(hidden_dim: int) -> int:
-    """How many float32 tokens to widen to ``hidden_dim`` channels at once."""
+    """Compute how many float32 tokens to widen to ``hidden_dim`` channels at once."""
     return max(64, _HIDDEN_BYTES_AT_ONCE // (4 * max(1, hidden_dim)))
 
 
 def mlp(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None) -> Tensor:
-    """``linear(GELU(linear(tokens)))``, differentiable in all arguments.
+    """Compute ``linear(GELU(linear(tokens)))``, differentiable in all arguments.
 
     Args:
         tokens: (..., C).
@@ -92,7 +93,7 @@ class _Mlp(torch.autograd.Function):
 def _by_rows(
     tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, keep: bool
 ) -> tuple[Tensor, Tensor]:
-    """The result (N, C), and the widened map before its GELU: (N, D) if it is to be kept, else (0, D)."""
+    """Compute the result (N, C), and the widened map before its GELU: (N, D) if it is to be kept, else (0, D)."""
     kept = linear(tokens, weight1, bias1) if keep else tokens.new_empty(0, weight1.shape[0])
     result = tokens.new_empty(len(tokens), weight2.shape[0])
     rows = hidden_rows(weight1.shape[0])
@@ -113,7 +114,7 @@ def _gradients(
     kept: Tensor,
     wanted: Sequence[bool],
 ) -> list[Tensor]:
-    """Gradients of the tokens, both weights and both biases, in the order of arguments; those not wanted are empty."""
+    """Compute the gradients of tokens, weights and biases, in the order of arguments; those not wanted are empty."""
     create = tokens.new_empty if len(tokens) > 0 else tokens.new_zeros
     shapes = _gradient_shapes(tokens, weight1, weight2, wanted)
     d_tokens, d_weight1, d_bias1, d_weight2, d_bias2 = (create(shape) for shape in shapes)
@@ -143,7 +144,7 @@ def _gradient_shapes(tokens: Tensor, weight1: Tensor, weight2: Tensor, wanted: S
 
 
 def _wanted_only(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
-    return tuple(one if wants else None for one, wants in zip(gradients, wanted, strict=True))
+    return tuple(gradient if wants else None for gradient, wants in zip(gradients, wanted, strict=True))
 
 
 def _differentiable_gradients(

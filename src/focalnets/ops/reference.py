@@ -17,11 +17,11 @@ _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 def why_unavailable() -> None:
-    """The reference runs wherever PyTorch does."""
+    """Say nothing: the reference runs wherever PyTorch does."""
 
 
 def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> None:
-    """The reference takes everything that the public function accepts."""
+    """Say nothing: the reference takes everything that the public function accepts."""
 
 
 def focal_aggregation_reference(
@@ -32,7 +32,7 @@ def focal_aggregation_reference(
     normalize: bool = False,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Equations 4 and 5 of the focal modulation paper, one line of mathematics a line of code.
+    """Compute equations 4 and 5 of the focal modulation paper, one line of mathematics a line of code.
 
     Arguments and result are those of :func:`focalnets.focal_aggregation`, on any device, in any floating dtype.
 

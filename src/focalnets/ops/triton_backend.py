@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from focalnets.ops.constant import constant_when_compiled
+
 __all__ = ["focal_aggregation_triton", "why_unavailable", "why_unsupported"]
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -43,13 +45,13 @@ def _availability(interpreted: bool) -> str | None:
 
 
 def _interpreted() -> bool:
-    """Triton runs kernels on CPU tensors, statement by statement, if this was set before it was imported."""
+    """Tell whether Triton interprets kernels on CPU tensors, which it does if this was set before it was imported."""
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def why_unavailable() -> str | None:
-    """Why the backend cannot run on this machine, in one sentence, or None if it can.
+    """Say in one sentence why the backend cannot run on this machine; None if it can.
 
     The kernels use nothing that AMD GPUs lack and ROCm builds of PyTorch are let through, but none has been run there.
     """
@@ -57,7 +59,7 @@ def why_unavailable() -> str | None:
 
 
 def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> str | None:
-    """Why the backend cannot take these tensors although it is available, in one sentence, or None if it can."""
+    """Say in one sentence why the backend cannot take these tensors although it is available; None if it can."""
     if context.ndim not in (3, 4):
         return f"The GPU kernels take one or two spatial axes, the context has {context.ndim - 2}; use another backend."
     if context.dtype not in _DTYPES:
@@ -79,7 +81,7 @@ def focal_aggregation_triton(
     normalize: bool = False,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Focal aggregation on a GPU; arguments and result as :func:`focalnets.focal_aggregation`.
+    """Aggregate on a GPU; arguments and result as :func:`focalnets.focal_aggregation`.
 
     Context and gates are read in place whatever their strides, as long as neighbouring channels are neighbours in
     memory: both may be slices of one projection. Arithmetic is float32; the maps between levels are kept in the dtype
@@ -113,7 +115,7 @@ def _(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None
 def _backward(
     out_gradient: Tensor, context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None, normalize: bool
 ) -> list[Tensor]:
-    """Gradients of context, gates and every kernel."""
+    """Compute the gradients of context, gates and every kernel."""
     from focalnets.ops import triton_gradient_launch
 
     return triton_gradient_launch.backward(out_gradient, context, gates, kernels, mask, normalize)
@@ -144,7 +146,7 @@ _forward.register_autograd(_differentiate, setup_context=_save)
 
 
 def _convolution_flops(context_shape: Sequence[int], kernel_shapes: Sequence[Sequence[int]]) -> int:
-    """Two operations a tap and element: what the counter says of the reference's convolutions."""
+    """Count two operations a tap and element: what the counter says of the reference's convolutions."""
     return 2 * math.prod(context_shape) * sum(math.prod(shape[1:]) for shape in kernel_shapes)
 
 

@@ -58,7 +58,7 @@ def gate_gradient_kernel(
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Gradient of all gates, (B, H, W, L + 1), and of ``A_L`` (of ``Z_0`` if L = 0), (B, H, W, C) in ``map_gradient``.
+    """Compute the gradient of all gates, (B, H, W, L + 1), and in ``map_gradient`` that of ``A_L`` (``Z_0`` if L = 0).
 
     ``global_level`` is ``Z_{L+1}`` and ``mean_gradient`` what each valid token of ``Z_L`` receives through the mean,
     both (B, C), float32. One program takes BLOCK_P positions and all channels, so the sums over channels are complete.
@@ -134,7 +134,7 @@ def level_gradient_kernel(
     BLOCK_W: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """From the gradient of ``A_{LEVEL+1}`` (``source``) to that of ``A_LEVEL``, or of the context where LEVEL is 0.
+    """Turn the gradient of ``A_{LEVEL+1}`` (``source``) into that of ``A_LEVEL``, or of the context where LEVEL is 0.
 
     ``taps`` are the kernel of level LEVEL + 1. All maps are contiguous (B, H, W, C); one program a tile.
     """
@@ -206,7 +206,7 @@ def kernel_gradient_kernel(
     BLOCK_W: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Partial gradients of one kernel, (chunks, KH, KW, C), float32; one program a chunk, kernel column, channel block.
+    """Sum a kernel's gradient in parts (chunks, KH, KW, C), float32; one program a chunk, kernel column, channel block.
 
     A chunk is every ``chunks``-th of the ``items`` = B * tiles tiles. ``source`` is the input of the level
     (B, H, W, C), ``map_gradient`` the gradient of its ``A_l``, contiguous and zero at masked tokens.

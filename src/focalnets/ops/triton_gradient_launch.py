@@ -30,7 +30,7 @@ def backward(
     mask: Tensor | None,
     normalize: bool,
 ) -> list[Tensor]:
-    """Gradients of context, gates and each kernel, contiguous, in the dtype of what they belong to."""
+    """Compute gradients of context, gates and each kernel, contiguous, in the dtype of what they belong to."""
     context_gradient = torch.empty(context.shape, dtype=context.dtype, device=context.device)
     gate_gradient = torch.empty(gates.shape, dtype=gates.dtype, device=gates.device)
     if context.numel() == 0:
@@ -144,7 +144,7 @@ def _launch_level_gradient(
 
 
 def _launch_kernel_gradient(problem: Problem, level: int, source: Tensor, map_gradient: Tensor) -> Tensor:
-    """Gradient of the kernel of a level counted from 1: (C, KH, KW), float32, contiguous."""
+    """Compute the gradient of the kernel of a level counted from 1: (C, KH, KW), float32, contiguous."""
     integers, alignment = problem.sizes_and_strides(source)
     integers = {name: value for name, value in integers.items() if not name.startswith("gate")}
     kernel_height, kernel_width = problem.sizes[level - 1]

@@ -65,7 +65,7 @@ def gelu(x):
 
 @triton.jit
 def tile_of(index, height, width, C: tl.constexpr, ROWS: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr):
-    """(image, tile within the image, first row, first column, first channel); channels vary fastest, then columns."""
+    """Find image, tile within the image, first row, column and channel; channels vary fastest, then columns."""
     channel_blocks: tl.constexpr = (C + BLOCK_C - 1) // BLOCK_C
     column_tiles = tl.cdiv(width, BLOCK_W)
     tiles = tl.cdiv(height, ROWS) * column_tiles
@@ -77,14 +77,14 @@ def tile_of(index, height, width, C: tl.constexpr, ROWS: tl.constexpr, BLOCK_W: 
 
 @triton.jit
 def columns_inside(row, columns, height, width):
-    """Which of ``columns`` [BLOCK_W] of ``row`` lie on the map; none if the row itself does not."""
+    """Mark the ``columns`` [BLOCK_W] of ``row`` that lie on the map; none if the row itself does not."""
     limit = tl.where((row >= 0) & (row < height), width, 0)
     return (columns >= 0) & (columns < limit)
 
 
 @triton.jit
 def valid_tokens(valid, row, columns, height, width, HAS_MASK: tl.constexpr):
-    """Which of ``columns`` [BLOCK_W] of ``row`` are tokens that count: on the map and not masked out."""
+    """Mark the ``columns`` [BLOCK_W] of ``row`` that are tokens which count: on the map and not masked out."""
     inside = columns_inside(row, columns, height, width)
     if HAS_MASK:
         tokens = tl.load(valid + row.to(tl.int64) * width + columns, mask=inside, other=0)
@@ -113,7 +113,7 @@ def convolve(
     BLOCK_W: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Depthwise convolution with zero padding on a tile: ROWS float32 tensors [BLOCK_W, BLOCK_C].
+    """Convolve a tile depthwise with zero padding: gives ROWS float32 tensors [BLOCK_W, BLOCK_C].
 
     ``source`` and ``taps`` (KH, KW, C) point at the first channel of the tile, ``source`` and ``valid`` at the image.
     FLIP turns the kernel by 180 degrees, which makes it the transposed convolution.
@@ -180,7 +180,7 @@ def level_kernel(
     BLOCK_W: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """One focal level (counted from 1) of one tile; one program a tile.
+    """Compute one focal level (counted from 1) of one tile; one program a tile.
 
     Reads ``source`` = ``Z_{LEVEL-1}``. Below the last level writes ``Z_LEVEL`` to ``activations`` (L - 1, B, H, W, C).
     At the last level writes the sum of ``Z_L`` over the tile to ``partial_sums`` (B, tiles, C), float32, and, going
@@ -373,7 +373,7 @@ def whole_map_kernel(
     BLOCK_W: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """The whole forward pass; each program takes one of ``items`` = B * channel blocks after the other.
+    """Run the whole forward pass; each program takes one of ``items`` = B * channel blocks after the other.
 
     ``taps`` holds the kernels of all levels one after the other, (sum of KH * KW, C); KERNEL_SIZES is (KH, KW) of
     level 1, then of level 2, and so on. ``scratch`` (programs, L, H, W, BLOCK_C) belongs to the program. Needs L >= 1.

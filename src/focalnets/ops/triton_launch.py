@@ -48,7 +48,7 @@ class Problem:
             self.tokens = mask.flatten(1).sum(1, keepdim=True).clamp(min=1).to(torch.float32)
 
     def level_taps(self, level: int) -> Tensor:
-        """Kernel of a level counted from 1, (KH KW, C)."""
+        """Give the kernel of a level counted from 1, (KH KW, C)."""
         first = sum(height * width for height, width in self.sizes[: level - 1])
         return self.taps[first:]
 
@@ -58,7 +58,7 @@ class Problem:
         return self.batch * self.height * self.width
 
     def sizes_and_strides(self, source: Tensor | None) -> tuple[dict[str, int], int]:
-        """Integer arguments common to the kernels, and the elements a stride unit of ``source`` has."""
+        """Give the integer arguments common to the kernels, and the elements a stride unit of ``source`` has."""
         arguments = {"height": self.height, "width": self.width}
         gate_strides = zip(("batch", "row", "column"), self.gates.stride()[:3], strict=True)
         arguments.update({f"gate_{name}_stride": stride for name, stride in gate_strides})
@@ -71,7 +71,7 @@ class Problem:
         return arguments, alignment
 
     def new_map(self, *copies: int) -> Tensor:
-        """Uninitialised contiguous (*copies, B, H, W, C)."""
+        """Allocate an uninitialised contiguous (*copies, B, H, W, C)."""
         return self.context.new_empty((*copies, self.batch, self.height, self.width, self.channels))
 
 
@@ -80,7 +80,7 @@ def _with_unit_stride(tensor: Tensor) -> Tensor:
 
 
 def on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """Triton launches on the current device, which need not be that of the tensors."""
+    """Make the tensors' device the current one, on which Triton launches."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
@@ -93,7 +93,7 @@ def forward(
     *,
     whole_map: bool | None = None,
 ) -> Tensor:
-    """The aggregated context, contiguous; arguments as :func:`focalnets.focal_aggregation`.
+    """Compute the aggregated context, contiguous; arguments as :func:`focalnets.focal_aggregation`.
 
     ``whole_map`` forces one program an image and channel block, or forbids it; None lets the size of the map decide.
     """
@@ -115,7 +115,7 @@ def forward(
 
 
 def _whole_map_programs(problem: Problem, wanted: bool | None) -> int:
-    """Programs of the whole-map kernel, 0 to go level by level.
+    """Choose the number of programs of the whole-map kernel; 0 to go level by level.
 
     A program needs its maps to stay in the L2 cache, of which half is left to everything else, and there must be enough
     programs to fill the processors, unless the map is so small that launches cost more than idle processors.
@@ -213,7 +213,7 @@ def launch_levels(problem: Problem, activations: Tensor, out: Tensor, preactivat
 
 
 def launch_position_sum(problem: Problem, source: Tensor, *, gated: bool) -> Tensor:
-    """Sums of ``source`` (B, H, W, C) over valid tokens, gated by the global gate or not: (B, chunks, C), float32."""
+    """Sum ``source`` (B, H, W, C) over valid tokens, gated by the global gate or not: (B, chunks, C), float32."""
     integers, alignment = problem.sizes_and_strides(source)
     channels = min(32, triton.next_power_of_2(problem.channels))
     chunks = triton.cdiv(problem.height * problem.width, _POSITIONS_A_PARTIAL_SUM)

@@ -44,17 +44,17 @@ class Tile:
     warps: int
 
     def count(self, height: int, width: int) -> int:
-        """Tiles that cover one image."""
+        """Count the tiles that cover one image."""
         return triton.cdiv(height, self.rows) * triton.cdiv(width, self.columns)
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of a launch."""
+        """Give the keyword arguments of a launch."""
         sizes = {"ROWS": self.rows, "BLOCK_W": self.columns, "BLOCK_C": self.channels}
         return {**sizes, "num_warps": self.warps, **LAUNCH_OPTIONS}
 
 
 def candidate_tiles(height: int, width: int, channels: int) -> list[Tile]:
-    """Tiles worth timing for a map, the one to take without timing first.
+    """List the tiles worth timing for a map, the one to take without timing first.
 
     The first one keeps loads 16 bytes wide at 2 bytes an element and stays below 150 registers a thread for kernels up
     to 7 x 7, as the compiler reports for compute capability 9.0.

@@ -20,9 +20,9 @@ def without_folders(text: str) -> str:
 
     A path that begins the text or stands in quotes may hold spaces; one elsewhere ends at the first.
     """
-    text = _QUOTED.sub(lambda found: found["quote"] + _last(found["place"]) + found["quote"], text)
-    text = _LEADING.sub(lambda found: found["before"] + _last(found["place"]), text)
-    return _INSIDE.sub(lambda found: _last(found["place"]), text)
+    text = _QUOTED.sub(lambda found: found["quote"] + _last_part(found["place"]) + found["quote"], text)
+    text = _LEADING.sub(lambda found: found["before"] + _last_part(found["place"]), text)
+    return _INSIDE.sub(lambda found: _last_part(found["place"]), text)
 
 
 def shown_command(command: str) -> str:
@@ -41,8 +41,8 @@ def list_some(names: Sequence[str], most: int = 5) -> str:
     return listed if len(names) <= most else f"{listed} and {len(names) - most:,} more"
 
 
-def _last(path: str) -> str:
-    """The last part of a path, with the spaces around it."""
+def _last_part(path: str) -> str:
+    """Return the last part of a path, with the spaces around it."""
     bare = path.rstrip()
     parts = [part for part in re.split(r"[\\/]+", bare) if part]
     # The root of a disk has no name, and a lone slash is no path.

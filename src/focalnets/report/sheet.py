@@ -53,7 +53,7 @@ class _Grid:
 
 
 class Page:
-    """Collects rows of panels, then draws them one below the other.
+    """A page that collects rows of panels, then draws them one below the other.
 
     Args:
         aspect: Width over height of every picture.
@@ -70,12 +70,12 @@ class Page:
         self._rows: list[tuple[str, str, Sequence[Panel], Scale | None]] = []
 
     def add_large(self, panels: Sequence[Panel], predictions: Sequence[tuple[str, float]]) -> None:
-        """Large panels, with the predictions as bars beside them."""
+        """Add large panels, with the predictions as bars beside them."""
         self._large = list(panels)
         self._predictions = predictions
 
     def add_row(self, heading: str, caption: str, panels: Sequence[Panel], shared_scale: Scale | None = None) -> None:
-        """A heading, a caption, small panels and, if they share one, their colour scale."""
+        """Add a heading, a caption, small panels and, if they have a common one, their colour scale."""
         self._rows.append((heading, caption, panels, shared_scale))
 
     def figure(self) -> Figure:
@@ -120,7 +120,7 @@ class Page:
 
 
 class _Pen:
-    """Places things by inches from the upper left corner."""
+    """A pen that places things by inches from the upper left corner."""
 
     def __init__(self, figure: Figure, height: float) -> None:
         self.figure = figure
@@ -131,7 +131,7 @@ class _Pen:
         self, x: float, y: float, text: str, *, size: float, weight: str = "normal", colour: str = SHEET.ink,
         align: Literal["left", "center", "right"] = "left",
     ) -> None:  # fmt: skip
-        """Lines of text, the first with its base line one letter's height below ``y``."""
+        """Write lines of text, the first with its base line one letter's height below ``y``."""
         for line in text.split("\n"):
             y += size / 72
             self.figure.text(
@@ -187,7 +187,7 @@ class _Pen:
 
 
 def _grid(count: int, aspect: float, width: float, tallest: float, *, stack_from: float) -> _Grid:
-    """Panels in equal columns: fewer columns for wide pictures, narrower ones for tall ones."""
+    """Place panels in equal columns: fewer columns for wide pictures, narrower ones for tall ones."""
     columns = count if aspect < stack_from else max(1, math.ceil(count / (2 if aspect < 2 * stack_from else count)))
     panel = (width - (columns - 1) * _GAP) / columns
     panel = max(min(panel, tallest * aspect), min(_NARROWEST_PANEL, panel))

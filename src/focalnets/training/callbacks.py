@@ -18,10 +18,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from focalnets.errors import TrainingError
 from focalnets.files import replacing
 from focalnets.machine.process import is_helper
+from focalnets.tasks.metric import Watch
+from focalnets.tasks.task import Task
 from focalnets.training.console import TrainingConsole, short_duration
-from focalnets.training.curves import draw_curves
-from focalnets.training.foreign import describe_weights
-from focalnets.training.module import ClassifierModule
+from focalnets.training.curves import curve_panels, draw_curves
+from focalnets.training.module import TaskModule
 from focalnets.training.run_folder import RunFolder
 from focalnets.weights.checkpoint import write_safetensors
 
@@ -30,7 +31,7 @@ __all__ = ["DurableCheckpoints", "Guard", "Patience", "Recorder", "StopRequest",
 _STEPS_BETWEEN_CHECKS_ON_GPU = 20
 
 _EXPLODED = 10.0
-"""A mean of the last losses of so many times that of guessing means that the training has come apart."""
+"""A mean of the last losses so many times that of guessing, or of the first step, means that a training came apart."""
 
 
 class Stopped(Exception):  # noqa: N818 - leaves Lightning's loop, never seen by users
@@ -75,7 +76,7 @@ def stop_request_on_signals() -> Iterator[StopRequest]:
 
 
 class DurableCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints beside their place and renames them once they are whole and on the disk.
+    """A writer that puts checkpoints beside their place and renames them once they are whole and on the disk.
 
     Lightning's own are gathered in the system's folder for temporary files, which may be smaller or another disk.
     """
@@ -93,7 +94,7 @@ class DurableCheckpoints(TorchCheckpointIO):
 
 
 class Recorder(Callback):
-    """Gathers one row of figures an epoch, writes tables, curves and weights, and shows the progress.
+    """A callback that gathers a row of figures an epoch, writes tables, curves and weights, and shows the progress.
 
     Stands before the moving average among the callbacks, so that at the end of a validation it sees the weights that
     were validated.
@@ -102,8 +103,8 @@ class Recorder(Callback):
         history: One row an epoch.
     """
 
-    def __init__(self, folder: RunFolder, console: TrainingConsole) -> None:
-        self.folder, self.console = folder, console
+    def __init__(self, folder: RunFolder, console: TrainingConsole, task: Task) -> None:
+        self.folder, self.console, self.task = folder, console, task
         self.history: list[dict[str, Any]] = []
         self._row: dict[str, Any] = {}
         self._begun = self._trained = time.monotonic()
@@ -113,11 +114,11 @@ class Recorder(Callback):
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The row with the highest validation accuracy; among equals, which small sets often give, the lowest loss."""
-        return max(self.history, key=_merit, default=None)
+        """The row that the task's watched metric ranks highest, see :class:`focalnets.tasks.task.Watch`."""
+        return max(self.history, key=self.task.watch.rank, default=None)
 
     def state_dict(self) -> dict[str, Any]:
-        """The history, for continuing."""
+        """Return the history, for continuing."""
         return {"history": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -130,8 +131,8 @@ class Recorder(Callback):
             self._begun, self._first_batch = time.monotonic(), batch_idx
             description = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self.console.begin(description, int(trainer.num_training_batches), batch_idx)
-        self._images += len(batch[1]) * trainer.world_size
-        self._size_px = batch[0].shape[-1]
+        self._images += len(batch) * trainer.world_size
+        self._size_px = batch.inputs.shape[-1]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -165,32 +166,35 @@ class Recorder(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the figures and write the weights that were validated."""
         module = pl_module
-        assert isinstance(module, ClassifierModule)
+        assert isinstance(module, TaskModule)
         now = time.monotonic()
-        training_seconds = self._trained - self._begun
+        training = trainer.state.fn == "fit"
+        training_seconds = self._trained - self._begun if training else 0.0
         row = {
-            "epoch": trainer.current_epoch + 1,
+            "epoch": trainer.current_epoch + 1 if training else 0,
             "step": trainer.global_step,
-            "train_loss": float(module.train_loss.compute()),
+            "train_loss": float(module.train_loss.compute()) if training else None,
             "val_loss": float(module.val_loss.compute()),
-            "val_top1": float(module.val_top1.compute()),
-            "val_top5": float(module.val_top5.compute()),
-            "learning_rate": max(trainer.optimizers[0].param_groups, key=lambda group: group["lr"])["lr"],
+            **{f"val_{name}": float(value) for name, value in module.metrics.compute().items()},
+            "learning_rate": max(group["lr"] for group in trainer.optimizers[0].param_groups) if training else 0.0,
             "seconds": training_seconds + now - self._trained,
             "validation_seconds": now - self._trained,
             "images_per_s": self._images / max(training_seconds, 1e-9),
-            "image_size": self._size_px,
+            "image_size": self._size_px or module.network.spec.input_size_px,
         }
-        for metric in (module.train_loss, module.val_loss, module.val_top1, module.val_top5):
+        for metric in (module.train_loss, module.val_loss, module.metrics):
             metric.reset()
         self._images = 0
-        improved = self.best is None or _merit(row) > _merit(self.best)
+        watch, columns = self.task.watch, [f"val_{name}" for name in self.task.metric_labels]
+        improved = self.best is None or watch.rank(row) > watch.rank(self.best)
         self.history.append(row)
-        notes = {key: f"{row[key]:.6g}" for key in ("epoch", "step", "val_top1", "val_top5", "val_loss")}
-        # For early stopping; the same on all processes, since computing has added up their shares.
-        module.log("val_top1", row["val_top1"], logger=False)
+        notes = {key: f"{row[key]:.6g}" for key in ("epoch", "step", *columns, "val_loss")}
+        # For early stopping; the same on all processes, since computing has added up their parts.
+        if training:
+            module.log(watch.column, row[watch.column], logger=False)
         for logger in trainer.loggers:
-            logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
+            numbers = {key: value for key, value in row.items() if key != "epoch" and value is not None}
+            logger.log_metrics(numbers, step=row["epoch"])
         # Every process takes part in putting together a network that is divided among them.
         tensors = {
             name.removeprefix("model."): tensor
@@ -199,14 +203,20 @@ class Recorder(Callback):
         }
         if not trainer.is_global_zero:
             return
-        write_safetensors(tensors, self.folder.last, describe_weights(module.model, notes))
+        write_safetensors(tensors, self.folder.last, module.network.describe(notes))
         if improved:
-            write_safetensors(tensors, self.folder.best, describe_weights(module.model, notes))
+            write_safetensors(tensors, self.folder.best, module.network.describe(notes))
         self.folder.write_metrics(self.history)
-        draw_curves(self.history, self.folder.curves)
+        draw_curves(self.history, self.folder.curves, curve_panels(self.task.metric_labels))
         self.console.end()
+        figures = ", ".join(
+            f"{metric.label} {metric.format(row[f'val_{name}'])}" for name, metric in self.task.metric_labels.items()
+        )
+        if not training:
+            self.console.line(f"before the first epoch: {figures}, loss {row['val_loss']:.3f} val")
+            return
         self.console.line(
-            f"epoch {row['epoch']}/{trainer.max_epochs}: top-1 {row['val_top1']:.1%}, top-5 {row['val_top5']:.1%}, "
+            f"epoch {row['epoch']}/{trainer.max_epochs}: {figures}, "
             f"loss {row['train_loss']:.3f} train, {row['val_loss']:.3f} val; {row['images_per_s']:.0f} images/s, "
             f"{short_duration(row['seconds'])}{' (best so far)' if improved else ''}"
         )
@@ -217,17 +227,17 @@ class Recorder(Callback):
 
 
 class Patience(EarlyStopping):
-    """Ends the training after ``patience`` epochs without a better top-1.
+    """A callback that ends the training after ``patience`` epochs without a better value of the watched metric.
 
     Counts at the end of the validation, so that what :class:`Guard` saves after it holds the epoch just finished.
     """
 
-    def __init__(self, patience: int) -> None:
-        super().__init__("val_top1", mode="max", patience=patience, check_on_train_epoch_end=False)
+    def __init__(self, patience: int, watch: Watch) -> None:
+        super().__init__(watch.column, mode=watch.mode, patience=patience, check_on_train_epoch_end=False)
 
     @property
     def exhausted(self) -> bool:
-        """Whether the epochs without a better top-1 are used up."""
+        """Whether the epochs without improvement are used up."""
         return self.wait_count >= self.patience
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -236,15 +246,17 @@ class Patience(EarlyStopping):
 
 
 class Guard(Callback):
-    """Watches the loss, saves what continuing needs, and stops where asked.
+    """A callback that watches the loss, saves what continuing needs, and stops where asked.
 
     Stands last among the callbacks, so that it saves a moving average that has seen the step. What one process meets
     all decide on together: a process that stopped alone would leave the others waiting for it.
     """
 
-    def __init__(self, folder: RunFolder, request: StopRequest) -> None:
-        self.folder, self.request = folder, request
+    def __init__(self, folder: RunFolder, request: StopRequest, checkpoint_minutes: float) -> None:
+        self.folder, self.request, self.checkpoint_minutes = folder, request, checkpoint_minutes
+        self._saved_at = time.monotonic()
         self._recent_loss: float | None = None
+        self._first_loss: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen again, in place of Lightning, which has just begun to.
@@ -253,11 +265,12 @@ class Guard(Callback):
         all would wait for each other without end.
         """
         self.request.listen()
+        self._saved_at = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Refuse to go on with a loss that is no number or explodes; save and stop if asked."""
+        """Refuse to go on with a loss that is no number or explodes; save every few minutes, and stop if asked."""
         # Reading the loss waits for a GPU, and asking each other for all processes, so there it is done seldom.
         alone = trainer.world_size == 1
         due = pl_module.device.type == "cpu" or trainer.global_step % _STEPS_BETWEEN_CHECKS_ON_GPU == 0
@@ -267,14 +280,20 @@ class Guard(Callback):
         # epoch, which saves and stops too.
         between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         last = batch_idx + 1 >= trainer.num_training_batches
-        if (due or alone) and between_steps and not last and _any_process(trainer, self.request.asked):
+        if not (due or alone) or not between_steps or last:
+            return
+        if _any_process(trainer, self.request.asked):
             self._save(trainer)
             raise Stopped
+        since = time.monotonic() - self._saved_at
+        if self.checkpoint_minutes and _any_process(trainer, since >= 60 * self.checkpoint_minutes):
+            self._save(trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check what the seldom reading may have missed."""
-        assert isinstance(pl_module, ClassifierModule)
-        self._check_loss(trainer, pl_module, float(pl_module.train_loss.compute()))
+        assert isinstance(pl_module, TaskModule)
+        if trainer.state.fn == "fit":
+            self._check_loss(trainer, pl_module, float(pl_module.train_loss.compute()))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save; stop if asked and epochs are left."""
@@ -285,18 +304,23 @@ class Guard(Callback):
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder.resume_point)
+        self._saved_at = time.monotonic()
 
     def _check_loss(self, trainer: Trainer, module: LightningModule, loss: float) -> None:
-        assert isinstance(module, ClassifierModule)
+        assert isinstance(module, TaskModule)
         before = loss if self._recent_loss is None else self._recent_loss
         self._recent_loss = 0.8 * before + 0.2 * loss
-        guessing = math.log(max(2, module.model.config.num_classes))
-        if not _any_process(trainer, not self._recent_loss <= max(20.0, _EXPLODED * guessing)):
+        guessing = module.task.guessing_loss(module.labels)
+        if self._first_loss is None:
+            self._first_loss = loss
+        usual = self._first_loss if guessing is None else guessing
+        if not _any_process(trainer, not self._recent_loss <= max(20.0, _EXPLODED * usual)):
             return
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         last = self.folder.last
         kept = f" The weights of the last complete epoch are in '{last}'." if last.exists() else ""
-        became = f"exploded to {loss:.3g} (guessing gives {guessing:.2g})" if math.isfinite(loss) else f"became {loss}"
+        known = f"it began at {usual:.2g}" if guessing is None else f"guessing gives {guessing:.2g}"
+        became = f"exploded to {loss:.3g} ({known})" if math.isfinite(loss) else f"became {loss}"
         raise TrainingError(
             f"The loss {became} at step {trainer.global_step} (epoch {trainer.current_epoch + 1}, learning rate "
             f"{rate:.2g}); lower --learning_rate, lengthen --warmup_epochs or use --precision float32.{kept}"
@@ -304,14 +328,10 @@ class Guard(Callback):
 
 
 def _loss(trainer: Trainer, outputs: Any) -> float:
-    """Loss of a batch; what Lightning passes on is divided by the batches whose gradients add up to a step."""
+    """Return the loss of a batch; Lightning passes it on divided by the batches whose gradients add up to a step."""
     return float(outputs["loss"]) * trainer.accumulate_grad_batches
 
 
 def _any_process(trainer: Trainer, here: bool) -> bool:
-    """Whether it is so in any of the processes; all of them must ask."""
+    """Tell whether it is so in any of the processes; all of them must ask."""
     return here if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(here, all=False)
-
-
-def _merit(row: dict[str, Any]) -> tuple[float, float]:
-    return row["val_top1"], -row["val_loss"]

@@ -55,7 +55,7 @@ class TrainingConsole:
         self._progress.start()
 
     def due(self) -> bool:
-        """Whether the bar would be drawn now: at most four times a second, so that it costs nothing."""
+        """Tell whether the bar would be drawn now: at most four times a second, so that it costs nothing."""
         return self._bar is not None and time.monotonic() - self._shown_at >= _SECONDS_BETWEEN_UPDATES
 
     def advance(self, completed: int, details: str = "", seconds_left: float | None = None) -> None:
@@ -76,7 +76,7 @@ class TrainingConsole:
 
 
 def short_duration(seconds: float) -> str:
-    """Like 42 s, 3:05 min or 2:10 h."""
+    """Write a duration like 42 s, 3:05 min or 2:10 h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

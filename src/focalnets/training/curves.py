@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from focalnets.report.colours import LIGHT, Theme
 from focalnets.report.figure import new_figure, percent_axis, shortened, whole_number_axis, write_chart
 from focalnets.report.names import list_some
+from focalnets.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CURVES", "RUN_CURVES", "CurvePanel", "draw_curves", "draw_runs"]
+__all__ = ["CurvePanel", "curve_panels", "draw_curves", "draw_runs", "run_panels"]
 
 _FEW_RUNS, _MOST_NAMED_RUNS = 5, 15
 _LINE_STYLES = ("-", "--", "-.", ":")
@@ -36,43 +37,50 @@ class CurvePanel:
     fraction: bool = False
 
 
-CURVES = (
-    CurvePanel("Loss", {"train_loss": "training", "val_loss": "validation"}),
-    CurvePanel("Validation accuracy", {"val_top1": "top-1", "val_top5": "top-5"}, fraction=True),
-    CurvePanel("Learning rate at the epoch's end", {"learning_rate": ""}),
-)
-"""What is drawn of one run."""
+def curve_panels(metrics: Mapping[str, Metric]) -> list[CurvePanel]:
+    """Choose what is drawn of one run: losses, the metrics (all fractions in one panel), and the learning rate."""
+    fractions = {f"val_{name}": metric.label for name, metric in metrics.items() if metric.is_fraction}
+    panels = [CurvePanel("Loss", {"train_loss": "training", "val_loss": "validation"})]
+    if fractions:
+        panels.append(CurvePanel(f"Validation {', '.join(fractions.values())}", fractions, fraction=True))
+    panels += [
+        CurvePanel(f"Validation {metric.label}", {f"val_{name}": ""})
+        for name, metric in metrics.items()
+        if not metric.is_fraction
+    ]
+    return [*panels, CurvePanel("Learning rate at the epoch's end", {"learning_rate": ""})]
 
-RUN_CURVES = (
-    CurvePanel("Training loss", {"train_loss": ""}),
-    CurvePanel("Validation loss", {"val_loss": ""}),
-    CurvePanel("Validation top-1", {"val_top1": ""}, fraction=True),
-)
-"""What is drawn of several runs side by side: one column a panel."""
+
+def run_panels(metrics: Mapping[str, Metric]) -> list[CurvePanel]:
+    """Choose what is drawn of several runs, one column a panel: losses and the metrics that they watched."""
+    losses = [CurvePanel("Training loss", {"train_loss": ""}), CurvePanel("Validation loss", {"val_loss": ""})]
+    return losses + [
+        CurvePanel(f"Validation {metric.label}", {f"val_{name}": ""}, fraction=metric.is_fraction)
+        for name, metric in metrics.items()
+    ]
 
 
-def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, panels: Sequence[CurvePanel] = CURVES) -> None:
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, panels: Sequence[CurvePanel]) -> None:
     """Draw figures over the epochs into a PNG file, replaced at once.
 
     Args:
         history: One row an epoch, with its number as ``epoch``.
         path: The file.
-        panels: What to draw; columns that no row has, and panels that are left without any, are left out.
+        panels: What to draw, see :func:`curve_panels`; columns that no row has, and panels that are left without any,
+            are left out.
     """
     write_chart(lambda theme: _curves_figure(history, panels, theme), path)
 
 
 def draw_runs(
-    histories: Mapping[str, Sequence[Mapping[str, Any]]],
-    path: str | Path,
-    panels: Sequence[CurvePanel] = RUN_CURVES,
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path, panels: Sequence[CurvePanel]
 ) -> None:
     """Draw the figures of several runs, by name, into a PNG file, replaced at once.
 
     Args:
         histories: The rows of each run; a line says which runs have none yet.
         path: The file.
-        panels: What to draw, as in :func:`draw_curves`; of several columns of a panel the first one counts.
+        panels: What to draw, see :func:`run_panels`; of several columns of a panel the first one counts.
     """
     write_chart(lambda theme: _runs_figure(histories, panels, theme), path)
 
@@ -90,7 +98,7 @@ def _curves_figure(history: Sequence[Mapping[str, Any]], panels: Sequence[CurveP
                 size = _marker_size(places)
                 axes.plot(places, values, marker="o", markersize=size, label=label or None, color=colour)
                 epochs += places
-        _finish(axes, panel, epochs)
+        _finish_axes(axes, panel, epochs)
         if len(axes.lines) > 1:
             axes.legend()
     return figure
@@ -121,8 +129,8 @@ def _runs_figure(
                     label=f" {shortened(name, 40)}" if index < _MOST_NAMED_RUNS else None,
                 )  # fmt: skip
                 epochs += places
-        _finish(axes, panel, epochs)
-    handles, labels = _named_lines(grid)
+        _finish_axes(axes, panel, epochs)
+    handles, labels = _collect_named_lines(grid)
     if len(labels) <= _FEW_RUNS:
         grid.flat[-1].legend(handles, labels, fontsize="small")
     else:
@@ -137,8 +145,8 @@ def _runs_figure(
     return figure
 
 
-def _named_lines(grid: Any) -> tuple[list[Any], list[str]]:
-    """Every line that has a name, once, from whichever panel has it."""
+def _collect_named_lines(grid: Any) -> tuple[list[Any], list[str]]:
+    """Collect every line that has a name, once, from whichever panel has it."""
     named: dict[str, Any] = {}
     for axes in grid.flat:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -146,7 +154,7 @@ def _named_lines(grid: Any) -> tuple[list[Any], list[str]]:
     return list(named.values()), list(named)
 
 
-def _finish(axes: Any, panel: CurvePanel, epochs: Sequence[float]) -> None:
+def _finish_axes(axes: Any, panel: CurvePanel, epochs: Sequence[float]) -> None:
     axes.set_title(panel.title)
     axes.set_xlabel("epoch")
     whole_number_axis(axes, epochs)
@@ -163,7 +171,7 @@ def _marker_size(epochs: Sequence[float]) -> float:
 
 
 def _points(history: Sequence[Mapping[str, Any]], column: str) -> tuple[list[float], list[float]]:
-    """Epochs and values of the rows that have a finite value."""
+    """Collect epochs and values of the rows that have a finite value."""
     rows = [(row["epoch"], row[column]) for row in history if row.get(column) is not None]
     rows = [(epoch, value) for epoch, value in rows if math.isfinite(value)]
     return [epoch for epoch, _ in rows], [value for _, value in rows]

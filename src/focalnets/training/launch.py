@@ -31,18 +31,23 @@ def check_devices(config: TrainingConfig) -> None:
     Raises:
         ConfigError: With what is there instead.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is cuda but there is no usable NVIDIA GPU here; use --device auto.")
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device is {config.device} but there is no usable NVIDIA GPU here; use --device auto.")
+    index = _gpu_index(config)
+    if index is not None and index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {config.device} but there are {torch.cuda.device_count()} GPUs here, from cuda:0 on."
+        )
     if config.device == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device is mps but there is no usable Apple GPU here; use --device auto.")
-    if config.precision == "float16" and not _on_cuda(config):
+    if config.precision == "float16" and not _uses_cuda(config):
         raise ConfigError("precision float16 needs an NVIDIA GPU; use bfloat16 or float32 here.")
-    if config.devices == -1 and not _on_cuda(config):
+    if config.devices == -1 and not _uses_cuda(config):
         raise ConfigError("devices is -1, all GPUs, but training is on a CPU here; give the number of processes.")
-    if config.devices > torch.cuda.device_count() and _on_cuda(config):
+    if config.devices > torch.cuda.device_count() and _uses_cuda(config):
         raise ConfigError(f"devices is {config.devices} but there are {torch.cuda.device_count()} GPUs here.")
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        launched, wanted = int(os.environ["WORLD_SIZE"]), _devices_here(config) * config.nodes
+        launched, wanted = int(os.environ["WORLD_SIZE"]), _count_local_devices(config) * config.nodes
         if launched != wanted:
             raise ConfigError(
                 f"torchrun started {launched} processes, but devices x nodes is {wanted}; give --devices the processes "
@@ -51,21 +56,21 @@ def check_devices(config: TrainingConfig) -> None:
 
 
 def is_first_process(config: TrainingConfig) -> bool:
-    """Whether this process is the one that writes files and shows what happens."""
-    if config.nodes == 1 and _devices_here(config) == 1:
+    """Tell whether this process is the one that writes files and shows what happens."""
+    if config.nodes == 1 and _count_local_devices(config) == 1:
         return True  # Schedulers number independent runs too.
     numbers = ("RANK",) if "RANK" in os.environ else ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     return not any(int(os.environ.get(number, 0)) for number in numbers)
 
 
 def build_trainer(config: TrainingConfig, folder: RunFolder, callbacks: list[Callback]) -> Trainer:
-    """The trainer that ``config`` asks for; knows its process's rank, but has started no other process yet."""
-    logger = None
+    """Build the trainer that ``config`` asks for; it knows its process's rank, but has started no process yet."""
+    logger, index = None, _gpu_index(config)
     if importlib.util.find_spec("tensorboard") is not None:
         logger = TensorBoardLogger(folder.root, name=None, version=folder.tensorboard.name)
     return Trainer(
-        accelerator="gpu" if config.device == "cuda" else config.device,
-        devices=config.devices,
+        accelerator="gpu" if config.device.startswith("cuda") else config.device,
+        devices=config.devices if index is None else [index],
         num_nodes=config.nodes,
         strategy=_strategy(config),
         precision=_PRECISIONS[config.precision],
@@ -79,6 +84,7 @@ def build_trainer(config: TrainingConfig, folder: RunFolder, callbacks: list[Cal
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        inference_mode=False,  # Metrics of the validation before training go on in it.
         default_root_dir=folder.root,
     )
 
@@ -100,7 +106,7 @@ def quiet_lightning() -> Iterator[None]:
 
 
 def _strategy(config: TrainingConfig) -> Strategy | str:
-    processes = _devices_here(config) * config.nodes
+    processes = _count_local_devices(config) * config.nodes
     if config.strategy == "fsdp":
         # One file holds the whole network, so that any number of devices, also one, can read it.
         return ModelParallelStrategy(
@@ -109,9 +115,15 @@ def _strategy(config: TrainingConfig) -> Strategy | str:
     return DDPStrategy() if config.strategy == "ddp" or processes > 1 else "auto"
 
 
-def _devices_here(config: TrainingConfig) -> int:
+def _count_local_devices(config: TrainingConfig) -> int:
     return torch.cuda.device_count() if config.devices == -1 else config.devices
 
 
-def _on_cuda(config: TrainingConfig) -> bool:
-    return config.device in ("auto", "cuda") and torch.cuda.is_available()
+def _uses_cuda(config: TrainingConfig) -> bool:
+    return config.device.startswith(("auto", "cuda")) and torch.cuda.is_available()
+
+
+def _gpu_index(config: TrainingConfig) -> int | None:
+    """Return number of the one GPU that the device names; None if it names none."""
+    kind, _, index = config.device.partition(":")
+    return int(index) if kind == "cuda" and index else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
 
 __all__ = ["model_card"]
@@ -24,8 +25,9 @@ def model_card(
     best_epoch: int,
     image_size_px: int,
     parameters: int,
+    task: Task,
 ) -> str:
-    """The text of ``README.md``: metadata that the Hub reads, then what a reader needs to judge and use the weights.
+    """Write the text of ``README.md``: metadata that the Hub reads, then what a reader needs to use the weights.
 
     Args:
         config: The settings.
@@ -35,24 +37,29 @@ def model_card(
         best_epoch: Epoch of the best weights, counted from 1.
         image_size_px: Height and width of images in validation [px].
         parameters: Weights of the network.
+        task: What it was trained for.
     """
-    best = history[best_epoch - 1]
+    best = next(row for row in history if row["epoch"] == best_epoch)
     network = config.model if config.pretrained is None else f"weights from {Path(config.pretrained).name}"
     # The folder's name only: where it lies on this machine is nobody else's business.
     source = Path(str(data["description"]).partition(" (")[0]).name or "images"
     results = [
         EvalResult(
-            task_type="image-classification", dataset_type="imagefolder", dataset_name=source,
-            dataset_split="images held out", metric_type="accuracy", metric_name=metric,
-            metric_value=round(best[key], 5),
+            task_type=task.pipeline_tag or task.name, dataset_type="imagefolder", dataset_name=source,
+            dataset_split="images held out", metric_type=metric.hub_type or name,
+            metric_name=metric.hub_name or metric.label,
+            metric_value=round(best[f"val_{name}"], 5),
         )
-        for key, metric in (("val_top1", "Top-1 accuracy"), ("val_top5", "Top-5 accuracy"))
+        for name, metric in task.metric_labels.items()
     ]  # fmt: skip
+    figures = ", ".join(
+        f"{metric.label} {metric.format(best[f'val_{name}'], 2)}" for name, metric in task.metric_labels.items()
+    )
     header = ModelCardData(
         license="unknown",
         library_name="focalnets",
-        pipeline_tag="image-classification",
-        tags=["image-classification", "focal-modulation", "focalnet"],
+        pipeline_tag=task.pipeline_tag,
+        tags=[*([task.pipeline_tag] if task.pipeline_tag else []), "focal-modulation", "focalnet"],
         model_name=name,
         eval_results=results,
     )
@@ -60,7 +67,6 @@ def model_card(
     more = f" and {len(classes) - _CLASSES_SHOWN} more" if len(classes) > _CLASSES_SHOWN else ""
     names = ", ".join(classes[:_CLASSES_SHOWN]) + more
     hours = sum(row["seconds"] for row in history) / 3600
-    until = "" if config.mixup_off_epoch is None else f" (neither from epoch {config.mixup_off_epoch} on)"
     return f"""---
 {header.to_yaml()}
 ---
@@ -75,16 +81,16 @@ The licence above is for you to fill in before you publish these weights.
 
 ## Recipe
 {history[-1]["epoch"]} epochs in {hours:.2f} hours: {config.optimizer}, learning rate {config.learning_rate:g},
-augmentation {config.augmentation}, mixup {config.mixup:g}, cutmix {config.cutmix:g}{until}, seed {config.seed}. Every
+{task.recipe_in_words()}seed {config.seed}. Every
 setting is in `config.yaml`; software, machine and command line are in `environment.json`.
 
 ## Metrics
-Best epoch {best_epoch}: top-1 {best["val_top1"]:.2%}, top-5 {best["val_top5"]:.2%}, loss {best["val_loss"]:.4f}, at
+Best epoch {best_epoch}: {figures}, loss {best["val_loss"]:.4f}, at
 {image_size_px} px on the images held out. The course is in `metrics.csv` and `curves.png`.
 
 ## Limits
 The images held out also chose the epoch: on other images expect a little less, and much less on images of another kind.
-An image of none of the classes gets one all the same. How well single classes do: `focalnets evaluate`.
+{task.limits}
 
 ## How to load
 ```python

@@ -1,97 +1,102 @@
-"""A classifier as Lightning trains it: loss, optimiser and metrics.
+"""A network as Lightning trains it: losses, optimiser and metrics, all known through the task.
 
-Axes: B batch, H W height and width [px], K classes.
+Axes: B batch.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
-from torchvision.transforms import v2
 
 from focalnets.errors import TrainingError
-from focalnets.models.focalnet import FocalNet
 from focalnets.models.layers import FocalBlock
+from focalnets.tasks.batch import Batch, apply, select
+from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
-from focalnets.training.foreign import ForeignNetwork
+from focalnets.training.network import NetworkToTrain
 from focalnets.training.optimization import build_optimizer, warmup_cosine
-from focalnets.training.shares import NOT_COUNTED
 
-__all__ = ["ClassifierModule"]
+__all__ = ["TaskModule"]
 
 
-class ClassifierModule(LightningModule):
-    """Trains ``model`` as ``config`` says over ``steps`` optimiser steps, of which the first ``warmup_steps`` warm up.
+class TaskModule(LightningModule):
+    """A network in training as ``config`` says, over ``steps`` optimiser steps; the first ``warmup_steps`` warm up.
+
+    Args:
+        task: What the network is trained for.
+        network: The network with what must be known of it.
+        config: The settings.
+        labels: What its answers are called.
+        steps: Optimiser steps of the whole training.
+        warmup_steps: Steps below the highest rate.
 
     Attributes:
-        train_loss, val_loss: Mean cross-entropy of the running epoch; that of training includes label smoothing.
-        val_top1, val_top5: Share of validation images whose class is the likeliest, or among the five likeliest.
+        train_loss, val_loss: Mean loss of the running epoch; that of training includes what only helps learning.
+        metrics: The task's metrics over the validation.
     """
 
     def __init__(
-        self, model: FocalNet | ForeignNetwork, config: TrainingConfig, *, steps: int, warmup_steps: int
+        self,
+        task: Task,
+        network: NetworkToTrain,
+        config: TrainingConfig,
+        labels: Sequence[str],
+        *,
+        steps: int,
+        warmup_steps: int,
     ) -> None:
         super().__init__()
-        self.model = model
-        self.config = config
+        self.task, self.network, self.config, self.labels = task, network, config, tuple(labels)
+        self.model = network.module
         self.steps, self.warmup_steps = steps, warmup_steps
         self._saved: dict[str, Any] | None = None
         self._divided = False
-        classes = model.config.num_classes
         self.train_loss, self.val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
-        self.val_top1 = MulticlassAccuracy(classes, top_k=1, average="micro", validate_args=False)
-        self.val_top5 = MulticlassAccuracy(classes, top_k=min(5, classes), average="micro", validate_args=False)
-        blends: list[v2.Transform] = []
-        if config.mixup:
-            blends.append(v2.MixUp(alpha=config.mixup, num_classes=classes))
-        if config.cutmix:
-            blends.append(v2.CutMix(alpha=config.cutmix, num_classes=classes))
-        switch = [1 - config.mixup_switch, config.mixup_switch] if len(blends) == 2 else None
-        self.blend = v2.RandomChoice(blends, p=switch) if blends else None
-        model.set_recompute(config.recompute)
+        self.metrics = task.metrics(labels)
+        self.blend = task.blend(labels)
+        network.set_recompute(config.recompute)
         if config.compile:
-            model.compile()
+            self.model.compile()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of images (B, 3, H, W)."""
-        return self.model(images.contiguous(memory_format=torch.channels_last))
+    def forward(self, batch: Batch) -> Any:
+        """Compute the network's output for a batch."""
+        return self.task.forward(self.model, batch)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _batch_idx: int) -> Tensor:
-        """Loss of a batch of images (B, 3, H, W) and labels (B,)."""
-        images, labels = batch
-        off = self.config.mixup_off_epoch
-        if self.blend is not None and (off is None or self.trainer.current_epoch < off):
-            images, labels = self.blend(images, labels)
-        loss = F.cross_entropy(self(images), labels, label_smoothing=self.config.label_smoothing)
+    def training_step(self, batch: Batch, _batch_idx: int) -> Tensor:
+        """Compute the loss of a batch."""
+        if self.blend is not None:
+            batch = self.blend(batch, self.trainer.current_epoch)
+        loss = total(self.task.losses(self(batch), batch, train=True))
         self.train_loss.update(loss.detach())
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, _batch_idx: int) -> None:
         """Take a batch into the validation metrics."""
-        images, labels = batch
-        logits = self(images).float()
-        if self.trainer.world_size > 1:
-            counted = labels != NOT_COUNTED
+        output = apply(self(batch), lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
+        counted = batch.counted
+        if counted is not None:
             if not counted.any():
                 return
-            images, labels, logits = images[counted], labels[counted], logits[counted]
-        # One loss an image: a mean that lets NaN through takes no notice of weights, and batches differ in length.
-        self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
-        self.val_top1.update(logits, labels)
-        self.val_top5.update(logits, labels)
+            output = select(output, counted)
+            batch = Batch(select(batch.inputs, counted), select(batch.targets, counted), select(batch.mask, counted))
+        # One loss for each input: a mean that lets NaN through ignores weights, and batches differ in length.
+        loss = total(self.task.losses(output, batch, train=False, reduction="none"))
+        self.val_loss.update(loss.expand(len(batch)) if loss.ndim == 0 else loss)
+        self.task.measure(self.metrics, output, batch)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and the rate's course, stepped with every optimiser step."""
+        """Build the optimiser and the rate's course, stepped with every optimiser step."""
         config = self.config
-        optimizer: Optimizer = build_optimizer(self.model, config, processes=self.trainer.world_size)
+        optimizer: Optimizer = build_optimizer(
+            self.model, config, is_head=self.task.is_head, processes=self.trainer.world_size
+        )
         final, start = config.final_learning_rate, config.warmup_learning_rate
         if config.minimum_learning_rate is not None:
             final = config.minimum_learning_rate / config.learning_rate
@@ -118,14 +123,14 @@ class ClassifierModule(LightningModule):
         self._divided = True
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Keep everything below the classifier as it is during the first ``freeze_epochs``.
+        """Keep everything below the head as it is during the first ``freeze_epochs``.
 
         Without a gradient an optimiser passes a parameter over, decay included. Parameters that need no gradient at all
         would be unknown to what adds up gradients across devices once they learn.
         """
         if self.trainer.current_epoch < self.config.freeze_epochs:
             for name, parameter in self.model.named_parameters():
-                if not name.startswith("head."):
+                if not self.task.is_head(name):
                     parameter.grad = None
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
@@ -182,3 +187,11 @@ class ClassifierModule(LightningModule):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step", category=UserWarning)
             scheduler.step()
+
+
+def total(losses: dict[str, Tensor]) -> Tensor:
+    """Sum named losses."""
+    first, *others = losses.values()
+    for loss in others:
+        first = first + loss
+    return first

@@ -7,26 +7,32 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from focalnets.models.focalnet import FocalNet
 from focalnets.models.parameter_groups import parameter_groups
 from focalnets.training.config import TrainingConfig
-from focalnets.training.foreign import ForeignNetwork
 
-__all__ = ["MUON_MOMENTUM", "MuonWithAdamW", "build_optimizer", "ema_average", "orthogonalized", "warmup_cosine"]
+__all__ = ["MUON_MOMENTUM", "MuonWithAdamW", "build_optimizer", "ema_average", "orthogonalize", "warmup_cosine"]
 
 MUON_MOMENTUM = 0.95
 """Decay of Muon's mean of gradients."""
 
 
-def build_optimizer(model: FocalNet | ForeignNetwork, config: TrainingConfig, *, processes: int = 1) -> Optimizer:
-    """The optimiser of ``config`` with the decay on matrices and kernels only.
+def build_optimizer(
+    model: nn.Module,
+    config: TrainingConfig,
+    *,
+    is_head: Callable[[str], bool] = lambda name: name.startswith("head."),
+    processes: int = 1,
+) -> Optimizer:
+    """Build the optimiser of ``config`` with the decay on matrices and kernels only.
 
     Args:
         model: The network.
         config: The settings.
+        is_head: Whether a parameter of that name belongs to the head.
         processes: Processes that share a step, for the scale of the rate that ``reference_batch`` asks for.
     """
     groups = parameter_groups(
@@ -34,13 +40,14 @@ def build_optimizer(model: FocalNet | ForeignNetwork, config: TrainingConfig, *,
         learning_rate=config.learning_rate * config.learning_rate_scale(processes),
         weight_decay=config.weight_decay,
         layer_decay=config.layer_decay,
+        is_head=is_head,
     )
     betas = (0.9, config.beta2)
     # A fused optimiser undoes float16's scaling itself, too late for clipping.
     fused = config.precision != "float16"
     if config.optimizer == "adamw":
         return AdamW(groups, betas=betas, fused=fused)
-    return MuonWithAdamW(_divided(model, groups), betas=betas, fused=fused)
+    return MuonWithAdamW(_divide_groups(model, groups), betas=betas, fused=fused)
 
 
 class MuonWithAdamW(Optimizer):
@@ -89,13 +96,13 @@ class MuonWithAdamW(Optimizer):
                 for parameter in parameters
             ]
             torch._foreach_lerp_(averages, gradients, 1 - momentum)
-            updates = orthogonalized(torch.stack(torch._foreach_lerp(gradients, averages, momentum)))
+            updates = orthogonalize(torch.stack(torch._foreach_lerp(gradients, averages, momentum)))
             torch._foreach_mul_(parameters, 1 - rate * group["weight_decay"])
             torch._foreach_add_(parameters, list(updates.unbind()), alpha=-rate * 0.2 * math.sqrt(max(shape)))
 
 
-def orthogonalized(matrices: torch.Tensor) -> torch.Tensor:
-    """The nearest matrices (N, A, B) with equal singular values, roughly: these end between about 0.7 and 1.2.
+def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
+    """Find the nearest matrices (N, A, B) with equal singular values, roughly: between about 0.7 and 1.2.
 
     Source: the quintic Newton-Schulz iteration of Jordan et al., Muon, with their coefficients and five rounds.
     """
@@ -134,7 +141,7 @@ def warmup_cosine(
 
 
 def ema_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], torch.Tensor | int], None]:
-    """How a moving average takes in the newest weights: slowly once it has seen many, faster before.
+    """Take the newest weights into a moving average: slowly once it has seen many, faster before.
 
     The first averages would otherwise consist of random initial weights for 1 / (1 - decay) steps. Counters and other
     whole numbers are copied. The function has the form of ``multi_avg_fn`` of ``torch.optim.swa_utils``.
@@ -151,7 +158,7 @@ def ema_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor
     return average
 
 
-def _divided(model: FocalNet | ForeignNetwork, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _divide_groups(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     inside = {id(p) for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("stages.")}
     divided = []
     for group in groups:

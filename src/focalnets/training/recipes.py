@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.training.config import TrainingConfig
 
 __all__ = ["RECIPES", "finetune", "imagenet", "imagenet22k_finetune", "in_miniature", "miniature", "small"]
 
 
 def small() -> TrainingConfig:
-    """A small network from scratch on hundreds to some ten thousand images, on a laptop.
+    """Set up a small network from scratch on hundreds to some ten thousand images, on a laptop.
 
     Few steps are taken, so the rate is high, the warm-up short and the images are changed only lightly. Beyond some
     thirty passes over the images, mix them too.
@@ -27,7 +28,7 @@ def small() -> TrainingConfig:
 
 
 def finetune() -> TrainingConfig:
-    """Pretrained weights on another set of images: low rate, lower still for lower layers; needs ``pretrained``.
+    """Set up fine-tuning on other images: low rate, lower still for lower layers; needs ``pretrained``.
 
     ``freeze_epochs`` lets only the new classifier learn at first, which helps where images are very few.
 
@@ -46,12 +47,12 @@ def finetune() -> TrainingConfig:
         layer_decay=0.85,
         beta2=0.999,
         ema_decay=0.999,
-        min_crop_scale=0.5,
+        settings=ClassifySettings(min_crop_scale=0.5),
     )
 
 
 def imagenet() -> TrainingConfig:
-    """The published training on ImageNet-1K: 300 epochs at 1024 images a step, whatever the devices.
+    """Set up the published training on ImageNet-1K: 300 epochs at 1024 images a step, whatever the devices.
 
     The rates hold for 1024 images a step and are scaled if a step takes another number. Drop path is that of the
     variant. Evaluation is bicubic: shorter side 256/224 of the crop, centre crop.
@@ -80,23 +81,25 @@ def imagenet() -> TrainingConfig:
         weight_decay=0.05,
         beta2=0.999,
         gradient_clip=5.0,
-        label_smoothing=0.1,
         ema_decay=0.0,
-        augmentation="strong",
-        randaugment_magnitude=9.0,
-        randaugment_noise=0.5,
-        colour_jitter=0.4,
-        erasing=0.25,
-        min_crop_scale=0.08,
-        mixup=0.8,
-        cutmix=1.0,
-        mixup_switch=0.5,
         precision="bfloat16",
+        settings=ClassifySettings(
+            label_smoothing=0.1,
+            augmentation="strong",
+            randaugment_magnitude=9.0,
+            randaugment_noise=0.5,
+            colour_jitter=0.4,
+            erasing=0.25,
+            min_crop_scale=0.08,
+            mixup=0.8,
+            cutmix=1.0,
+            mixup_switch=0.5,
+        ),
     )
 
 
 def imagenet22k_finetune() -> TrainingConfig:
-    """Weights pretrained on ImageNet-22K, fine-tuned on ImageNet-1K; needs ``pretrained``.
+    """Set up fine-tuning on ImageNet-1K of weights from ImageNet-22K; needs ``pretrained``.
 
     30 epochs at a low rate with nearly no decay, more drop path, and neither mixup nor cutmix.
 
@@ -121,7 +124,7 @@ def imagenet22k_finetune() -> TrainingConfig:
 
 
 def miniature() -> TrainingConfig:
-    """A toy network for two epochs.
+    """Set up a toy network for two epochs.
 
     Command: ``focalnets train photos --recipe miniature``. Hardware: any CPU. Duration: seconds. Score: of no meaning;
     it checks an installation or a folder of images.
@@ -130,18 +133,19 @@ def miniature() -> TrainingConfig:
 
 
 def in_miniature(config: TrainingConfig) -> TrainingConfig:
-    """The same settings on a toy network, with small images and batches and for two epochs: a recipe tried in seconds.
+    """Put a toy network, small images and batches and two epochs into a recipe, so that it is tried in seconds.
 
     Pretrained weights are kept where ``pretrained`` names them.
     """
     toy = {"embed_dim": 8, "depths": [1, 1, 1, 1], "focal_levels": [2, 2, 2, 2]}
     # A dozen steps are too few for the running means of many batch norms, and for branches that begin at zero.
     toy |= {"downsampling": "single", "initialization": "fan_in"}
+    mixing = {"mixup_off_epoch": None} if config.task == "classify" else {}
     return config.replace(
+        **mixing,
         model="focalnet_pico",
         model_overrides=config.model_overrides if config.pretrained else {**config.model_overrides, **toy},
         image_size=32,
-        mixup_off_epoch=None,
         epochs=2,
         batch_size=16,
         accumulate=min(config.accumulate, 2),

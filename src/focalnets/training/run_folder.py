@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import io
+import json
 import os
+import platform
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
-from focalnets.errors import TrainingError
-from focalnets.files import write_text
+from focalnets.errors import TrainingError, quoted_list
+from focalnets.files import replacing, write_json, write_text
 from focalnets.training.config import TrainingConfig
 
 __all__ = ["RunFolder"]
+
+_COMPLETE = "focalnets.run_complete"
+_MOST_HEADER_BYTES = 100_000_000
 
 
 class RunFolder:
@@ -30,6 +38,7 @@ class RunFolder:
         best, last: Weights of the epoch with the highest validation accuracy, and of the newest one.
         tensorboard: Events for TensorBoard, where it is installed.
         resume_point: Everything that continuing needs: weights, optimiser, schedule, random states, history.
+        lock, holder: Held while a training writes here, and which process holds it.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -45,23 +54,39 @@ class RunFolder:
         self.last = self.root / "last.safetensors"
         self.tensorboard = self.root / "tensorboard"
         self.resume_point = self.root / "checkpoints" / "last.ckpt"
+        self.lock = self.root / ".training.lock"
+        self.holder = self.root / ".training.json"
 
     def holds_run(self) -> bool:
-        """Whether a run was begun here."""
+        """Tell whether a run was begun here."""
         return self.config.exists() or self.resume_point.exists() or self.best.exists()
 
     def check_free(self, overwrite: bool) -> None:
         """Refuse to mix a new run with an old one, or to start where nothing can be written.
 
         Raises:
-            TrainingError: If the folder holds a run and ``overwrite`` is False, is a file, or cannot be written.
+            TrainingError: If the folder holds a run and ``overwrite`` is False, or files of others that a run would
+                replace; if another training writes there; if it is a file, or cannot be written.
         """
         if self.root.exists() and not self.root.is_dir():
             raise TrainingError(f"The output '{self.root}' is a file; name a folder.")
+        if self.lock.exists():
+            with self.locked():  # held by nobody: its process was killed
+                pass
+        self.require_free(overwrite)
+
+    def require_free(self, overwrite: bool) -> None:
+        """Refuse what :meth:`check_free` refuses, except a folder that is locked."""
         if self.holds_run() and not overwrite:
             raise TrainingError(
                 f"The folder '{self.root}' already holds a run; continue it with "
                 f"--resume {shlex.quote(str(self.root))}, replace it with --overwrite, or name another --output."
+            )
+        foreign = [] if self.holds_run() else [file.name for file in self._results() if file.exists()]
+        if foreign:
+            raise TrainingError(
+                f"The folder '{self.root}' holds no run but {quoted_list(foreign)}, which a training would replace; "
+                "name another --output."
             )
         existing = self.root
         while not existing.exists():
@@ -74,8 +99,8 @@ class RunFolder:
         if overwrite and self.holds_run():
             for folder in (self.resume_point.parent, self.tensorboard):
                 shutil.rmtree(folder, ignore_errors=True)
-            for file in vars(self).values():
-                if file != self.root:
+            for file in (*self._results(), self.resume_point):
+                if file != self.card or self.card_is_ours():
                     file.unlink(missing_ok=True)
         self.remove_unfinished()
         self.resume_point.parent.mkdir(parents=True, exist_ok=True)
@@ -86,12 +111,90 @@ class RunFolder:
             for file in folder.glob(".*.tmp"):
                 file.unlink(missing_ok=True)
 
+    def _results(self) -> tuple[Path, ...]:
+        """The files that a run writes for people and for later use."""
+        return (
+            self.config, self.environment, self.split, self.metrics, self.curves, self.log, self.card, self.best,
+            self.last,
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other training out of the folder, which is made if needed; given back also by a killed process.
+
+        Raises:
+            TrainingError: If another training writes there, or the folder cannot be made.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.lock, timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise TrainingError(
+                f"Another training writes to '{self.root}' now{self._holder_in_words()}; wait for it, stop it, or name "
+                "another --output."
+            ) from None
+        except OSError as error:
+            raise TrainingError(
+                f"The output '{self.root}' cannot be written ({error.strerror}); name a folder that you may write to."
+            ) from error
+        try:
+            with contextlib.suppress(OSError):
+                write_json(self.holder, {"process": os.getpid(), "computer": platform.node(), "command": sys.argv})
+            yield
+        finally:
+            for file in (self.holder, self.lock):
+                with contextlib.suppress(OSError):
+                    file.unlink(missing_ok=True)
+            lock.release()
+            with contextlib.suppress(OSError):
+                self.root.rmdir()  # only where nothing was written
+
+    def _holder_in_words(self) -> str:
+        try:
+            holder = json.loads(self.holder.read_text(encoding="utf-8"))
+            return f" (process {int(holder['process'])} on {str(holder['computer'])[:60]})"
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def card_is_ours(self) -> bool:
+        """Whether README.md is a card that a training wrote, or there is none."""
+        try:
+            with self.card.open(encoding="utf-8", errors="replace") as file:
+                return "library_name: focalnets" in file.read(4000)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+
+    def mark_complete(self) -> None:
+        """Note in the newest weights that the training came to its end."""
+        header, start = _read_header(self.last)
+        metadata = {**header.get("__metadata__", {}), _COMPLETE: "true"}
+        text = json.dumps({**header, "__metadata__": metadata}, ensure_ascii=False, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        with self.last.open("rb") as old, replacing(self.last, durable=True) as temporary, temporary.open("wb") as new:
+            old.seek(start)
+            new.write(len(text).to_bytes(8, "little") + text)
+            shutil.copyfileobj(old, new)
+
+    def is_complete(self) -> bool:
+        """Whether the training came to its end, as its newest weights say."""
+        try:
+            metadata = _read_header(self.last)[0].get("__metadata__", {})
+        except (OSError, ValueError, AttributeError):
+            return False
+        if _COMPLETE in metadata:
+            return metadata[_COMPLETE] == "true"
+        # Weights of before it was noted there: the card was written at the end.
+        return metadata.get("focalnets.format_version") == "1" and self.card.exists()
+
     def write_config(self, config: TrainingConfig) -> None:
         """Write the settings as YAML that ``--config`` takes."""
         write_text(self.config, yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def read_config(self) -> TrainingConfig:
-        """The settings of the run.
+        """Read the settings of the run.
 
         Raises:
             TrainingError: If there is no run here.
@@ -117,3 +220,12 @@ class RunFolder:
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{stamp} {line}\n")
+
+
+def _read_header(file: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and where its tensors begin [bytes]."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > _MOST_HEADER_BYTES:
+            raise ValueError("no header of a safetensors file")
+        return json.loads(stream.read(length)), 8 + length

@@ -1,15 +1,17 @@
-"""Runs beside each other: what each reached, what it cost, and which settings tell them apart. Imports no torch."""
+"""Runs beside each other: what each reached, what it cost, and which settings tell them apart."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from focalnets.errors import ConfigError, TrainingError
+from focalnets.tasks.metric import Metric
 from focalnets.training.config import TrainingConfig
 from focalnets.training.run_folder import RunFolder
 
@@ -24,31 +26,37 @@ class RunSummary:
         name: Its folder below the one that was searched.
         complete: Whether it came to its end.
         epochs: Epochs done.
-        best_top1: Highest validation accuracy, from 0 to 1; None before the first validation. So with the next two.
+        metric: The metric that the run watched, e.g. ``top1``.
+        shown: How that metric is shown.
+        best: Its best value in a validation; None before the first one. So with the next two.
         best_epoch: The epoch that reached it, counted from 1.
-        last_top1: Validation accuracy of the newest epoch.
+        last: Its value in the newest epoch.
         wall_time_s: Time of all epochs with their validations [s].
         images_per_s: Mean speed of training.
         parameters: Weights of the network; None where the run did not note them.
         config: Its settings.
         history: One row an epoch, the columns of ``metrics.csv`` as numbers.
+        rank: Merit of its best epoch; larger is better.
     """
 
     name: str
     complete: bool
     epochs: int
-    best_top1: float | None
+    metric: str
+    shown: Metric
+    best: float | None
     best_epoch: int | None
-    last_top1: float | None
+    last: float | None
     wall_time_s: float
     images_per_s: float | None
     parameters: int | None
     config: TrainingConfig
     history: tuple[dict[str, float], ...]
+    rank: tuple[float, float]
 
 
 def find_runs(root: str | Path) -> list[RunSummary]:
-    """All runs in ``root`` and the folders below it, or ``root`` itself if it is one; the best first.
+    """Find all runs in ``root`` and the folders below it, or ``root`` itself if it is one; the best first.
 
     Raises:
         TrainingError: If there is none, or a file of one cannot be read.
@@ -60,11 +68,11 @@ def find_runs(root: str | Path) -> list[RunSummary]:
     if not folders:
         raise TrainingError(f"There is no run in '{root}' or below it (none holds config.yaml and environment.json).")
     runs = [read_run(folder, name=root.name if folder == root else str(folder.relative_to(root))) for folder in folders]
-    return sorted(runs, key=lambda run: -1.0 if run.best_top1 is None else run.best_top1, reverse=True)
+    return sorted(runs, key=lambda run: run.rank, reverse=True)
 
 
 def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
-    """The figures of the run in ``folder``.
+    """Read the figures of the run in ``folder``.
 
     Raises:
         TrainingError: If one of its files cannot be read.
@@ -76,16 +84,24 @@ def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
         history: tuple[dict[str, float], ...] = ()
         if files.metrics.exists():
             lines = files.metrics.read_text(encoding="utf-8").splitlines()
-            history = tuple({key: float(value) for key, value in row.items()} for row in csv.DictReader(lines))
-        best = max(history, key=lambda row: (row["val_top1"], -row["val_loss"]), default=None)
-        speeds = [row["images_per_s"] for row in history]
+            history = tuple(
+                {key: float(value) for key, value in row.items() if value != ""} for row in csv.DictReader(lines)
+            )
+        task = config.build_task()
+        watch = task.watch
+        best = max(history, key=watch.rank, default=None)
+        trained = [row for row in history if row["epoch"] > 0]
+        speeds = [row["images_per_s"] for row in trained]
         return RunSummary(
             name=name or files.root.name,
-            complete=files.card.exists(),
-            epochs=len(history),
-            best_top1=None if best is None else best["val_top1"],
+            complete=files.is_complete(),
+            epochs=len(trained),
+            metric=watch.metric,
+            shown=task.metric_labels[watch.metric],
+            best=None if best is None else best[watch.column],
             best_epoch=None if best is None else int(best["epoch"]),
-            last_top1=history[-1]["val_top1"] if history else None,
+            last=history[-1][watch.column] if history else None,
+            rank=(-math.inf, -math.inf) if best is None else watch.rank(best),
             wall_time_s=sum(row["seconds"] for row in history),
             images_per_s=sum(speeds) / len(speeds) if speeds else None,
             parameters=environment.get("parameters"),
@@ -98,7 +114,8 @@ def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
 
 
 def differing_settings(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
-    """The settings in which the runs are not all the same, with the value of each run."""
-    configs = [run.config.to_dict() for run in runs]
-    values = {key: [config[key] for config in configs] for key in configs[0]}
+    """Find the settings in which the runs are not all the same, with the value of each run."""
+    configs = [run.config.to_flat_dict() for run in runs]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    values = {key: [config.get(key) for config in configs] for key in keys}
     return {key: of_runs for key, of_runs in values.items() if any(value != of_runs[0] for value in of_runs)}

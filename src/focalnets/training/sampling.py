@@ -5,19 +5,64 @@ Everything depends on the seed and the epoch alone: neither on the number of pro
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
-from focalnets.training.shares import ALONE, Share
+__all__ = ["SINGLE", "EpochBatches", "Rank", "ValidationPart", "mixed_seed", "occurrences"]
 
-__all__ = ["EpochBatches", "mixed_seed", "occurrences"]
+Item = TypeVar("Item")
 
 SHARDS_AT_ONCE = 4
 """Of how many shards on a server the images are mixed; as many are kept on this disk at least twice over."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rank:
+    """The place of one process among those that train together.
+
+    Attributes:
+        number: Its number, counted from 0.
+        processes: How many there are.
+    """
+
+    number: int = 0
+    processes: int = 1
+
+    def part_of(self, batch: Sequence[Item]) -> Sequence[Item]:
+        """Take this process's part of a batch of all processes; all parts are disjoint and together the batch."""
+        return batch[self.number :: self.processes]
+
+
+SINGLE = Rank()
+
+
+class ValidationPart(Dataset):
+    """Every so manieth item of ``dataset``; the parts of all processes have one length, filled up with items that do
+    not count.
+
+    Args:
+        dataset: Items of any kind.
+        rank: Whose part this is.
+    """
+
+    def __init__(self, dataset: Dataset, rank: Rank) -> None:
+        self.dataset, self.rank = dataset, rank
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.rank.processes)  # type: ignore[arg-type]
+
+    def __getitem__(self, position: int) -> tuple[Any, bool]:
+        """Return the item and whether it counts."""
+        index = position * self.rank.processes + self.rank.number
+        if index < len(self.dataset):  # type: ignore[arg-type]
+            return self.dataset[index], True
+        return self.dataset[0], False
 
 
 class EpochBatches(Sampler[list[tuple[int, int, int]]]):
@@ -31,7 +76,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         batch_size: Images a batch, of all processes together.
         seed: Chooses the orders.
         limit: At most so many batches an epoch; None for all.
-        share: Which part of each batch to yield.
+        rank: Which part of each batch to yield.
         repeats: How often an image comes, all copies in one batch where they fit and shuffled there; the epoch is as
             many times longer.
         labels: Class of each image, needed for ``class_balance``.
@@ -48,7 +93,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         batch_size: int,
         seed: int,
         limit: int | None = None,
-        share: Share = ALONE,
+        rank: Rank = SINGLE,
         *,
         repeats: int = 1,
         labels: Sequence[int] | None = None,
@@ -56,7 +101,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         shards: Sequence[int] | None = None,
     ) -> None:
         assert not class_balance or labels is not None, "balancing classes needs the labels"
-        self.images, self.batch_size, self.seed, self.share, self.repeats = images, batch_size, seed, share, repeats
+        self.images, self.batch_size, self.seed, self.rank, self.repeats = images, batch_size, seed, rank, repeats
         self.labels = torch.tensor(labels) if class_balance else None
         self.class_balance = class_balance
         self.shards = None if shards is None else torch.tensor(shards)
@@ -89,14 +134,14 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
                 # Neighbours are blended; copies side by side would be blended with themselves.
                 generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, batch))
                 chosen = [chosen[place] for place in torch.randperm(len(chosen), generator=generator).tolist()]
-            yield list(self.share.of([(epoch, index, copy) for index, copy in chosen]))
+            yield list(self.rank.part_of([(epoch, index, copy) for index, copy in chosen]))
 
     def _order(self, epoch: int) -> Tensor:
-        """Indices of the images of an epoch in their order, (images * repeats,) int64."""
+        """Order the indices of the images of an epoch, (images * repeats,) int64."""
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, -1))
         order = torch.randperm(self.images, generator=generator)
         if self.labels is not None:
-            order = _balanced(order, self.labels, self.class_balance)
+            order = _balance_classes(order, self.labels, self.class_balance)
             order = order[torch.randperm(self.images, generator=generator)]
         if self.shards is not None:
             turn = torch.randperm(int(self.shards.max()) + 1, generator=generator) // SHARDS_AT_ONCE
@@ -105,7 +150,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
 
 
 def occurrences(order: Tensor) -> Tensor:
-    """How often each entry of ``order`` (N,) came before it, (N,) int64."""
+    """Count how often each entry of ``order`` (N,) came before it, (N,) int64."""
     positions = order.argsort(stable=True)
     ordered = order[positions]
     begins = torch.ones_like(ordered, dtype=torch.bool)
@@ -117,13 +162,13 @@ def occurrences(order: Tensor) -> Tensor:
 
 
 def mixed_seed(*numbers: int) -> int:
-    """A seed from several numbers; other numbers give an unrelated one."""
+    """Make a seed from several numbers; other numbers give an unrelated one."""
     digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
-def _balanced(order: Tensor, labels: Tensor, class_balance: float) -> Tensor:
-    """As many images as ``order`` holds, classes in the proportions asked for, within a class those first in order.
+def _balance_classes(order: Tensor, labels: Tensor, class_balance: float) -> Tensor:
+    """Choose as many images as ``order`` holds, classes in the proportions asked for, each class in its order.
 
     No image comes twice more than another of its class.
     """

@@ -8,14 +8,16 @@ from collections.abc import Callable, Generator, Iterable
 from statistics import median
 
 import torch
-from torch import Tensor
 
+from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError
+from focalnets.machine.devices import choose_device
+from focalnets.tasks.batch import Batch
 from focalnets.training.config import TrainingConfig
-from focalnets.training.data import TrainingData, training_loader
-from focalnets.training.module import ClassifierModule
+from focalnets.training.data import training_loader
+from focalnets.training.module import TaskModule, total
 from focalnets.training.optimization import build_optimizer
-from focalnets.training.trainer import build_model
+from focalnets.training.trainer import build_network
 
 __all__ = ["Throughput", "measure_throughput"]
 
@@ -50,7 +52,7 @@ class Throughput:
         return self.loader_images_s / self.step_images_s
 
     def verdict(self) -> str:
-        """What the bottleneck is and what to change, in a sentence."""
+        """Say what the bottleneck is and what to change, in a sentence."""
         if self.ratio >= ENOUGH:
             return (
                 "The training step is the bottleneck and the loader keeps up; a smaller network, --image_size or "
@@ -83,52 +85,54 @@ def measure_throughput(data: TrainingData, config: TrainingConfig, *, batches: i
     for name, value in (("batches", batches), ("warmup", warmup)):
         if value < 1:
             raise ConfigError(f"{name} must be a whole number from 1 up, got {value}.")
-    model = build_model(config, data.classes)
-    config = config.replace(limit_train_batches=None, image_size_schedule=None, mixup_off_epoch=None)
-    loader = training_loader(data, config, model.preprocessing)
+    config = config.replace(limit_train_batches=None, image_size_schedule=None)
+    task = config.build_task()
+    network = build_network(task, config, data.labels)
+    loader = training_loader(task, data, config, network.spec)
     # What waits ready in the workers' queues does not count as read in the time measured.
     ready = loader.num_workers * (loader.prefetch_factor or 0)
     seconds = []
-    stream = _endless(loader)
+    stream = _repeat_forever(loader)
     batch = next(stream)
     for number in range(warmup + ready + batches):
         started = time.perf_counter()
         batch = next(stream)
         if number >= warmup + ready:
             seconds.append(time.perf_counter() - started)
-    loader_images_s = len(batch[1]) * len(seconds) / sum(seconds)
+    loader_images_s = len(batch) * len(seconds) / sum(seconds)
     stream.close()
-    device = _device(config)
-    module = ClassifierModule(model, config, steps=warmup + batches, warmup_steps=0).to(device)
-    step = _training_step(module, config, batch, device)
-    step_seconds = [_seconds(step) for _ in range(warmup + batches)][warmup:]
+    device = choose_device(config.device)
+    module = TaskModule(task, network, config, data.labels, steps=warmup + batches, warmup_steps=0).to(device)
+    step = _training_step(module, batch, device)
+    step_seconds = [_time_step(step) for _ in range(warmup + batches)][warmup:]
     return Throughput(
         loader_images_s=loader_images_s,
-        step_images_s=len(batch[1]) / median(step_seconds),
+        step_images_s=len(batch) / median(step_seconds),
         workers=loader.num_workers,
         batches=batches,
-        batch_size=len(batch[1]),
-        image_size=batch[0].shape[-1],
+        batch_size=len(batch),
+        image_size=batch.inputs.shape[-1],
         device=str(device),
     )
 
 
-def _endless(loader: Iterable[tuple[Tensor, Tensor]]) -> Generator[tuple[Tensor, Tensor], None, None]:
+def _repeat_forever(loader: Iterable[Batch]) -> Generator[Batch, None, None]:
     while True:
         yield from loader
 
 
-def _training_step(
-    module: ClassifierModule, config: TrainingConfig, batch: tuple[Tensor, Tensor], device: torch.device
-) -> Callable[[], None]:
-    """One step on a batch, with everything that training does except reading: copying, passes, clipping, update."""
-    optimizer = build_optimizer(module.model, config)
+def _training_step(module: TaskModule, batch: Batch, device: torch.device) -> Callable[[], None]:
+    """Make one step on a batch with all that training does except reading: copying, passes, clipping, update."""
+    config = module.config
+    optimizer = build_optimizer(module.model, config, is_head=module.task.is_head)
     precision = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
 
     def step() -> None:
-        images, labels = batch[0].to(device), batch[1].to(device)
+        here = batch.to(device)
+        if module.blend is not None:
+            here = module.blend(here, 0)
         with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-            loss = module.training_step((images, labels), 0)
+            loss = total(module.task.losses(module(here), here, train=True))
         loss.backward()
         module.configure_gradient_clipping(optimizer)
         optimizer.step()
@@ -139,15 +143,7 @@ def _training_step(
     return step
 
 
-def _seconds(step: Callable[[], None]) -> float:
+def _time_step(step: Callable[[], None]) -> float:
     started = time.perf_counter()
     step()
     return time.perf_counter() - started
-
-
-def _device(config: TrainingConfig) -> torch.device:
-    if config.device != "auto":
-        return torch.device(config.device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

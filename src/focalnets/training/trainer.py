@@ -1,42 +1,39 @@
-"""Trains a classifier from settings and data into a run's folder."""
+"""Trains a network from settings and data into a run's folder."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import WeightAveraging
 
-from focalnets.data.sources import read_split
-from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError, InterruptedRunError, TrainingError
+from focalnets.data.labelled import TrainingData
+from focalnets.errors import CheckpointError, DataError, ImageError, InterruptedRunError, TrainingError
 from focalnets.files import write_json, write_text
 from focalnets.machine.description import describe_environment
 from focalnets.machine.process import is_helper
-from focalnets.models.focalnet import FocalNet
+from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
-from focalnets.training.data import TrainingData, damaged_image_message, training_loader, validation_loader
-from focalnets.training.foreign import ForeignNetwork
+from focalnets.training.data import damaged_image_message, training_loader, validation_loader
 from focalnets.training.launch import build_trainer, check_devices, is_first_process, quiet_lightning
 from focalnets.training.model_card import model_card
-from focalnets.training.module import ClassifierModule
+from focalnets.training.module import TaskModule
+from focalnets.training.network import BuildNetwork, NetworkToTrain, build_network
 from focalnets.training.optimization import ema_average
 from focalnets.training.run_folder import RunFolder
-from focalnets.training.shares import Share
-from focalnets.weights.loading import create_model, load_model
+from focalnets.training.sampling import Rank
 
-__all__ = ["BuildModel", "TrainingResult", "build_model", "resume", "train"]
-
-BuildModel = Callable[[TrainingConfig, Sequence[str]], FocalNet | ForeignNetwork]
-"""Makes the network of a training from its settings and the names of the classes, in training mode."""
+__all__ = ["TrainingResult", "open_data", "resume", "train"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,15 +42,19 @@ class TrainingResult:
 
     Attributes:
         run: The run's folder.
-        best_weights: Weights of the epoch with the highest validation accuracy (the lowest loss among equals).
-        best_top1: That accuracy, from 0 to 1.
+        best_weights: Weights of the best epoch by the watched metric (the lowest loss among equals).
+        metric: Name of that metric, e.g. ``top1``.
+        label: What it is called, with its best value, for people.
+        best: Its value in that epoch.
         best_epoch: That epoch, counted from 1.
         history: One row an epoch, the columns of ``metrics.csv``.
     """
 
     run: Path
     best_weights: Path
-    best_top1: float
+    metric: str
+    label: str
+    best: float
     best_epoch: int
     history: tuple[dict[str, Any], ...]
 
@@ -66,7 +67,7 @@ def train(
     overwrite: bool = False,
     quiet: bool = False,
     command: Sequence[str] | None = None,
-    build: BuildModel | None = None,
+    build: BuildNetwork | None = None,
 ) -> TrainingResult:
     """Train a network and write everything about it to ``output``.
 
@@ -77,7 +78,7 @@ def train(
         overwrite: Replace a run that is already there.
         quiet: Show nothing; the log is written all the same.
         command: What to note as the command line; None takes that of the process.
-        build: Makes the network from the settings and the classes; None takes :func:`build_model`.
+        build: Makes the network from the settings and the classes; None takes :func:`build_network`.
 
     Raises:
         TrainingError: If the output holds a run or cannot be written, or the loss stops being a number.
@@ -86,28 +87,30 @@ def train(
         InterruptedRunError: If stopped by Ctrl-C, after saving.
     """
     folder = RunFolder(output)
-    build = build or build_model
+    build = build or build_network
+    task = config.build_task()
     check_devices(config)
     if not is_first_process(config):
-        return _fit(config, data, build(config, data.classes), folder, quiet=quiet, resumes=False)
+        return _fit(task, config, data, build(task, config, data.labels), folder, quiet=quiet, resumes=False)
     folder.check_free(overwrite)
-    model = build(config, data.classes)
-    folder.prepare(overwrite)
-    folder.write_config(config)
-    described = {
-        "description": data.description,
-        "fingerprint": data.fingerprint,
-        "classes": list(data.classes),
-        "images_to_train": len(data.train),  # type: ignore[arg-type]
-        "images_to_validate": len(data.val),  # type: ignore[arg-type]
-        "left_out": [list(entry) for entry in data.left_out],
-    }
-    write_json(
-        folder.environment, describe_environment(config.seed, described, command) | {"parameters": _parameters(model)}
-    )
-    if data.folders is not None:
-        data.folders.write_split(folder.split)
-    return _fit(config, data, model, folder, quiet=quiet, resumes=False)
+    network = build(task, config, data.labels)
+    with folder.locked():
+        folder.require_free(overwrite)  # Another training may have begun and ended since.
+        folder.prepare(overwrite)
+        folder.write_config(config)
+        described = {
+            "description": data.description,
+            "fingerprint": data.fingerprint,
+            "classes": list(data.labels),
+            "images_to_train": len(data.train),
+            "images_to_validate": len(data.val),
+            "left_out": [list(entry) for entry in data.left_out],
+        }
+        environment = describe_environment(config.seed, described, command)
+        write_json(folder.environment, environment | {"parameters": network.parameters})
+        if data.write_split is not None:
+            data.write_split(folder.split)
+        return _fit(task, config, data, network, folder, quiet=quiet, resumes=False)
 
 
 def resume(
@@ -116,7 +119,7 @@ def resume(
     data: TrainingData | None = None,
     root: str | Path | None = None,
     quiet: bool = False,
-    build: BuildModel | None = None,
+    build: BuildNetwork | None = None,
 ) -> TrainingResult:
     """Continue a run that was stopped, with its own settings, images and random numbers.
 
@@ -133,7 +136,7 @@ def resume(
     """
     folder = RunFolder(run)
     config = folder.read_config()
-    if folder.card.exists():
+    if folder.is_complete():
         raise TrainingError(
             f"The run '{folder.root}' is complete ({config.epochs} epochs); to train it further start a new run with "
             f"--pretrained {shlex.quote(str(folder.root))}."
@@ -142,57 +145,41 @@ def resume(
         raise TrainingError(
             f"The run '{folder.root}' was stopped before anything was saved; start it again with --overwrite."
         )
+    task = config.build_task()
     check_devices(config)
     if data is None:
         if not folder.split.exists():
             raise TrainingError(
                 f"The run '{folder.root}' was not trained from a folder of images; continue it in Python with its data."
             )
-        data = TrainingData.from_folders(read_split(folder.split, root=root), config)
+        data = task.reopen(folder.split, root=root, skip_unreadable=config.skip_unreadable)
         known = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]["fingerprint"]
         if data.fingerprint != known:
             raise DataError(
                 f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing "
                 "needs the same ones. Restore them, or start a new run with --pretrained."
             )
-    model = (build or build_model)(config, data.classes)
-    return _fit(config, data, model, folder, quiet=quiet, resumes=True)
+    network = (build or build_network)(task, config, data.labels)
+    with folder.locked() if is_first_process(config) else contextlib.nullcontext():
+        return _fit(task, config, data, network, folder, quiet=quiet, resumes=True)
 
 
-def build_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNet:
-    """The network that ``config`` asks for, for these classes, with the weights that training starts from."""
-    seed_everything(config.seed, workers=True, verbose=False)
-    if config.pretrained is None:
-        overrides = dict(config.model_overrides)
-        if "num_classes" in overrides:
-            raise ConfigError("model_overrides cannot hold num_classes; the data decides how many classes there are.")
-        model = create_model(config.model, num_classes=len(classes), **overrides)
-        model.class_names = tuple(classes)
-    else:
-        model = _pretrained_model(config, classes)
-    if config.image_size is not None:
-        model.preprocessing = dataclasses.replace(model.preprocessing, input_size_px=config.image_size)
-    return model.train()
+def open_data(place: str | Path, config: TrainingConfig) -> TrainingData:
+    """Find the data of a training as the config's task stores it.
 
-
-def _pretrained_model(config: TrainingConfig, classes: Sequence[str]) -> FocalNet:
-    options = dict(config.model_overrides)
-    unusable = sorted(set(options) - {"drop_path", "focal_levels", "focal_windows", "normalize_modulator", "post_norm"})
-    if unusable:
-        raise ConfigError(
-            f"model_overrides cannot change {', '.join(unusable)} of pretrained weights; leave it out or start afresh."
-        )
-    assert config.pretrained is not None
-    model = load_model(config.pretrained, **options)
-    if model.class_names != tuple(classes):
-        model.reset_classifier(len(classes), classes)
-    return model
+    Raises:
+        DataError: If it is not laid out as expected or holds what cannot be read.
+    """
+    return config.build_task().open(
+        place, val_fraction=config.val_fraction, seed=config.seed, skip_unreadable=config.skip_unreadable
+    )
 
 
 def _fit(
+    task: Task,
     config: TrainingConfig,
     data: TrainingData,
-    model: FocalNet | ForeignNetwork,
+    network: NetworkToTrain,
     folder: RunFolder,
     *,
     quiet: bool,
@@ -202,39 +189,43 @@ def _fit(
     if first:
         folder.remove_unfinished()
     console = TrainingConsole(folder, quiet=quiet, mute=not first)
-    recorder = Recorder(folder, console)
-    early_stopping = [] if config.patience is None else [Patience(config.patience)]
+    recorder = Recorder(folder, console, task)
+    early_stopping = [] if config.patience is None else [Patience(config.patience, task.watch)]
     with stop_request_on_signals() as request, quiet_lightning():
         averaging: list[Callback] = []
         if config.ema_decay:
             averaging.append(WeightAveraging(multi_avg_fn=ema_average(config.ema_decay)))
-        trainer = build_trainer(config, folder, [recorder, *averaging, *early_stopping, Guard(folder, request)])
-        share = Share(trainer.global_rank, trainer.world_size)
-        train_batches = training_loader(data, config, model.preprocessing, share)
-        val_batches = validation_loader(data, config, model.preprocessing, share)
+        trainer = build_trainer(
+            config, folder, [recorder, *averaging, *early_stopping, Guard(folder, request, config.checkpoint_minutes)]
+        )
+        rank = Rank(trainer.global_rank, trainer.world_size)
+        train_batches = training_loader(task, data, config, network.spec, rank)
+        val_batches = validation_loader(task, data, config, network.spec, rank)
         steps_an_epoch = math.ceil(len(train_batches) / config.accumulate)
-        module = ClassifierModule(
-            model,
+        module = TaskModule(
+            task,
+            network,
             config,
+            data.labels,
             steps=steps_an_epoch * config.epochs,
             warmup_steps=min(round(config.warmup_epochs * steps_an_epoch), steps_an_epoch * config.epochs - 1),
         )
-        origin = model.origin
-        model.origin = f"trained on {data.description}, from {origin}"
+        network.module.origin = f"trained on {data.description}, from {network.origin}"  # type: ignore[assignment]
         device = trainer.strategy.root_device
         console.line(
             _headline(
                 config,
                 data,
-                model,
+                network,
                 steps=steps_an_epoch,
                 device=device,
-                processes=share.processes,
-                origin=origin,
+                processes=rank.processes,
                 resumes=resumes,
             )
         )
         try:
+            if network.can_answer and not resumes:
+                trainer.validate(module, val_batches, verbose=False)
             trainer.fit(
                 module, train_batches, val_batches,
                 ckpt_path=folder.resume_point if resumes else None, weights_only=True,
@@ -243,7 +234,7 @@ def _fit(
             if is_helper():
                 # The first process tells; Lightning kills it if a helper ends with another status before it does.
                 raise SystemExit(0 if isinstance(error, Stopped) else 1) from None
-            raise InterruptedRunError(_how_to_go_on(folder)) from None
+            raise InterruptedRunError(_explain_resuming(folder)) from None
         except ImageError as error:
             raise DataError(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
@@ -253,18 +244,23 @@ def _fit(
                 raise
             raise TrainingError(
                 "A process that reads images was ended from outside, perhaps for want of memory; try fewer --workers. "
-                f"{_how_to_go_on(folder, stopped=False)}"
+                f"{_explain_resuming(folder, stopped=False)}"
             ) from error
         except (OSError, CheckpointError) as error:
-            raise TrainingError(f"{_writing_failed(error)} {_how_to_go_on(folder, stopped=False)}") from error
+            raise TrainingError(
+                f"{_explain_failed_writing(error)} {_explain_resuming(folder, stopped=False)}"
+            ) from error
     best = recorder.best
     ended_early = any(callback.exhausted for callback in early_stopping)
     if best is None or (recorder.history[-1]["epoch"] < config.epochs and not ended_early):
         raise TrainingError(f"The training in '{folder.root}' ended before its last epoch; see log.txt there.")
+    watched = task.metric_labels[task.watch.metric]
     result = TrainingResult(
         run=folder.root,
         best_weights=folder.best,
-        best_top1=best["val_top1"],
+        metric=task.watch.metric,
+        label=f"{watched.label} {watched.format(best[task.watch.column], 2)}",
+        best=best[task.watch.column],
         best_epoch=best["epoch"],
         history=tuple(recorder.history),
     )
@@ -276,33 +272,34 @@ def _fit(
             data=described,
             history=recorder.history,
             best_epoch=best["epoch"],
-            image_size_px=model.preprocessing.input_size_px,
-            parameters=_parameters(model),
+            image_size_px=network.spec.input_size_px,
+            parameters=network.parameters,
+            task=task,
         )
-        write_text(folder.card, card)
+        if folder.card_is_ours():
+            write_text(folder.card, card)
+        folder.mark_complete()
     return result
 
 
 def _headline(
     config: TrainingConfig,
     data: TrainingData,
-    model: FocalNet | ForeignNetwork,
+    network: NetworkToTrain,
     *,
     steps: int,
     device: torch.device,
     processes: int,
-    origin: str,
     resumes: bool,
 ) -> str:
     place = _device_name(device)
-    name = config.model if config.pretrained is None else config.pretrained
     if processes > 1:
         place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} images a step"
-    parameters = _parameters(model)
     return (
-        f"{'continuing' if resumes else 'training'} {name} ({parameters / 1e6:.2f} M parameters, {origin}) at "
-        f"{model.preprocessing.input_size_px} px on {len(data.classes)} classes: {len(data.train):,} images to train, "  # type: ignore[arg-type]
-        f"{len(data.val):,} held out; {config.epochs} epochs of {steps} steps, {place}"  # type: ignore[arg-type]
+        f"{'continuing' if resumes else 'training'} {network.name} ({network.parameters / 1e6:.2f} M parameters, "
+        f"{network.origin}) at {network.spec.input_size_px} px on {len(data.labels)} classes: "
+        f"{len(data.train):,} images to train, {len(data.val):,} held out; {config.epochs} epochs of {steps} steps, "
+        f"{place}"
     )
 
 
@@ -312,11 +309,7 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
-def _parameters(model: FocalNet | ForeignNetwork) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _how_to_go_on(folder: RunFolder, *, stopped: bool = True) -> str:
+def _explain_resuming(folder: RunFolder, *, stopped: bool = True) -> str:
     name = shlex.quote(str(folder.root))
     if folder.resume_point.exists():
         saved = "Stopped; everything so far is saved." if stopped else "What was saved before is whole."
@@ -325,7 +318,7 @@ def _how_to_go_on(folder: RunFolder, *, stopped: bool = True) -> str:
     return f"{saved}; start again with --overwrite (the folder is {name})."
 
 
-def _writing_failed(error: Exception) -> str:
+def _explain_failed_writing(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"The run could not be written ({error.strerror})."
     return str(error)

@@ -111,7 +111,7 @@ def _map(values: np.ndarray, limits: tuple[float, float], colours: str, size: tu
 
 
 def _scale(name: str, colours: str, ends: tuple[str, str]) -> dict[str, Any]:
-    """A colour map as steps, with the names of the places that hold its ends."""
+    """Turn a colour map into steps, with the names of the places that hold its ends."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

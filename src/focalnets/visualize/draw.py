@@ -51,7 +51,7 @@ _MOST_DETAIL_PX = 2000
 
 
 def robust_limits(values: np.ndarray, *, percent: float = 1.0) -> tuple[float, float]:
-    """Ends of a colour scale: what remains after leaving out ``percent`` of the values at each end."""
+    """Find the ends of a colour scale: leave out ``percent`` of the values at each end."""
     low, high = np.percentile(values, (percent, 100.0 - percent))
     if high - low <= 1e-6 * max(abs(low), abs(high), 1e-12):
         return float(low) - 0.5, float(low) + 0.5
@@ -79,7 +79,7 @@ def overlay(
         (H, W, 3) uint8.
     """
     grey = np.asarray(Image.fromarray(np.asarray(picture)).convert("L"), dtype=np.float32)[..., None]
-    colour = _coloured(_resize_map(heat, grey.shape[1], grey.shape[0]), limits or robust_limits(heat), colours)
+    colour = _colour(_resize_map(heat, grey.shape[1], grey.shape[0]), limits or robust_limits(heat), colours)
     return (strength * colour + (1.0 - strength) * grey + 0.5).clip(0, 255).astype(np.uint8)
 
 
@@ -156,7 +156,7 @@ def explain_figure(
     index: int = 0,
     style: Style = "overlay",
 ) -> Figure:
-    """One page on one picture: what the network says, where it looks, stage by stage and level by level.
+    """Draw one page on one picture: what the network says, where it looks, stage by stage and level by level.
 
     Args:
         picture: What the network saw, in any resolution.
@@ -175,14 +175,14 @@ def explain_figure(
     """
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
     gates_of = focus if gates_of is None else gates_of
-    ground = _limited(picture)
+    ground = _limit_size(picture)
     pair = style == "side-by-side"
     page = Page(aspect=ground.width / ground.height * (2 if pair else 1), title=title, notes=notes)
 
     heat = focus_map(inside, focus)[index]
     seen = Panel(
         styled(ground, heat, style, limits=(0.0, max(robust_limits(heat)[1], 1e-30))),
-        f"Where it looks: modulator of block {_name(focus)} × evidence",
+        f"Where it looks: modulator of block {_block_label(focus)} × evidence",
         scale=(HEAT_MAP, (0.0, 1.0)),
     )
     page.add_large([seen] if pair else [Panel(np.asarray(ground), "The picture"), seen], predictions)
@@ -195,7 +195,7 @@ def explain_figure(
     )
     levels, scale = gate_panels(ground, inside, gates_of, index=index, style=style)
     page.add_row(
-        f"Which surroundings each place listens to: the gates of block {_name(gates_of)}",
+        f"Which surroundings each place listens to: the gates of block {_block_label(gates_of)}",
         "Orange adds context of that width [px of the network's input], purple subtracts it, pale leaves it out.",
         levels,
         shared_scale=scale,
@@ -210,7 +210,7 @@ def stage_panels(
     panels = []
     for stage, block in inside.last_blocks():
         values = modulator_map(inside, (stage, block), measure="norm")[index]
-        label = f"Block {_name((stage, block))}, every {inside[stage, block].grid.stride_px} px"
+        label = f"Block {_block_label((stage, block))}, every {inside[stage, block].grid.stride_px} px"
         panels.append(Panel(styled(picture, values, style), label, scale=(HEAT_MAP, robust_limits(values))))
     return panels
 
@@ -218,7 +218,7 @@ def stage_panels(
 def gate_panels(
     picture: Image.Image | np.ndarray, inside: Inside, block: BlockId, *, index: int = 0, style: Style = "overlay"
 ) -> tuple[list[Panel], Scale]:
-    """Draw the gates of every focal level of a block over a picture; returns them with the scale that they share."""
+    """Draw the gates of every focal level of a block over a picture; returns them with their common scale."""
     gates = gate_maps(inside, block)[index]
     reach = max(float(np.percentile(np.abs(gates), 99)), 1e-6)
     widths = inside[block].context_widths_px
@@ -256,15 +256,15 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 
 
 def level_name(number: int, levels: int, widths_px: Sequence[int]) -> str:
-    """How figures call a focal level, of which there are ``levels`` with the global one."""
+    """Name a focal level for figures; there are ``levels`` of them with the global one."""
     return "Global: everything" if number == levels - 1 else f"Level {number + 1}: {widths_px[number]} px wide"
 
 
-def _name(block: BlockId) -> str:
+def _block_label(block: BlockId) -> str:
     return f"{block[0]}.{block[1]}"
 
 
-def _limited(picture: Image.Image) -> Image.Image:
+def _limit_size(picture: Image.Image) -> Image.Image:
     shrink = min(1.0, _MOST_DETAIL_PX / max(picture.size))
     if shrink == 1.0:
         return picture.convert("RGB")
@@ -272,8 +272,8 @@ def _limited(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def _coloured(values: np.ndarray, limits: tuple[float, float], colours: str) -> np.ndarray:
-    """Colours (..., 3) uint8 for values; the map's 256 colours are looked up, for videos have many pixels."""
+def _colour(values: np.ndarray, limits: tuple[float, float], colours: str) -> np.ndarray:
+    """Turn values into colours (..., 3) uint8, looked up in the map's 256 colours, for videos have many pixels."""
     from matplotlib import colormaps
 
     low, high = limits

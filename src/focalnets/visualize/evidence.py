@@ -61,7 +61,7 @@ def look_inside(model: FocalNet, images: Tensor, classes: Sequence[int] | None =
 
 @contextlib.contextmanager
 def _probes(model: FocalNet) -> Iterator[dict[BlockId, tuple[Tensor, Tensor]]]:
-    """Adds zeros to every modulator; their gradient is the modulator's, even where all parameters are frozen."""
+    """Add zeros to every modulator; their gradient is the modulator's, even where all parameters are frozen."""
     probes: dict[BlockId, tuple[Tensor, Tensor]] = {}
 
     def add_to(projection: nn.Module, block: BlockId) -> torch.utils.hooks.RemovableHandle:

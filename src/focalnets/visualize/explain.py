@@ -102,7 +102,7 @@ def explain_file(
 
 
 def named_probabilities(model: FocalNet, probabilities: Sequence[float], top_k: int) -> tuple[tuple[str, float], ...]:
-    """The likeliest classes by name, likeliest first; none for a network without classifier."""
+    """Find the likeliest classes by name, likeliest first; none for a network without classifier."""
     if not model.config.num_classes:
         return ()
     names = model.class_names or [f"class {index}" for index in range(model.config.num_classes)]
@@ -111,12 +111,12 @@ def named_probabilities(model: FocalNet, probabilities: Sequence[float], top_k: 
 
 
 def shorter_side(preprocessing: Preprocessing) -> int:
-    """The shorter side at which evaluation sees a whole photo, before it cuts out the centre [px]."""
+    """Return the shorter side at which evaluation sees a whole photo, before it cuts out the centre [px]."""
     return int(preprocessing.input_size_px / preprocessing.crop_fraction + 1e-6)
 
 
 def output_names(files: Sequence[Path], extension: str = ".png") -> list[str]:
-    """A file name for the page of each photo: ``<name>_explained.png``, with folders in front where names meet.
+    """Name the page of each photo: ``<name>_explained.png``, with folders in front where names meet.
 
     Args:
         files: The photos.
@@ -124,7 +124,7 @@ def output_names(files: Sequence[Path], extension: str = ".png") -> list[str]:
     """
     names = [f"{file.stem}_explained{extension}" for file in files]
     for level in (1, 2):
-        meeting = _repeated(names)
+        meeting = _find_repeated(names)
         names = [
             f"{'-'.join([*file.absolute().parts[-1 - level : -1], file.stem])}_explained{extension}"
             if name.casefold() in meeting
@@ -142,6 +142,6 @@ def output_names(files: Sequence[Path], extension: str = ".png") -> list[str]:
     return names
 
 
-def _repeated(names: Sequence[str]) -> set[str]:
+def _find_repeated(names: Sequence[str]) -> set[str]:
     folded = [name.casefold() for name in names]
     return {name for name in folded if folded.count(name) > 1}

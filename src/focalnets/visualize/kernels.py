@@ -20,7 +20,7 @@ __all__ = ["kernels_figure", "stage_kernels"]
 
 
 def stage_kernels(model: FocalNet) -> dict[int, list[np.ndarray]]:
-    """The kernels of every focal level, averaged over the channels and blocks of each stage.
+    """Average the kernels of every focal level over the channels and blocks of each stage.
 
     Returns:
         For each stage one array (k, k) float32 a level; none for stages without focal levels.

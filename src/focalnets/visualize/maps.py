@@ -30,7 +30,7 @@ Measure = Literal["norm", "contrast"]
 
 
 def modulator_map(inside: Inside, block: BlockId, *, measure: Measure = "norm", upsample: bool = True) -> np.ndarray:
-    """How strongly a block modulates each place of the image.
+    """Draw how strongly a block modulates each place of the image.
 
     Args:
         inside: What ``capture`` recorded.
@@ -48,7 +48,7 @@ def modulator_map(inside: Inside, block: BlockId, *, measure: Measure = "norm", 
 
 
 def default_focus(model: FocalNet) -> BlockId:
-    """The block whose modulator lies on the object best: the last one of the last stage but one.
+    """Return the block whose modulator lies on the object best: the last one of the last stage but one.
 
     Measured on generated scenes with one small object to name (see docs/looking_inside.md): earlier blocks respond to
     edges everywhere, and behind the last stage only the mean over all places counts, so that its modulators need not
@@ -59,7 +59,7 @@ def default_focus(model: FocalNet) -> BlockId:
 
 
 def focus_map(inside: Inside, block: BlockId) -> np.ndarray:
-    """Where the network looks: where a block's modulator is long and the answer rests on the first stage.
+    """Draw where the network looks: where a block's modulator is long and the answer rests on the first stage.
 
     The length of the modulator, from its smallest value up, tells coarsely which place the network lets context change;
     the evidence of the first stage tells finely what there decided. Their product lies on small objects better than
@@ -77,7 +77,7 @@ def focus_map(inside: Inside, block: BlockId) -> np.ndarray:
 
 
 def evidence_map(inside: Inside, stage: int) -> np.ndarray:
-    """How much the answer rests on the modulators of each place, all recorded blocks of a stage together.
+    """Draw how much the answer rests on the modulators of each place, all recorded blocks of a stage together.
 
     See :func:`focalnets.visualize.look_inside`. Each block counts relative to its mean; the sum is smoothed over
     neighbouring tokens.
@@ -97,7 +97,7 @@ def evidence_map(inside: Inside, stage: int) -> np.ndarray:
 
 
 def gate_maps(inside: Inside, block: BlockId, *, upsample: bool = True) -> np.ndarray:
-    """The gate of every focal level of a block, the global level last.
+    """Draw the gate of every focal level of a block, the global level last.
 
     Args:
         inside: What ``capture`` recorded.
@@ -112,7 +112,7 @@ def gate_maps(inside: Inside, block: BlockId, *, upsample: bool = True) -> np.nd
 
 
 def mean_kernels(model: FocalNet) -> dict[BlockId, list[np.ndarray]]:
-    """The depthwise kernels of every block and level, averaged over channels.
+    """Average the depthwise kernels of every block and level over channels.
 
     Returns:
         For each (stage, block) one array (k, k) float32 a level.
@@ -158,5 +158,5 @@ def _stretch(values: Tensor, grid: TokenGrid, size: int) -> Tensor:
     position = ((torch.arange(size) - grid.offset_px) / grid.stride_px).clamp(0, tokens - 1)
     lower = position.floor().long()
     upper = (lower + 1).clamp(max=tokens - 1)
-    share = (position - lower).to(values.dtype).unsqueeze(-1)
-    return values[..., lower, :] * (1 - share) + values[..., upper, :] * share
+    fraction = (position - lower).to(values.dtype).unsqueeze(-1)
+    return values[..., lower, :] * (1 - fraction) + values[..., upper, :] * fraction

@@ -36,7 +36,7 @@ def effective_receptive_field(model: FocalNet, images: Tensor, *, seed: int = 0)
         seed: For the signs.
 
     Returns:
-        For each stage (H, W) float32, the share of every pixel; they sum to 1.
+        For each stage (H, W) float32, every pixel's fraction of the field; they sum to 1.
 
     Raises:
         ShapeError: If there is no image or it has another shape than the network takes.
@@ -62,21 +62,21 @@ def effective_receptive_field(model: FocalNet, images: Tensor, *, seed: int = 0)
     return {stage: (field / len(images)).numpy() for stage, field in fields.items()}
 
 
-def field_width_px(field: np.ndarray, share: float = 0.5) -> int:
-    """Side of the smallest square around the field's centre of mass that holds a share of it [px].
+def field_width_px(field: np.ndarray, fraction: float = 0.5) -> int:
+    """Measure the smallest square around the field's centre of mass that holds a fraction of it: its side [px].
 
-    ``share`` is above 0 and at most 1. The square grows on both sides alike, so the side is odd; beyond a border there
-    is nothing.
+    ``fraction`` is above 0 and at most 1. The square grows on both sides alike, so the side is odd; beyond a border
+    there is nothing.
     """
-    if not 0.0 < share <= 1.0:
-        raise ConfigError(f"share must be above 0 and at most 1, got {share}.")
+    if not 0.0 < fraction <= 1.0:
+        raise ConfigError(f"fraction must be above 0 and at most 1, got {fraction}.")
     total = max(float(field.sum()), 1e-30)
     rows, columns = (
         np.abs(positions - round(float((field.sum(1 - axis) * positions).sum()) / total))
         for axis, positions in enumerate(map(np.arange, field.shape))
     )
     inside = np.bincount(np.maximum(rows[:, None], columns[None]).ravel(), weights=field.ravel()).cumsum()
-    return 1 + 2 * int(np.searchsorted(inside, share * inside[-1] * (1 - 1e-6)))
+    return 1 + 2 * int(np.searchsorted(inside, fraction * inside[-1] * (1 - 1e-6)))
 
 
 def receptive_field_figure(fields: Mapping[int, np.ndarray], *, title: str = "Effective receptive field") -> Figure:

@@ -79,7 +79,7 @@ class Inside(Mapping[BlockId, Modulation]):
         return len(self._modulations)
 
     def last_blocks(self) -> list[BlockId]:
-        """The last recorded block of every stage."""
+        """Find the last recorded block of every stage."""
         return [max(block for block in self if block[0] == stage) for stage in sorted({stage for stage, _ in self})]
 
 
@@ -138,19 +138,19 @@ def capture(
 
 
 def block_ids(network: FocalNet) -> list[BlockId]:
-    """All blocks of a network in the order in which they run."""
+    """List all blocks of a network in the order in which they run."""
     return [(stage, block) for stage, depth in enumerate(network.config.depths) for block in range(depth)]
 
 
 def modulation_of(network: FocalNet, block: BlockId) -> FocalModulation:
-    """The modulation of a block."""
+    """Find the modulation of a block."""
     modulation = network.stages[block[0]].blocks[block[1]].modulation  # type: ignore[index, union-attr]
     assert isinstance(modulation, FocalModulation)
     return modulation
 
 
 def token_grids(network: FocalNet) -> list[TokenGrid]:
-    """Where the tokens of each stage lie in the image.
+    """Find where the tokens of each stage lie in the image.
 
     A convolution with kernel k, stride s and padding p centres its output i on its input ``i s + (k - 1) / 2 - p``.
     Patches that do not overlap sit in the middle of the pixels they cover; overlapped embeddings do not, by up to half
@@ -209,7 +209,7 @@ def _to_float_on_cpu(values: Tensor) -> Tensor:
 
 
 def require(values: Tensor | None) -> Tensor:
-    """What a forward pass recorded.
+    """Return what a forward pass recorded.
 
     Raises:
         FocalNetsError: If the model did not run inside ``capture``, or this was not asked for.

@@ -71,10 +71,10 @@ class SteadyRange:
         self._time_s: float | None = None
 
     def follow(self, values: np.ndarray, time_s: float) -> tuple[float, float]:
-        """The scale for the map of the frame shown at ``time_s`` [s], not earlier than the one before."""
+        """Choose the scale for the map of the frame shown at ``time_s`` [s], not earlier than the one before."""
         if self._time_s is not None:
-            share = 1.0 - 0.5 ** (max(0.0, time_s - self._time_s) / self.half_life_s)
-            self._limits = self._limits + share * (np.array(robust_limits(values)) - self._limits)
+            weight = 1.0 - 0.5 ** (max(0.0, time_s - self._time_s) / self.half_life_s)
+            self._limits = self._limits + weight * (np.array(robust_limits(values)) - self._limits)
         self._time_s = time_s
         return float(self._limits[0]), float(self._limits[1])
 
@@ -148,12 +148,12 @@ def explain_video(
 
 
 def _look(model: FocalNet, picture: np.ndarray, seen_px: tuple[int, int], focus: BlockId) -> tuple[np.ndarray, str]:
-    """The modulator's length (H, W) at the size that the network saw, and what it says."""
+    """Measure the modulator's length (H, W) at the size that the network saw, and write down what it says."""
     tensor = _network_input(picture, seen_px, model.preprocessing).unsqueeze(0)
     with torch.inference_mode(), capture(model, blocks=[focus]) as inside:
         logits = model(tensor.to(next(model.parameters()).device)).float().cpu()
     best = named_probabilities(model, logits.softmax(1)[0].tolist(), 1)
-    return modulator_map(inside, focus)[0], "".join(f"{name}  {100 * share:.0f} %" for name, share in best)
+    return modulator_map(inside, focus)[0], "".join(f"{name}  {100 * probability:.0f} %" for name, probability in best)
 
 
 def _network_input(picture: np.ndarray, seen_px: tuple[int, int], preprocessing: Preprocessing) -> torch.Tensor:
@@ -163,7 +163,7 @@ def _network_input(picture: np.ndarray, seen_px: tuple[int, int], preprocessing:
 
 
 def _seen_size(width_px: int, height_px: int, pixel_aspect: Fraction, side: int | Literal["native"]) -> tuple[int, int]:
-    """Width and height in the proportions in which the video is shown, with that shorter side."""
+    """Compute width and height in the proportions in which the video is shown, with that shorter side."""
     if side != "native" and side < 1:
         raise ConfigError(f"size_px must be a whole number from 1 up, got {side}.")
     shown = (float(width_px * pixel_aspect), float(height_px))
@@ -172,7 +172,7 @@ def _seen_size(width_px: int, height_px: int, pixel_aspect: Fraction, side: int 
 
 
 def _with_caption(picture: np.ndarray, text: str) -> np.ndarray:
-    """A line of text in the lower left corner, white on a dark ground; returns a new picture."""
+    """Write a line of text into the lower left corner, white on a dark ground; returns a new picture."""
     if not text:
         return picture
     image = Image.fromarray(picture)
@@ -180,8 +180,8 @@ def _with_caption(picture: np.ndarray, text: str) -> np.ndarray:
     font = _font(size)
     margin = size // 2
     while len(text) > 1 and font.getlength(text) > image.width - 2 * margin:
-        name, _, share = text.rpartition("  ")
-        text = f"{name.rstrip('…')[:-1]}…  {share}" if len(name) > 1 else text[:-1]
+        name, _, percent = text.rpartition("  ")
+        text = f"{name.rstrip('…')[:-1]}…  {percent}" if len(name) > 1 else text[:-1]
     height = size + 2 * margin
     box = (0, image.height - height, min(image.width, round(font.getlength(text)) + 2 * margin), image.height)
     ground = image.crop(box)

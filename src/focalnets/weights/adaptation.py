@@ -5,7 +5,6 @@ Axes: C channels, L focal levels, k kernel size [tokens], D channels of the firs
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from focalnets.errors import CheckpointError
 from focalnets.models.config import FocalNetConfig, Preprocessing
 
-__all__ = ["adapt_channels", "adapt_focus", "add_pyramid_norms", "channel_statistics", "replace_classifier"]
+__all__ = ["adapt_channels", "adapt_focus", "add_pyramid_norms", "replace_classifier"]
 
 Tensors = dict[str, Tensor]
 
@@ -121,18 +120,7 @@ def adapt_channels(
         weight = weight.sum(1, keepdim=True)
     else:
         weight = weight[:, [channel % before for channel in range(in_chans)]] * (before / in_chans)
-    return {**tensors, name: weight}, config, channel_statistics(preprocessing, in_chans)
-
-
-def channel_statistics(preprocessing: Preprocessing, in_chans: int) -> Preprocessing:
-    """Average the statistics of the channels for one channel, repeat them in turn for others."""
-
-    def fitted(values: tuple[float, ...]) -> tuple[float, ...]:
-        if in_chans == 1:
-            return (sum(values) / len(values),)
-        return tuple(values[channel % len(values)] for channel in range(in_chans))
-
-    return dataclasses.replace(preprocessing, mean=fitted(preprocessing.mean), std=fitted(preprocessing.std))
+    return {**tensors, name: weight}, config, preprocessing.with_channels(in_chans)
 
 
 def _resize_kernel(kernel: Tensor, size: int) -> Tensor:

@@ -7,11 +7,12 @@ proves nothing.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from focalnets.errors import CheckpointError, ConfigError
+from focalnets.errors import CheckpointError
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.layers import NORM_EPSILON
 from focalnets.models.variants import VARIANTS
@@ -24,15 +25,15 @@ _RESAMPLING = {2: "bilinear", 3: "bicubic"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Companion:
-    """What a description says, in our terms.
+    """What a file of another package says beside weights, in our terms.
 
     Attributes:
         file: Where it was read.
         layout: ``transformers`` or ``timm``.
         settings: Fields of a config; ``layer_scale`` as a number or None.
-        num_classes: Outputs, or None if not said.
-        class_names: One name an output, or None if not said.
-        preprocessing: How images must be prepared, or None if not said.
+        num_classes: Outputs, or None where it does not tell.
+        class_names: One name an output, or None where it does not tell.
+        preprocessing: How images must be prepared, or None where it does not tell.
         trusted_preprocessing: Whether that may replace the published one of a published network.
     """
 
@@ -46,7 +47,7 @@ class Companion:
 
 
 def read_companion(folder: Path) -> Companion | None:
-    """The description in a folder, or None if there is none of a FocalNet.
+    """Read the description in a folder, or None if there is none of a FocalNet.
 
     Raises:
         CheckpointError: If it is malformed, or describes a network that cannot be built here.
@@ -68,7 +69,7 @@ def read_companion(folder: Path) -> Companion | None:
 
 
 def transformers_settings(config: FocalNetConfig) -> dict[str, Any]:
-    """The fields of a transformers ``FocalNetConfig`` for this network; the inverse of what is read here."""
+    """Write the fields of a transformers ``FocalNetConfig`` for this network; the inverse of what is read here."""
     return {
         "patch_size": config.patch_size,
         "num_channels": config.in_chans,
@@ -94,7 +95,7 @@ def transformers_settings(config: FocalNetConfig) -> dict[str, Any]:
 
 
 def timm_settings(config: FocalNetConfig) -> dict[str, Any]:
-    """The arguments of timm's ``FocalNet`` for this network, apart from classes."""
+    """Write the arguments of timm's ``FocalNet`` for this network, apart from classes."""
     return {
         "in_chans": config.in_chans,
         "embed_dim": config.embed_dim,
@@ -172,20 +173,38 @@ def _read_transformers(content: dict[str, Any], file: Path) -> Companion:
 
 
 def _preprocessor(file: Path) -> Preprocessing | None:
+    """Read the preparation of images from transformers' preprocessor_config.json, or None if there is none."""
     if not file.is_file():
         return None
     content = read_json_object(file)
+    return _prepared(file, lambda: _transformers_preprocessing(content))
+
+
+def _transformers_preprocessing(content: Mapping[str, Any]) -> Preprocessing | None:
     crop, resize = _edge(content.get("crop_size")), _edge(content.get("size"))
     size = crop if crop and content.get("do_center_crop", True) else resize
     if not size or "image_mean" not in content or "image_std" not in content:
         return None
+    mean, std = content["image_mean"], content["image_std"]
+    if content.get("do_normalize") is False:
+        mean, std = [0.0] * len(mean), [1.0] * len(std)
+    factor = 1.0 if content.get("do_rescale") is False else float(content.get("rescale_factor", 1 / 255))
+    if not math.isclose(255 * factor, 1.0, rel_tol=1e-3):  # statistics for pixel values on another scale
+        mean, std = ([value / (255 * factor) for value in values] for values in (mean, std))
     return Preprocessing(
         input_size_px=size,
         crop_fraction=min(1.0, size / resize) if resize else 1.0,
         interpolation="bilinear" if _RESAMPLING.get(content.get("resample", 3)) == "bilinear" else "bicubic",
-        mean=tuple(content["image_mean"]),
-        std=tuple(content["image_std"]),
+        mean=tuple(mean),
+        std=tuple(std),
     )
+
+
+def _prepared(file: Path, read: Callable[[], Preprocessing | None]) -> Preprocessing | None:
+    try:
+        return read()
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{file} describes images that cannot be prepared: {error}") from error
 
 
 def _edge(size: Any) -> int:
@@ -210,7 +229,7 @@ def _read_timm(content: dict[str, Any], file: Path) -> Companion:
         settings=settings,
         num_classes=content.get("num_classes", published.get("num_classes")),
         class_names=tuple(map(str, names)) if isinstance(names, list) else None,
-        preprocessing=_timm_preprocessing(published),
+        preprocessing=_prepared(file, lambda: _timm_preprocessing(published)),
         trusted_preprocessing=True,
     )
 
@@ -218,16 +237,13 @@ def _read_timm(content: dict[str, Any], file: Path) -> Companion:
 def _timm_preprocessing(published: Mapping[str, Any]) -> Preprocessing | None:
     if "input_size" not in published:
         return None
-    try:
-        return Preprocessing(
-            input_size_px=int(published["input_size"][-1]),
-            crop_fraction=float(published.get("crop_pct") or 0.9),
-            interpolation="bilinear" if published.get("interpolation") == "bilinear" else "bicubic",
-            mean=tuple(published.get("mean") or Preprocessing().mean),
-            std=tuple(published.get("std") or Preprocessing().std),
-        )
-    except ConfigError as error:
-        raise CheckpointError(f"timm's config.json describes images that cannot be prepared: {error}") from error
+    return Preprocessing(
+        input_size_px=int(published["input_size"][-1]),
+        crop_fraction=float(published.get("crop_pct") or 0.9),
+        interpolation="bilinear" if published.get("interpolation") == "bilinear" else "bicubic",
+        mean=tuple(published.get("mean") or Preprocessing().mean),
+        std=tuple(published.get("std") or Preprocessing().std),
+    )
 
 
 def _translated(content: Mapping[str, Any], fields: Mapping[str, tuple[str, Callable[[Any], Any]]]) -> dict[str, Any]:

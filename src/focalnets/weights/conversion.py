@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from focalnets.errors import CheckpointError, UnknownNameError
+from focalnets.errors import CheckpointError, UnknownNameError, nearest
 from focalnets.files import replacing, write_json
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
@@ -78,7 +78,7 @@ def save_in_layout(
             nothing was written.
     """
     if layout not in TARGETS:
-        raise UnknownNameError(f"There is no layout {layout!r}; choose one of {', '.join(TARGETS)}.")
+        raise UnknownNameError(f"There is no layout {layout!r}; {nearest(layout, TARGETS)}")
     path = Path(destination)
     suffix = path.suffix if path.suffix in (".safetensors", *_PICKLED) else ""
     reason = why_inexpressible(layout, model.config, suffix=suffix)
@@ -89,7 +89,7 @@ def save_in_layout(
         return [path]
     state = stored_state(model, dtype)
     tensors = to_layout(layout, state, post_norm=model.config.post_norm)
-    assert len(tensors) == len(state), "a rule is missing for a network that was said to be expressible"
+    assert len(tensors) == len(state), "a rule is missing for a network that the layout can express"
     if suffix in _PICKLED:
         _write_pickle({"model": tensors} if layout == "official" else tensors, path)
         return [path]
@@ -105,7 +105,7 @@ def save_in_layout(
 
 
 def why_inexpressible(layout: str, config: FocalNetConfig, *, suffix: str) -> str | None:
-    """Why a layout cannot hold a network of this config, one sentence, or None if it can.
+    """Say why a layout cannot hold a network of this config, in one sentence, or None if it can.
 
     Args:
         layout: One of :data:`TARGETS`.
@@ -136,7 +136,7 @@ def why_inexpressible(layout: str, config: FocalNetConfig, *, suffix: str) -> st
 
 
 def _timm_name(config: FocalNetConfig) -> tuple[str, dict[str, Any]] | None:
-    """Timm's name for a network and the arguments to give beside it."""
+    """Find timm's name for a network and the arguments to give beside it."""
     settings = timm_settings(config)
     best: tuple[str, dict[str, Any]] | None = None
     for name, fixed in _TIMM_FIXED.items():
@@ -149,9 +149,9 @@ def _timm_name(config: FocalNetConfig) -> tuple[str, dict[str, Any]] | None:
     return best
 
 
-def _alike(argument: str, one: Any, other: Any) -> bool:
+def _alike(argument: str, first: Any, second: Any) -> bool:
     # What a layer scale started from does not matter once its numbers are loaded.
-    return (one is None) == (other is None) if argument == "layerscale_value" else one == other
+    return (first is None) == (second is None) if argument == "layerscale_value" else first == second
 
 
 def _descriptions(layout: str, model: FocalNet, dtype: str | None) -> dict[str, dict[str, Any]]:
@@ -160,14 +160,15 @@ def _descriptions(layout: str, model: FocalNet, dtype: str | None) -> dict[str, 
 
 def _timm_descriptions(model: FocalNet) -> dict[str, dict[str, Any]]:
     config, images = model.config, model.preprocessing
-    named = _timm_name(config)
-    assert named is not None
+    found = _timm_name(config)
+    assert found is not None
+    name, arguments = found
     content: dict[str, Any] = {
-        "architecture": named[0],
+        "architecture": name,
         "num_classes": config.num_classes,
         "num_features": config.dims[-1],
         "global_pool": "avg",
-        "model_args": named[1],
+        "model_args": arguments,
         "pretrained_cfg": {
             "custom_load": False,
             "input_size": [config.in_chans, images.input_size_px, images.input_size_px],

@@ -18,7 +18,17 @@ from torch import Tensor
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
 
-__all__ = ["LAYOUTS", "OWN_LAYOUT", "Layout", "Rule", "blank_network", "expected_shapes", "from_layout", "to_layout"]
+__all__ = [
+    "LAYOUTS",
+    "OWN_LAYOUT",
+    "Layout",
+    "Rule",
+    "blank_network",
+    "expected_shapes",
+    "find_networks",
+    "from_layout",
+    "to_layout",
+]
 
 OWN_LAYOUT = "focalnets"
 
@@ -185,6 +195,22 @@ _TRANSFORMERS = Layout(
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (_OFFICIAL, _TIMM, _TRANSFORMERS)}
 """The foreign layouts by name. Ours needs no map."""
 
+_ANCHORS = {
+    "stem.projection.weight": OWN_LAYOUT,
+    "stem.convolutions.0.weight": OWN_LAYOUT,
+    **{layout.anchor: layout.name for layout in LAYOUTS.values()},
+}
+
+
+def find_networks(names: Iterable[str]) -> set[tuple[str, str]]:
+    """Find the FocalNets among names of tensors: layout and prefix of each."""
+    return {
+        (layout, name.removesuffix(anchor))
+        for name in names
+        for anchor, layout in _ANCHORS.items()
+        if name == anchor or name.endswith("." + anchor)
+    }
+
 
 def from_layout(layout: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], set[bool]]:
     """Rename and rearrange a state dict of some layout into ours.
@@ -226,13 +252,13 @@ def to_layout(layout: str, tensors: Mapping[str, Tensor], *, post_norm: bool) ->
 
 
 def expected_shapes(layout: str, config: FocalNetConfig) -> dict[str, tuple[int, ...]]:
-    """Every name that a network of this config has in a layout, with its shape; nothing is allocated."""
+    """List every name that a network of this config has in a layout, with its shape; nothing is allocated."""
     tensors = to_layout(layout, blank_network(config).state_dict(), post_norm=config.post_norm)
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def blank_network(config: FocalNetConfig) -> FocalNet:
-    """A network whose weights have shapes but no memory (device ``meta``)."""
+    """Build a network whose weights have shapes but no memory (device ``meta``)."""
     with torch.device("meta"):
         return FocalNet(config)
 

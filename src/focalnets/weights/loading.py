@@ -18,16 +18,24 @@ from focalnets.weights.adaptation import (
     adapt_channels,
     adapt_focus,
     add_pyramid_norms,
-    channel_statistics,
     replace_classifier,
 )
 from focalnets.weights.assembly import assemble
+from focalnets.weights.description import CLASSIFY
 from focalnets.weights.key_maps import OWN_LAYOUT
 from focalnets.weights.opening import Opened, open_weights
 from focalnets.weights.recognition import Recognition
 from focalnets.weights.sources import fetch_variant
 
-__all__ = ["Recognition", "create_model", "inspect_checkpoint", "load_checkpoint", "load_model"]
+__all__ = [
+    "Recognition",
+    "build_classifier",
+    "create_model",
+    "inspect_checkpoint",
+    "load_checkpoint",
+    "load_model",
+    "open_trained",
+]
 
 _logger = logging.getLogger("focalnets")
 
@@ -74,7 +82,7 @@ def create_model(
             overrides[key] = value
     config = row.config.replace(**overrides)
     if not pretrained:
-        return FocalNet(config, preprocessing=channel_statistics(row.preprocessing, config.in_chans))
+        return FocalNet(config, preprocessing=row.preprocessing.with_channels(config.in_chans))
     unusable = sorted(set(overrides) - {*_WITH_PRETRAINED, "num_classes", "in_chans"})
     if unusable:
         raise ConfigError(
@@ -103,6 +111,7 @@ def create_model(
 def load_model(
     source: str | os.PathLike[str],
     *,
+    entry: str | None = None,
     num_classes: int | None = None,
     replace_head: bool = False,
     class_names: Sequence[str] | None = None,
@@ -123,6 +132,8 @@ def load_model(
         source: A file (.safetensors, .pth, .pt, .bin), a folder (of a run, or as the hub keeps it), a hub id such as
             ``timm/focalnet_tiny_srf.ms_in1k`` or ``microsoft/focalnet-tiny``, the name of a published network, or
             ``focalnet_pico.imagenette``, which comes inside the package.
+        entry: Which network to take where a file holds several, e.g. ``teacher`` beside ``student``: the entry of what
+            was saved (``name`` or ``name.name``), or what the names of its tensors begin with.
         num_classes: Outputs wanted; another number than the file's needs ``replace_head``.
         replace_head: Put a freshly drawn classifier in place of the file's.
         class_names: Names of the outputs, instead of those found.
@@ -144,10 +155,12 @@ def load_model(
     """
     opened = open_weights(
         source,
+        entry=entry,
         normalize_modulator=normalize_modulator,
         post_norm=post_norm,
         allow_missing_pyramid_norms=bool(pyramid_norms),
     )
+    _refuse_other_tasks(opened)
     recognition = opened.recognition
     held = recognition.num_classes
     if pyramid_norms is False and recognition.config.pyramid_norms:
@@ -176,14 +189,21 @@ def load_model(
 
 
 def inspect_checkpoint(
-    source: str | os.PathLike[str], *, normalize_modulator: bool | None = None, post_norm: bool | None = None
+    source: str | os.PathLike[str],
+    *,
+    entry: str | None = None,
+    normalize_modulator: bool | None = None,
+    post_norm: bool | None = None,
 ) -> Recognition:
-    """Say what network a source holds, in which layout, and what was chosen where its tensors do not show it.
+    """Say what network a source holds, for which task, in which layout, and what was chosen unseen.
+
+    The answer has task, config, head, input, labels, layout, variant and notes, also for networks of other tasks, which
+    :func:`load_model` does not read.
 
     Raises:
         CheckpointError: As :func:`load_model`.
     """
-    return open_weights(source, normalize_modulator=normalize_modulator, post_norm=post_norm).recognition
+    return open_weights(source, entry=entry, normalize_modulator=normalize_modulator, post_norm=post_norm).recognition
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -201,14 +221,14 @@ class _Edits:
 
 def _finish(opened: Opened, edits: _Edits) -> FocalNet:
     recognition = opened.recognition
-    config, class_names, notes = recognition.config, recognition.class_names, list(recognition.notes)
+    config, class_names, notes = recognition.config, recognition.labels, list(recognition.notes)
     preprocessing = recognition.preprocessing
     tensors: dict[str, Tensor] = opened.tensors
     if edits.focal_levels is not None or edits.focal_windows is not None:
-        tensors, config, told = adapt_focus(
+        tensors, config, notes_on_focus = adapt_focus(
             tensors, config, focal_levels=edits.focal_levels, focal_windows=edits.focal_windows
         )
-        notes += told
+        notes += notes_on_focus
     if edits.pyramid_norms:
         tensors, config, fresh = add_pyramid_norms(tensors, config)
         class_names = None
@@ -228,11 +248,8 @@ def _finish(opened: Opened, edits: _Edits) -> FocalNet:
         raise ConfigError(
             f"class_names must have one entry for each of the {config.num_classes} classes, got {len(class_names)}."
         )
-    model = assemble(config, tensors, recognition.files[0], preprocessing=preprocessing, class_names=class_names)
-    if opened.description is not None:
-        model.origin = opened.description.origin_after(Path(recognition.files[0]))
-    else:
-        model.origin = str(recognition)
+    model = assemble(config, tensors, opened.place, preprocessing=preprocessing, class_names=class_names)
+    model.origin = opened.origin
     _logger.info("Loaded %s.", recognition)
     for note in notes:
         _logger.info("%s", note)
@@ -249,15 +266,41 @@ def load_checkpoint(path: str | os.PathLike[str]) -> FocalNet:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.")
     opened = open_weights(path)
-    description = opened.description
-    if description is None or opened.recognition.layout != OWN_LAYOUT:
+    if opened.description is None or opened.recognition.layout != OWN_LAYOUT:
         raise CheckpointError(f"{path} is no checkpoint of this package; focalnets.load_model reads the other layouts.")
-    model = assemble(
-        description.config,
-        opened.tensors,
-        str(path),
-        preprocessing=description.preprocessing,
-        class_names=description.class_names,
-    )
-    model.origin = description.origin_after(path)
-    return model
+    return build_classifier(opened)
+
+
+def open_trained(source: str | os.PathLike[str], *, entry: str | None = None) -> Opened:
+    """Read the tensors of a trained network of any task, and what it is.
+
+    A task builds its module from ``recognition`` (config, head, input, labels) and loads ``tensors`` into it with
+    :func:`focalnets.weights.assembly.assemble_into`; a classifier is built by :func:`build_classifier`.
+
+    Args:
+        source: As for :func:`load_model`; of a run's folder best.safetensors is read, else last.safetensors.
+        entry: Which of several networks in one file, see there.
+
+    Raises:
+        CheckpointError: As :func:`load_model`.
+    """
+    return open_weights(source, entry=entry)
+
+
+def build_classifier(opened: Opened) -> FocalNet:
+    """Build the FocalNet of an opened file, unchanged, in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: If the file is of another task, or its tensors do not fit.
+    """
+    _refuse_other_tasks(opened)
+    return _finish(opened, _Edits())
+
+
+def _refuse_other_tasks(opened: Opened) -> None:
+    found = opened.recognition
+    if found.task != CLASSIFY:
+        raise CheckpointError(
+            f"{opened.place} holds a network for the task {found.task!r} (head {found.head['kind']}, input "
+            f"{found.input.kind}), no plain FocalNet; focalnets.load reads it."
+        )

@@ -13,24 +13,20 @@ from torch import Tensor
 
 from focalnets.class_names import names_for_outputs
 from focalnets.errors import CheckpointError, ConfigError
-from focalnets.models.config import FocalNetConfig, Preprocessing
+from focalnets.models.config import FocalNetConfig, Preprocessing, check_channels
+from focalnets.models.fields import printable
 from focalnets.models.variants import VARIANTS
-from focalnets.weights.assembly import check_fit
+from focalnets.weights.assembly import check_fit, refuse_fewer_numbers
 from focalnets.weights.companions import Companion, read_companion
-from focalnets.weights.description import Description, read_description
-from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, expected_shapes, from_layout, to_layout
+from focalnets.weights.description import CLASSIFY, Description, classifier_head, read_description
+from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, expected_shapes, find_networks, from_layout, to_layout
 from focalnets.weights.readers import RawWeights, read_weights
-from focalnets.weights.recognition import Recognition, contradictions, matching_variants, visible_settings
+from focalnets.weights.recognition import Recognition, contradictions, matching_variants, variant_of, visible_settings
 from focalnets.weights.shipped import SHIPPED
 from focalnets.weights.sources import fetch_hub, fetch_variant, hub_id
 
 __all__ = ["Opened", "locate", "open_weights"]
 
-_ANCHORS = {
-    "stem.projection.weight": OWN_LAYOUT,
-    "stem.convolutions.0.weight": OWN_LAYOUT,
-    **{layout.anchor: layout.name for layout in LAYOUTS.values()},
-}
 _WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".json")
 
 
@@ -38,16 +34,31 @@ _WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".j
 class Opened:
     """Tensors under our names, not yet checked for their numbers, and what was recognised.
 
-    ``description`` is what our own metadata say, or None for other files.
+    Attributes:
+        tensors: By the names that a FocalNet has for them; for another task than ``classify`` by those in the file.
+        recognition: The network, its task, head, input and labels.
+        description: What our own metadata say, or None for other files.
     """
 
     tensors: dict[str, Tensor]
     recognition: Recognition
     description: Description | None
 
+    @property
+    def place(self) -> str:
+        """The file, for messages."""
+        return self.recognition.files[0]
+
+    @property
+    def origin(self) -> str:
+        """Where the weights came from, in words, for the network that gets them."""
+        if self.description is None:
+            return str(self.recognition)
+        return self.description.origin_after(Path(self.place))
+
 
 def locate(source: str | os.PathLike[str]) -> Path:
-    """The file or folder that a source names; hub ids and names of published variants are fetched.
+    """Find the file or folder that a source names; hub ids and names of published variants are fetched.
 
     What comes inside the package, see :mod:`focalnets.weights.shipped`, needs no network connection.
 
@@ -55,17 +66,23 @@ def locate(source: str | os.PathLike[str]) -> Path:
         CheckpointError: If there is no such thing, or it cannot be fetched.
     """
     text = os.fspath(source)
-    path = Path(text).expanduser()
-    if path.exists():
-        return path
+    path = Path(text)
+    try:
+        if path.exists():
+            return path
+        path = path.expanduser()
+        if path.exists():
+            return path
+    except (OSError, RuntimeError) as error:  # names too long for the system, ~somebody who does not exist
+        raise CheckpointError(f"There is no file or folder {text}: {error}") from error
     if text in SHIPPED:
         return SHIPPED[text].weights
     if text in VARIANTS:
         return fetch_variant(text)
-    named = hub_id(text)
-    if named is not None and path.suffix not in _WEIGHTS_SUFFIXES and not path.parent.is_dir():
+    hub = hub_id(text)
+    if hub is not None and path.suffix not in _WEIGHTS_SUFFIXES and not path.parent.is_dir():
         try:
-            return fetch_hub(*named)
+            return fetch_hub(*hub)
         except CheckpointError as error:
             raise CheckpointError(
                 f"There is no file or folder {text}, and as a hub id it did not work: {error}"
@@ -79,6 +96,7 @@ def locate(source: str | os.PathLike[str]) -> Path:
 def open_weights(
     source: str | os.PathLike[str],
     *,
+    entry: str | None = None,
     normalize_modulator: bool | None = None,
     post_norm: bool | None = None,
     allow_missing_pyramid_norms: bool = False,
@@ -87,6 +105,7 @@ def open_weights(
 
     Args:
         source: As for :func:`focalnets.load_model`.
+        entry: Which of several networks in one file, see there.
         normalize_modulator: Overrides what was recognised.
         post_norm: Overrides what was recognised, where the tensors do not show it.
         allow_missing_pyramid_norms: Accept a dense backbone without the norms of some stages.
@@ -94,14 +113,16 @@ def open_weights(
     Raises:
         CheckpointError: If the file cannot be read, is no FocalNet, or does not fit.
     """
-    raw = read_weights(locate(source))
+    raw = read_weights(locate(source), entry)
     file = ", ".join(map(str, raw.files[:2])) + (", ..." if len(raw.files) > 2 else "")
+    description = read_description(raw.metadata, file)
+    if description is not None and description.task != CLASSIFY:
+        return _opened_as_described(raw, description, file)
     layout, tensors, notes = _detect_layout(raw, file)
     ours, _, post_norms = from_layout(layout, tensors)
     visible = visible_settings({name: tuple(tensor.shape) for name, tensor in ours.items()}, file)
     if len(post_norms) == 1:
         visible["post_norm"] = next(iter(post_norms))
-    description = read_description(raw.metadata, file)
     companion = None if description is not None or layout == OWN_LAYOUT else read_companion(raw.folder)
     overrides = {"normalize_modulator": normalize_modulator, "post_norm": post_norm}
     if post_norm is not None and visible.get("post_norm", post_norm) != post_norm:
@@ -111,12 +132,12 @@ def open_weights(
     variant = next(iter(matching_variants(visible)), None)
     if description is not None:
         config = _described_config(description, visible, overrides, file)
-        preprocessing, class_names = description.preprocessing, description.class_names
+        spec, labels = description.input, description.labels
     else:
-        config, chosen = _settled_config(visible, variant, companion, overrides, file)
-        preprocessing = _settled_preprocessing(variant, config, companion)
-        class_names, named = _settled_class_names(config, companion)
-        notes += chosen + named
+        config, notes_on_settings = _settled_config(visible, variant, companion, overrides, file)
+        spec = _settled_preprocessing(variant, config, companion, file)
+        labels, notes_on_labels = _settled_labels(config, companion)
+        notes += notes_on_settings + notes_on_labels
     _check_names(layout, config, tensors, file, allow_missing_pyramid_norms)
     halves = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
     if halves - {"float32"}:
@@ -124,25 +145,38 @@ def open_weights(
     recognition = Recognition(
         layout=layout,
         config=config,
+        head=classifier_head(config),
         variant=variant,
-        preprocessing=preprocessing,
-        class_names=class_names,
+        input=spec,
+        labels=labels,
         notes=notes,
         files=tuple(map(str, raw.files)),
     )
     return Opened(tensors=ours, recognition=recognition, description=description)
 
 
+def _opened_as_described(raw: RawWeights, description: Description, file: str) -> Opened:
+    """Take the word of our metadata for a network of another task; its tensors are checked when it is built."""
+    refuse_fewer_numbers(description.config, description.input, raw.tensors, file)
+    recognition = Recognition(
+        layout=OWN_LAYOUT,
+        task=description.task,
+        config=description.config,
+        head=description.head,
+        variant=variant_of(description.config),
+        input=description.input,
+        labels=description.labels,
+        notes=raw.notes,
+        files=tuple(map(str, raw.files)),
+    )
+    return Opened(tensors=raw.tensors, recognition=recognition, description=description)
+
+
 def _detect_layout(raw: RawWeights, file: str) -> tuple[str, dict[str, Tensor], tuple[str, ...]]:
-    """Layout, tensors without the prefix of wrappers around the network, and notes."""
-    found = {
-        (layout, name.removesuffix(anchor))
-        for name in raw.tensors
-        for anchor, layout in _ANCHORS.items()
-        if name == anchor or name.endswith("." + anchor)
-    }
+    """Find the layout, the tensors without the prefix of wrappers around the network, and notes."""
+    found = find_networks(raw.tensors)
     if not found:
-        shown = ", ".join(list(raw.tensors)[:3])
+        shown = ", ".join(map(printable, list(raw.tensors)[:3]))
         raise CheckpointError(
             f"{file} is no FocalNet in the layouts {OWN_LAYOUT}, {', '.join(LAYOUTS)}, or its stem is missing; its "
             f"tensors are called {shown}{', ...' if len(raw.tensors) > 3 else ''}."
@@ -150,7 +184,8 @@ def _detect_layout(raw: RawWeights, file: str) -> tuple[str, dict[str, Tensor], 
     if len(found) > 1:
         prefixes = ", ".join(sorted(repr(prefix) for _, prefix in found))
         raise CheckpointError(
-            f"{file} holds more than one FocalNet, under {prefixes}; save the one that you mean alone."
+            f"{file} holds more than one FocalNet, under {prefixes}; name the one that you mean, without the last dot, "
+            "as entry= for focalnets.load_model or --entry for `focalnets convert`."
         )
     layout, prefix = next(iter(found))
     bare = layout == "transformers" and not (prefix == "focalnet." or prefix.endswith(".focalnet."))
@@ -186,8 +221,8 @@ def _settled_config(
     settings["focal_windows"] = tuple(3 if window is None else window for window in visible["focal_windows"])
     dense = visible["pyramid_norms"]
     likely = VARIANTS[variant].config if variant is not None else None
-    said = companion.settings if companion is not None else {}
-    scale = said.get("layer_scale") or (likely.layer_scale if likely is not None else None) or 1e-4
+    claimed = companion.settings if companion is not None else {}
+    scale = claimed.get("layer_scale") or (likely.layer_scale if likely is not None else None) or 1e-4
     settings["layer_scale"] = scale if visible["layer_scale"] else None
     if likely is not None:
         settings["mlp_ratio"], settings["drop_path"] = likely.mlp_ratio, likely.drop_path
@@ -200,7 +235,7 @@ def _settled_config(
         notes: tuple[str, ...] = ()
         for field in ("post_norm", "normalize_modulator"):
             if field not in visible:
-                settings[field], note = _invisible(field, visible, variant, said, overrides[field])
+                settings[field], note = _invisible(field, visible, variant, claimed, overrides[field])
                 notes += note
         return FocalNetConfig.from_dict(settings), notes
     except ConfigError as error:
@@ -208,26 +243,26 @@ def _settled_config(
 
 
 def _invisible(
-    field: str, visible: Mapping[str, Any], variant: str | None, said: Mapping[str, Any], override: bool | None
+    field: str, visible: Mapping[str, Any], variant: str | None, claimed: Mapping[str, Any], override: bool | None
 ) -> tuple[bool, tuple[str, ...]]:
     """Choose a flag that the tensors do not show, and say why where there is doubt."""
     if override is not None:
         return override, ()
     if variant is not None:
         published = bool(getattr(VARIANTS[variant].config, field))
-        if variant == "focalnet_xlarge_fl4" and field == "normalize_modulator" and not said.get(field):
+        if variant == "focalnet_xlarge_fl4" and field == "normalize_modulator" and not claimed.get(field):
             return published, (
                 "Whether focalnet_xlarge_fl4 was trained with normalize_modulator is not known: its settings file says "
                 "False, the authors' detector says True; False is taken, normalize_modulator=True selects the other.",
             )
-        if said.get(field) and not published:
+        if claimed.get(field) and not published:
             return True, (f"config.json says {field}, {variant} was published without; config.json is followed.",)
-        if published and said.get(field) is False:
+        if published and claimed.get(field) is False:
             note = f"config.json lacks {field}, which {variant} was published with and conversions forget; it is set."
             return True, (note,)
         return published, ()
-    if field in said:
-        return bool(said[field]), ()
+    if field in claimed:
+        return bool(claimed[field]), ()
     for ignore in ({"focal_windows"}, {"focal_windows", "focal_levels"}):
         related = matching_variants(visible, ignore=frozenset(ignore))
         values = {bool(getattr(VARIANTS[name].config, field)) for name in related}
@@ -250,20 +285,33 @@ def _check_companion(companion: Companion, base: FocalNetConfig, visible: Mappin
         raise CheckpointError(f"{companion.file} contradicts the tensors of {file}: {'; '.join(different)}.")
 
 
-def _settled_preprocessing(variant: str | None, config: FocalNetConfig, companion: Companion | None) -> Preprocessing:
-    """Published networks keep their published preparation: descriptions of converted ones say bilinear for bicubic."""
-    said = companion.preprocessing if companion is not None else None
+def _settled_preprocessing(
+    variant: str | None, config: FocalNetConfig, companion: Companion | None, file: str
+) -> Preprocessing:
+    """Keep the published preparation of published networks: descriptions of converted ones say bilinear for bicubic."""
+    described = companion.preprocessing if companion is not None else None
+    if companion is not None and described is not None:
+        try:
+            check_channels(config, described)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"What lies beside {file}, {companion.file.name} or preprocessor_config.json, describes images that do "
+                f"not fit it: {error}"
+            ) from error
     if variant is None:
-        return said or Preprocessing()
+        return described or Preprocessing().with_channels(config.in_chans)
     row = VARIANTS[variant]
     published = config.num_classes in (0, row.config.num_classes)
     trusted = companion is not None and companion.trusted_preprocessing
-    return said if said is not None and (trusted or not published) else row.preprocessing
+    if described is not None and (trusted or not published):
+        return described
+    return row.preprocessing.with_channels(config.in_chans)
 
 
-def _settled_class_names(
+def _settled_labels(
     config: FocalNetConfig, companion: Companion | None
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Find names of the outputs, and notes on where they are from."""
     if config.pyramid_norms or not config.num_classes:
         return None, ()
     if companion is not None and companion.class_names is not None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import collections
 import dataclasses
 import json
+import os
 import pickle
 import re
+import warnings
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,10 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import CheckpointError
+from focalnets.models.fields import shortened
+from focalnets.weights.containers import choose_tensors, tensors_below
+from focalnets.weights.file_kinds import describe_cut, pickle_protocol, recognise_file
+from focalnets.weights.stand_ins import STAND_INS
 
 __all__ = ["RawWeights", "read_json_object", "read_pickle", "read_safetensors", "read_weights"]
 
@@ -29,13 +32,11 @@ _FOLDER_NAMES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_CONTAINERS = ("state_dict_ema", "model_ema", "model", "state_dict")
-_SETTINGS: list[Any] = [argparse.Namespace, (collections.OrderedDict, "yacs.config.CfgNode")]
-"""Settings objects that training scripts save beside the weights; a plain container stands for yacs."""
 _EXECUTABLE = re.compile(
     r"(?:unsupported GLOBAL |Unsupported global: GLOBAL |unrecognized function |but got <class ')"
     r"([\w.<> -]+?)(?:'| was| whose|$)"
 )
+_PROTOCOL = 2  # of pickle: what torch.save writes and its safe reader knows
 _MAX_JSON_BYTES = 64 * 2**20
 
 
@@ -58,65 +59,86 @@ class RawWeights:
     notes: tuple[str, ...] = ()
 
 
-def read_weights(path: Path) -> RawWeights:
+def read_weights(path: Path, entry: str | None = None) -> RawWeights:
     """Read a weights file, a folder with one, or a folder with shards.
+
+    What a file is shows in its first bytes; how its name ends does not matter.
+
+    Args:
+        path: The file or folder.
+        entry: Which of several networks in one file, see :func:`focalnets.weights.containers.choose_tensors`.
 
     Raises:
         CheckpointError: If there are none, or they are damaged, hostile or of an unknown kind.
     """
     if path.is_dir():
         path = _file_in_folder(path)
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path}.")
-    if path.name.endswith(".index.json"):
-        return _read_shards(path)
-    if path.suffix == ".safetensors":
+    if path.name.endswith(".index.json") and path.is_file():
+        raw = _read_shards(path)
+    elif recognise_file(path) == "safetensors":
         tensors, metadata = read_safetensors(path)
-        return RawWeights(tensors=tensors, metadata=metadata, files=(path,), folder=path.parent)
-    content = read_pickle(path)
-    tensors, notes = _tensors_within(content, path)
-    return RawWeights(tensors=tensors, metadata={}, files=(path,), folder=path.parent, notes=notes)
+        raw = RawWeights(tensors=tensors, metadata=metadata, files=(path,), folder=path.parent)
+    else:
+        tensors, notes = choose_tensors(read_pickle(path), path, entry)
+        return RawWeights(tensors=tensors, metadata={}, files=(path,), folder=path.parent, notes=notes)
+    if entry is not None:
+        tensors = tensors_below(raw.tensors, entry)
+        if not tensors:
+            raise CheckpointError(f"{path} has no tensors whose names begin with '{entry}.'.")
+        raw = dataclasses.replace(raw, tensors=tensors, metadata={})
+    return raw
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; the tensors are mapped, not copied.
+    """Read tensors and metadata of a safetensors file; the tensors are mapped, not copied.
 
     Raises:
-        CheckpointError: If the file is missing, empty, truncated or no safetensors file.
+        CheckpointError: If the file cannot be read, is truncated or no safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
-    _check_not_empty(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, OverflowError) as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {_first_line(error)}.") from error
+        if (cut := describe_cut(path)) is not None:
+            raise CheckpointError(f"{path} is damaged: {cut}.") from error
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {_reason(error)}.") from error
 
 
 def read_pickle(path: Path) -> Any:
-    """What ``torch.save`` wrote, as far as it is tensors, numbers, texts and containers of them.
+    """Read what ``torch.save`` wrote, as far as it is tensors, numbers, texts and containers of them.
 
-    Settings objects that training scripts keep beside the weights are read as inert containers.
+    Of what training scripts keep beside the weights, settings are read as plain containers, and dates, paths, numbers
+    of NumPy and the like become objects that do nothing, see :mod:`focalnets.weights.stand_ins`.
 
     Raises:
-        CheckpointError: If the file is missing, empty or damaged, or if reading it would execute code.
+        CheckpointError: If the file is damaged, or if reading it would execute code.
     """
-    _check_not_empty(path)
     try:
-        with torch.serialization.safe_globals(_SETTINGS):
+        with torch.serialization.safe_globals(STAND_INS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about protocols of pickle, which are named below
+            if path.suffix == ".safetensors":  # torch.load would go by that ending
+                with path.open("rb") as file:
+                    return torch.load(file, map_location="cpu", weights_only=True)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch.load meets damaged files with errors of every kind
-        if isinstance(error, pickle.UnpicklingError) and (named := _EXECUTABLE.search(str(error))):
+        if isinstance(error, pickle.UnpicklingError) and (found := _EXECUTABLE.search(str(error))):
             raise CheckpointError(
                 f"{path} is refused: besides tensors it holds a Python object whose loading can execute code "
-                f"({named[1]}); ask for a safetensors file or one with tensors only."
+                f"({found[1]}); ask for a safetensors file or one with tensors only, as "
+                "torch.save(model.state_dict(), path) writes it."
             ) from error
-        raise CheckpointError(f"{path} is damaged or no weights file: {_first_line(error)}.") from error
+        if (protocol := pickle_protocol(path)) is not None and protocol > _PROTOCOL:
+            raise CheckpointError(
+                f"{path} was saved with pickle protocol {protocol}, which cannot be read without executing code; save "
+                f"it again with torch.save as it is (protocol {_PROTOCOL}), or as safetensors."
+            ) from error
+        raise CheckpointError(f"{path} is damaged or no weights file: {_reason(error)}.") from error
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
+    """Read a JSON file that holds an object.
 
     Raises:
         CheckpointError: If it is oversized, malformed or something else.
@@ -126,7 +148,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path} is larger than {_MAX_JSON_BYTES >> 20} MiB; a description is expected.")
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {_first_line(error)}.") from error
+        raise CheckpointError(f"{path} cannot be read as JSON: {_reason(error)}.") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} must hold a JSON object, got a {type(value).__name__}.")
     return value
@@ -157,8 +179,8 @@ def _read_shards(index: Path) -> RawWeights:
     tensors: dict[str, Tensor] = {}
     files = []
     for name in sorted(set(places.values())):
-        if Path(name).name != name:
-            raise CheckpointError(f"{index} points to {name!r}, outside its own folder; it is refused.")
+        if Path(name).name != name or not 0 < len(os.fsencode(name)) <= 255 or "\0" in name:
+            raise CheckpointError(f"{index} points to {shortened(name)}, outside its own folder; it is refused.")
         shard = read_weights(index.with_name(name)) if not name.endswith(".index.json") else None
         if shard is None or tensors.keys() & shard.tensors.keys():
             raise CheckpointError(f"{index} is inconsistent: {name} is no shard, or repeats a tensor of another one.")
@@ -170,36 +192,7 @@ def _read_shards(index: Path) -> RawWeights:
     return RawWeights(tensors=tensors, metadata={}, files=tuple(files), folder=index.parent)
 
 
-def _tensors_within(content: Any, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state dict in what a training script saved, and a note about what else was there."""
-    notes = []
-    for key in _CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            others = sorted(str(other) for other in content if other != key)
-            if others:
-                notes.append(f"Of the entries of {path.name}, {key!r} was used and not {', '.join(others)}.")
-            content = content[key]
-            break
-    tensors = (
-        {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
-        if isinstance(content, Mapping)
-        else {}
-    )
-    if not tensors:
-        raise CheckpointError(f"{path} holds no named tensors; a state dict is expected.")
-    left = [str(name) for name in content if name not in tensors]
-    if left:
-        notes.append(f"{len(left)} entries that are no tensors were left out: {', '.join(left[:5])}.")
-    return tensors, tuple(notes)
-
-
-def _check_not_empty(path: Path) -> None:
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"{path} is empty; it was probably not completely written or downloaded.")
-
-
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
+    """Take what an error says of the file, without the advice of PyTorch around it."""
     text = str(error).partition("WeightsUnpickler error: ")[2].strip() or str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")[:200]
+    return text.splitlines()[0].rstrip(".")

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from focalnets.errors import CheckpointError
-from focalnets.models.config import FocalNetConfig, Preprocessing
+from focalnets.models.config import FocalNetConfig, InputSpec, Preprocessing
+from focalnets.models.fields import shortened
 from focalnets.models.variants import VARIANTS
+from focalnets.weights.description import CLASSIFY, image_preparation
 
-__all__ = ["Recognition", "contradictions", "matching_variants", "visible_settings"]
+__all__ = ["Recognition", "contradictions", "matching_variants", "variant_of", "visible_settings"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -25,41 +27,62 @@ class Recognition:
 
     Attributes:
         layout: ``focalnets``, ``official``, ``timm`` or ``transformers``.
-        config: The network that the tensors fit.
+        task: What the network does; ``classify`` unless our metadata say otherwise.
+        config: The network that the tensors fit; for other tasks that of the backbone.
+        head: What stands on the backbone, see :class:`focalnets.weights.description.Description`.
         variant: Name of the published variant with these layers, or None.
-        preprocessing: How images must be prepared.
-        class_names: One name an output, or None where unknown.
+        input: How images, clips or texts must be prepared.
+        labels: One name an output, or None where unknown.
         notes: What was chosen although the tensors do not show it, what was left out, what was replaced; sentences.
         files: The files read.
     """
 
     layout: str
+    task: str = CLASSIFY
     config: FocalNetConfig
+    head: dict[str, Any]
     variant: str | None
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...] | None
+    input: InputSpec
+    labels: tuple[str, ...] | None
     notes: tuple[str, ...]
     files: tuple[str, ...]
 
     @property
     def num_classes(self) -> int:
-        """Outputs of the classifier; 0 where there is none."""
-        return 0 if self.config.pyramid_norms else self.config.num_classes
+        """Outputs of the head; 0 where there is none, or where it does not say."""
+        return int(self.head.get("outputs", 0))
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The labels, under the name that a FocalNet has for them."""
+        return self.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images, or the frames of a clip, must be prepared.
+
+        Raises:
+            ConfigError: If the input is a text.
+        """
+        return image_preparation(self.input)
 
     def __str__(self) -> str:
         name = self.variant or f"a FocalNet of {self.config.embed_dim} channels and depths {self.config.depths}"
         ending = "dense backbone" if self.config.pyramid_norms else f"{self.num_classes} classes"
+        if self.task != CLASSIFY:
+            outputs = f" of {self.num_classes} outputs" if self.num_classes else ""
+            ending = f"task {self.task}, head {self.head['kind']}{outputs}, input {self.input.kind}"
         return f"{name}, {ending}, {self.layout} layout, from {', '.join(self.files)}"
 
 
 def visible_settings(shapes: Shapes, file: str) -> dict[str, Any]:
-    """The fields of a config that names and shapes of tensors (ours) give away.
+    """Read the fields of a config that names and shapes of tensors (ours) give away.
 
     ``layer_scale`` is given as True or False: whether there is one. ``focal_windows`` holds None for stages without
     levels.
 
     Raises:
-        CheckpointError: If a tensor is missing without which the network cannot be told.
+        CheckpointError: If a tensor is missing without which the network cannot be recognised.
     """
     counts = _stage_counts(shapes, file)
     first = _shape(shapes, "stages.0.blocks.0.mlp.fc1.weight", 2, file)
@@ -84,27 +107,46 @@ def visible_settings(shapes: Shapes, file: str) -> dict[str, Any]:
 
 
 def matching_variants(visible: Mapping[str, Any], *, ignore: frozenset[str] = frozenset()) -> list[str]:
-    """Variants whose visible fields, apart from the classifier and those in ``ignore``, are these."""
+    """Find variants whose visible fields, apart from the classifier and those in ``ignore``, are these."""
     ignore |= {"num_classes", "pyramid_norms", "in_chans"}
     fields = {key: value for key, value in visible.items() if key not in ignore}
     return [name for name, row in VARIANTS.items() if not contradictions(row.config, fields)]
 
 
+def variant_of(config: FocalNetConfig) -> str | None:
+    """Find the variant that has the layers of a config, whatever its classifier and channels, or None."""
+    return next((name for name, row in VARIANTS.items() if _layers(row.config) == _layers(config)), None)
+
+
+def _layers(config: FocalNetConfig) -> FocalNetConfig:
+    """Drop from a config what leaves the layers between stem and head as they are."""
+    return config.replace(
+        num_classes=0,
+        in_chans=3,
+        stem_padding=2,
+        pyramid_norms=False,
+        drop_path=0.0,
+        dropout=0.0,
+        initialization="official",
+        layer_scale=None if config.layer_scale is None else 1.0,
+    )
+
+
 def contradictions(config: FocalNetConfig, visible: Mapping[str, Any]) -> list[str]:
-    """Fields in which a config differs from what the tensors show, as ``field: config's value, tensors' value``."""
+    """List fields in which a config differs from what the tensors show, as ``field: the config's against theirs``."""
     different = []
     for field, shown in visible.items():
-        said: Any = getattr(config, field)
+        claimed: Any = getattr(config, field)
         if field == "layer_scale":
-            said = said is not None
+            claimed = claimed is not None
         elif field == "focal_windows":
-            said = tuple(None if seen is None else window for window, seen in zip(said, shown, strict=False))
+            claimed = tuple(None if seen is None else window for window, seen in zip(claimed, shown, strict=False))
         elif field == "mlp_ratio":
-            said, shown = (_hidden(config.embed_dim, value) for value in (said, shown))
+            claimed, shown = (_hidden(config.embed_dim, value) for value in (claimed, shown))
         elif field == "num_classes" and visible.get("pyramid_norms"):
             continue
-        if said != shown:
-            different.append(f"{field}: {said} against {shown}")
+        if claimed != shown:
+            different.append(f"{field}: {shortened(claimed)} against {shortened(shown)}")
     return different
 
 
@@ -127,7 +169,7 @@ def _stem_settings(shapes: Shapes, file: str) -> dict[str, Any]:
 
 
 def _window(shapes: Shapes, stage: int) -> int:
-    """Kernel size of a stage's first level, told by any kernel of that stage; at least 1."""
+    """Read the kernel size of a stage's first level off any kernel of that stage; at least 1."""
     pattern = re.compile(rf"stages\.{stage}\.blocks\.\d+\.modulation\.kernels\.(\d+)")
     name, match = next((name, match) for name in shapes if (match := pattern.fullmatch(name)))
     return max(1, (shapes[name] or (1,))[-1] - 2 * int(match[1]))
@@ -139,7 +181,7 @@ def _stage_counts(shapes: Shapes, file: str) -> list[int]:
 
 
 def _indices(shapes: Shapes, pattern: str, file: str) -> int:
-    """One more than the largest number that the pattern's group takes; 0 if it never matches."""
+    """Count one more than the largest number that the pattern's group takes; 0 if it never matches."""
     compiled = re.compile(pattern)
     numbers = {int(match[1]) for name in shapes if (match := compiled.fullmatch(name))}
     if numbers and max(numbers) >= len(shapes):

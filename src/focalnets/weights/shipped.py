@@ -74,21 +74,23 @@ class Shipped:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes that it tells apart, in the order of its outputs."""
-        return tuple(self._said("class_names"))
+        return tuple(self._read("labels", "class_names"))
 
     @property
     def input_size_px(self) -> int:
         """Height and width of the images that it was made for [px]."""
-        return int(self._said("preprocessing")["input_size_px"])
+        return int(self._read("input", "preprocessing")["input_size_px"])
 
     @property
     def top1_percent(self) -> float | None:
         """Accuracy on the images held out, as its training measured it; None if it was not noted."""
-        share = self._said("notes").get("val_top1")
-        return None if share is None else 100 * float(share)
+        top1 = self._read("notes").get("val_top1")
+        return None if top1 is None else 100 * float(top1)
 
-    def _said(self, key: str) -> Any:
-        return json.loads(_metadata(self.weights)[_METADATA + key])
+    def _read(self, *keys: str) -> Any:
+        """Read what the file says under the first of the keys that it has; names differ between formats."""
+        metadata = _metadata(self.weights)
+        return json.loads(next(metadata[_METADATA + key] for key in keys if _METADATA + key in metadata))
 
 
 SHIPPED: dict[str, Shipped] = {
@@ -101,12 +103,12 @@ DEFAULT = "focalnet_pico.imagenette"
 
 
 def shipped_for_variant(variant: str) -> Shipped | None:
-    """The network inside the package that is of this variant, or None."""
+    """Find the network inside the package that is of this variant, or None."""
     return next((row for row in SHIPPED.values() if row.variant == variant and row.is_present), None)
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """Metadata of a safetensors file of ours, without importing what reads its tensors."""
+    """Read metadata of a safetensors file of ours, without importing what reads its tensors."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         return json.loads(file.read(length))["__metadata__"]

@@ -106,13 +106,13 @@ SOURCES: dict[str, tuple[Source, ...]] = _catalogue()
 
 
 def hub_id(source: str) -> tuple[str, str | None] | None:
-    """Hub id and revision named by a text such as ``timm/focalnet_tiny_srf.ms_in1k@main``, or None if it is none."""
+    """Read hub id and revision from a text such as ``timm/focalnet_tiny_srf.ms_in1k@main``; None for other texts."""
     match = _HUB_ID.fullmatch(source)
     return (match[1], match[2]) if match else None
 
 
 def fetch_variant(name: str) -> Path:
-    """The weights of a variant: those inside the package, or published ones from the cache or a place that answers.
+    """Fetch weights of a variant: those inside the package, or published ones from the cache or a place that answers.
 
     Raises:
         CheckpointError: If none is published, or no place could be reached; names the places and what to do.
@@ -138,7 +138,7 @@ def fetch_variant(name: str) -> Path:
 
 
 def fetch_hub(repository: str, revision: str | None = None) -> Path:
-    """The weights file of a hub repository in the local cache, with its descriptions beside it.
+    """Fetch the weights file of a hub repository into the local cache, with its descriptions beside it.
 
     Raises:
         CheckpointError: If the repository does not exist, has no weights, or cannot be reached and is not cached.
@@ -179,13 +179,14 @@ def fetch_hub(repository: str, revision: str | None = None) -> Path:
 def _fetch_shards(index: Path, fetch: Callable[[str], Path | None]) -> None:
     from focalnets.weights.readers import read_json_object
 
-    for filename in sorted(set(map(str, read_json_object(index).get("weight_map", {}).values()))):
+    places = read_json_object(index).get("weight_map")
+    for filename in sorted(set(map(str, places.values()))) if isinstance(places, dict) else ():  # the reader complains
         if Path(filename).name == filename:  # the reader refuses others
             fetch(filename)
 
 
 def release_cache() -> Path:
-    """Folder that files from the release page are kept in."""
+    """Find the folder that files from the release page are kept in."""
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints" / "focalnets"

@@ -17,7 +17,7 @@ import numpy as np
 
 from focalnets.data.scenes.landscapes import DISTRACTOR_PALETTES, MOODS, TARGET_PALETTES, Canvas, Palette
 from focalnets.data.scenes.shapes import FLOATING, GROUNDED, TARGETS, Shape, mix, render
-from focalnets.errors import ConfigError, UnknownNameError
+from focalnets.errors import ConfigError, UnknownNameError, nearest
 
 __all__ = ["DISTRACTOR_CLASSES", "SCENE_CLASSES", "Scene", "SceneGenerator", "SceneObject"]
 
@@ -104,7 +104,7 @@ class SceneGenerator:
         unknown = [name for name in self.classes if name not in TARGETS]
         if unknown:
             raise UnknownNameError(
-                f"scenes have no class {', '.join(map(repr, unknown))}; choose from {', '.join(SCENE_CLASSES)}."
+                f"scenes have no class {', '.join(map(repr, unknown))}; {nearest(unknown[0], SCENE_CLASSES)}"
             )
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ConfigError(f"classes must name at least one class and each once, got {list(self.classes)}.")

@@ -130,8 +130,6 @@ def open_shards(location: str | Path) -> ShardedImages:
     """
     text = str(location)
     if "://" in text or text.startswith("pipe:"):
-        from focalnets.data.shards.open import open_remote
-
         return open_remote(text)
     path = Path(text).expanduser()
     if path.name == INDEX_NAME:

@@ -20,7 +20,7 @@ class CalibrationBin:
     Attributes:
         low, high: The bin's confidences, from 0 to 1.
         images: How many images fell into it.
-        confidence, accuracy: Their mean confidence, and the share of them that is right; None without images.
+        confidence, accuracy: Their mean confidence, and the fraction of them that is right; None without images.
     """
 
     low: float
@@ -72,24 +72,24 @@ def measure_calibration(confidences: Sequence[float], correct: Sequence[bool], *
     edges = np.linspace(0.0, 1.0, bins + 1)
     places = np.searchsorted(edges[1:-1], sure, side="right")
     equal_width = tuple(
-        _bin(float(edges[place]), float(edges[place + 1]), sure[places == place], right[places == place])
+        _make_bin(float(edges[place]), float(edges[place + 1]), sure[places == place], right[places == place])
         for place in range(bins)
     )
     groups = np.array_split(np.argsort(sure, kind="stable"), min(bins, len(sure)))
     equal_count = tuple(
-        _bin(float(sure[group[0]]), float(sure[group[-1]]), sure[group], right[group]) for group in groups
+        _make_bin(float(sure[group[0]]), float(sure[group[-1]]), sure[group], right[group]) for group in groups
     )
     return Calibration(
         equal_width=equal_width,
         equal_count=equal_count,
         ece_equal_width=_expected_error(equal_width),
         ece_equal_count=_expected_error(equal_count),
-        largest_gap=max(one.gap for one in equal_width),
+        largest_gap=max(group.gap for group in equal_width),
         mean_confidence=float(sure.mean()),
     )
 
 
-def _bin(low: float, high: float, sure: np.ndarray, right: np.ndarray) -> CalibrationBin:
+def _make_bin(low: float, high: float, sure: np.ndarray, right: np.ndarray) -> CalibrationBin:
     filled = len(sure) > 0
     return CalibrationBin(
         low=low,
@@ -101,4 +101,4 @@ def _bin(low: float, high: float, sure: np.ndarray, right: np.ndarray) -> Calibr
 
 
 def _expected_error(bins: Sequence[CalibrationBin]) -> float:
-    return sum(one.gap * one.images for one in bins) / sum(one.images for one in bins)
+    return sum(group.gap * group.images for group in bins) / sum(group.images for group in bins)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focalnets.intervals import wilson_interval
-from focalnets.report.colours import ACCURACY_MAP, LIGHT, Theme
+from focalnets.report.colours import LIGHT, Theme
 from focalnets.report.figure import fraction_map, ink_on, new_figure, percent_axis, shortened, write_chart
-from focalnets.tasks.classify.results import Evaluation, Mistake
-from focalnets.tasks.robustness import CorruptionStudy, ResolutionStudy
+from focalnets.tasks.classify.results import ConfidentError, Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,13 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "calibration_figure",
     "confusion_figure",
-    "corruptions_figure",
     "draw_calibration",
+    "draw_confident_errors",
     "draw_confusion",
-    "draw_corruptions",
-    "draw_mistakes",
-    "draw_resolutions",
-    "resolutions_figure",
 ]
 
 _COLUMNS = 6
@@ -80,60 +75,6 @@ def calibration_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def resolutions_figure(study: ResolutionStudy, theme: Theme = LIGHT) -> Figure:
-    """Draw accuracy over the input size, with 95 % intervals."""
-    figure, axes = new_figure(size=(7.2, 4.2))
-    sizes = list(study.sizes_px)
-    for key, colour, marker, label in (("top5", theme.orange, "s", "top-5"), ("top1", theme.blue, "o", "top-1")):
-        values = [getattr(figures, key) for figures in study.figures]
-        lows, highs = zip(*(getattr(figures, f"{key}_interval") for figures in study.figures), strict=True)
-        axes.fill_between(sizes, lows, highs, color=colour, alpha=0.15, linewidth=0)
-        # A band over one size has no width, so that the intervals are bars, too.
-        margins = [
-            [max(0.0, value - low) for value, low in zip(values, lows, strict=True)],
-            [max(0.0, high - value) for value, high in zip(values, highs, strict=True)],
-        ]
-        axes.errorbar(sizes, values, yerr=margins, color=colour, marker=marker, elinewidth=0.8, capsize=2, label=label)
-    axes.axvline(study.own_size_px, color=theme.grey, linestyle="--", linewidth=1, label="the network's own size")
-    low, high = min(*sizes, study.own_size_px), max(*sizes, study.own_size_px)
-    room = max(0.04 * (high - low), 0.08 * high)
-    axes.set_xlim(low - room, high + room)
-    axes.set_xticks(sizes, [str(size) for size in sizes], rotation=90 if len(sizes) > 12 else 0)
-    axes.set_xlabel("input size [px]")
-    axes.set_ylabel("accuracy, 95 % intervals")
-    percent_axis(axes.yaxis)
-    axes.set_ylim(0, 1.03)
-    axes.legend(fontsize=8)
-    return figure
-
-
-def corruptions_figure(study: CorruptionStudy, clean: Evaluation, theme: Theme = LIGHT) -> Figure:
-    """Draw top-1 accuracy as a table: one row a corruption, one column a severity, uncorrupted pictures at the left."""
-    import numpy as np
-
-    del theme  # a table of colours is the same on every ground
-    measured = np.array([trial.figures.top1 for trial in study.trials])
-    measured = measured.reshape(len(study.corruptions), len(study.severities))
-    heads = ["clean", *(f"severity {severity}" for severity in study.severities)]
-    columns = [np.full((len(measured), 1), clean.top1), measured]
-    if len(study.severities) > 1:
-        heads.append("mean")
-        columns.append(measured.mean(1, keepdims=True))
-    table = np.concatenate(columns, axis=1)
-    figure, axes = new_figure(size=(3.2 + 0.8 * table.shape[1], 1.6 + 0.36 * len(table)))
-    image = axes.imshow(table, cmap=ACCURACY_MAP, vmin=0.0, vmax=1.0, aspect="auto")
-    for (row, column), accuracy in np.ndenumerate(table):
-        colour = ink_on(image.cmap(image.norm(accuracy)))
-        axes.text(column, row, f"{accuracy:.1%}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(heads)), heads, fontsize=8)
-    axes.set_yticks(range(len(table)), [name.replace("_", " ") for name in study.corruptions], fontsize=9)
-    axes.set_title(f"top-1 {study.mean_top1():.1%} on average, {clean.top1:.1%} on clean pictures", fontsize=10)
-    bar = figure.colorbar(image, ax=axes, label="top-1", ticks=[0.0, 0.5, 1.0] if len(table) < 6 else None)
-    percent_axis(bar.ax.yaxis)
-    axes.grid(visible=False)
-    return figure
-
-
 def confusion_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> Figure:
     """Draw which classes are taken for which, each row as fractions of its true class.
 
@@ -172,22 +113,14 @@ def draw_calibration(evaluation: Evaluation, path: str | Path) -> None:
     write_chart(functools.partial(calibration_figure, evaluation), path)
 
 
-def draw_resolutions(study: ResolutionStudy, path: str | Path) -> None:
-    """Draw :func:`resolutions_figure` into a PNG file."""
-    write_chart(functools.partial(resolutions_figure, study), path)
-
-
-def draw_corruptions(study: CorruptionStudy, clean: Evaluation, path: str | Path) -> None:
-    """Draw :func:`corruptions_figure` into a PNG file."""
-    write_chart(functools.partial(corruptions_figure, study, clean), path)
-
-
 def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
     """Draw :func:`confusion_figure` into a PNG file."""
     write_chart(functools.partial(confusion_figure, evaluation), path)
 
 
-def draw_mistakes(mistakes: Sequence[Mistake], pictures: Sequence[Image.Image], path: str | Path) -> None:
+def draw_confident_errors(
+    mistakes: Sequence[ConfidentError], pictures: Sequence[Image.Image], path: str | Path
+) -> None:
     """Draw the most confident wrong predictions as a contact sheet.
 
     Args:
@@ -213,7 +146,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], pictures: Sequence[Image.Image], 
 
 
 def _confusion_with_images(evaluation: Evaluation) -> tuple[Any, list[str], list[str]]:
-    """Counts of the classes that have images, and how their rows and columns are called."""
+    """Select the counts of the classes that have images, and name their rows and columns."""
     import numpy as np
 
     counts = np.asarray(evaluation.confusion)

@@ -1,15 +1,25 @@
-"""What classification returns: plain, frozen values that survive JSON. Imports no torch."""
+"""What classification returns: plain, frozen values that survive JSON.
+
+Axes: K classes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
 
 from focalnets.files import csv_text
-from focalnets.tasks.classify.calibration import Calibration
+from focalnets.intervals import wilson_interval
+from focalnets.tasks.classify.calibration import Calibration, measure_calibration
+from focalnets.tasks.evaluation import Failure, Measured
+from focalnets.tasks.running import path_of
 
-__all__ = ["ClassFigures", "Evaluation", "Failure", "Figures", "Mistake", "Prediction"]
+__all__ = ["Answer", "ClassFigures", "ConfidentError", "Evaluation", "Figures", "Prediction", "make_evaluation"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,24 +39,28 @@ class Prediction:
     confidences: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         rows = zip(self.class_names, self.class_indices, self.confidences, strict=True)
         return {
             "path": str(self.path),
-            "classes": [{"name": name, "index": index, "confidence": share} for name, index, share in rows],
+            "classes": [{"name": name, "index": index, "confidence": confidence} for name, index, confidence in rows],
         }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Failure:
-    """An image that could not be read, and why in one sentence."""
+class Answer(NamedTuple):
+    """What a network says of one labelled image.
 
-    path: Path
-    reason: str
+    Attributes:
+        label: Index of its class.
+        predicted: Index of the likeliest class.
+        confidence: Probability of the predicted class, from 0 to 1.
+        true_confidence: Probability of the true class.
+    """
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"path": str(self.path), "reason": self.reason}
+    label: int
+    predicted: int
+    confidence: float
+    true_confidence: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,9 +70,9 @@ class ClassFigures:
     Attributes:
         name: The class.
         images: How many images of it were seen.
-        recall: Share of them recognised; None without images.
+        recall: Fraction of them recognised; None without images.
         recall_interval: Wilson's 95 % confidence interval of ``recall``; None without images.
-        precision: Share of the images called so that are of the class; None if none was called so.
+        precision: Fraction of the images called so that are of the class; None if none was called so.
     """
 
     name: str
@@ -69,8 +83,8 @@ class ClassFigures:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Mistake:
-    """An image that the network calls wrongly.
+class ConfidentError:
+    """An image that the network is sure of and calls wrongly.
 
     Attributes:
         path: The file, or ``image 7`` for data sets that are no files.
@@ -100,6 +114,26 @@ class Figures:
     loss: float
     ece: float
 
+    def value(self, metric: str) -> float:
+        """Return a metric by its name."""
+        return getattr(self, metric)
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """Return Wilson's 95 % confidence interval of an accuracy."""
+        return getattr(self, f"{metric}_interval", None)
+
+    def to_row(self) -> dict[str, Any]:
+        """Return one cell for each column of a table."""
+        row: dict[str, Any] = {"images": self.images}
+        for name in ("top1", "top5"):
+            low, high = getattr(self, f"{name}_interval")
+            row |= {name: getattr(self, name), f"{name}_low": low, f"{name}_high": high}
+        return row | {"loss": self.loss, "ece": self.ece}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return dataclasses.asdict(self)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -107,7 +141,7 @@ class Evaluation:
 
     Attributes:
         images: Number of images, each counted once.
-        top1, top5: Share whose class is the likeliest, or among the five likeliest (all, where there are fewer).
+        top1, top5: Fraction whose class is the likeliest, or among the five likeliest (all, where there are fewer).
         top1_interval, top5_interval: Wilson's 95 % confidence intervals of them.
         mean_recall: Mean over the classes that have images, so that each of them counts the same.
         loss: Mean cross-entropy [nats].
@@ -115,7 +149,7 @@ class Evaluation:
         confusion: Counts, one row for each true class, one column for each predicted one.
         preprocessing: How the images were prepared, with ``input_size_px``; figures without it mean nothing.
         calibration: Confidence against accuracy.
-        mistakes: The most confident wrong predictions, the surest first.
+        mistakes: The wrong predictions of highest confidence, the most confident first.
         left_out: Images that could not be read and are not counted.
         model: Where the weights came from, in words.
         seconds: Duration, with reading the images.
@@ -132,13 +166,13 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     preprocessing: dict[str, Any]
     calibration: Calibration
-    mistakes: tuple[Mistake, ...] = ()
+    mistakes: tuple[ConfidentError, ...] = ()
     left_out: tuple[Failure, ...] = ()
     model: str = ""
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             **dataclasses.asdict(self),
             "per_class": [dataclasses.asdict(figures) for figures in self.per_class],
@@ -147,7 +181,7 @@ class Evaluation:
         }
 
     def figures(self) -> Figures:
-        """The evaluation in one line."""
+        """Sum up the evaluation in one line."""
         return Figures(
             images=self.images,
             top1=self.top1,
@@ -158,8 +192,23 @@ class Evaluation:
             ece=self.calibration.ece_equal_width,
         )
 
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """List the classes that have images, the hardest first, for terminals."""
+        seen = [figures for figures in self.per_class if figures.images]
+        seen.sort(key=lambda figures: figures.recall or 0.0)
+        rows = [
+            [
+                figures.name,
+                f"{figures.images:,}",
+                f"{figures.recall:.1%}",
+                "-" if figures.precision is None else f"{figures.precision:.1%}",
+            ]
+            for figures in seen
+        ]
+        return ["class", "images", "recall", "precision"], rows
+
     def per_class_csv(self) -> str:
-        """The figures of the classes as CSV."""
+        """Write the figures of the classes as CSV."""
         rows = []
         for figures in self.per_class:
             low, high = figures.recall_interval or (None, None)
@@ -167,7 +216,87 @@ class Evaluation:
         return csv_text(["class", "images", "recall", "precision", "recall_low", "recall_high"], rows)
 
     def confusion_csv(self) -> str:
-        """The confusion matrix as CSV: a row of numbers of images for each true class, a column for each predicted."""
+        """Write the confusion matrix as CSV: counts with a row for each true class, a column for each predicted one."""
         names = [figures.name for figures in self.per_class]
         rows = [[name, *counts] for name, counts in zip(names, self.confusion, strict=True)]
         return csv_text(["true class", *names], rows)
+
+
+def make_evaluation(measured: Measured, *, bins: int = 15, worst: int = 24) -> Evaluation:
+    """Make the evaluation of a classifier from what one pass over the images gathered.
+
+    Args:
+        measured: Its ``answers`` are :class:`Answer`, its metrics ``top1`` and ``top5``.
+        bins: Bins of the calibration.
+        worst: Most confident errors to keep, at most.
+    """
+    names, answers = measured.labels, measured.answers
+    counts = np.zeros((len(names), len(names)), dtype=np.int64)
+    np.add.at(counts, ([answer.label for answer in answers], [answer.predicted for answer in answers]), 1)
+    images = len(answers)
+    metrics: Any = measured.metrics
+    top1, top5 = (int(metrics[name].tp.sum()) for name in ("top1", "top5"))
+    return Evaluation(
+        images=images,
+        top1=top1 / images,
+        top5=top5 / images,
+        top1_interval=wilson_interval(top1, images),
+        top5_interval=wilson_interval(top5, images),
+        mean_recall=_mean_recall(counts),
+        loss=measured.loss,
+        per_class=_per_class(names, counts),
+        confusion=tuple(map(tuple, counts.tolist())),
+        preprocessing=measured.spec.to_dict(),
+        calibration=measure_calibration(
+            [answer.confidence for answer in answers],
+            [answer.predicted == answer.label for answer in answers],
+            bins=bins,
+        ),
+        mistakes=_most_confident_errors(measured, worst),
+        left_out=measured.left_out,
+        model=measured.model,
+        seconds=measured.seconds,
+    )
+
+
+def _most_confident_errors(measured: Measured, most: int) -> tuple[ConfidentError, ...]:
+    """Select the wrong predictions of highest confidence, equals in the order of the images."""
+    names = measured.labels
+    wrong = [
+        (index, answer)
+        for index, answer in zip(measured.indices, measured.answers, strict=True)
+        if answer.predicted != answer.label
+    ]
+    wrong.sort(key=lambda entry: -entry[1].confidence)
+    return tuple(
+        ConfidentError(
+            path=str(path_of(measured.data, index)),
+            index=index,
+            true_class=names[answer.label],
+            predicted_class=names[answer.predicted],
+            confidence=answer.confidence,
+            true_confidence=answer.true_confidence,
+        )
+        for index, answer in wrong[:most]
+    )
+
+
+def _mean_recall(counts: np.ndarray) -> float:
+    right, totals = torch.from_numpy(counts.diagonal().copy()), torch.from_numpy(counts.sum(1))
+    return float((right[totals > 0] / totals[totals > 0]).double().mean())
+
+
+def _per_class(names: Sequence[str], counts: np.ndarray) -> tuple[ClassFigures, ...]:
+    figures = []
+    for index, name in enumerate(names):
+        images, called, right = int(counts[index].sum()), int(counts[:, index].sum()), int(counts[index, index])
+        figures.append(
+            ClassFigures(
+                name=name,
+                images=images,
+                recall=right / images if images else None,
+                recall_interval=wilson_interval(right, images) if images else None,
+                precision=right / called if called else None,
+            )
+        )
+    return tuple(figures)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from focalnets.data.corruptions import corrupt
 from focalnets.report.figure import shortened
 from focalnets.report.names import list_some
 from focalnets.report.parts import (
@@ -28,19 +27,14 @@ from focalnets.report.words import Mark
 from focalnets.tasks.classify.figures import (
     calibration_figure,
     confusion_figure,
-    corruptions_figure,
-    resolutions_figure,
 )
 from focalnets.tasks.classify.results import Evaluation
-from focalnets.tasks.robustness import CorruptionStudy, ResolutionStudy
 
 __all__ = [
     "calibration_section",
     "classes_section",
     "confusion_section",
-    "corruptions_section",
     "errors_section",
-    "resolutions_section",
 ]
 
 _SHOWN_PX = 224
@@ -139,60 +133,6 @@ def errors_section(evaluation: Evaluation, pictures: Sequence[Image.Image]) -> S
         "below it what the label says, each with the confidence. Labels may be wrong, too."
     )
     return Section(title, [Paragraph(words), Gallery(cards, "medium")])
-
-
-def resolutions_section(study: ResolutionStudy) -> Section:
-    """Tell how accuracy changes with the input size."""
-    rows = [
-        Row(
-            (
-                f"{size} px{' (its own)' if size == study.own_size_px else ''}",
-                WithInterval(figures.top1, *figures.top1_interval),
-                WithInterval(figures.top5, *figures.top5_interval),
-                figures.ece,
-            ),
-            "strong" if size == study.own_size_px else "",
-        )
-        for size, figures in zip(study.sizes_px, study.figures, strict=True)
-    ]
-    columns = (
-        Column("input"), Column("top-1", "number", ".1%"), Column("top-5", "number", ".1%"),
-        Column("calibration error", "number", ".1%"),
-    )  # fmt: skip
-    words = (
-        "The same images, resized to other input sizes with the same crop. The network was made for "
-        f"{study.own_size_px} px. Intervals are those of 95 %."
-    )
-    chart = Chart(functools.partial(resolutions_figure, study), "Accuracy over the input size")
-    return Section("At other sizes", [Paragraph(words), chart, Table(columns, rows)])
-
-
-def corruptions_section(evaluation: Evaluation, study: CorruptionStudy, example: tuple[Image.Image, int]) -> Section:
-    """Tell how accuracy changes with corrupted pictures.
-
-    Args:
-        evaluation: What was measured on clean pictures.
-        study: What was measured on corrupted ones.
-        example: One picture as the network sees it, and its number among the images.
-    """
-    (original, index), severity = example, study.severities[-1]
-    cards = [
-        Card(
-            [Picture(corrupt(original, name, severity, seed=study.seed, index=index), name, longest_px=_SHOWN_PX)],
-            [name.replace("_", " ")],
-        )
-        for name in study.corruptions
-    ]
-    words = (
-        f"Top-1 is {study.mean_top1():.1%} on average, and {evaluation.top1:.1%} on clean pictures. Pictures are "
-        f"corrupted after resizing and cropping; the same seed ({study.seed}) corrupts each image in the same way "
-        "every time. The strengths are our own, so the figures cannot be compared with those of ImageNet-C."
-    )
-    chart = Chart(functools.partial(corruptions_figure, study, evaluation), "Top-1 for each corruption and severity")
-    return Section(
-        "With corrupted pictures",
-        [Paragraph(words), chart, Paragraph(f"One image at severity {severity}:", "note"), Gallery(cards, "medium")],
-    )
 
 
 def _class_name(name: str) -> str:

@@ -62,7 +62,7 @@ class Example:
 def best_and_worst(
     model: FocalNet, images: AnnotatedImages, result: Localization, focus: BlockId, most: int = 6
 ) -> tuple[list[Example], list[Example]]:
-    """The images on which the main map does best and worst by pixel AUC, best and worst first; none is in both."""
+    """Find the images on which the main map does best and worst by pixel AUC, best and worst first; none is in both."""
     ranked = sorted(result.per_image, key=lambda score: (-score.auc, score.index))
     count = min(most, len(ranked) // 2)
     chosen = ranked[:count], ranked[::-1][:count]
@@ -160,7 +160,7 @@ def _example(model: FocalNet, images: AnnotatedImages, score: ImageScore, size_p
 
 
 def _with_margins(scores: Sequence[MethodScore], name: str) -> tuple[list[float], list[float], list[float]]:
-    """Values of a figure, and how far their intervals reach below and above."""
+    """Return values of a figure, and how far their intervals reach below and above."""
     figures = [getattr(score, name) for score in scores]
     below = [max(0.0, estimate.value - estimate.low) for estimate in figures]
     above = [max(0.0, estimate.high - estimate.value) for estimate in figures]

@@ -22,12 +22,12 @@ Arrangement = Literal["channels first", "channels last", "row"]
 
 
 def has_grad_cam() -> bool:
-    """Whether captum is installed."""
+    """Tell whether captum is installed."""
     return importlib.util.find_spec("captum") is not None
 
 
 def likeliest_score(outputs: Tensor) -> Tensor:
-    """The logit of the likeliest class (B,) of logits (B, K)."""
+    """Return the logit of the likeliest class (B,) of logits (B, K)."""
     return outputs.amax(1)
 
 
@@ -39,7 +39,7 @@ def grad_cam(
     arrangement: Arrangement,
     score: Callable[[Tensor], Tensor] = likeliest_score,
 ) -> Tensor:
-    """What a layer's map says for the class: channels weighed by their mean gradient, without what speaks against it.
+    """Draw what a layer says for the class: channels weighed by their mean gradient, without what speaks against it.
 
     Args:
         network: Takes the images; in evaluation mode.

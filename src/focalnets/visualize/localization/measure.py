@@ -1,21 +1,20 @@
-"""Measures whether maps lie on the object, over annotated images, beside maps that know nothing.
+"""Measure whether maps lie on the object, over annotated images, beside maps that know nothing.
 
 Axes: N images, M methods, T thresholds, H W height and width of what the network sees [px].
 """
 
 from __future__ import annotations
 
-import collections
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
 
 from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages
+from focalnets.data.read_ahead import read_ahead
 from focalnets.data.transforms import resize_whole, to_tensor
-from focalnets.errors import CheckpointError, ConfigError, DataError, FocalNetsError, ImageError
+from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
 from focalnets.intervals import Estimate, bootstrap, estimates
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
@@ -23,7 +22,7 @@ from focalnets.visualize.explain import shorter_side
 from focalnets.visualize.localization.gradcam import has_grad_cam
 from focalnets.visualize.localization.results import FIGURES, Difference, ImageScore, Localization, MethodScore
 from focalnets.visualize.localization.scores import (
-    AREA_SHARES,
+    AREA_FRACTIONS,
     energy_inside,
     grown_mask,
     overlap_by_area,
@@ -51,7 +50,7 @@ _READ_AHEAD = 4
 def map_sources(
     model: FocalNet, *, focus: BlockId | None = None, seed: int = 0, grad_cam: bool | None = None
 ) -> list[MapSource]:
-    """The maps of a network and those that it is compared with.
+    """List the maps of a network and those that it is compared with.
 
     Args:
         model: The network, on the device to use.
@@ -122,8 +121,9 @@ def measure_localization(
     def read(index: int) -> View:
         return make_view(images[index], index, model.preprocessing, size)
 
-    for done, (index, item) in enumerate(_read_ahead(read, len(images)), 1):
-        if isinstance(item, FocalNetsError):
+    ahead = read_ahead(read, len(images), _READ_AHEAD, catch=(ImageError, DataError), threads=2)
+    for done, (index, item) in enumerate(ahead, 1):
+        if not isinstance(item, View):
             if not skip_unreadable:
                 raise item
             tally.unreadable.append(str(item))
@@ -158,7 +158,7 @@ def measure_localization(
 
 
 def make_view(annotated: AnnotatedImage, number: int, preprocessing: Preprocessing, size_px: int) -> View:
-    """The whole photo in its own proportions, as the network sees it, and the mask at that size.
+    """Show the whole photo in its own proportions, as the network sees it, with the mask at that size.
 
     A pixel belongs to the shrunk mask if at least half of it is covered; where an object is so small that no pixel is,
     those count that are covered most.
@@ -168,13 +168,13 @@ def make_view(annotated: AnnotatedImage, number: int, preprocessing: Preprocessi
     """
     picture = resize_whole(annotated.image, size_px, preprocessing, name=f"'{annotated.name}'")
     cover = Image.fromarray(annotated.mask.astype(np.float32)).resize(picture.size, Image.Resampling.BOX)
-    share = np.asarray(cover)
-    mask = (share >= min(0.5, float(share.max()))) & (share > 0)
+    covered = np.asarray(cover)
+    mask = (covered >= min(0.5, float(covered.max()))) & (covered > 0)
     return View(number, annotated.image, picture, to_tensor(preprocessing)(picture).unsqueeze(0), mask)
 
 
 class _Tally:
-    """Collects what all methods get on each image."""
+    """A collection of what all methods get on each image."""
 
     def __init__(self, methods: Sequence[Method]) -> None:
         self.methods = methods
@@ -187,7 +187,7 @@ class _Tally:
         self.without_object = self.filled = 0
 
     def counts(self, mask: np.ndarray) -> bool:
-        """Whether there is something to tell apart in an image."""
+        """Count an image, and tell whether there is something to tell apart in it."""
         self.without_object += not mask.any()
         self.filled += bool(mask.all())
         return bool(mask.any() and not mask.all())
@@ -221,18 +221,18 @@ class _Tally:
         )
 
     def scored(self, main: str, resamples: int, seed: int) -> dict[str, tuple]:
-        """The figures of all methods, what the main one has over the others, and what it gets on each image."""
+        """Give the figures of all methods, what the main one has over the others, and what it gets on each image."""
         rows, overlaps = np.stack(self.rows), np.stack(self.overlaps)
         means, best = bootstrap(rows, overlaps, resamples=resamples, seed=seed)
         mean_overlaps = overlaps.mean(0)
         values = np.concatenate([rows.mean(0), mean_overlaps.max(1, keepdims=True)], axis=1)
         drawn = np.concatenate([means, best[..., None]], axis=2)
-        shares = [AREA_SHARES[place] for place in mean_overlaps.argmax(1)]
+        area_fractions = [AREA_FRACTIONS[place] for place in mean_overlaps.argmax(1)]
         place = [method.key for method in self.methods].index(main)
         return {
             "methods": tuple(
                 MethodScore(
-                    key=method.key, label=method.label, kind=method.kind, iou_area_share=shares[number],
+                    key=method.key, label=method.label, kind=method.kind, iou_area_share=area_fractions[number],
                     block=None if method.block is None else f"{method.block[0]}.{method.block[1]}",
                     **_figures(values[number], drawn[:, number]),
                 )
@@ -254,30 +254,3 @@ class _Tally:
 
 def _figures(values: np.ndarray, drawn: np.ndarray) -> dict[str, Estimate]:
     return dict(zip(FIGURES, estimates(values, drawn), strict=True))
-
-
-def _read_ahead(read: Callable[[int], View], length: int) -> Iterator[tuple[int, View | FocalNetsError]]:
-    """Each image with its number, or why it cannot be read; the next ones are read while the network works."""
-
-    def attempt(index: int) -> View | FocalNetsError:
-        try:
-            return read(index)
-        except (ImageError, DataError) as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        waiting: collections.deque[tuple[int, Future]] = collections.deque()
-        try:
-            for index in range(length):
-                waiting.append((index, pool.submit(attempt, index)))
-                if len(waiting) > _READ_AHEAD:
-                    yield _settled(*waiting.popleft())
-            while waiting:
-                yield _settled(*waiting.popleft())
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
-def _settled(index: int, future: Future) -> tuple[int, View | FocalNetsError]:
-    return index, future.result()

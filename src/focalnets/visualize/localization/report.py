@@ -88,7 +88,7 @@ def _opening(result: Localization) -> list[Part]:
     lead = (
         f"{without_folders(result.model)} on {result.images:,} images: {without_folders(result.data)}. The object is "
         f"{result.objects}; it covers {result.mean_area:.1%} of a picture on average. Figures below are of the "
-        f"{_lowered(main.label)}, which was chosen before measuring."
+        f"{_lower_first_letter(main.label)}, which was chosen before measuring."
     )
     return [Opening("Do the maps lie on the object?", lead), Facts(facts)]
 
@@ -105,8 +105,8 @@ def _differences(result: Localization) -> Section:
         for difference in result.differences
     ]
     text = (
-        f"The {_lowered(result.method(result.main).label)} minus each other method in percentage points, image by "
-        "image. Where the interval holds zero, these images leave open which is better."
+        f"The {_lower_first_letter(result.method(result.main).label)} minus each other method in percentage points, "
+        "image by image. Where the interval holds zero, these images leave open which is better."
     )
     columns = (Column("compared with"), *(Column(words, "number", "+.1f") for words in FIGURES.values()))
     return Section("By how much the modulator is ahead", [Paragraph(text), Table(columns, rows)])
@@ -157,7 +157,7 @@ def _footer(result: Localization) -> list[Part]:
         "Everything is measured at the size at which the network sees a picture, shorter side "
         f"{result.size_px} px. Just beside the object: at most {result.near_px:g} px. The threshold of the overlap is "
         "the same for all images, chosen for each method as best on these images; for the "
-        f"{_lowered(main.label)} the highest {main.iou_area_share:.1%} of each picture. Intervals: 95 %, "
+        f"{_lower_first_letter(main.label)} the highest {main.iou_area_share:.1%} of each picture. Intervals: 95 %, "
         f"{result.resamples:,} bootstrap samples of the images, seed {result.seed}. "
         f"{f'Left out: {counted}. ' if counted else ''}focalnets {__version__}, {result.seconds:.0f} s."
     )
@@ -177,5 +177,5 @@ def _find_method(result: Localization, key: str) -> MethodScore | None:
     return next((score for score in result.methods if score.key == key), None)
 
 
-def _lowered(label: str) -> str:
+def _lower_first_letter(label: str) -> str:
     return label[:1].lower() + label[1:]

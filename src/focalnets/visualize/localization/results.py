@@ -125,15 +125,15 @@ class Localization:
     seconds: float = 0.0
 
     def method(self, key: str) -> MethodScore:
-        """The scores of one method."""
+        """Return the scores of one method."""
         return next(score for score in self.methods if score.key == key)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return dataclasses.asdict(self)
 
     def methods_csv(self) -> str:
-        """One row for each method."""
+        """Write one row for each method."""
         heading = ["key", "label", "kind", "block"]
         heading += [column for name in FIGURES for column in (name, f"{name}_low", f"{name}_high")] + ["iou_area_share"]
         rows = []
@@ -143,6 +143,6 @@ class Localization:
         return csv_text(heading, rows)
 
     def images_csv(self) -> str:
-        """One row for each image, with what the main method gets on it."""
+        """Write one row for each image, with what the main method gets on it."""
         heading = [field.name for field in dataclasses.fields(ImageScore)]
         return csv_text(heading, (dataclasses.astuple(score) for score in self.per_image))

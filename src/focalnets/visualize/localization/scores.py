@@ -13,7 +13,7 @@ import torch
 from focalnets.errors import ShapeError
 
 __all__ = [
-    "AREA_SHARES",
+    "AREA_FRACTIONS",
     "centre_map",
     "energy_inside",
     "grown_mask",
@@ -23,12 +23,12 @@ __all__ = [
     "pointing_game",
 ]
 
-AREA_SHARES: tuple[float, ...] = tuple(np.geomspace(0.002, 1.0, 64).tolist())
-"""Thresholds as quantiles: the share of the picture that is at least as high, from very little to everything."""
+AREA_FRACTIONS: tuple[float, ...] = tuple(np.geomspace(0.002, 1.0, 64).tolist())
+"""Thresholds as quantiles: the fraction of the picture that is at least as high, from very little to everything."""
 
 
 def peak(heat: np.ndarray) -> tuple[int, int]:
-    """Row and column of the highest point of a map (H, W), for drawing.
+    """Find the row and column of the highest point of a map (H, W), for drawing.
 
     Of several equal maxima the one nearest to the centre counts, so that a constant map points at the centre and at no
     corner.
@@ -41,10 +41,11 @@ def peak(heat: np.ndarray) -> tuple[int, int]:
 
 
 def pointing_game(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Whether the highest point of each map lies on the object.
+    """Score whether the highest point of each map lies on the object.
 
-    Of several equal maxima each counts alike: the score is the share of them on the object, which is what drawing one
-    of them would hit on average. A constant map thus gets what a point drawn anywhere gets, the share of the area.
+    Of several equal maxima each counts alike: the score is the fraction of them on the object, which is what drawing
+    one of them would hit on average. A constant map thus gets what a point drawn anywhere gets: the object's fraction
+    of the picture.
 
     Args:
         heat: Maps (..., H, W), finite.
@@ -64,10 +65,10 @@ def pointing_game(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def energy_inside(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Share of each map that lies on the object, from 0 to 1.
+    """Measure the fraction of each map that lies on the object, from 0 to 1.
 
     The smallest value of the map counts as nothing, so that a constant added to the map changes no score. A constant
-    map gets the share of the area, as a map does that spreads evenly.
+    map gets the object's fraction of the picture, as a map does that spreads evenly.
 
     Args:
         heat: Maps (..., H, W), finite.
@@ -88,7 +89,7 @@ def energy_inside(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def pixel_auc(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """How well the height of each map tells pixels of the object from the others: area under the ROC curve.
+    """Measure how well each map's height tells the object's pixels from the others: area under the ROC curve.
 
     The probability that a pixel of the object is higher than one beside it; equal heights count half. 0.5 is chance.
 
@@ -104,20 +105,22 @@ def pixel_auc(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     _check(heat, mask)
     assert 0 < mask.sum() < mask.size, "a ROC curve needs pixels on the object and beside it"
-    scores = [_auc_of_one(on, beside) for on, beside in zip(*_on_and_beside(heat, mask), strict=True)]
+    scores = [_pixel_auc_of_map(on, beside) for on, beside in zip(*_on_and_beside(heat, mask), strict=True)]
     return np.array(scores).reshape(heat.shape[:-2])
 
 
-def overlap_by_area(heat: np.ndarray, mask: np.ndarray, area_shares: tuple[float, ...] = AREA_SHARES) -> np.ndarray:
-    """Intersection over union of the object and the highest pixels of each map, for several thresholds.
+def overlap_by_area(
+    heat: np.ndarray, mask: np.ndarray, area_fractions: tuple[float, ...] = AREA_FRACTIONS
+) -> np.ndarray:
+    """Measure intersection over union of the object and the highest pixels of each map, for several thresholds.
 
-    A threshold is a share of the picture: taken are as many pixels as that share holds, the highest ones, and with them
-    all that are as high as the last. Thresholds mean the same for every map and picture, whatever the units of maps.
+    A threshold is a fraction of the picture: as many of the highest pixels are taken, and with them all that are as
+    high as the last. Thresholds mean the same for every map and picture, whatever the units of maps.
 
     Args:
         heat: Maps (..., H, W), finite.
         mask: Booleans (H, W) with at least one pixel on the object.
-        area_shares: The thresholds, above 0 and at most 1.
+        area_fractions: The thresholds, above 0 and at most 1.
 
     Returns:
         (..., T) float64, from 0 to 1.
@@ -126,18 +129,18 @@ def overlap_by_area(heat: np.ndarray, mask: np.ndarray, area_shares: tuple[float
         ShapeError: If maps and mask differ in shape.
     """
     _check(heat, mask)
-    ranks = [max(1, math.ceil(share * mask.size - 1e-9)) for share in area_shares]
+    ranks = [max(1, math.ceil(fraction * mask.size - 1e-9)) for fraction in area_fractions]
     overlaps = []
     for on, beside in zip(*_on_and_beside(heat, mask), strict=True):
         threshold = np.sort(np.concatenate((on, beside)))[mask.size - np.array(ranks)]
         found = on.size - np.searchsorted(on, threshold, side="left")
         wrong = beside.size - np.searchsorted(beside, threshold, side="left")
         overlaps.append(found / (on.size + wrong))
-    return np.array(overlaps).reshape(*heat.shape[:-2], len(area_shares))
+    return np.array(overlaps).reshape(*heat.shape[:-2], len(area_fractions))
 
 
 def centre_map(height: int, width: int) -> np.ndarray:
-    """A map (H, W) that looks at no image: a Gaussian around the centre, 1 there.
+    """Draw a map (H, W) that looks at no image: a Gaussian around the centre, 1 there.
 
     Its standard deviation is a quarter of the height and of the width.
     """
@@ -147,7 +150,7 @@ def centre_map(height: int, width: int) -> np.ndarray:
 
 
 def grown_mask(mask: np.ndarray, distance_px: float) -> np.ndarray:
-    """Pixels (H, W) whose middle is at most so far from the middle of a pixel of the object [px]."""
+    """Mark pixels (H, W) whose middle is at most so far from the middle of a pixel of the object [px]."""
     radius = int(distance_px)
     if radius < 1:
         return mask
@@ -159,14 +162,14 @@ def grown_mask(mask: np.ndarray, distance_px: float) -> np.ndarray:
     return (reached[0, 0] > 0.5).numpy()
 
 
-def _auc_of_one(on: np.ndarray, beside: np.ndarray) -> float:
+def _pixel_auc_of_map(on: np.ndarray, beside: np.ndarray) -> float:
     lower = np.searchsorted(beside, on, side="left")
     lower_or_equal = np.searchsorted(beside, on, side="right")
     return float((lower.sum(dtype=np.int64) + lower_or_equal.sum(dtype=np.int64)) / (2 * on.size * beside.size))
 
 
 def _on_and_beside(heat: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values of each map on the object and beside it, two arrays (maps, pixels), each row in rising order."""
+    """Split each map into values on the object and beside it: two arrays (maps, pixels), each row in rising order."""
     maps = heat.reshape(-1, *mask.shape)
     return np.sort(maps[:, mask], axis=1), np.sort(maps[:, ~mask], axis=1)
 

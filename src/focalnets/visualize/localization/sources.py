@@ -75,23 +75,23 @@ class View:
 
 
 class MapSource(Protocol):
-    """Draws one or several maps of an image."""
+    """A source that draws one or several maps of an image."""
 
     @property
     def methods(self) -> Sequence[Method]:
         """What the maps are, in their order."""
 
     def maps(self, view: View) -> np.ndarray:
-        """Maps (M, H, W) float32 of one image."""
+        """Draw maps (M, H, W) float32 of one image."""
 
 
 def main_key(block: BlockId) -> str:
-    """The key of the method that draws the length of a block's modulator."""
+    """Return the key of the method that draws the length of a block's modulator."""
     return f"modulator_{block[0]}.{block[1]}"
 
 
 def main_map(model: FocalNet, view: View, block: BlockId) -> np.ndarray:
-    """The length of a block's modulator (1, H, W) float32, without gradients."""
+    """Draw the length of a block's modulator (1, H, W) float32, without gradients."""
     with torch.inference_mode(), capture(model, blocks=[block]) as inside:
         model(view.inputs.to(next(model.parameters()).device))
     return modulator_map(inside, block)
@@ -109,11 +109,18 @@ class FocalSource:
         self.model, self.focus = model, focus
         self.methods = [
             *(
-                Method(key=main_key(block), label=f"Modulator of block {_named(block)}", kind="modulator", block=block)
+                Method(
+                    key=main_key(block),
+                    label=f"Modulator of block {_block_label(block)}",
+                    kind="modulator",
+                    block=block,
+                )
                 for block in block_ids(model)
             ),
             Method(
-                key="where_it_looks", label=f"Modulator {_named(focus)} × evidence, as explain draws", kind="evidence"
+                key="where_it_looks",
+                label=f"Modulator {_block_label(focus)} × evidence, as explain draws",
+                kind="evidence",
             ),
             Method(key="evidence", label="Evidence of the first stage", kind="evidence"),
         ]
@@ -173,7 +180,11 @@ class UntrainedSource:
             torch.manual_seed(seed)
             self.model = FocalNet(model.config).eval().to(next(model.parameters()).device)
         self.methods = [
-            Method(key="untrained", label=f"Modulator of block {_named(block)}, weights drawn at random", kind="blind")
+            Method(
+                key="untrained",
+                label=f"Modulator of block {_block_label(block)}, weights drawn at random",
+                kind="blind",
+            )
         ]
 
     def maps(self, view: View) -> np.ndarray:
@@ -197,7 +208,7 @@ class BlindSource:
         self.grid, self.seed = token_grids(model)[block[0]], seed
         self.methods = [
             Method(key="centre", label="Always the centre: a Gaussian", kind="blind"),
-            Method(key="noise", label=f"Smooth noise, as fine as block {_named(block)}", kind="blind"),
+            Method(key="noise", label=f"Smooth noise, as fine as block {_block_label(block)}", kind="blind"),
             Method(key="anywhere", label="Any point alike", kind="blind"),
         ]
 
@@ -214,5 +225,5 @@ def _length(features: Tensor) -> Tensor:
     return torch.linalg.vector_norm(features, dim=1)
 
 
-def _named(block: BlockId) -> str:
+def _block_label(block: BlockId) -> str:
     return f"{block[0]}.{block[1]}"

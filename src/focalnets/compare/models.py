@@ -1,9 +1,8 @@
-"""Who takes part in a comparison: our networks, their variations, and any network of timm, by name."""
+"""The models of a comparison: our networks, their variations, and any network of timm, by name."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib.util
 import json
 import re
@@ -12,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from focalnets.compare.variations import VARIATIONS, build_variation
-from focalnets.errors import ConfigError, MissingPackageError, UnknownNameError
+from focalnets.errors import ConfigError, MissingPackageError, UnknownNameError, nearest
 from focalnets.models.variants import VARIANTS
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["PUBLISHED_TOP1", "Entrant", "Published", "build", "find_entrants", "multiply_accumulates"]
+__all__ = ["PUBLISHED_TOP1", "ComparedModel", "Published", "build_module", "find_models", "multiply_accumulates"]
 
 Family = Literal["focalnets", "variation", "timm"]
 
@@ -61,7 +60,7 @@ PUBLISHED_TOP1: dict[str, Published] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Entrant:
+class ComparedModel:
     """One network of a comparison.
 
     Attributes:
@@ -84,8 +83,8 @@ class Entrant:
         return self.name.partition(":")[0]
 
 
-def find_entrants(names: Sequence[str], skeleton: Mapping[str, Any] | None = None) -> list[Entrant]:
-    """The networks of these names, each once.
+def find_models(names: Sequence[str], skeleton: Mapping[str, Any] | None = None) -> list[ComparedModel]:
+    """Find the networks of these names, each once.
 
     Args:
         names: Of :func:`focalnets.list_models`, of the table of variations, or of timm. Ours and timm's can be
@@ -98,14 +97,14 @@ def find_entrants(names: Sequence[str], skeleton: Mapping[str, Any] | None = Non
         ConfigError: If the skeleton has no such field or does not take a value, or if changes cannot be read.
     """
     found = [_find(name) for name in dict.fromkeys(names)]
-    for index, one in enumerate(found):
-        if one.family == "variation":
-            VARIATIONS[one.name].settings(skeleton)
-            found[index] = dataclasses.replace(one, skeleton=dict(skeleton or {}))
+    for index, model in enumerate(found):
+        if model.family == "variation":
+            VARIATIONS[model.name].settings(skeleton)
+            found[index] = dataclasses.replace(model, skeleton=dict(skeleton or {}))
     return found
 
 
-def _find(name: str) -> Entrant:
+def _find(name: str) -> ComparedModel:
     architecture, colon, typed = name.partition(":")
     if not colon:
         return _find_plain(name)
@@ -135,40 +134,36 @@ def _read_changes(name: str, typed: str) -> dict[str, Any]:
     return changes
 
 
-def _find_plain(name: str) -> Entrant:
+def _find_plain(name: str) -> ComparedModel:
     if name in VARIANTS:
         published = VARIANTS[name].published
         top1 = None if published is None else published.top1_percent
-        return Entrant(name, "focalnets", None if top1 is None else Published(top1, _FOCALNET))
+        return ComparedModel(name, "focalnets", None if top1 is None else Published(top1, _FOCALNET))
     if name in VARIATIONS:
         top1 = VARIATIONS[name].published_top1
-        return Entrant(name, "variation", None if top1 is None else Published(top1, _FOCALNET))
-    close = difflib.get_close_matches(name, [*VARIANTS, *VARIATIONS], n=3, cutoff=0.6)
+        return ComparedModel(name, "variation", None if top1 is None else Published(top1, _FOCALNET))
     if importlib.util.find_spec("timm") is None:
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        listing = "pip install timm, or name one that `focalnets models` lists."
         raise MissingPackageError(
-            f"{name!r} is no network of focalnets, and timm, which has others, is not installed; {hint}"
-            "pip install timm, or name one that `focalnets models` lists."
+            f"{name!r} is no network of focalnets, and timm, which has others, is not installed; "
+            f"{nearest(name, [*VARIANTS, *VARIATIONS], listing)}"
         )
     import timm
 
     if not timm.is_model(name):
         known = [*VARIANTS, *VARIATIONS, *timm.list_models()]
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-        hint = (
-            f"did you mean {' or '.join(close)}?" if close else "`focalnets models` and timm.list_models() list them."
-        )
+        hint = nearest(name, known, "`focalnets models` and timm.list_models() list them.")
         raise UnknownNameError(f"Neither focalnets nor timm has a network called {name!r}; {hint}")
-    return Entrant(name, "timm", PUBLISHED_TOP1.get(name))
+    return ComparedModel(name, "timm", PUBLISHED_TOP1.get(name))
 
 
-def build(
-    entrant: Entrant, *, size_px: int, num_classes: int | None = None, drop_path: float | None = None
+def build_module(
+    model: ComparedModel, *, size_px: int, num_classes: int | None = None, drop_path: float | None = None
 ) -> nn.Module:
-    """The network with random weights, for square images of ``size_px``, in training mode on the CPU.
+    """Build the network with random weights, for square images of ``size_px``, in training mode on the CPU.
 
     Args:
-        entrant: Which.
+        model: Which.
         size_px: Height and width of the images; networks of timm that are made for one size are made for this one.
         num_classes: Outputs; None keeps those of the network.
         drop_path: Stochastic depth; None keeps the network's own.
@@ -179,19 +174,19 @@ def build(
     from focalnets.weights.loading import create_model
 
     settings: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-    if entrant.family != "timm":
+    if model.family != "timm":
         if drop_path is not None:
             settings["drop_path"] = drop_path
-        if entrant.family == "variation":
-            return build_variation(VARIATIONS[entrant.name], entrant.skeleton, **settings)
-        return create_model(entrant.architecture, **{**entrant.changes, **settings})
+        if model.family == "variation":
+            return build_variation(VARIATIONS[model.name], model.skeleton, **settings)
+        return create_model(model.architecture, **{**model.changes, **settings})
     if drop_path is not None:
         settings["drop_path_rate"] = drop_path
-    return _timm_network(entrant.architecture, size_px, {**entrant.changes, **settings})
+    return _timm_network(model.architecture, size_px, {**model.changes, **settings})
 
 
 def _timm_network(name: str, size_px: int, settings: dict[str, Any]) -> nn.Module:
-    """Tries timm's ways of asking for another size in turn; networks that take any size know none of them."""
+    """Try timm's ways of asking for another size in turn; networks that take any size know none of them."""
     import timm
 
     sizes: tuple[dict[str, Any], ...] = (
@@ -220,7 +215,7 @@ def _timm_network(name: str, size_px: int, settings: dict[str, Any]) -> nn.Modul
 
 
 def multiply_accumulates(network: nn.Module, size_px: int, channels: int = 3) -> int:
-    """Products of matrices, convolutions and attention for one image, counted alike for every network.
+    """Count the products of matrices, convolutions and attention for one image, alike for every network.
 
     Nothing is computed: the network is copied without its weights. Elementwise products, which the published count of
     FocalNets includes (see :mod:`focalnets.models.complexity`), are left out, since nobody counts them for the others.

@@ -1,0 +1,84 @@
+"""Checks that the dataclasses which stand in checkpoints share. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from focalnets.errors import ConfigError
+
+__all__ = ["check_types", "check_whole_number", "checked_keys", "is_finite", "printable", "shortened"]
+
+
+def checked_keys(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values as arguments of a dataclass, without its ``kind``.
+
+    Raises:
+        ConfigError: If a key is no field of the class, or the kind another one.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{cls.__name__} is built from fields by name, got a {type(values).__name__}.")
+    fields = dict(values)
+    kind = getattr(cls, "kind", None)
+    if kind is not None and fields.pop("kind", kind) != kind:
+        raise ConfigError(f"{cls.__name__} describes an input of kind {kind}, got {shortened(values['kind'])}.")
+    known = [field.name for field in dataclasses.fields(cls)]
+    unknown = sorted(map(str, set(fields) - set(known)))
+    if unknown:
+        raise ConfigError(f"{cls.__name__} has no field {shortened(*unknown)}; its fields are {', '.join(known)}.")
+    return fields
+
+
+def check_types(config: Any) -> None:
+    """Refuse values of another type than the default of their field; a default of None stands for a number or None.
+
+    Raises:
+        ConfigError: With the name of the field.
+    """
+    for field in dataclasses.fields(config):
+        value, default = getattr(config, field.name), field.default
+        if default is None:
+            fits = value is None or _is_number(value)
+        elif isinstance(default, tuple):
+            fits = isinstance(value, list | tuple) and all(map(_is_number, value))
+        elif isinstance(default, float):
+            fits = _is_number(value)
+        else:
+            fits = type(value) is type(default)
+        if not fits:
+            raise ConfigError(f"{field.name} has a value of the wrong type, {shortened(value)}.")
+
+
+def check_whole_number(name: str, value: int, most: int) -> None:
+    """Refuse a whole number below 1 or above ``most``.
+
+    Raises:
+        ConfigError: With the name of the field.
+    """
+    if not 1 <= value <= most:
+        raise ConfigError(f"{name} must be a whole number from 1 to {most:,}, got {shortened(value)}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_finite(value: float) -> bool:
+    """Whether a number, of any size, is neither infinite nor NaN."""
+    return -math.inf < value < math.inf
+
+
+def printable(name: str) -> str:
+    """Write a name from a file so that a message with it stays one line."""
+    return name if name.isprintable() else repr(name)
+
+
+def shortened(*values: Any) -> str:
+    """Write values as a message shows them, abridged."""
+    try:
+        text = ", ".join(map(repr, values))
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits, lists within lists
+        text = "a value that is too long to show"
+    return text if len(text) <= 80 else f"{text[:77]}..."

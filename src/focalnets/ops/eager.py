@@ -1,0 +1,105 @@
+"""What is going on around a call: compilers, tracers, transforms, hooks. The one file that uses PyTorch's privates.
+
+A short cut may stand in for PyTorch's own operators only where nobody watches, records or rewrites them. PyTorch has no
+public way of asking for some of that; where one of its private names changes, this is the file to mend.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules.module import _has_any_global_hook
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+__all__ = [
+    "ONEDNN_IS_AT_HAND",
+    "below_autograd",
+    "compiler_takes_operators",
+    "has_hooks",
+    "is_plain_float32_on_cpu",
+    "is_rewritten",
+    "is_traced_or_transformed",
+    "onednn_linear",
+    "onednn_takes",
+]
+
+ONEDNN_IS_AT_HAND: bool = (
+    platform.machine().lower() in ("x86_64", "amd64")
+    and torch.backends.mkldnn.is_available()
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+)
+"""Whether this is an x86 CPU and this PyTorch was built with oneDNN. A constant, which the compiler can see through."""
+
+below_autograd = torch._C._AutoDispatchBelowAutograd
+"""Context in which operators are called without their derivatives being recorded once more."""
+
+
+def is_traced_or_transformed() -> bool:
+    """Tell whether the call is recorded by a tracer or rewritten by a transform of ``torch.func``, such as ``vmap``."""
+    return torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
+
+
+def is_rewritten() -> bool:
+    """Tell whether a compiler, a tracer or a transform of ``torch.func`` makes something else of the call."""
+    # The compiler comes first: it can see through this answer and needs to look at nothing behind it.
+    return torch.compiler.is_compiling() or is_traced_or_transformed()
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Tell whether somebody waits for what goes into the module or comes out of it, or for any module's."""
+    own = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return bool(own) or _has_any_global_hook()
+
+
+def is_plain_float32_on_cpu(*tensors: Tensor) -> bool:
+    """Tell whether this is an ordinary eager call on tensors with memory of their own, in float32 on a CPU.
+
+    Whoever compiles, traces, transforms or watches what is computed expects the operators of PyTorch, and tensors of
+    other classes (divided among processes, quantised, without memory) bring their own.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and all(
+            type(tensor) in (Tensor, nn.Parameter)
+            and tensor.device.type == "cpu"
+            and tensor.dtype == torch.float32
+            and tensor.numel() > 0
+            for tensor in tensors
+        )
+        and not torch.is_autocast_enabled("cpu")
+        and not is_traced_or_transformed()
+        and _get_current_dispatch_mode() is None
+        and forward_ad._current_level < 0
+    )
+
+
+def onednn_takes(tokens: Tensor, weight: Tensor) -> bool:
+    """Tell whether :func:`onednn_linear` can compute this product here, and may."""
+    return is_plain_float32_on_cpu(tokens, weight) and ONEDNN_IS_AT_HAND and bool(torch.backends.mkldnn.enabled)
+
+
+def onednn_linear(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Multiply tokens (..., C) by a weight (D, C) and add a bias (D,), float32, through oneDNN; gives (..., D).
+
+    Not differentiable; needs :data:`ONEDNN_IS_AT_HAND`.
+    """
+    return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "none", [], "none")
+
+
+def compiler_takes_operators(tokens: Tensor, weight: Tensor) -> bool:
+    """Tell whether this call is being compiled for float32 on a CPU.
+
+    Then oneDNN enters the graph as one operator, because the compiler itself would choose the BLAS. Graphs made for
+    others to read hold the operators of PyTorch only.
+    """
+    return (
+        torch.compiler.is_compiling()
+        and not torch.compiler.is_exporting()
+        and tokens.device.type == weight.device.type == "cpu"
+        and tokens.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and ONEDNN_IS_AT_HAND
+    )

@@ -1,0 +1,123 @@
+"""What measuring a network gathers and returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from focalnets.data.labelled import LabelledData
+from focalnets.models.config import Preprocessing
+from focalnets.tasks.metric import PlainFigures
+from focalnets.tasks.studies import CorruptionStudy, ResolutionStudy
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+__all__ = ["Evaluation", "EvaluationReport", "Failure", "Measured"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An input that could not be read, and why in one sentence."""
+
+    path: Path
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"path": str(self.path), "reason": self.reason}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Measured:
+    """What one pass of :func:`focalnets.tasks.running.evaluate` gathered; the task makes its evaluation of it.
+
+    Attributes:
+        data: What was measured on.
+        labels: What answers are called.
+        spec: How inputs were prepared.
+        metrics: The task's metrics, updated with everything that counts; the same object type as in training.
+        loss: Mean of the summed losses.
+        answers: What :meth:`Task.answers` kept, one for each input, in their order.
+        indices: The number of each answer's input in ``data``.
+        left_out: Inputs that could not be read and are not counted.
+        model: Where the weights came from, in words.
+        seconds: Duration, with reading.
+    """
+
+    data: LabelledData
+    labels: tuple[str, ...]
+    spec: Preprocessing
+    metrics: MetricCollection
+    loss: float
+    answers: Sequence[Any]
+    indices: Sequence[int]
+    left_out: tuple[Failure, ...]
+    model: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A network measured on labelled data, for tasks without an evaluation of their own.
+
+    Attributes:
+        inputs: How many, each counted once.
+        metrics: By name.
+        loss: Mean of the summed losses.
+        preprocessing: How inputs were prepared.
+        left_out: Inputs that could not be read and are not counted.
+        model: Where the weights came from, in words.
+        seconds: Duration, with reading.
+    """
+
+    inputs: int
+    metrics: dict[str, float]
+    loss: float
+    preprocessing: dict[str, Any]
+    left_out: tuple[Failure, ...] = ()
+    model: str = ""
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**dataclasses.asdict(self), "left_out": [failure.to_dict() for failure in self.left_out]}
+
+    def figures(self) -> PlainFigures:
+        """Sum up the evaluation in one line."""
+        return PlainFigures(self.inputs, self.metrics, self.loss)
+
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Return heading and rows of what is worth a table on a terminal; without rows there is none."""
+        return [], []
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class EvaluationReport:
+    """What was measured, and on what.
+
+    Attributes:
+        task: Name of the task.
+        evaluation: The evaluation proper, as the task types it.
+        dataset: What it was measured on.
+        data: Where that came from, in words.
+        resolutions, corruptions: Further measurements, if they were made.
+    """
+
+    task: str
+    evaluation: Any
+    dataset: LabelledData
+    data: str
+    resolutions: ResolutionStudy | None = None
+    corruptions: CorruptionStudy | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all figures as plain values."""
+        content = {"task": self.task, **self.evaluation.to_dict(), "data": self.data}
+        if self.resolutions is not None:
+            content["resolutions"] = self.resolutions.to_dict()
+        if self.corruptions is not None:
+            content["corruptions"] = self.corruptions.to_dict()
+        return content

@@ -1,0 +1,205 @@
+"""Measuring in several passes, and everything about it in one folder and one page, for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from focalnets.data.corruptions import check_corruptions
+from focalnets.data.labelled import LabelledData
+from focalnets.errors import ConfigError
+from focalnets.files import write_json, write_text
+from focalnets.models.config import Preprocessing
+from focalnets.report.names import without_folders
+from focalnets.report.page import write_page
+from focalnets.report.parts import Bullets, Details, Facts, Opening, Paragraph, Part, Section
+from focalnets.tasks.evaluation import EvaluationReport
+from focalnets.tasks.robustness import evaluate_corruptions, evaluate_resolutions
+from focalnets.tasks.running import evaluate, require_positive
+from focalnets.tasks.study_sections import (
+    corruptions_section,
+    draw_corruptions,
+    draw_resolutions,
+    resolutions_section,
+)
+from focalnets.tasks.task import Task
+from focalnets.version import __version__
+
+__all__ = ["EvaluationReport", "OnProgress", "evaluate_in_passes", "write_evaluation"]
+
+OnProgress = Callable[[int, int, str], None]
+"""Takes the number of inputs done over all passes, the number of all, and what is measured just now."""
+
+
+def evaluate_in_passes(
+    task: Task,
+    model: nn.Module,
+    data: LabelledData,
+    *,
+    place: str,
+    size_px: int | None = None,
+    resolutions_px: Sequence[int] = (),
+    corruptions: Sequence[str] = (),
+    severities: Sequence[int] = (1, 3, 5),
+    seed: int = 0,
+    batch_size: int = 32,
+    skip_unreadable: bool = False,
+    on_progress: OnProgress | None = None,
+) -> EvaluationReport:
+    """Measure a network, then at other sizes and on corrupted pictures where these are asked for.
+
+    Everything is checked before the first pass: a mistake must not show after an hour.
+
+    Args:
+        task: What the network is for.
+        model: The network, on the device to use.
+        data: What to measure on.
+        place: Where the data comes from, in words.
+        size_px: Input size; None takes the network's own.
+        resolutions_px: Further input sizes, one pass each.
+        corruptions: Names of corruptions, one pass for each of them and of the severities.
+        severities: From 1 to 5.
+        seed: Of the noise in corrupted pictures.
+        batch_size: Inputs the network sees at once.
+        skip_unreadable: Leave damaged inputs out instead of refusing.
+        on_progress: See :data:`OnProgress`.
+
+    Raises:
+        ConfigError, UnknownNameError: If a number or a name is out of range.
+        DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
+    """
+    sizes = sorted(set(resolutions_px))
+    require_positive(batch_size=batch_size)
+    if sizes and sizes[0] < 1:
+        raise ConfigError(f"resolutions must be whole numbers of pixels from 1 up, got {sizes[0]}.")
+    names = tuple(dict.fromkeys(corruptions))
+    if names:
+        check_corruptions(names, tuple(severities), seed)
+    inputs = len(data)
+    passes = 1 + len(sizes) + len(names) * len(set(severities))
+
+    def after(before: int) -> Callable[[int, str], None] | None:
+        if on_progress is None:
+            return None
+        return lambda done, name: on_progress(
+            before * inputs + done, passes * inputs, f"pass {before + (done - 1) // inputs + 1} of {passes}: {name}"
+        )
+
+    first = after(0)
+    evaluation = evaluate(
+        task,
+        model,
+        data,
+        batch_size=batch_size,
+        size_px=size_px,
+        skip_unreadable=skip_unreadable,
+        on_progress=None if first is None else lambda done: first(done, "as they are"),
+    )
+    shared: dict[str, Any] = {"batch_size": batch_size, "skip_unreadable": skip_unreadable}
+    resolutions = corrupted = None
+    if sizes:
+        resolutions = evaluate_resolutions(task, model, data, sizes, on_progress=after(1), **shared)
+    if names:
+        corrupted = evaluate_corruptions(
+            task,
+            model,
+            data,
+            names,
+            severities,
+            seed=seed,
+            size_px=size_px,
+            on_progress=after(1 + len(sizes)),
+            **shared,
+        )
+    return EvaluationReport(
+        task=task.name,
+        evaluation=evaluation,
+        dataset=data,
+        data=place,
+        resolutions=resolutions,
+        corruptions=corrupted,
+    )
+
+
+def write_evaluation(task: Task, report: EvaluationReport, folder: str | Path) -> list[str]:
+    """Write figures as JSON and CSV, pictures as PNG and ``report.html`` with all of it; returns the files' names.
+
+    Files that an earlier evaluation left there and that this one has nothing for are removed, so that no figures of two
+    evaluations stand side by side.
+    """
+    folder = Path(folder)
+    watched, clean = task.metric_labels[task.watch.metric], report.evaluation.figures()
+    write_json(folder / "evaluation.json", report.to_dict())
+    names = ["evaluation.json", *task.write_files(report, folder)]
+    if report.resolutions is not None:
+        write_text(folder / "resolutions.csv", report.resolutions.to_csv())
+        draw_resolutions(report.resolutions, task.metric_labels, folder / "resolutions.png")
+        names += ["resolutions.csv", "resolutions.png"]
+    if report.corruptions is not None:
+        write_text(folder / "corruptions.csv", report.corruptions.to_csv())
+        draw_corruptions(report.corruptions, clean, watched, folder / "corruptions.png")
+        names += ["corruptions.csv", "corruptions.png"]
+    own = ("resolutions.csv", "resolutions.png", "corruptions.csv", "corruptions.png")
+    for name in {*own, *task.optional_files} - set(names):
+        (folder / name).unlink(missing_ok=True)
+    write_page(
+        folder / "report.html",
+        title=f"How well a network does: {task.name}",
+        opening=_opening(task, report),
+        sections=[*task.sections(report), *_study_sections(task, report)],
+        footer=_footer(report),
+    )
+    return [*names, "report.html"]
+
+
+def _opening(task: Task, report: EvaluationReport) -> list[Part]:
+    evaluation = report.evaluation
+    network = without_folders(evaluation.model) or "A network"
+    return [
+        Opening(
+            task.heading(evaluation),
+            f"{network}, measured on {without_folders(report.data)} at {evaluation.preprocessing['input_size_px']} px.",
+        ),
+        Facts(tuple(task.facts(evaluation))),
+    ]
+
+
+def _study_sections(task: Task, report: EvaluationReport) -> list[Section]:
+    watched, clean = task.metric_labels[task.watch.metric], report.evaluation.figures()
+    sections = []
+    if report.resolutions is not None:
+        sections.append(resolutions_section(report.resolutions, task.metric_labels))
+    if report.corruptions is not None:
+        first = _first_readable(report)
+        spec = Preprocessing.from_dict(report.evaluation.preprocessing)
+        example = (task.seen(report.dataset[first], spec), first)
+        sections.append(corruptions_section(report.corruptions, clean, watched, example))
+    return sections
+
+
+def _footer(report: EvaluationReport) -> list[Part]:
+    evaluation = report.evaluation
+    preprocessing = evaluation.preprocessing
+    mean, deviation = (", ".join(f"{value:g}" for value in preprocessing[key]) for key in ("mean", "std"))
+    parts: list[Part] = [
+        Paragraph(
+            f"How the images were prepared: input {preprocessing['input_size_px']} px, centre crop of "
+            f"{preprocessing['crop_fraction']:g} of the shorter side, {preprocessing['interpolation']}, mean {mean}, "
+            f"standard deviation {deviation}. Intervals are Wilson's at 95 %. Loss {evaluation.loss:.4f}. focalnets "
+            f"{__version__}."
+        )
+    ]
+    if evaluation.left_out:
+        reasons = Bullets([without_folders(failure.reason) for failure in evaluation.left_out])
+        parts.append(Details(f"Left out, unreadable: {len(evaluation.left_out)}", [reasons]))
+    return parts
+
+
+def _first_readable(report: EvaluationReport) -> int:
+    """Find the number of the first input that was not left out."""
+    skipped = {str(failure.path) for failure in report.evaluation.left_out}
+    samples = getattr(report.dataset, "samples", None)
+    return next((index for index, (path, _) in enumerate(samples or ()) if str(path) not in skipped), 0)

@@ -1,0 +1,80 @@
+"""The tasks by name; what belongs to one is imported when it is first needed. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from focalnets.errors import UnknownNameError, nearest
+
+if TYPE_CHECKING:
+    from focalnets.tasks.task import Task
+
+__all__ = ["TASKS", "TaskRow", "build_task", "settings_of", "task_class"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskRow:
+    """Where a task is written.
+
+    Attributes:
+        summary: What it does, for people.
+        settings: Module and class of its settings, which import no torch, e.g. ``package.module:Class``.
+        task: Module and class of the task.
+    """
+
+    summary: str
+    settings: str
+    task: str
+
+
+TASKS: dict[str, TaskRow] = {
+    "classify": TaskRow(
+        summary="name the class of an image",
+        settings="focalnets.tasks.classify.settings:ClassifySettings",
+        task="focalnets.tasks.classify.task:Classify",
+    ),
+}
+
+
+def settings_of(name: str) -> type:
+    """Find the class of a task's settings.
+
+    Raises:
+        UnknownNameError: If there is no task of that name.
+    """
+    return _load(_row(name).settings)
+
+
+def build_task(name: str, **options: Any) -> Task:
+    """Make the task of that name.
+
+    Args:
+        name: A key of :data:`TASKS`.
+        **options: Fields of the task, e.g. ``settings`` or ``top_k``.
+
+    Raises:
+        UnknownNameError: If there is no task of that name.
+    """
+    return task_class(name)(**options)
+
+
+def task_class(name: str) -> type[Task]:
+    """Find the class of a task.
+
+    Raises:
+        UnknownNameError: If there is no task of that name.
+    """
+    return _load(_row(name).task)
+
+
+def _row(name: str) -> TaskRow:
+    if name not in TASKS:
+        raise UnknownNameError(f"There is no task {name!r}; {nearest(name, TASKS)}")
+    return TASKS[name]
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

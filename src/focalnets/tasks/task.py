@@ -1,0 +1,320 @@
+"""The seam between what is general (loops, files, devices, the trainer) and what a network is trained for.
+
+A task is a frozen object: it owns no loop, no file and no device. The trainer, ``evaluate`` and ``predict`` know
+losses, metrics, batches and pictures of results only through it, and :mod:`focalnets.tasks.table` finds it by its name.
+A new task touches its own folder, its head and one row of that table.
+
+Axes: B batch.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from focalnets.data.labelled import LabelledData, TrainingData
+from focalnets.errors import ConfigError
+from focalnets.files import csv_text
+from focalnets.models.config import Preprocessing
+from focalnets.report.parts import Fact, Section
+from focalnets.tasks.batch import Batch
+from focalnets.tasks.evaluation import Evaluation, EvaluationReport, Measured
+from focalnets.tasks.metric import Metric, Watch
+from focalnets.tasks.settings import NoSettings
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torchmetrics import MetricCollection
+
+    from focalnets.models.focalnet import FocalNet
+
+__all__ = ["Alter", "PictureTransform", "Result", "Task"]
+
+Alter = Callable[["Image.Image", int], "Image.Image"]
+"""Takes what the network is to see of a picture and the picture's number in its data, and returns a changed one of the
+same size; see :mod:`focalnets.tasks.robustness`."""
+
+
+class Result(Protocol):
+    """What a network says about one input: a frozen value, in pixels of the picture as it was given."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+class PictureTransform:
+    """A transform of an item's picture that leaves the answer alone. Reading processes need it, so it can be pickled.
+
+    Args:
+        crop: Picture to what the network is to see of it.
+        tensor: That to a tensor.
+        alter: Changes it in between.
+    """
+
+    def __init__(
+        self, crop: Callable[[Any], Any], tensor: Callable[[Any], Tensor] | None = None, alter: Alter | None = None
+    ) -> None:
+        self.crop, self.tensor, self.alter = crop, tensor, alter
+
+    def __call__(self, item: tuple[Any, Any], index: int) -> tuple[Any, Any]:
+        """Prepare the item (picture, answer) of a number."""
+        picture = self.crop(item[0])
+        if self.alter is not None:
+            picture = self.alter(picture, index)
+        return (picture if self.tensor is None else self.tensor(picture)), item[1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task(abc.ABC):
+    """What a network is trained for; :class:`focalnets.tasks.classify.task.Classify` is one.
+
+    Subclasses are frozen dataclasses whose fields are options of a task, e.g. how many classes a prediction names.
+    What is not abstract here suits tasks whose inputs are whole pictures of one size and whose answers are tensors.
+
+    Attributes:
+        name: Written into checkpoints and configs; the task's section of a config has this name.
+        watch: Which metric decides.
+        metric_labels: How the metrics of :meth:`metrics` are called, the most important first.
+        pipeline_tag: What the Hugging Face Hub calls the task.
+        limits: What a model card says of the limits of such networks.
+        optional_files: Files that :meth:`write_files` writes only where there is something to show.
+        settings: What a training config says about this task alone; a frozen dataclass that needs no torch.
+    """
+
+    name: ClassVar[str]
+    watch: ClassVar[Watch]
+    metric_labels: ClassVar[Mapping[str, Metric]]
+    pipeline_tag: ClassVar[str | None] = None
+    limits: ClassVar[str] = ""
+    optional_files: ClassVar[tuple[str, ...]] = ()
+    settings: Any = dataclasses.field(default_factory=NoSettings)
+
+    def recipe_in_words(self) -> str:
+        """Say what a model card says of the task's settings, ending with a comma and a space; empty if nothing."""
+        return ""
+
+    # Data
+
+    @abc.abstractmethod
+    def open(self, place: str | Path, *, val_fraction: float, seed: int, skip_unreadable: bool = False) -> TrainingData:
+        """Find what trains a network and what validates it.
+
+        Args:
+            place: Folder, file or address of the data.
+            val_fraction: Fraction that is held out where the data says nothing about it.
+            seed: Chooses what is held out.
+            skip_unreadable: Leave damaged inputs out instead of refusing.
+        """
+
+    def reopen(self, split: Path, *, root: str | Path | None = None, skip_unreadable: bool = False) -> TrainingData:
+        """Find the data of a run again from the file that ``TrainingData.write_split`` wrote.
+
+        Args:
+            split: That file.
+            root: Where the data is, if it has moved.
+            skip_unreadable: As in :meth:`open`.
+        """
+        raise ConfigError(f"Runs of the task {self.name} cannot find their data again; continue them in Python.")
+
+    @abc.abstractmethod
+    def open_evaluation(
+        self, place: str | Path, *, labels: Sequence[str] | None = None, split: Path | None = None
+    ) -> tuple[tuple[str, ...], LabelledData]:
+        """Find what a network is measured on.
+
+        Args:
+            place: Folder, file or address of the data.
+            labels: What the network's answers are called; None takes the data's.
+            split: File of a run whose held-out part is meant.
+
+        Returns:
+            What answers are called, and the data, whose answers are of that kind.
+        """
+
+    def open_evaluation_of(self, model: nn.Module, place: str | Path, *, split: Path | None = None) -> LabelledData:
+        """Find what a network is measured on, see :meth:`open_evaluation`.
+
+        Raises:
+            DataError: If the data does not fit the network.
+        """
+        return self.open_evaluation(place, labels=self.labels(model), split=split)[1]
+
+    def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
+        """Return the data as training reads it: inputs no larger than this, e.g. with pictures decoded coarsely."""
+        return data
+
+    def transform(
+        self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
+    ) -> Callable[[tuple[Any, Any], int], tuple[Any, Any]]:
+        """Make what turns an item and its number in the data into what :meth:`collate` takes.
+
+        Args:
+            spec: How inputs are prepared, with the size.
+            train: Whether to change the item at random, by torch's random numbers alone.
+            alter: Changes the picture that the network is to see.
+        """
+        from focalnets.data.transforms import ResizeAndCrop, to_tensor
+
+        crop = ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)
+        return PictureTransform(crop, to_tensor(spec), alter)
+
+    def collate(self, items: Sequence[tuple[Any, Any]]) -> Batch:
+        """Put prepared items into a batch."""
+        from torch.utils.data import default_collate
+
+        inputs, targets = default_collate(list(items))
+        return Batch(inputs, targets)
+
+    def blend(self, labels: Sequence[str]) -> Callable[[Batch, int], Batch] | None:
+        """Make what changes whole batches at random in training, by the epoch counted from 0; None if nothing does."""
+        return None
+
+    # The network
+
+    def network_fields(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Choose fields of the config of a network that is drawn for these labels."""
+        return {}
+
+    @abc.abstractmethod
+    def build(self, network: FocalNet, labels: Sequence[str], *, pretrained: bool) -> nn.Module:
+        """Give a network the head for these labels; the keys of its backbone stay.
+
+        Args:
+            network: Drawn with :meth:`network_fields`, or loaded.
+            labels: What answers are to be called.
+            pretrained: Whether it was loaded.
+        """
+
+    def can_answer(self, network: FocalNet, labels: Sequence[str]) -> bool:
+        """Whether loaded weights can be measured on these labels before they are trained further."""
+        return False
+
+    def head(self, model: nn.Module) -> dict[str, Any]:
+        """Describe the head for a checkpoint, beside the network's config, with its ``kind``."""
+        return {"kind": "linear", "outputs": model.config.num_classes}  # type: ignore[union-attr]
+
+    def is_head(self, name: str) -> bool:
+        """Tell whether a parameter of that name belongs to the head, which learns while the rest is frozen."""
+        return name.startswith("head.")
+
+    def labels(self, model: nn.Module) -> tuple[str, ...]:
+        """Return what the network's answers are called.
+
+        Raises:
+            ConfigError: If the network is not for this task.
+        """
+        return tuple(getattr(model, "class_names", None) or ())
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """Compute the network's output for a batch."""
+        inputs = batch.inputs
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return model(inputs) if batch.mask is None else model(inputs, mask=batch.mask)
+
+    # Learning and measuring
+
+    @abc.abstractmethod
+    def losses(
+        self, output: Any, batch: Batch, *, train: bool, reduction: Literal["mean", "none"] = "mean"
+    ) -> dict[str, Tensor]:
+        """Compute named losses, which are summed.
+
+        Args:
+            output: Of :meth:`forward`.
+            batch: What it was computed from.
+            train: Whether the network learns from them; what only helps learning is left out otherwise.
+            reduction: ``none`` asks for one loss for each input (B,), where that is possible.
+        """
+
+    def guessing_loss(self, labels: Sequence[str]) -> float | None:
+        """Return the loss of guessing; many times it means that a training came apart. None if unknown."""
+        return None
+
+    @abc.abstractmethod
+    def metrics(self, labels: Sequence[str]) -> MetricCollection:
+        """Make fresh metrics by name; the same in training and in evaluation."""
+
+    def check_targets(self, batch: Batch, labels: Sequence[str]) -> None:  # noqa: B027 - most tasks need none
+        """Refuse answers that a network with these labels cannot give.
+
+        Raises:
+            DataError: If there are any.
+        """
+
+    def measure(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
+        """Take a batch, in which everything counts, into the metrics."""
+        metrics.update(output, batch.targets)
+
+    def answers(self, output: Any, batch: Batch) -> list[Any]:
+        """Keep of each input of a batch, in which everything counts, what an evaluation needs."""
+        return [None] * len(batch)
+
+    def evaluation(self, measured: Measured) -> Any:
+        """Make the typed evaluation: frozen, with ``to_dict()`` and ``figures()``."""
+        return Evaluation(
+            inputs=len(measured.answers),
+            metrics={name: float(value) for name, value in measured.metrics.compute().items()},
+            loss=measured.loss,
+            preprocessing=measured.spec.to_dict(),
+            left_out=measured.left_out,
+            model=measured.model,
+            seconds=measured.seconds,
+        )
+
+    # Showing
+
+    @abc.abstractmethod
+    def results(
+        self, output: Any, *, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], labels: Sequence[str]
+    ) -> list[Any]:
+        """Make typed results of a batch, in pixels of the pictures, whose sizes are (width, height)."""
+
+    @abc.abstractmethod
+    def draw(self, picture: Image.Image, result: Any) -> Image.Image:
+        """Draw the result on the picture."""
+
+    def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:
+        """Return what the network sees of the picture of an item."""
+        from focalnets.data.transforms import ResizeAndCrop
+
+        return ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)(item[0])
+
+    def summary(self, evaluation: Any) -> list[str]:
+        """Sum up an evaluation in a line or two, for terminals."""
+        figures = evaluation.figures()
+        shown = [
+            f"{metric.label} {metric.format(figures.value(name), 2)}" for name, metric in self.metric_labels.items()
+        ]
+        size = evaluation.preprocessing["input_size_px"]
+        return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size} px"]
+
+    def to_csv(self, evaluation: Any) -> str:
+        """Write an evaluation as a table."""
+        row = evaluation.figures().to_row()
+        return csv_text(list(row), [list(row.values())])
+
+    def heading(self, evaluation: Any) -> str:
+        """Return the title of an evaluation's page."""
+        return f"How well it does on {evaluation.inputs:,} inputs"
+
+    def facts(self, evaluation: Any) -> list[Fact]:
+        """Choose the figures of an evaluation that count most."""
+        figures = evaluation.figures()
+        return [Fact(metric.format(figures.value(name)), metric.label) for name, metric in self.metric_labels.items()]
+
+    def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
+        """Write the task's own tables and pictures of an evaluation; returns the files' names."""
+        return []
+
+    def sections(self, report: EvaluationReport) -> list[Section]:
+        """Make the task's part of the page about an evaluation."""
+        return []

@@ -1,0 +1,106 @@
+"""What the trainer must know of a network, whoever made it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lightning.pytorch import seed_everything
+from torch import nn
+
+from focalnets.errors import ConfigError
+from focalnets.models.config import Preprocessing
+from focalnets.models.focalnet import FocalNet
+from focalnets.tasks.task import Task
+from focalnets.training.config import TrainingConfig
+from focalnets.weights.checkpoint import describe
+from focalnets.weights.loading import create_model, load_model
+
+__all__ = ["BuildNetwork", "NetworkToTrain", "build_network", "own_network"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkToTrain:
+    """A network, ours or any other, ready to be trained.
+
+    Attributes:
+        module: Takes what the task gives it, e.g. images (B, 3, H, W), and answers what the task expects.
+        spec: How inputs must be prepared for it.
+        origin: Where its weights came from, in words.
+        describe: Makes the metadata of its files of weights, from notes such as epoch and score.
+        name: For people.
+        can_answer: Whether it is measured before the first epoch, whose weights count as those of epoch 0.
+    """
+
+    module: nn.Module
+    spec: Preprocessing
+    origin: str
+    describe: Callable[[Mapping[str, str]], dict[str, str]]
+    name: str
+    can_answer: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it has learnt or will learn."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def set_recompute(self, level: str) -> None:
+        """Choose what training computes twice to save memory.
+
+        Raises:
+            ConfigError: If the network offers no such choice and the level is not ``none``.
+        """
+        offered = getattr(self.module, "set_recompute", None)
+        if offered is not None:
+            offered(level)
+        elif level != "none":
+            raise ConfigError(f"recompute is for FocalNets; {self.name} is trained with none, got {level!r}.")
+
+
+BuildNetwork = Callable[[Task, TrainingConfig, Sequence[str]], NetworkToTrain]
+"""Makes the network of a training from its task, its settings and what its answers are called, in training mode."""
+
+
+def build_network(task: Task, config: TrainingConfig, labels: Sequence[str]) -> NetworkToTrain:
+    """Build the FocalNet that ``config`` asks for, with the task's head and the weights that training starts from."""
+    seed_everything(config.seed, workers=True, verbose=False)
+    overrides = dict(config.model_overrides)
+    fields = task.network_fields(labels)
+    fixed = sorted(set(fields) & set(overrides))
+    if fixed:
+        raise ConfigError(
+            f"model_overrides cannot hold {', '.join(fixed)}; the data decides how many classes there are."
+        )
+    if config.pretrained is None:
+        backbone = create_model(config.model, **fields, **overrides)
+    else:
+        backbone = _pretrained_model(config.pretrained, overrides)
+    can_answer = config.pretrained is not None and task.can_answer(backbone, labels)
+    module: Any = task.build(backbone, labels, pretrained=config.pretrained is not None)
+    if config.image_size is not None:
+        module.preprocessing = dataclasses.replace(backbone.preprocessing, input_size_px=config.image_size)
+    name = config.model if config.pretrained is None else config.pretrained
+    return dataclasses.replace(own_network(task, module.train(), name=name), can_answer=can_answer)
+
+
+def own_network(task: Task, module: Any, *, name: str) -> NetworkToTrain:
+    """Tell the trainer of a network that carries ``config``, ``preprocessing``, ``class_names`` and ``origin``."""
+    return NetworkToTrain(
+        module=module,
+        spec=module.preprocessing,
+        origin=module.origin,
+        describe=lambda notes: describe(module, notes, task=task.name, head=task.head(module)),
+        name=name,
+    )
+
+
+def _pretrained_model(pretrained: str, overrides: dict[str, Any]) -> FocalNet:
+    unusable = sorted(
+        set(overrides) - {"drop_path", "focal_levels", "focal_windows", "normalize_modulator", "post_norm"}
+    )
+    if unusable:
+        raise ConfigError(
+            f"model_overrides cannot change {', '.join(unusable)} of pretrained weights; leave it out or start afresh."
+        )
+    return load_model(pretrained, **overrides)
