@@ -1,6 +1,8 @@
 """FocalNets: focal modulation networks for images at high resolution.
 
-Public names are imported when first used, so that ``import focalnets`` stays light and touches no device.
+Public names are imported when first used, so that ``import focalnets`` stays light and touches no device. It does one
+thing to the process: if torch is not loaded yet and the environment does not say how idle OpenMP threads wait, it sets
+``OMP_WAIT_POLICY=passive``, because spinning threads slow down all work on a busy machine many times over.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from focalnets.machine.process import wait_without_spinning
 from focalnets.version import __version__
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ _HOMES = {
 _ROOMS = ("data", "errors", "models", "ops", "tasks", "training", "visualize", "weights")
 
 __all__ = ["__version__", *_HOMES]
+
+wait_without_spinning()
 
 
 def __getattr__(name: str) -> Any:

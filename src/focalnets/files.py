@@ -1,4 +1,8 @@
-"""Writing files whole or not at all: a reader finds the old file or the new one, never half of one."""
+"""Writing files whole or not at all: a reader finds the old file or the new one, never half of one.
+
+Names of files may hold bytes that are no UTF-8. Python keeps these as lone surrogates, which no UTF-8 file can hold.
+They are written as escapes, which JSON reads back as they were.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,58 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["csv_text", "json_text", "replacing", "write_json", "write_text"]
+__all__ = [
+    "csv_text",
+    "file_in_the_way",
+    "is_there",
+    "json_text",
+    "replacing",
+    "user_path",
+    "without_surrogates",
+    "write_json",
+    "write_text",
+]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def user_path(text: str | os.PathLike[str]) -> Path:
+    """The path that a user means: ``~`` and ``~/...`` lie in the home folder, unless a file of that very name is there.
+
+    Other names that begin with ``~`` are names, as of temporary files of office programs, not somebody's home.
+    """
+    path = Path(text)
+    if path.parts[:1] != ("~",) or os.path.lexists(path):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # Nobody's home is known.
+        return path
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file or folder; no for names that the system cannot have, such as ones that are too long."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def file_in_the_way(folder: str | os.PathLike[str]) -> Path | None:
+    """What keeps a folder from being made: a file of its name or of one of the folders above it; None if nothing."""
+    folder = Path(folder)
+    found = next((place for place in (folder, *folder.parents) if is_there(place)), None)
+    return None if found is None or found.is_dir() else found
+
+
+def without_surrogates(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of file names that were no UTF-8 become escapes as in JSON."""
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @contextlib.contextmanager
@@ -54,7 +105,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
 def write_text(path: str | os.PathLike[str], text: str, *, durable: bool = False) -> None:
     """Write ``text`` in UTF-8, see :func:`replacing`."""
     with replacing(path, durable=durable) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(without_surrogates(text), encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike[str], content: Any, *, durable: bool = False) -> None:
@@ -62,9 +113,14 @@ def write_json(path: str | os.PathLike[str], content: Any, *, durable: bool = Fa
     write_text(path, json_text(content), durable=durable)
 
 
-def json_text(content: Any) -> str:
-    """``content`` as JSON that every reader takes: indented, letters of all languages as they are, no NaN."""
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def json_text(content: Any, *, ascii_only: bool = False) -> str:
+    """``content`` as JSON that every reader takes: indented, no NaN, letters of all languages as they are.
+
+    Args:
+        content: Plain values.
+        ascii_only: Write other letters as escapes, for places that cannot hold them.
+    """
+    return without_surrogates(json.dumps(content, indent=1, ensure_ascii=ascii_only, allow_nan=False)) + "\n"
 
 
 def csv_text(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -74,7 +130,7 @@ def csv_text(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     writer.writerow(heading)
     for row in rows:
         writer.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in row])
-    return text.getvalue()
+    return without_surrogates(text.getvalue())
 
 
 def _flush(path: Path, flags: int) -> None:

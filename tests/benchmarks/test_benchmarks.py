@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import aggregation, inference, memory, op, peers, resolution, trainers, training_step
+from benchmarks import aggregation, inference, memory, op, peers, resolution, startup, trainers, training_step
 from benchmarks.__main__ import TOPICS
 from benchmarks.command import RESULTS, Case, Topic, main
 from benchmarks.measure import (
@@ -258,3 +258,19 @@ def test_a_peer_that_breaks_down_is_a_cell_and_our_own_failure_an_error():
     assert attempt("peer", _break_down) == Absent("peer", "failed", "RuntimeError: out of order")
     with pytest.raises(RuntimeError, match="out of order"):
         attempt("focalnets compiled", _break_down)
+
+
+def test_startup_compares_commands_with_importing_torch(tmp_path, monkeypatch, capsys):
+    times = {"-c": 2.0, "predict": 3.0, "--help": 0.5, "models": 1.0}
+    monkeypatch.setattr(startup, "_network_s", lambda photo: 1.0 if photo.exists() else None)
+    monkeypatch.setattr(
+        startup, "_processor_time_s", lambda command: next(times[word] for word in reversed(command) if word in times)
+    )
+    assert startup.run(["--rounds", "3", "--json", str(tmp_path / "startup.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "predict without the network's own, to import torch: 1.00" in shown
+    result = json.loads((tmp_path / "startup.json").read_text())
+    rows = result["processor_time"]
+    assert rows["import torch"] == {"median_s": 2.0, "p20_s": 2.0, "p80_s": 2.0, "ratio_to_import_torch": 1.0}
+    assert rows["focalnets predict photo.png"]["ratio_to_import_torch"] == 1.5
+    assert rows["focalnets predict --help"]["ratio_to_import_torch"] == 0.25

@@ -211,12 +211,26 @@ def test_a_file_runs_a_command(write, coloured_run, coloured_images, capsys):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: 1e-3", 1e-3), ("a: 1E3", 1e3), ("a: .5", 0.5), ("a: 5.", 5.0), ("a: -1", -1), ("a: +2", 2),
-        ("a: 0o17", 15), ("a: 0x1F", 31), ("a: true", True), ("a: yes", "yes"), ("a: 1_000", "1_000"),
-        ("a: ~", None), ("a:", None), ("a: -.inf", float("-inf")), ("a: 1.2.3", "1.2.3"), ("a: '1'", "1"),
-        ("a: 1:30", "1:30"), ("a: <<", "<<"),
+        ("a: 1e-3", 1e-3),
+        ("a: 1E3", 1e3),
+        ("a: .5", 0.5),
+        ("a: 5.", 5.0),
+        ("a: -1", -1),
+        ("a: +2", 2),
+        ("a: 0o17", 15),
+        ("a: 0x1F", 31),
+        ("a: true", True),
+        ("a: yes", "yes"),
+        ("a: 1_000", "1_000"),
+        ("a: ~", None),
+        ("a:", None),
+        ("a: -.inf", float("-inf")),
+        ("a: 1.2.3", "1.2.3"),
+        ("a: '1'", "1"),
+        ("a: 1:30", "1:30"),
+        ("a: <<", "<<"),
     ],
-)  # fmt: skip
+)
 def test_scalars_are_those_of_yaml_1_2(write, text, expected):
     value = read_yaml(write(text))["a"]
     assert value == expected

@@ -147,6 +147,7 @@ def test_draws_and_describes_everything(tmp_path):
         models=(ComparedModel("focalnet_pico", "focalnets", Published(50.0, "nobody <et al.>")),),
         sizes_px=(32, 224),
         tasks=("inference",),
+        minutes=60.0,
     )
     fill(comparison, plan, after_group=lambda comparison: None, memory=answer)
     comparison.add(

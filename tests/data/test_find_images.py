@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from focalnets.data.images import IMAGE_EXTENSIONS, find_images, natural_key
+from focalnets.data.finding import find_images, natural_key
+from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.errors import DataError
 
 

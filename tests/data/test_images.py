@@ -16,13 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
-from focalnets.data.images import (
-    decode_image,
-    encoded_image_size,
-    find_images,
-    image_size,
-    read_image,
-)
+from focalnets.data.finding import find_images
+from focalnets.data.images import decode_image, encoded_image_size, image_size, read_image
 from focalnets.errors import ImageError
 
 

@@ -44,5 +44,5 @@ def test_every_template_is_used_and_none_is_missing():
     }
     texts = [text for path in FILES for text in strings_of(path)]
     texts += [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("templates/*")]
-    named = {name for text in texts for name in re.findall(r"\b(?:\w+/)+\w+\.(?:html|css|js)\b", text)}
+    named = {name for text in texts for name in re.findall(r"\b(?:[a-z_]+/)+\w+\.(?:html|css|js)\b", text)}
     assert there == {name for name in named if (PACKAGE / name).parent.is_dir() and "/templates/" not in name}

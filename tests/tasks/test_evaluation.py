@@ -273,10 +273,6 @@ class Files(Pictures):
         return [(Path(f"/home/some one/data/val/{index}.jpg"), label) for index, (_, label) in enumerate(self.items)]
 
 
-def report_of(evaluation, dataset, data="x"):
-    return EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data=data)
-
-
 def written_page(folder):
     return (folder / "report.html").read_text(encoding="utf-8")
 
@@ -287,7 +283,8 @@ def test_the_report_names_files_without_their_folders(by_brightness, tmp_path):
     evaluation = evaluate_images(by_brightness, dataset, size_px=16)
     failure = Failure(path=Path("/home/some one/data/val/9.jpg"), reason="'/home/some one/data/val/9.jpg' is empty.")
     evaluation = dataclasses.replace(evaluation, left_out=(failure,))
-    write_evaluation(Classify(), report_of(evaluation, dataset, data="/home/some one/data/val"), tmp_path)
+    report = EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="/home/some one/data/val")
+    write_evaluation(Classify(), report, tmp_path)
     text = written_page(tmp_path)
     assert not re.search(r"/home|some one|/usr|site-packages", without_pictures(text))
     assert "net.safetensors, descended from old.pth, measured on val at 16 px." in text
@@ -305,7 +302,7 @@ def test_classes_without_images_are_named_once_and_kept_in_the_tables(monkeypatc
     monkeypatch.setattr(model, "forward", lambda images: answers[: len(images)])
     dataset = Pictures((9, 1), (9, 1), (9, 8))
     evaluation = evaluate_images(model, dataset, size_px=16)
-    report = report_of(evaluation, dataset)
+    report = EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="x")
     write_evaluation(Classify(), report, tmp_path)
     text = html.unescape(re.sub(r"</?bdi[^>]*>", "", written_page(tmp_path)))
     line = "7 of 9 classes have no images here and are left out of the table and the matrix: "
@@ -323,7 +320,7 @@ def test_classes_without_images_are_named_once_and_kept_in_the_tables(monkeypatc
 def test_all_classes_with_images_need_no_line(by_brightness):
     dataset = Pictures((250, 1), (0, 0))
     evaluation = evaluate_images(by_brightness, dataset, size_px=16)
-    sections = Classify().sections(report_of(evaluation, dataset))
+    sections = Classify().sections(EvaluationReport(task="classify", evaluation=evaluation, dataset=dataset, data="x"))
     assert [section.title for section in sections] == [
         "Class by class", "What is taken for what", "Is it right as often as it is sure?", "Most confident errors",
     ]  # fmt: skip

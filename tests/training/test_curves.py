@@ -7,7 +7,7 @@ from PIL import Image
 
 from focalnets.report.colours import DARK
 from focalnets.report.figure import themed
-from focalnets.tasks.metric import Metric
+from focalnets.tasks.classify.task import Classify
 from focalnets.training.curves import (
     CurvePanel,
     _curves_figure,
@@ -18,8 +18,8 @@ from focalnets.training.curves import (
     run_panels,
 )
 
-METRICS = {"top1": Metric("top-1"), "top5": Metric("top-5")}
-CURVES, RUN_CURVES = curve_panels(METRICS), run_panels({"top1": METRICS["top1"]})
+CURVES = curve_panels(Classify.metric_labels)
+RUN_CURVES = run_panels({"top1": Classify.metric_labels["top1"]})
 
 
 def history(epochs, loss=2.0):
@@ -57,14 +57,6 @@ def test_epochs_are_whole_numbers(epochs):
         assert all(tick == int(tick) for tick in ticks)
         assert len(ticks) >= min(epochs, 3)
         assert axes.get_xlim()[0] > 0.0 - epochs / 20
-
-
-def test_panels_follow_the_metrics_of_the_task():
-    metrics = {"map": Metric("mAP"), "rmse": Metric("error", is_fraction=False)}
-    assert [(panel.title, panel.fraction, list(panel.columns)) for panel in curve_panels(metrics)[1:3]] == [
-        ("Validation mAP", True, ["val_map"]), ("Validation error", False, ["val_rmse"]),
-    ]  # fmt: skip
-    assert [list(panel.columns) for panel in run_panels(metrics)][2:] == [["val_map"], ["val_rmse"]]
 
 
 def test_metrics_are_an_argument_and_missing_columns_leave_no_empty_panel():

@@ -72,8 +72,8 @@ def test_the_width_of_a_field():
     field[4, 5] = 0.5
     field[4, 7] = 0.4
     field[0, 0] = 0.1
-    assert [field_width_px(field, share) for share in (0.5, 0.51, 0.9, 1.0)] == [1, 5, 5, 11]
-    with pytest.raises(ConfigError, match="share"):
+    assert [field_width_px(field, fraction) for fraction in (0.5, 0.51, 0.9, 1.0)] == [1, 5, 5, 11]
+    with pytest.raises(ConfigError, match="fraction"):
         field_width_px(field, 0.0)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from focalnets.cli.options import add_device, add_json, add_size
-from focalnets.cli.output import deliver
+from focalnets.cli.output import deliver, note
 from focalnets.cli.training_options import add_training_config
 from focalnets.training.config import TrainingConfig
 
@@ -42,6 +42,8 @@ def run(arguments: Any) -> int:
     from focalnets.training.trainer import open_data
 
     data = open_data(arguments.data, config)
+    for text in data.notes:
+        note(text)
     measured = measure_throughput(data, config, batches=arguments.batches, warmup=arguments.warmup)
     deliver(
         arguments,

@@ -51,6 +51,7 @@ def run(arguments: Any) -> int:
             "classes": list(found.classes),
             "images_to_train": len(found.train),
             "images_to_validate": len(found.val),
+            "notes": list(found.notes),
             "would_stop_training": stops,
             "findings": [finding.to_dict() for finding in findings],
         },
@@ -71,6 +72,8 @@ def _show(found: Any, findings: Any) -> None:
         f"{len(found.train):,} images to train and {len(found.val):,} held out, {len(found.classes)} classes "
         f"({found.split})"
     )
+    for text in found.notes:
+        print(text)
     if not findings:
         print("nothing to complain about")
         return

@@ -120,19 +120,19 @@ def _measure(arguments: Any, models: Any, folder: Path) -> int:
 
 
 def _train(arguments: Any, models: Any, folder: Path) -> int:
-    from focalnets.cli.train import _resolve
     from focalnets.compare.accuracy import Accuracies
     from focalnets.compare.measurement import describe_setting
     from focalnets.compare.training import Trained, train_all
     from focalnets.machine.devices import choose_device
     from focalnets.training.console import short_duration
+    from focalnets.training.resolve import resolve_config
 
     given = dict(arguments.settings)
     if arguments.epochs is not None:
         given["epochs"] = arguments.epochs
     if arguments.device != "auto":
         given["device"] = arguments.device
-    config = _resolve(None, None, given)
+    config = resolve_config(settings=given)
     machine = describe_setting(choose_device(config.device), arguments.skeleton)
     begun = time.monotonic()
 

@@ -50,10 +50,8 @@ def _whole_parser() -> argparse.ArgumentParser:
     parsers = {command: build_parser(command, summary) for command, summary in COMMANDS.items()}
     for parser in parsers.values():
         _describe_values(parser)
-    commands = whole.add_subparsers(
-        metavar="COMMAND",
-        parser_class=lambda prog, command: parsers[command],  # type: ignore[arg-type, return-value]
-    )
+    parser_class: Any = lambda prog, command: parsers[command]  # noqa: E731 - argparse calls it as a class
+    commands = whole.add_subparsers(metavar="COMMAND", parser_class=parser_class)
     for command, summary in COMMANDS.items():
         commands.add_parser(command, help=summary, command=command)  # type: ignore[call-arg]
     return whole

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from focalnets.errors import ConfigError, nearest
+from focalnets.files import user_path
 
 __all__ = ["Declared", "read_settings", "read_yaml"]
 
@@ -128,7 +129,7 @@ def read_yaml(path: str | Path) -> dict[Any, Any]:
     import yaml
 
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
+        text = user_path(path).read_text(encoding="utf-8")
         content = yaml.load(text, Loader=_loader())
     except OSError as error:
         raise ConfigError(f"The config '{path}' cannot be read ({error.strerror}).") from error

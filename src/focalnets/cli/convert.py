@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.options import add_flag, add_json, add_output
-from focalnets.cli.output import deliver
+from focalnets.cli.output import deliver, result_line
 from focalnets.errors import ConfigError
 
 EXAMPLES = """\
@@ -76,6 +76,10 @@ def run(arguments: Any) -> int:
         "post_norm": arguments.post_norm,
     }
     opened = open_weights(arguments.source, **chosen)
+    # What was recognised helps also where it cannot be converted.
+    result_line(f"read {opened.recognition}")
+    for note in opened.recognition.notes:
+        result_line(f"note: {note}")
     model = load_model(arguments.source, **chosen)
     if arguments.readable_class_names and model.class_names is not None:
         model.class_names = readable_names(model.class_names)
@@ -87,7 +91,7 @@ def run(arguments: Any) -> int:
     written = save_in_layout(model, destination, arguments.to, dtype=dtype, notes=notes)
     deliver(
         arguments,
-        lambda: _show(opened.recognition, written),
+        lambda: _show(written),
         json=lambda: {
             "read": str(opened.recognition),
             "notes": list(opened.recognition.notes),
@@ -99,9 +103,6 @@ def run(arguments: Any) -> int:
     return 0
 
 
-def _show(recognition: Any, written: list[Path]) -> None:
-    print(f"read {recognition}")
-    for note in recognition.notes:
-        print(f"note: {note}")
+def _show(written: list[Path]) -> None:
     for path in written:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")

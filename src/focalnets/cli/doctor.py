@@ -27,6 +27,7 @@ _REQUIRED = (
     "huggingface-hub",
     "jinja2",
     "jsonargparse",
+    "markupsafe",
     "matplotlib",
     "numpy",
     "pillow",
@@ -38,6 +39,8 @@ _OPTIONAL = {
     "triton": "fused kernels on CUDA devices",
     "av": "reading and writing videos (pip install 'focalnets[video]')",
     "captum": "Grad-CAM in `focalnets localize` (pip install 'focalnets[localize]')",
+    "pillow-heif": "reading HEIC and HEIF (pip install 'focalnets[images]')",
+    "pillow-jxl-plugin": "reading JPEG XL (pip install 'focalnets[images]')",
     "tensorboard": "curves of trainings in TensorBoard (pip install 'focalnets[tensorboard]')",
     "timm": "its networks, to compare with and for their weights",
     "transformers": "its FocalNets, to compare with",
@@ -98,6 +101,7 @@ def _devices() -> dict[str, Any]:
     import torch
 
     from focalnets.machine.description import processor_name
+    from focalnets.machine.process import how_idle_threads_wait
 
     with warnings.catch_warnings(record=True) as raised:  # an old driver shows itself by a warning
         warnings.simplefilter("always")
@@ -123,6 +127,7 @@ def _devices() -> dict[str, Any]:
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
+            "idle_threads": how_idle_threads_wait(),
         },
         "cuda": {"available": has_cuda, "reason": reason, "version": torch.version.cuda, "devices": devices},
         "mps": {"available": torch.backends.mps.is_available()},
@@ -152,6 +157,7 @@ def _show(found: dict[str, Any]) -> None:
         f"packages: {packages}",
         "",
         f"cpu: {cpu['name']}, {cpu['instructions']}, {cpu['cores']} cores, {cpu['threads']} threads in use",
+        f"idle threads {cpu['idle_threads']}",
     ]
     if cuda["available"]:
         for device in cuda["devices"]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from focalnets.cli.model_argument import add_model_and_data, require_model
@@ -59,20 +57,19 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Evaluate and report."""
+    from focalnets import api
     from focalnets.data.corruptions import CORRUPTIONS, check_corruptions
-    from focalnets.machine.devices import choose_device
-    from focalnets.tasks.loading import load_trained
-    from focalnets.tasks.report import evaluate_in_passes, write_evaluation
+    from focalnets.tasks.loading import open_for_evaluation
     from focalnets.tasks.robustness import RESOLUTIONS_PX
 
     require_whole(arguments, resolutions=1, worst=0, size=1)
     source = require_model(arguments.model)
-    task, model = load_trained(source, bins=arguments.bins, worst=arguments.worst)
-    model.to(choose_device(arguments.device))
-    split = arguments.split or _split_of_run(source, arguments.data)
-    data = task.open_evaluation_of(model, arguments.data, split=None if split is None else Path(split))
-    if split is not None:
-        note(f"measuring on the {len(data):,} images that {split} holds out")
+    model = api.load(source, device=arguments.device, bins=arguments.bins, worst=arguments.worst)
+    data = open_for_evaluation(model.task, model.network, arguments.data, source=source, split=arguments.split)
+    for text in data.notes:
+        note(text)
+    if data.split is not None:
+        note(f"measuring on the {len(data):,} images that {data.split} holds out")
     sizes = [*(arguments.resolutions or ()), *(RESOLUTIONS_PX if arguments.resolution_curve else ())]
     names = () if arguments.corruptions is None else tuple(arguments.corruptions or CORRUPTIONS)
     if names:
@@ -83,13 +80,11 @@ def run(arguments: Any) -> int:
         further = f"{len(set(sizes))} resolutions, {trials} corruptions"
         note(f"{passes} passes over {len(data):,} images: 1 evaluation, {further}")
     with progress("evaluating", len(data) * passes) as show:
-        report = evaluate_in_passes(
-            task,
-            model,
+        evaluated = api.evaluate(
             data,
-            place=str(arguments.data),
+            model,
             size_px=arguments.size,
-            resolutions_px=sizes,
+            resolutions=sizes,
             corruptions=names,
             severities=arguments.severities,
             seed=arguments.seed,
@@ -97,31 +92,15 @@ def run(arguments: Any) -> int:
             skip_unreadable=arguments.skip_unreadable,
             on_progress=lambda done, _all, name: show(done, name),
         )
-    written: list[str] = []
-    if arguments.output is not None:
-        written = write_evaluation(task, report, arguments.output)
+    written = [] if arguments.output is None else evaluated.save(arguments.output)
 
     def show_all() -> None:
-        _show(task, report)
+        _show(evaluated.task, evaluated.report)
         if written:
             print(f"written: {', '.join(written)} in {arguments.output}")
 
-    deliver(arguments, show_all, json=report.to_dict, csv=lambda: task.to_csv(report.evaluation))
+    deliver(arguments, show_all, json=evaluated.to_dict, csv=evaluated.to_csv)
     return 0
-
-
-def _split_of_run(model: str, data: str) -> Path | None:
-    """The split of the run that trained the network, if it split this very folder."""
-    given = Path(model).expanduser()
-    if not given.exists():
-        return None  # a name of published weights
-    split_file = (given if given.is_dir() else given.parent) / "split.json"
-    try:
-        root = json.loads(split_file.read_text(encoding="utf-8"))["root"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    same = root == data or Path(root).resolve() == Path(data).expanduser().resolve()
-    return split_file if same else None
 
 
 def _show(task: Any, report: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 from focalnets.cli.model_argument import add_model, load_for_command, require_model
 from focalnets.cli.options import add_device, add_flag, add_json, add_output, add_size, require_whole
 from focalnets.cli.output import deliver, is_quiet, progress, require_folder, result_line
-from focalnets.errors import ConfigError, DataError, ImageError
+from focalnets.errors import ConfigError, ImageError
 
 EXAMPLES = """\
   focalnets explain photo.jpg
@@ -90,19 +89,24 @@ def run(arguments: Any) -> int:
     source = require_model(arguments.model)
     size = _read_size(arguments.size)
     done = _Done()
-    photos, videos = _sort_inputs(arguments.inputs, done)
+    photos, videos = _find_inputs(arguments.inputs, done)
     _check(arguments, videos)
     if arguments.kernels or arguments.receptive_field:
         if photos or not arguments.receptive_field:
             _draw_network(arguments, load_for_command(source, arguments.device), photos, size, done)
     elif photos or videos:
+        from focalnets import api
         from focalnets.visualize.maps import parse_block
 
-        model = load_for_command(source, arguments.device)
+        model = api.load(source, device=arguments.device)
         block = arguments.block if arguments.stage is None else f"{arguments.stage}.-1"
-        focus = None if block is None else parse_block(block, model)
-        _explain_photos(arguments, model, source, photos, focus, size, done)
-        _explain_videos(arguments, model, videos, focus, size, done)
+        options = {
+            "block": None if block is None else parse_block(block, model.network),  # type: ignore[arg-type]
+            "size": size,
+            "style": arguments.style,
+        }
+        _explain_photos(arguments, model, photos, options, done)
+        _explain_videos(arguments, model, videos, options, done)
     deliver(
         arguments,
         lambda: _show_cost(started) if done.explained else None,
@@ -143,52 +147,35 @@ def _check(arguments: Any, videos: Sequence[Path]) -> None:
         require_folder(output)
 
 
-def _sort_inputs(inputs: Sequence[str], done: _Done) -> tuple[list[Path], list[Path]]:
+def _find_inputs(inputs: Sequence[str], done: _Done) -> tuple[list[Path], list[Path]]:
     """Return photos and videos; inputs that lead to neither are failures."""
-    from focalnets.data.clips import VIDEO_EXTENSIONS
-    from focalnets.data.images import find_images
+    if not inputs:
+        return [], []
+    from focalnets.data.inputs import gather_inputs
 
-    photos: dict[Path, None] = {}
-    videos: dict[Path, None] = {}
-    for given in inputs:
-        path = Path(given).expanduser()
-        if path.suffix.lower() in VIDEO_EXTENSIONS and not path.is_dir():
-            # Path.glob takes no absolute pattern.
-            found = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
-            videos.update(dict.fromkeys(found or [path]))
-            continue
-        try:
-            photos.update(dict.fromkeys(find_images([given])))
-        except DataError as error:
-            done.failures.append(str(error))
-    return list(photos), list(videos)
+    found, missing = gather_inputs(inputs, once=True, videos=True)
+    done.failures += [reason for _, reason in missing]
+    return [each.path for each in found if not each.is_video], [each.path for each in found if each.is_video]
 
 
-def _explain_photos(
-    arguments: Any, model: Any, source: str, photos: Sequence[Path], focus: Any, size: Any, done: _Done
-) -> None:
+def _explain_photos(arguments: Any, model: Any, photos: Sequence[Path], options: dict[str, Any], done: _Done) -> None:
     """Draw a page for each photo."""
-    from focalnets.visualize.explain import explain_file, output_names
+    from focalnets.visualize.explain import output_names
 
     output = Path(arguments.output)
     with progress("explaining", len(photos)) as show:
         names = output_names(photos, f".{arguments.format}")
         for number, (file, name) in enumerate(zip(photos, names, strict=True), 1):
-            page = output / name
-            html = page.with_suffix(".html") if arguments.html else None
-            try:
-                drawn = explain_file(
-                    model, file, page, focus=focus, size_px=size, top_k=arguments.top_k, model_name=source,
-                    style=arguments.style, html_output=html,
-                )  # fmt: skip
-            except ImageError as error:
-                done.failures.append(str(error))
-            else:
-                files = [page] if html is None else [page, html]
-                classes = [{"name": name, "confidence": confidence} for name, confidence in drawn.predictions]
+            explanations = model.explain(file, top_k=arguments.top_k, **options)
+            done.failures += [failure.reason for failure in explanations.failures]
+            for drawn in explanations:
+                page = output / name
+                files = [drawn.save(path) for path in (page, page.with_suffix(".html"))[: 2 if arguments.html else 1]]
+                classes = drawn.to_dict()["classes"]
                 done.explained.append({"input": str(file), "files": list(map(str, files)), "classes": classes})
                 answer = f"{drawn.predictions[0][0]} {drawn.predictions[0][1]:.1%}, " if drawn.predictions else ""
-                result_line(f"{file}: {answer}{', '.join(map(str, files))}{_describe_cost(drawn, size)}")
+                shown_cost = _describe_cost(drawn, options["size"])
+                result_line(f"{file}: {answer}{', '.join(map(str, files))}{shown_cost}")
             show(number)
 
 
@@ -200,32 +187,25 @@ def _describe_cost(drawn: Any, size: Any) -> str:
     return f" (seen at {width} x {height} px: {drawn.macs / 1e9:.3g} GMACs a pass, {times:.3g} times the usual)"
 
 
-def _explain_videos(arguments: Any, model: Any, videos: Sequence[Path], focus: Any, size: Any, done: _Done) -> None:
+def _explain_videos(arguments: Any, model: Any, videos: Sequence[Path], options: dict[str, Any], done: _Done) -> None:
     """Write a video for each video."""
     if not videos:
         return
-    from focalnets.data.clips import CLIP_FORMATS
-    from focalnets.visualize.explain import output_names
-    from focalnets.visualize.video import explain_video
+    from focalnets.visualize.explain import video_outputs
 
-    output = Path(arguments.output)
-    for file, name in zip(videos, output_names(videos, ""), strict=True):
-        extension = file.suffix.lower() if file.suffix.lower() in CLIP_FORMATS else ".mkv"
-        is_file = output.suffix.lower() in CLIP_FORMATS and not output.is_dir()
-        target = output if is_file else output / f"{name}{extension}"
+    for file, target in zip(videos, video_outputs(videos, arguments.output), strict=True):
         started = time.perf_counter()
         try:
             with _frame_progress(file.name) as show:
-                clip = explain_video(
-                    model, file, target, focus=focus, size_px=size, style=arguments.style, every=arguments.every,
-                    on_progress=show,
-                )  # fmt: skip
-        except (ConfigError, DataError) as error:
+                explained = model.explain(file, output=target, every=arguments.every, on_progress=show, **options)
+        except ConfigError as error:
             done.failures.append(str(error))
             continue
-        rate = clip.frames / max(time.perf_counter() - started, 1e-9)
-        done.explained.append({"input": str(file), "files": [str(target)], "frames": clip.frames})
-        result_line(f"{file}: {clip.frames} frames, {rate:.1f} frames/s, {target}")
+        done.failures += [failure.reason for failure in explained.failures]
+        for clip in explained.videos:
+            rate = clip.frames / max(time.perf_counter() - started, 1e-9)
+            done.explained.append({"input": str(file), "files": [str(target)], "frames": clip.frames})
+            result_line(f"{file}: {clip.frames} frames, {rate:.1f} frames/s, {target}")
 
 
 @contextlib.contextmanager
@@ -268,7 +248,7 @@ def _draw_network(arguments: Any, model: Any, photos: Sequence[Path], size: Any,
         numbers = page.with_suffix(".npz")
         with replacing(numbers) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
-        entries = [{"input": str(photo)} for photo in looked_at] or [{"input": None}]
+        entries: list[dict[str, Any]] = [{"input": str(photo)} for photo in looked_at] or [{"input": None}]
         done.explained.extend({**entry, "files": [str(page), str(numbers)]} for entry in entries)
         result_line(f"{page}, {numbers}")
 

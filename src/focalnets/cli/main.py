@@ -7,7 +7,7 @@ Options that several commands have are declared in ``options.py``; where results
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import importlib
 import os
 import sys
@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 done, 1 done in part, 2 a mistake in what was given, 130 stopped by Ctrl-C.
     """
+    _let_output_hold_any_text()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
@@ -76,19 +77,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno is None:
             raise
         place = f" ({error.filename})" if error.filename else ""
-        _complain(f"Writing failed: {error.strerror}{place}; nothing was left half-written.")
+        _complain(f"Reading or writing failed: {error.strerror}{place}; nothing was left half-written.")
         return _EXIT_MISTAKE
 
 
 def _run(command: str, arguments: Sequence[str]) -> int:
     from focalnets.cli.output import check_destinations, output_as_asked
     from focalnets.cli.parsing import build_parser
-    from focalnets.machine.process import wait_without_spinning
 
-    wait_without_spinning()
     parser = build_parser(command, COMMANDS[command])
     parsed = parser.parse(arguments)
     if parsed.print_config is True:
@@ -97,6 +96,14 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     check_destinations(parsed)
     with output_as_asked(parsed):
         return importlib.import_module(f"focalnets.cli.{command}").run(parsed)
+
+
+def _let_output_hold_any_text() -> None:
+    """Show letters as escapes that the terminal's encoding lacks, and bytes of file names that are no text."""
+    for stream in (sys.stdout, sys.stderr):
+        # What stands in for a stream may be of any kind, or None.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _overview() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from focalnets.errors import ConfigError
-from focalnets.files import json_text, write_text
+from focalnets.files import file_in_the_way, json_text, user_path, write_text
 
 __all__ = [
     "STANDARD_OUTPUT",
@@ -130,7 +130,13 @@ def deliver(
 
 def write_result(content: Any, destination: str) -> None:
     """Write a command's result as JSON, see :func:`write_output`."""
-    write_output(json_text(content), destination)
+    text = json_text(content)
+    if destination == STANDARD_OUTPUT:
+        try:
+            text.encode(getattr(_results_stream(), "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            text = json_text(content, ascii_only=True)
+    write_output(text, destination)
 
 
 def write_output(text: str, destination: str) -> None:
@@ -140,16 +146,20 @@ def write_output(text: str, destination: str) -> None:
         ConfigError: If the file cannot be written.
     """
     if destination == STANDARD_OUTPUT:
-        stream = _asked.get().results or sys.stdout
+        stream = _results_stream()
         stream.write(text)
         stream.flush()
         return
     try:
-        write_text(Path(destination).expanduser(), text)
+        write_text(user_path(destination), text)
     except OSError as error:
         raise ConfigError(
             f"'{destination}' could not be written ({error.strerror}); name a file in a folder that you may write to."
         ) from error
+
+
+def _results_stream() -> TextIO:
+    return _asked.get().results or sys.stdout
 
 
 def check_destinations(arguments: Any) -> None:
@@ -163,7 +173,7 @@ def check_destinations(arguments: Any) -> None:
         raise ConfigError("--json and --csv cannot both go to standard output; name a file for one of them.")
     for name, destination in destinations.items():
         if destination not in (None, STANDARD_OUTPUT):
-            _check_file(name, Path(destination).expanduser())
+            _check_file(name, user_path(destination))
 
 
 def _check_file(name: str, path: Path) -> None:
@@ -172,7 +182,13 @@ def _check_file(name: str, path: Path) -> None:
             f"--{name} writes {name.upper()}, but '{path}' is the name of a picture; name a file that ends in .{name}, "
             f"or give --{name} last."
         )
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+        path.exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"--{name} cannot write '{path}' ({reason}); name another file.") from error
+    if is_folder:
         raise ConfigError(f"--{name} cannot write '{path}', which is a folder; name a file.")
     folder = next((parent for parent in path.parents if parent.exists()), None)
     if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK)):
@@ -185,11 +201,13 @@ def require_folder(path: str | os.PathLike[str]) -> Path:
     """Return the path of an output folder, which may be missing.
 
     Raises:
-        ConfigError: If it is a file.
+        ConfigError: If it, or a folder above it, is a file.
     """
-    folder = Path(path).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The output '{path}' is a file; name a folder.")
+    folder = user_path(path)
+    file = file_in_the_way(folder)
+    if file is not None:
+        place = f"'{path}' is" if file == folder else f"'{path}' would lie below '{file}', which is"
+        raise ConfigError(f"The output {place} a file; name a folder.")
     return folder
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from pathlib import Path
 from typing import Any
 
-from focalnets.cli.model_argument import add_model, load_for_command, require_model
+from focalnets.cli.model_argument import add_model, require_model
 from focalnets.cli.options import add_csv, add_device, add_json, add_size, require_whole
 from focalnets.cli.output import deliver, progress
-from focalnets.errors import DataError
 
 EXAMPLES = """\
   focalnets predict photo.jpg
@@ -37,79 +34,56 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Classify and report."""
+    """Predict and report."""
     require_whole(arguments, top_k=1, size=1, batch_size=1)
     source = require_model(arguments.model)
-    from focalnets.data.images import find_images
-    from focalnets.tasks.classify.inference import predict_images
-    from focalnets.tasks.classify.results import Prediction
+    from focalnets import api
+    from focalnets.data.inputs import gather_inputs
     from focalnets.tasks.evaluation import Failure
+    from focalnets.tasks.results import Results
+    from focalnets.tasks.table import build_task
 
-    files: dict[Path, None] = {}
-    failures: list[Failure] = []
-    for given in arguments.inputs:
-        try:
-            files.update(dict.fromkeys(find_images([given])))
-        except DataError as error:
-            failures.append(Failure(path=Path(given), reason=str(error)))
-    predictions: list[Prediction] = []
-    size = arguments.size
-    if files:
-        model = load_for_command(source, arguments.device)
-        size = size or model.preprocessing.input_size_px
-        options = {"top_k": arguments.top_k, "batch_size": arguments.batch_size, "size_px": arguments.size}
-        with progress("classifying", len(files)) as show:
-            for done, result in enumerate(predict_images(model, list(files), **options), 1):
-                if isinstance(result, Prediction):
-                    predictions.append(result)
-                else:
-                    failures.append(result)
-                show(done)
-    deliver(
-        arguments,
-        lambda: _show(predictions),
-        json=lambda: {
-            "model": source,
-            "input_size_px": size,
-            "predictions": [prediction.to_dict() for prediction in predictions],
-            "failures": [failure.to_dict() for failure in failures],
-        },
-        csv=lambda: _as_csv(predictions),
-    )
-    for failure in failures:
-        print(f"not classified: {failure.reason}", file=sys.stderr)
-    if failures:
-        total = len(predictions) + len(failures)
-        print(f"{len(failures)} of {total} inputs could not be classified.", file=sys.stderr)
-    return 0 if not failures else 1 if predictions else 2
+    inputs, missing = gather_inputs(arguments.inputs, once=True)
+    failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
+    # Without any input no network is loaded, which would tell its task.
+    results = Results((), failures, build_task("classify"), model=source, input_size_px=arguments.size)
+    if inputs:
+        model = api.load(source, device=arguments.device, top_k=arguments.top_k)
+        with progress("predicting", len(inputs)) as show:
+            found = api.predict(
+                inputs,
+                model,
+                size_px=arguments.size,
+                batch_size=arguments.batch_size,
+                on_progress=lambda done, _all: show(done),
+            )
+        results = found.with_failures(failures)
+    deliver(arguments, lambda: _show(results), json=results.to_dict, csv=results.to_csv)
+    done = "classified" if results.task.name == "classify" else "read"
+    for failure in results.failures:
+        print(f"not {done}: {failure.reason}", file=sys.stderr)
+    if results.failures:
+        total = len(results) + len(results.failures)
+        print(f"{len(results.failures)} of {total} inputs could not be {done}.", file=sys.stderr)
+    return 0 if not results.failures else 1 if results else 2
 
 
-def _as_csv(predictions: list[Any]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "rank", "class", "confidence"])
-    for prediction in predictions:
-        pairs = zip(prediction.class_names, prediction.confidences, strict=True)
-        for rank, (name, confidence) in enumerate(pairs, 1):
-            writer.writerow([prediction.path, rank, name, f"{confidence:.6f}"])
-    return text.getvalue()
-
-
-def _show(predictions: list[Any]) -> None:
+def _show(results: Any) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if not predictions:
+    from focalnets.report.words import plain_text
+    from focalnets.tasks.results import table_of
+
+    if not results:
         return
-    table = Table("image", "class", box=None, pad_edge=False)
-    table.add_column("confidence", justify="right")
-    if len(predictions[0].class_names) > 1:
-        table.add_column("then")
-    for prediction in predictions:
-        others = list(zip(prediction.class_names, prediction.confidences, strict=True))[1:]
-        cells = [str(prediction.path), prediction.class_names[0], f"{prediction.confidences[0]:.1%}"]
-        cells += [", ".join(f"{name} {confidence:.1%}" for name, confidence in others)] if others else []
+    columns, rows = table_of(results.task, [result.value for result in results])
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.title, justify="left" if column.kind == "text" else "right")
+    for row in rows:
+        cells = [plain_text(column.write(cell)) for column, cell in zip(columns, row, strict=True)]
         table.add_row(*map(Text, cells))  # Text: brackets in names are no markup.
     # Where nobody looks, nothing is folded: one line an image for grep and cut.
     Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from focalnets.cli.options import add_flag, add_json, add_output
-from focalnets.cli.output import deliver, progress
+from focalnets.cli.output import deliver, note, progress
 from focalnets.errors import ConfigError, DataError
 
 EXAMPLES = """\
@@ -31,12 +30,13 @@ def add_arguments(parser: Any) -> None:
         "--val_fraction", type=float, help="hold out this fraction of each class now (default: when training)"
     )
     parser.add_argument("--seed", type=int, default=0, help="chooses the order and what is held out (default: 0)")
-    add_flag(parser, "overwrite", "replace shards that are already in the output folder")
+    add_flag(parser, "overwrite", "replace shards that focalnets shard wrote into the output folder")
     add_json(parser, "what was written")
 
 
 def run(arguments: Any) -> int:
     """Write the shards and say what was written."""
+    from focalnets.data.folders import folder_of_classes
     from focalnets.data.samples import Sample
     from focalnets.data.shards.open import is_shards
     from focalnets.data.shards.writing import write_shards
@@ -53,12 +53,11 @@ def run(arguments: Any) -> int:
     split = found.split
     if not fixed and "held out, seed" in split:
         # Names count from the folder of the classes, because they decide what is held out later.
-        inner = Path(arguments.data).expanduser() / "train"
-        place = (
-            inner if all(isinstance(file, Path) and inner in file.parents for file, _ in found.train) else found.root
-        )
+        place = found.root if found.kind == "csv" else folder_of_classes(arguments.data)
         parts, split = {"all": open_evaluation_images(place, found.classes).samples}, "not split"
         found = dataclasses.replace(found, root=place)
+    for text in found.notes:
+        note(text)
     images = sum(map(len, parts.values()))
     with progress("writing", images) as show:
         result = write_shards(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import shlex
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from focalnets.cli.options import add_flag, add_json, add_output
-from focalnets.cli.output import deliver, note
+from focalnets.cli.output import deliver
 from focalnets.cli.training_options import add_training_options, training_option_names
-from focalnets.errors import ConfigError, UnknownNameError, nearest
+from focalnets.errors import ConfigError
 from focalnets.machine.process import ignore_ctrl_c_in_helpers, keep_freed_memory
-from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import RECIPES
+from focalnets.training.resolve import resolve_config
 
 EXAMPLES = """\
   focalnets train photos --model focalnet_pico --epochs 10 --output runs/photos
@@ -60,29 +58,21 @@ def run(arguments: Any) -> int:
     given = {name: value for name, value in vars(arguments).items() if name in names}
     if arguments.resume is not None:
         return _resume(arguments, given)
-    config = _resolve(arguments.recipe, arguments.config, given)
+    config = resolve_config(arguments.recipe, arguments.config, given)
     if arguments.print_config is not None:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
     if arguments.data is None:
         raise ConfigError("expected a folder of images to train on, got none; see focalnets train --help.")
 
+    from focalnets import api
     from focalnets.training.launch import is_first_process
-    from focalnets.training.run_folder import RunFolder
-    from focalnets.training.trainer import open_data, train
 
-    output = arguments.output
-    if output is None:
-        output = Path("runs") / f"{config.model}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    first = is_first_process(config)
-    if first:
-        RunFolder(output).check_free(arguments.overwrite)  # Before the images are looked at, which may take a while.
-    data = open_data(arguments.data, config)
-    for file, reason in data.left_out:
-        note(f"left out {file}: {reason}")
-    result = train(config, data, output=output, overwrite=arguments.overwrite, quiet=arguments.quiet)
-    if first:
-        deliver(arguments, lambda: _report(result, arguments.data), json=lambda: _content(result))
+    result = api.train(
+        arguments.data, config=config, output=arguments.output, overwrite=arguments.overwrite, quiet=arguments.quiet
+    )
+    if is_first_process(config):
+        deliver(arguments, lambda: _report(result, arguments.data), json=result.to_dict)
     return 0
 
 
@@ -97,49 +87,14 @@ def _resume(arguments: Any, given: dict[str, Any]) -> int:
             "leave that out, or start a new run with --pretrained RUN."
         )
 
+    from focalnets import api
     from focalnets.training.launch import is_first_process
     from focalnets.training.run_folder import RunFolder
-    from focalnets.training.trainer import resume
 
-    result = resume(arguments.resume, root=arguments.data, quiet=arguments.quiet)
+    result = api.train(arguments.data, resume=arguments.resume, quiet=arguments.quiet)
     if is_first_process(RunFolder(arguments.resume).read_config()):
-        deliver(arguments, lambda: _report(result, arguments.data or "DATA"), json=lambda: _content(result))
+        deliver(arguments, lambda: _report(result, arguments.data or "DATA"), json=result.to_dict)
     return 0
-
-
-def _resolve(recipe: str | None, file: str | None, given: dict[str, Any]) -> TrainingConfig:
-    from_file = {} if file is None else _read_config(Path(file))
-    if recipe is None:
-        recipe = "finetune" if (given.get("pretrained") or from_file.get("pretrained")) else "small"
-    if recipe not in RECIPES:
-        raise UnknownNameError(f"There is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
-    base = RECIPES[recipe]()
-    overrides = {**base.model_overrides, **from_file.get("model_overrides", {}), **given.get("model_overrides", {})}
-    task = given.get("task", from_file.get("task", base.task))
-    section = from_file.pop(task, None) or {}
-    if not isinstance(section, dict):
-        raise ConfigError(f"{task} in '{file}' must be a section of settings, got {section!r}.")
-    return base.replace(**{**from_file, **section, **given, "model_overrides": overrides})
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"The config '{path}' cannot be read ({' '.join(str(error).split())}).") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"The config '{path}' must hold settings such as 'epochs: 10', got {type(content).__name__}.")
-    return content
-
-
-def _content(result: Any) -> dict[str, Any]:
-    return {
-        "run": str(result.run),
-        "best_weights": str(result.best_weights),
-        "best_top1": result.best_top1,
-        "best_epoch": result.best_epoch,
-        "history": list(result.history),
-    }
 
 
 def _report(result: Any, data: str) -> None:

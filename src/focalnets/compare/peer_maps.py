@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from focalnets.compare.models import build_module, find_models
 from focalnets.data.transforms import to_tensor
 from focalnets.errors import CheckpointError, ConfigError, FocalNetsError
+from focalnets.files import user_path
 from focalnets.models.config import Preprocessing
 from focalnets.training.run_folder import RunFolder
 from focalnets.visualize.localization.gradcam import Arrangement, grad_cam
@@ -83,7 +84,7 @@ def open_peer(name: str, weights: str | Path, device: torch.device) -> PeerSourc
         raise ConfigError(f"--peer names a network of timm, got {name!r}; give one of ours as MODEL.")
     import timm
 
-    path = Path(weights).expanduser()
+    path = user_path(weights)
     file = RunFolder(path).best if path.is_dir() else path
     tensors, ours = _read(file)
     known: Any = timm.get_pretrained_cfg(name)

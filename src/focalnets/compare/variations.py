@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focalnets.errors import ConfigError, FocalNetsError
+from focalnets.files import user_path
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.variants import variant
 
@@ -95,7 +96,7 @@ def load_rows(files: Sequence[str | Path]) -> None:
         ConfigError: If a file cannot be read, breaks down, or adds a name that is taken.
     """
     for file in files:
-        path = Path(file).expanduser().resolve()
+        path = user_path(file).resolve()
         if path in _LOADED:
             continue
         if not path.is_file():

@@ -31,6 +31,7 @@ class TrainingData:
         train, val: See :class:`LabelledData`.
         description: Where they come from, in words.
         left_out: Files that cannot be read, with the reason.
+        notes: What of the data is not used, a line each.
         fingerprint: Changes when data is added, removed or replaced by other of another size; None if unknown.
         write_split: Writes to a file what belongs to which split, for a task to find it again; None where the data
             cannot be found again from files.
@@ -41,5 +42,6 @@ class TrainingData:
     val: LabelledData
     description: str
     left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
     fingerprint: str | None = None
     write_split: Callable[[Path], Any] | None = None

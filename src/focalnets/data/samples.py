@@ -53,6 +53,7 @@ class ImageFolder(Dataset):
         samples: Images and the index of their class in ``classes``.
         classes: Names of the classes.
         transform: Called with the upright RGB image; what it returns is the item. None returns the image itself.
+        notes: What of the data is not used, a line each, for whoever shows it.
         max_pixels: Largest image that is decoded [px], see :func:`focalnets.data.images.read_image`.
         smallest_side_px: Lets JPEGs be decoded at a fraction of their size, see there. Faster; changes values slightly.
     """
@@ -63,9 +64,11 @@ class ImageFolder(Dataset):
         classes: Sequence[str],
         transform: Callable[[Any], Any] | None = None,
         *,
+        notes: Sequence[str] = (),
         max_pixels: int = DEFAULT_MAX_PIXELS,
         smallest_side_px: int | None = None,
     ) -> None:
+        self.notes = tuple(notes)
         self.samples: tuple[Sample, ...] = tuple(
             (file if isinstance(file, ShardMember) else Path(file), int(label)) for file, label in samples
         )

@@ -13,6 +13,7 @@ from focalnets.data.shards.open import is_shards, open_evaluation_shards, open_i
 from focalnets.data.splits import SPLIT_FORMAT, EvaluationFolder, ImageFolders, StorageKind, base_folder
 from focalnets.data.tables import is_table, open_evaluation_table, open_image_table
 from focalnets.errors import DataError
+from focalnets.files import is_there
 
 __all__ = ["open_evaluation_images", "open_images", "read_split"]
 
@@ -108,6 +109,6 @@ def _finder(place: str, kind: StorageKind) -> Callable[[str], ImageFile | None]:
 
     def find(name: str) -> Path | None:
         file = base / name
-        return file if file.is_file() else None
+        return file if is_there(file) and file.is_file() else None
 
     return find

@@ -35,6 +35,7 @@ class ImageFolders:
         train, val: Images with the index of their class.
         split: How the two were told apart, in words.
         kind: How the images are stored.
+        notes: What of the data is not used, a line each.
     """
 
     root: Path | str
@@ -43,6 +44,7 @@ class ImageFolders:
     val: tuple[Sample, ...]
     split: str
     kind: StorageKind = "folder"
+    notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def name_of(self, file: ImageFile) -> str:
         """The name of an image that stays the same when ``root`` moves."""
@@ -74,11 +76,13 @@ class EvaluationFolder:
         root: Where the images are: the folder that holds the classes' folders, a CSV file or shards.
         classes: Names of the classes that the labels count in.
         samples: Images with the index of their class.
+        notes: What of the data is not used, a line each.
     """
 
     root: Path | str
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
+    notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
 
 def split_by_class(

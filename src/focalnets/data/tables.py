@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
-from collections.abc import Sequence
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from focalnets.data.class_matching import match_classes
-from focalnets.data.folders import VAL_NAMES
-from focalnets.data.images import natural_key
+from focalnets.data.finding import natural_key
 from focalnets.data.samples import ImageFile
+from focalnets.data.split_names import role_of_name
 from focalnets.data.splits import (
     EvaluationFolder,
     ImageFolders,
@@ -20,6 +23,7 @@ from focalnets.data.splits import (
     with_labels,
 )
 from focalnets.errors import DataError, quoted_list
+from focalnets.files import is_there, user_path
 
 __all__ = ["is_table", "open_evaluation_table", "open_image_table"]
 
@@ -29,8 +33,6 @@ _COLUMNS = {
     "split": ("split", "set", "subset"),
 }
 """What each column may be called, in any case."""
-
-_SPLIT_NAMES = ("train", *VAL_NAMES)
 
 
 def is_table(data: str | Path) -> bool:
@@ -42,8 +44,9 @@ def open_image_table(path: str | Path, *, val_fraction: float = 0.2, seed: int =
     """Read which images a CSV file names and say which are held out.
 
     The first line names the columns: a path (relative to the CSV file's folder), a label, and optionally a split that
-    is ``train`` or ``val`` (or ``validation``, ``valid``, ``test``, of which the first that occurs is taken). Without
-    it the same images are held out as would be from a folder. Lines of one class keep their order.
+    is ``train``, ``val`` or ``test`` or another of the usual words, see :mod:`focalnets.data.split_names`; ``test`` is
+    held out where no line is marked ``val``, and not used otherwise. Without it the same images are held out as would
+    be from a folder. Lines of one class keep their order.
 
     Args:
         path: The file, in UTF-8, with commas, semicolons or tabs.
@@ -55,11 +58,14 @@ def open_image_table(path: str | Path, *, val_fraction: float = 0.2, seed: int =
         ConfigError: If ``val_fraction`` is out of range.
     """
     require_fraction(val_fraction)
-    path = Path(path).expanduser()
+    path = user_path(path)
     sides = _read_table(path)
     base = path.parent
+    notes: tuple[str, ...] = ()
     if "train" in sides and len(sides) > 1:
-        held_out = next(name for name in VAL_NAMES if name in sides)
+        held_out = "val" if "val" in sides else "test"
+        if held_out == "val" and "test" in sides:
+            notes = (_unused_test(sides),)
         train, val = sides["train"], sides[held_out]
         alone = sorted(set(val) - set(train), key=natural_key)
         if alone:
@@ -80,7 +86,13 @@ def open_image_table(path: str | Path, *, val_fraction: float = 0.2, seed: int =
         raise DataError(f"'{path}' holds only the class '{next(iter(train))}', expected two or more.")
     classes = tuple(train)
     return ImageFolders(
-        root=path, classes=classes, train=labelled(train, classes), val=labelled(val, classes), split=split, kind="csv"
+        root=path,
+        classes=classes,
+        train=labelled(train, classes),
+        val=labelled(val, classes),
+        split=split,
+        kind="csv",
+        notes=notes,
     )
 
 
@@ -94,21 +106,27 @@ def open_evaluation_table(path: str | Path, classes: Sequence[str] | None = None
     Raises:
         DataError: If the file is missing, no such table, or names classes that the network does not have.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     sides = _read_table(path)
-    images = next((sides[name] for name in VAL_NAMES if name in sides), None)
+    held_out = next((name for name in ("val", "test") if name in sides), None)
+    images = None if held_out is None else sides[held_out]
     if images is None:
         images = next(iter(sides.values()))
     names = tuple(images) if classes is None else tuple(classes)
     labels = match_classes(list(images), names, str(path))
-    return EvaluationFolder(root=path, classes=names, samples=with_labels(images, labels))
+    notes = (_unused_test(sides),) if held_out == "val" and "test" in sides else ()
+    return EvaluationFolder(root=path, classes=names, samples=with_labels(images, labels), notes=notes)
+
+
+def _unused_test(sides: Mapping[str, Mapping[str, Sequence[ImageFile]]]) -> str:
+    return f"lines marked test, which are not used: {sum(map(len, sides['test'].values())):,}"
 
 
 def _read_table(path: Path) -> dict[str, dict[str, list[ImageFile]]]:
     """The images of each split and class; the split is "" where there is no such column. Classes in natural order."""
     lines = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=_delimiter(path), strict=True)
     sides: dict[str, dict[str, list[ImageFile]]] = {}
-    seen: dict[str, tuple[int, str]] = {}
+    seen = _SeenFiles()
     try:
         header = next(lines, None)
         if header is None:
@@ -124,23 +142,28 @@ def _read_table(path: Path) -> dict[str, dict[str, list[ImageFile]]]:
                     "hold separators in quotes."
                 )
             values = {name: row[column].strip() for name, column in columns.items()}
-            name, label, side = values["path"], values["label"], values.get("split", "").lower()
+            name, label, word = values["path"], values["label"], values.get("split", "")
             for column, value in (("path", name), ("label", label)):
                 if not value:
                     raise DataError(f"{where} has an empty {column}; fill it in or remove the line.")
-            if "split" in columns and side not in _SPLIT_NAMES:
-                raise DataError(f"{where} has the split '{side}', expected one of {', '.join(_SPLIT_NAMES)}.")
-            if name in seen:
-                line, other = seen[name]
-                contradiction = "" if other == label else f" with the label '{other}' instead of '{label}'"
-                raise DataError(f"{where} repeats '{name}' of line {line}{contradiction}; keep one of them.")
-            seen[name] = lines.line_num, label
+            side = role_of_name(word)
+            if "split" in columns and side is None:
+                raise DataError(f"{where} has the split '{word}', expected train, val or test.")
             file = path.parent / name
-            if not file.is_file():
+            if not _is_file(file):
                 raise DataError(
                     f"{where} names '{name}', but there is no file '{file}'; paths count from the CSV file's folder."
                 )
-            sides.setdefault(side, {}).setdefault(label, []).append(file)
+            earlier = seen.add(file, name, lines.line_num, label)
+            if earlier is not None:
+                contradiction = (
+                    "" if earlier.label == label else f" with the label '{earlier.label}' instead of '{label}'"
+                )
+                written = "" if earlier.name == name else f", where it is written '{earlier.name}',"
+                raise DataError(
+                    f"{where} repeats '{name}' of line {earlier.line}{written}{contradiction}; keep one of them."
+                )
+            sides.setdefault(side or "", {}).setdefault(label, []).append(file)
     except csv.Error as error:
         raise DataError(f"line {lines.line_num} of '{path}' is no CSV ({error}); check its quotes.") from error
     if not sides:
@@ -148,8 +171,49 @@ def _read_table(path: Path) -> dict[str, dict[str, list[ImageFile]]]:
     return {side: {name: images[name] for name in sorted(images, key=natural_key)} for side, images in sides.items()}
 
 
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    """Where a table names a file: as what, in which line, with which label."""
+
+    name: str
+    line: int
+    label: str
+    place: str
+
+
+class _SeenFiles:
+    """The files that a table has named so far, told apart by where they really lie."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[_Line]] = {}
+        self._folders: dict[Path, str] = {}
+
+    def add(self, file: Path, name: str, line: int, label: str) -> _Line | None:
+        """Remember a file; returns the line that named it before, by this or another name."""
+        if file.is_symlink():
+            place = os.path.realpath(file)
+        else:
+            if file.parent not in self._folders:
+                self._folders[file.parent] = os.path.realpath(file.parent)
+            place = os.path.join(self._folders[file.parent], file.name)  # noqa: PTH118
+        # Names that differ in case or in how accents are stored are one file on some systems and two on others.
+        alike = self._lines.setdefault(unicodedata.normalize("NFC", place).casefold(), [])
+        for other in alike:
+            if other.place == place or Path(other.place).samefile(place):
+                return other
+        alike.append(_Line(name, line, label, place))
+        return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # A name that no system allows.
+        return False
+
+
 def _read_text(path: Path) -> str:
-    if path.is_dir():
+    if is_there(path) and path.is_dir():
         raise DataError(f"expected a CSV file, but '{path}' is a folder; name the file in it.")
     try:
         data = path.read_bytes()

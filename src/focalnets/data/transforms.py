@@ -1,6 +1,7 @@
 """From a picture to the input of a network and back.
 
-Legend: S input size, H W height and width, 3 colours in RGB order. Pictures are PIL images in mode RGB.
+Legend: S input size, H W height and width, C channels: 3 colours in RGB order, or 1 grey value. Pictures are PIL images
+in mode RGB.
 """
 
 from __future__ import annotations
@@ -69,27 +70,40 @@ class ResizeAndCrop:
 
 
 class NormalizedTensor:
-    """Picture of any size (uint8) to normalised tensor (3, H, W) float32.
+    """Picture of any size (uint8) to normalised tensor (C, H, W) float32.
 
-    The values are, bit for bit, those of ToImage, ToDtype with scale and Normalize of torchvision, in one step: each of
-    these looks through its arguments first, which counts where images are small.
+    For a network of one channel the picture is turned grey (0.299 red + 0.587 green + 0.114 blue). The values are, bit
+    for bit, those of ToImage, ToDtype with scale and Normalize of torchvision, in one step: each of these looks through
+    its arguments first, which counts where images are small.
 
     Args:
-        preprocessing: Mean and standard deviation of each colour.
+        preprocessing: Mean and standard deviation of each channel, 1 or 3.
+
+    Raises:
+        ConfigError: If the network takes another number of channels than pictures have.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
-        self.mean = torch.tensor(preprocessing.mean).view(3, 1, 1)
-        self.std = torch.tensor(preprocessing.std).view(3, 1, 1)
+        if preprocessing.channels not in (1, 3):
+            raise ConfigError(
+                f"A picture gives a network 3 channels (red, green, blue) or 1 (grey), but this one takes "
+                f"{preprocessing.channels}; give it tensors (B, {preprocessing.channels}, H, W) in Python instead."
+            )
+        self.grey = preprocessing.channels == 1
+        self.mean = torch.tensor(preprocessing.mean).view(-1, 1, 1)
+        self.std = torch.tensor(preprocessing.std).view(-1, 1, 1)
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """The tensor (3, H, W) float32 of a picture in mode RGB."""
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        """The tensor (C, H, W) float32 of a picture in mode RGB."""
+        if self.grey:
+            pixels = torch.from_numpy(np.array(image.convert("L"))).unsqueeze(0)
+        else:
+            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
         return pixels.to(torch.float32).mul_(1.0 / 255).sub_(self.mean).div_(self.std)
 
 
 def to_tensor(preprocessing: Preprocessing) -> NormalizedTensor:
-    """Picture of any size (uint8) to normalised tensor (3, H, W) float32."""
+    """Picture of any size (uint8) to normalised tensor (C, H, W) float32, for networks of 3 channels or 1."""
     return NormalizedTensor(preprocessing)
 
 
@@ -114,7 +128,7 @@ class Steps:
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> Steps:
-    """Picture to (3, S, S) float32: resize, centre crop, scale to 0..1, normalise.
+    """Picture to (C, S, S) float32: resize, centre crop, scale to 0..1, normalise.
 
     Source: evaluation of the official code: bicubic, shorter side 256/224 of the crop, rounded down.
     """
@@ -133,7 +147,7 @@ def training_transform(
     colour_jitter: float = 0.4,
     erasing: float = 0.25,
 ) -> Callable[[Image.Image], torch.Tensor]:
-    """Picture to randomly changed (3, S, S) float32.
+    """Picture to randomly changed (C, S, S) float32.
 
     Crop and resizing come first and work on bytes; all later steps see S x S pixels only.
 
@@ -176,6 +190,8 @@ def training_transform(
     ]
     if augmentation == "strong":
         mean_colour = [round(255 * value) for value in preprocessing.mean]
+        if preprocessing.channels == 1:
+            mean_colour = 3 * mean_colour  # pictures turn grey after this
         steps.append(noisy_randaugment(randaugment_magnitude, randaugment_noise, mean_colour))
         steps.append(v2.ColorJitter(brightness=colour_jitter, contrast=colour_jitter, saturation=colour_jitter))
     steps.append(to_tensor(preprocessing))
@@ -185,10 +201,12 @@ def training_transform(
 
 
 def denormalize(images: torch.Tensor, preprocessing: Preprocessing) -> np.ndarray:
-    """Network inputs (..., 3, H, W) back to pixels (..., H, W, 3), uint8, on the CPU, e.g. for drawing."""
+    """Network inputs (..., C, H, W) back to pixels (..., H, W, 3), uint8, on the CPU, e.g. for drawing."""
     mean = images.new_tensor(preprocessing.mean, dtype=torch.float32).view(-1, 1, 1)
     std = images.new_tensor(preprocessing.std, dtype=torch.float32).view(-1, 1, 1)
     pixels = (images.detach().float() * std + mean).mul(255.0).round().clamp(0.0, 255.0)
+    if pixels.shape[-3] == 1:  # grey
+        pixels = pixels.expand(*pixels.shape[:-3], 3, *pixels.shape[-2:])
     return pixels.to(torch.uint8).movedim(-3, -1).cpu().numpy()
 
 
@@ -211,7 +229,7 @@ def load_for_model(
         max_pixels: Largest picture that is read, and that is made by resizing [px].
 
     Returns:
-        The normalised tensor (3, H, W) float32 and the picture in mode RGB with the same H and W.
+        The normalised tensor (C, H, W) float32 and the picture in mode RGB with the same H and W.
 
     Raises:
         ImageError: If the file cannot be read, or would be larger than ``max_pixels`` after resizing.

@@ -22,7 +22,8 @@ from focalnets.tasks.classify.inference import evaluate_images
 from focalnets.tasks.classify.results import Evaluation
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.training.config import TrainingConfig
-from focalnets.training.trainer import TrainingResult, train
+from focalnets.training.result import TrainingResult
+from focalnets.training.trainer import train
 from focalnets.visualize.explain import explain_file
 from focalnets.weights.loading import load_model
 

@@ -10,21 +10,58 @@ import os
 import signal
 import sys
 
-__all__ = ["ignore_ctrl_c_in_helpers", "is_helper", "keep_freed_memory", "wait_without_spinning"]
+__all__ = [
+    "how_idle_threads_wait",
+    "ignore_ctrl_c_in_helpers",
+    "is_helper",
+    "keep_freed_memory",
+    "wait_without_spinning",
+]
 
 # Numbers of glibc's parameters, from malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _LARGEST_INT = 2**31 - 1
 
 
-def wait_without_spinning() -> None:
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""How the user tells OpenMP what idle threads do; the last two are of GCC's library and of LLVM's and Intel's."""
+
+
+def wait_without_spinning() -> bool:
     """Let idle OpenMP threads sleep instead of spinning, unless the user chose otherwise.
 
     Where other processes run on the same cores, e.g. those that read the images, a spinning thread takes the core from
     the one it waits for: a training step of 2.5 s took 15 to 22 s on two busy cores.
+
+    OpenMP reads the environment once, when torch is loaded, and GCC's library, which torch for Linux uses, has no call
+    that changes it later. Where torch is there already, nothing is set: it would only mislead child processes.
+
+    Returns:
+        Whether this call, or one before it, set it in time.
     """
-    if "GOMP_SPINCOUNT" not in os.environ:
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "torch" not in sys.modules and not any(name in os.environ for name in _WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        _set_here.append("OMP_WAIT_POLICY")
+    return bool(_set_here)
+
+
+_set_here: list[str] = []
+
+
+def how_idle_threads_wait() -> str:
+    """Say in one sentence what idle threads do in this process and who chose it."""
+    if _set_here:
+        return (
+            "sleep, as focalnets asked for (OMP_WAIT_POLICY=passive); a program that imports torch before focalnets "
+            "must set it itself, before it starts"
+        )
+    chosen = [f"{name}={os.environ[name]}" for name in _WAITING if name in os.environ]
+    if chosen:
+        return f"as the environment says ({', '.join(chosen)})"
+    return (
+        "spin, which slows everything down where other processes want the same cores: torch was imported before "
+        "focalnets; import focalnets first, or set OMP_WAIT_POLICY=passive before the program starts"
+    )
 
 
 def keep_freed_memory() -> bool:

@@ -103,7 +103,7 @@ class FocalNet(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; with ``class_names`` mark the classifier that they are the names of."""
         super().__setattr__(name, value)
-        if name == "class_names" and (head := self._modules.get("head")) is not None:
+        if name == "class_names" and (head := getattr(self, "head", None)) is not None:
             setattr(head, _NAMES_OF_HEAD, None if value is None else tuple(value))
 
     def names_fit_head(self) -> bool:

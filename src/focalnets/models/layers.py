@@ -22,6 +22,7 @@ from focalnets.models.drop_path import StochasticDepth
 from focalnets.models.plain import add_branch, is_plain_linear, project
 from focalnets.models.rows import goes_by_rows, refine_by_rows
 from focalnets.ops.aggregation import focal_aggregation
+from focalnets.ops.eager import is_transformed
 from focalnets.ops.mlp import mlp
 
 __all__ = [
@@ -114,7 +115,7 @@ class FocalModulation(nn.Module):
             (B, *S, C).
         """
         projected = project(self.input_projection, tokens)
-        if self.recompute and self.training and torch.is_grad_enabled():
+        if self.recompute and _can_recompute(self):
             modulated = checkpoint(self._aggregate_and_modulate, projected, mask, use_reentrant=False)
         else:
             modulated = self._aggregate_and_modulate(projected, mask)
@@ -191,7 +192,7 @@ class FocalBlock(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Refine tokens (B, *S, C); ``mask`` (B, *S) marks the valid ones."""
-        recompute = self.recompute if self.training and torch.is_grad_enabled() else "none"
+        recompute = self.recompute if self.recompute != "none" and _can_recompute(self) else "none"
         if recompute == "block":
             return checkpoint(self._add_both, tokens, mask, use_reentrant=False)
         if goes_by_rows(self, tokens, Mlp):
@@ -221,6 +222,17 @@ class FocalBlock(nn.Module):
         """Add the branch of the MLP to any of the tokens (..., C)."""
         branch = self.mlp(tokens if self.post_norm else self.norm2(tokens))
         return add_branch(tokens, self.norm2(branch) if self.post_norm else branch, self.layer_scale2, self.drop_path)
+
+
+def _can_recompute(module: nn.Module) -> bool:
+    """Tell whether a backward pass may follow in which the module can be computed again, with the same weights.
+
+    Transforms of ``torch.func`` know no such backward pass, and weights that ``functional_call`` lends a module are
+    gone by then.
+    """
+    if not module.training or not torch.is_grad_enabled() or is_transformed():
+        return False
+    return all(isinstance(weight, nn.Parameter) for weight in module.parameters())
 
 
 def drop_path_schedule(last: float, depths: Sequence[int]) -> list[list[float]]:

@@ -17,20 +17,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
 from focalnets.ops.constant import constant_when_compiled
 from focalnets.ops.cpu_library import MAX_LEVELS
-from focalnets.ops.eager import below_autograd
+from focalnets.ops.eager import below_autograd, is_transformed
+from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formula
 
 __all__ = ["focal_aggregation_cpu", "instruction_set", "why_unavailable", "why_unsupported"]
 
 _MAX_KERNEL_SIZE = 63
 _UNUSED_LEVELS = [[0] * (MAX_LEVELS - levels) for levels in range(MAX_LEVELS + 1)]
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_TRANSFORMED = (
+    "The C++ kernels know no transforms of torch.func and no forward-mode derivatives; use backend=None or "
+    "backend='reference'."
+)
 
 
 def _library() -> cpu_library.Library:
@@ -49,6 +53,8 @@ def why_unavailable() -> str | None:
 
 def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> str | None:
     """Say in one sentence why the C++ kernels cannot take these tensors; None if they can."""
+    if is_transformed():
+        return _TRANSFORMED
     tensors = [context, gates, *kernels] if mask is None else [context, gates, *kernels, mask]
     elsewhere = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), None)
     if elsewhere is not None:
@@ -99,7 +105,8 @@ def focal_aggregation_cpu(
         (B, *S, C), contiguous, of the context's dtype.
 
     Raises:
-        BackendUnavailableError: If the library cannot run here.
+        BackendUnavailableError: If the library cannot run here, or while ``torch.func`` or forward mode transforms the
+            call.
     """
     return _forward_operator(context, gates, kernels, mask, normalize)[0]
 
@@ -252,10 +259,14 @@ class _Aggregation(torch.autograd.Function):
         return result, means
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
         context, gates, mask, means, *kernels = ctx.saved_tensors
         wants_context, wants_gates, _, _, *wants_kernels = ctx.needs_input_grad
+        if needs_formula(upstream):
+            context_gradient, gates_gradient, *kernel_gradients = aggregation_gradients_by_formula(
+                context, gates, kernels, mask, ctx.normalize, [wants_context, wants_gates, *wants_kernels], upstream
+            )
+            return context_gradient, gates_gradient, None, None, *kernel_gradients
         wanted = [wants_context, wants_gates, any(wants_kernels)]
         context_gradient, gates_gradient, kernel_gradients = _backward_operator(
             upstream, context, gates, kernels, mask, ctx.normalize, means, wanted
@@ -272,6 +283,8 @@ class _Aggregation(torch.autograd.Function):
 def _forward_with_derivative(
     context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, normalize: bool
 ) -> tuple[Tensor, Tensor]:
+    if is_transformed():
+        raise BackendUnavailableError(_TRANSFORMED)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, *kernels)):
         return _Aggregation.apply(context, gates, mask, normalize, *kernels)
     with below_autograd():

@@ -19,9 +19,11 @@ __all__ = [
     "below_autograd",
     "compiler_takes_operators",
     "has_hooks",
+    "is_batched_gradient",
     "is_plain_float32_on_cpu",
     "is_rewritten",
     "is_traced_or_transformed",
+    "is_transformed",
     "onednn_linear",
     "onednn_takes",
 ]
@@ -37,13 +39,27 @@ below_autograd = torch._C._AutoDispatchBelowAutograd
 """Context in which operators are called without their derivatives being recorded once more."""
 
 
+def is_transformed() -> bool:
+    """Tell whether a transform of ``torch.func``, such as ``vmap``, or forward-mode differentiation is going on.
+
+    Then tensors carry more than their values, and only the operators of PyTorch pass it on. The compiler sees through
+    this answer and compiles again where it changes.
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def is_batched_gradient(upstream: Tensor) -> bool:
+    """Tell whether a gradient is a batch of them, as ``torch.autograd.grad`` makes by ``is_grads_batched``."""
+    return torch._C._functorch.is_legacy_batchedtensor(upstream)
+
+
 def is_traced_or_transformed() -> bool:
-    """Tell whether the call is recorded by a tracer or rewritten by a transform of ``torch.func``, such as ``vmap``."""
-    return torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
+    """Tell whether the call is recorded by a tracer, or :func:`is_transformed`."""
+    return torch.jit.is_tracing() or is_transformed()
 
 
 def is_rewritten() -> bool:
-    """Tell whether a compiler, a tracer or a transform of ``torch.func`` makes something else of the call."""
+    """Tell whether a compiler, a tracer, a transform of ``torch.func`` or forward mode makes something of the call."""
     # The compiler comes first: it can see through this answer and needs to look at nothing behind it.
     return torch.compiler.is_compiling() or is_traced_or_transformed()
 
@@ -72,7 +88,6 @@ def is_plain_float32_on_cpu(*tensors: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not is_traced_or_transformed()
         and _get_current_dispatch_mode() is None
-        and forward_ad._current_level < 0
     )
 
 
@@ -90,7 +105,7 @@ def onednn_linear(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor
 
 
 def compiler_takes_operators(tokens: Tensor, weight: Tensor) -> bool:
-    """Tell whether this call is being compiled for float32 on a CPU.
+    """Tell whether this call is being compiled for float32 on a CPU, without transforms within what is compiled.
 
     Then oneDNN enters the graph as one operator, because the compiler itself would choose the BLAS. Graphs made for
     others to read hold the operators of PyTorch only.
@@ -101,5 +116,6 @@ def compiler_takes_operators(tokens: Tensor, weight: Tensor) -> bool:
         and tokens.device.type == weight.device.type == "cpu"
         and tokens.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
+        and not is_transformed()
         and ONEDNN_IS_AT_HAND
     )

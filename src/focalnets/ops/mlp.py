@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from focalnets.ops.eager import compiler_takes_operators, is_plain_float32_on_cpu
+from focalnets.ops.formula import gradients_by_formula, needs_formula
 from focalnets.ops.gelu import gelu, gelu_with_gradient
 from focalnets.ops.linear import linear
 
@@ -84,8 +85,8 @@ class _Mlp(torch.autograd.Function):
         tokens, weight1, bias1, weight2, bias2, kept = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         with torch.autocast("cpu", enabled=False):  # as in the forward pass
-            if torch.is_grad_enabled():  # the gradients are to be differentiated themselves
-                return _differentiable_gradients((tokens, weight1, bias1, weight2, bias2), wanted, upstream)
+            if needs_formula(upstream):
+                return gradients_by_formula(_formula, (tokens, weight1, bias1, weight2, bias2), wanted, upstream)
             return _wanted_only(_gradients(upstream, tokens, weight1, bias1, weight2, kept, wanted), wanted)
 
 
@@ -147,14 +148,8 @@ def _wanted_only(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[T
     return tuple(gradient if wants else None for gradient, wants in zip(gradients, wanted, strict=True))
 
 
-def _differentiable_gradients(
-    inputs: Sequence[Any], wanted: Sequence[bool], upstream: Tensor
-) -> tuple[Tensor | None, ...]:
-    tokens, weight1, bias1, weight2, bias2 = inputs
-    result = F.linear(F.gelu(F.linear(tokens, weight1, bias1)), weight2, bias2)
-    leaves = [tensor for tensor, wants in zip(inputs, wanted, strict=True) if wants]
-    found = iter(torch.autograd.grad(result, leaves, upstream, create_graph=True))
-    return tuple(next(found) if wants else None for wants in wanted)
+def _formula(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None) -> Tensor:
+    return F.linear(F.gelu(F.linear(tokens, weight1, bias1)), weight2, bias2)
 
 
 def _by_rows_fake(

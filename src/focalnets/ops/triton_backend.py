@@ -19,13 +19,20 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from focalnets.errors import BackendUnavailableError
 from focalnets.ops.constant import constant_when_compiled
+from focalnets.ops.eager import is_transformed
+from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formula
 
 __all__ = ["focal_aggregation_triton", "why_unavailable", "why_unsupported"]
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # Taps of one kernel column and a sum per row are held in registers; see triton_kernels.
 _MAX_KERNEL_HEIGHT = 31
+_TRANSFORMED = (
+    "The GPU kernels know no transforms of torch.func and no forward-mode derivatives; use backend=None or "
+    "backend='reference'."
+)
 
 
 @functools.cache
@@ -60,6 +67,8 @@ def why_unavailable() -> str | None:
 
 def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> str | None:
     """Say in one sentence why the backend cannot take these tensors although it is available; None if it can."""
+    if is_transformed():
+        return _TRANSFORMED
     if context.ndim not in (3, 4):
         return f"The GPU kernels take one or two spatial axes, the context has {context.ndim - 2}; use another backend."
     if context.dtype not in _DTYPES:
@@ -86,7 +95,12 @@ def focal_aggregation_triton(
     Context and gates are read in place whatever their strides, as long as neighbouring channels are neighbours in
     memory: both may be slices of one projection. Arithmetic is float32; the maps between levels are kept in the dtype
     of the context, as plain PyTorch does. Equal inputs give equal bits within a process.
+
+    Raises:
+        BackendUnavailableError: While ``torch.func`` or forward mode transforms the call.
     """
+    if is_transformed():
+        raise BackendUnavailableError(_TRANSFORMED)
     return torch.ops.focalnets.focal_aggregation_triton(context, gates, list(kernels), mask, normalize)
 
 
@@ -135,6 +149,12 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _differentiate(ctx: Any, out_gradient: Tensor) -> tuple[Any, ...]:
     context, gates, mask, *kernels = ctx.saved_tensors
+    if needs_formula(out_gradient):
+        wanted = [tensor.requires_grad for tensor in (context, gates, *kernels)]
+        context_gradient, gate_gradient, *kernel_gradients = aggregation_gradients_by_formula(
+            context, gates, kernels, mask, ctx.normalize, wanted, out_gradient
+        )
+        return context_gradient, gate_gradient, kernel_gradients, None, None
     arguments = (out_gradient, context, gates, kernels, mask, ctx.normalize)
     context_gradient, gate_gradient, *kernel_gradients = torch.ops.focalnets.focal_aggregation_triton_backward(
         *arguments

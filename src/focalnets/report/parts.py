@@ -10,7 +10,7 @@ import dataclasses
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -54,8 +54,8 @@ class WithInterval:
     high: float
 
 
-TableCell = float | WithInterval | Words | None
-"""A number, with or without an interval, that the column writes down; or words; or nothing."""
+TableCell: TypeAlias = "float | WithInterval | Words | Picture | None"
+"""A number, with or without an interval, that the column writes down; or words; or a picture; or nothing."""
 
 Emphasis = Literal["", "strong", "soft"]
 """How much a row stands out: more than others, or less."""
@@ -123,12 +123,13 @@ class Column:
 
     Attributes:
         title: Its heading.
-        kind: ``text``, ``number`` at the right, or ``bar``: a fraction from 0 to 1 as a bar with the number beside it.
+        kind: ``text``, ``number`` at the right, ``bar``: a fraction from 0 to 1 as a bar with the number beside it, or
+            ``picture``.
         format: How numbers are written, as in :func:`format`, e.g. ``.1%``.
     """
 
     title: str
-    kind: Literal["text", "number", "bar"] = "text"
+    kind: Literal["text", "number", "bar", "picture"] = "text"
     format: str = ""
 
     def write(self, cell: TableCell) -> Words:
@@ -145,7 +146,7 @@ class Column:
         if self.kind != "bar":
             return None
         value = cell.value if isinstance(cell, WithInterval) else cell
-        if value is None or isinstance(value, (str, Mark, tuple)) or math.isnan(value):
+        if value is None or isinstance(value, (str, Mark, tuple, Picture)) or math.isnan(value):
             return 0.0
         return min(max(float(value), 0.0), 1.0)
 

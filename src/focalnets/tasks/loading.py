@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from focalnets.data.labelled import LabelledData
 from focalnets.errors import CheckpointError
+from focalnets.files import user_path
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.table import TASKS, build_task, task_class
@@ -15,7 +20,30 @@ from focalnets.tasks.task import Task
 from focalnets.weights.assembly import assemble_into
 from focalnets.weights.loading import build_classifier, open_trained
 
-__all__ = ["load_trained"]
+__all__ = ["OpenedData", "load_trained", "open_for_evaluation", "split_of_run"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpenedData:
+    """Labelled data that a network can be measured on.
+
+    Attributes:
+        place: Where it comes from, in words.
+        data: The data.
+        split: File of the run whose held-out part it is; None if it is all of it.
+    """
+
+    place: str
+    data: LabelledData
+    split: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the data is not used, a line each."""
+        return tuple(getattr(self.data, "notes", ()))
 
 
 def load_trained(source: str | os.PathLike[str], **options: Any) -> tuple[Task, nn.Module]:
@@ -48,3 +76,49 @@ def load_trained(source: str | os.PathLike[str], **options: Any) -> tuple[Task, 
     assemble_into(module, opened.tensors, opened.place)
     module.origin = opened.origin
     return task, module
+
+
+def open_for_evaluation(
+    task: Task,
+    network: nn.Module,
+    place: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str] = "",
+    split: str | os.PathLike[str] | None = None,
+) -> OpenedData:
+    """Find what a network is measured on.
+
+    Args:
+        task: What it is for.
+        network: The network.
+        place: Folder, file or address of the data.
+        source: What the network was loaded from; empty if from nothing.
+        split: File ``split.json`` of a run whose held-out part is meant; None takes :func:`split_of_run`.
+
+    Raises:
+        DataError: If the data is missing, not laid out as expected or does not fit the network.
+    """
+    used = split_of_run(source, place) if split is None else user_path(split)
+    return OpenedData(os.fspath(place), task.open_evaluation_of(network, os.fspath(place), split=used), used)
+
+
+def split_of_run(source: str | os.PathLike[str], data: str | os.PathLike[str]) -> Path | None:
+    """Find the split of the run that trained a network, if it split this very data.
+
+    Args:
+        source: What the network was loaded from.
+        data: Folder, file or address of the data.
+
+    Returns:
+        The file ``split.json`` of the run, or None.
+    """
+    given, place = user_path(source), os.fspath(data)
+    if not os.fspath(source) or not given.exists():
+        return None  # a name of published weights
+    split_file = (given if given.is_dir() else given.parent) / "split.json"
+    try:
+        root = json.loads(split_file.read_text(encoding="utf-8"))["root"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    same = root == place or Path(root).resolve() == user_path(place).resolve()
+    return split_file if same else None

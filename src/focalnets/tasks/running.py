@@ -215,10 +215,19 @@ def in_batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
             yield batch
 
 
+def _in_dtype_of(model: nn.Module, batch: Batch) -> Batch:
+    """Give the inputs the dtype of the network's weights, e.g. after ``model.half()``."""
+    inputs = batch.inputs
+    dtype = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), None)
+    if dtype is None or not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
+        return batch
+    return batch if inputs.dtype == dtype else dataclasses.replace(batch, inputs=inputs.to(dtype))
+
+
 def _answer(task: Task, model: nn.Module, batch: Batch, device: torch.device) -> Any:
     """Compute the output of the network, float32 on the CPU."""
     with torch.inference_mode():
-        output = task.forward(model, batch.to(device))
+        output = task.forward(model, _in_dtype_of(model, batch.to(device)))
     output = apply(output, lambda tensor: tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu())
     if not all(bool(tensor.isfinite().all()) for tensor in tensors_of(output)):
         raise CheckpointError(

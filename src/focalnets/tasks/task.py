@@ -22,10 +22,11 @@ from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.errors import ConfigError
 from focalnets.files import csv_text
 from focalnets.models.config import Preprocessing
-from focalnets.report.parts import Fact, Section
+from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.evaluation import Evaluation, EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
+from focalnets.tasks.plain_tables import plain_row, plain_table
 from focalnets.tasks.settings import NoSettings
 
 if TYPE_CHECKING:
@@ -278,6 +279,14 @@ class Task(abc.ABC):
     ) -> list[Any]:
         """Make typed results of a batch, in pixels of the pictures, whose sizes are (width, height)."""
 
+    def row(self, result: Any) -> dict[Column, TableCell]:
+        """A result as a row of a table for people: a cell for each column; the first is the input."""
+        return {Column("image"): str(result.path), **plain_row(result.to_dict())}
+
+    def result_table(self, results: Sequence[Any]) -> tuple[list[str], list[list[Any]]]:
+        """Heading and rows of results as a table for programs; a result may take several rows."""
+        return plain_table([result.to_dict() for result in results])
+
     @abc.abstractmethod
     def draw(self, picture: Image.Image, result: Any) -> Image.Image:
         """Draw the result on the picture."""
@@ -297,10 +306,14 @@ class Task(abc.ABC):
         size = evaluation.preprocessing["input_size_px"]
         return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size} px"]
 
-    def to_csv(self, evaluation: Any) -> str:
-        """Write an evaluation as a table."""
+    def evaluation_table(self, evaluation: Any) -> tuple[list[str], list[list[Any]]]:
+        """Return heading and rows of an evaluation as a table."""
         row = evaluation.figures().to_row()
-        return csv_text(list(row), [list(row.values())])
+        return list(row), [list(row.values())]
+
+    def to_csv(self, evaluation: Any) -> str:
+        """The table of an evaluation as CSV."""
+        return csv_text(*self.evaluation_table(evaluation))
 
     def heading(self, evaluation: Any) -> str:
         """Return the title of an evaluation's page."""

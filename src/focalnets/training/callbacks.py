@@ -170,7 +170,7 @@ class Recorder(Callback):
         now = time.monotonic()
         training = trainer.state.fn == "fit"
         training_seconds = self._trained - self._begun if training else 0.0
-        row = {
+        row: dict[str, Any] = {
             "epoch": trainer.current_epoch + 1 if training else 0,
             "step": trainer.global_step,
             "train_loss": float(module.train_loss.compute()) if training else None,

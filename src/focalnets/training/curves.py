@@ -16,7 +16,7 @@ from focalnets.tasks.metric import Metric
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CurvePanel", "curve_panels", "draw_curves", "draw_runs", "run_panels"]
+__all__ = ["CurvePanel", "curve_panels", "curves_figure", "draw_curves", "draw_runs", "run_panels"]
 
 _FEW_RUNS, _MOST_NAMED_RUNS = 5, 15
 _LINE_STYLES = ("-", "--", "-.", ":")
@@ -69,7 +69,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, panels: Sequen
         panels: What to draw, see :func:`curve_panels`; columns that no row has, and panels that are left without any,
             are left out.
     """
-    write_chart(lambda theme: _curves_figure(history, panels, theme), path)
+    write_chart(lambda theme: curves_figure(history, panels, theme), path)
 
 
 def draw_runs(
@@ -85,7 +85,8 @@ def draw_runs(
     write_chart(lambda theme: _runs_figure(histories, panels, theme), path)
 
 
-def _curves_figure(history: Sequence[Mapping[str, Any]], panels: Sequence[CurvePanel], theme: Theme = LIGHT) -> Figure:
+def curves_figure(history: Sequence[Mapping[str, Any]], panels: Sequence[CurvePanel], theme: Theme = LIGHT) -> Figure:
+    """Draw the figures of one run over its epochs in the colours of a theme, see :func:`draw_curves`."""
     shown = [panel for panel in panels if any(_points(history, column)[0] for column in panel.columns)]
     if not shown:
         return _empty_figure("No epoch is finished yet.")

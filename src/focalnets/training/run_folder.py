@@ -20,7 +20,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from focalnets.errors import TrainingError, quoted_list
-from focalnets.files import replacing, write_json, write_text
+from focalnets.files import replacing, user_path, write_json, write_text
 from focalnets.training.config import TrainingConfig
 
 __all__ = ["RunFolder"]
@@ -42,7 +42,7 @@ class RunFolder:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser()
+        self.root = user_path(root)
         self.config = self.root / "config.yaml"
         self.environment = self.root / "environment.json"
         self.split = self.root / "split.json"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.errors import ConfigError, TrainingError
+from focalnets.files import user_path
 from focalnets.tasks.metric import Metric
 from focalnets.training.config import TrainingConfig
 from focalnets.training.run_folder import RunFolder
@@ -61,7 +62,7 @@ def find_runs(root: str | Path) -> list[RunSummary]:
     Raises:
         TrainingError: If there is none, or a file of one cannot be read.
     """
-    root = Path(root).expanduser()
+    root = user_path(root)
     if not root.is_dir():
         raise TrainingError(f"There is no folder '{root}'; name one that holds runs, e.g. runs.")
     folders = [path.parent for path in sorted(root.rglob("config.yaml")) if (path.parent / "environment.json").exists()]

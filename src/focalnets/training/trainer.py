@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback
@@ -30,33 +28,11 @@ from focalnets.training.model_card import model_card
 from focalnets.training.module import TaskModule
 from focalnets.training.network import BuildNetwork, NetworkToTrain, build_network
 from focalnets.training.optimization import ema_average
+from focalnets.training.result import TrainingResult
 from focalnets.training.run_folder import RunFolder
 from focalnets.training.sampling import Rank
 
-__all__ = ["TrainingResult", "open_data", "resume", "train"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingResult:
-    """What a training reached.
-
-    Attributes:
-        run: The run's folder.
-        best_weights: Weights of the best epoch by the watched metric (the lowest loss among equals).
-        metric: Name of that metric, e.g. ``top1``.
-        label: What it is called, with its best value, for people.
-        best: Its value in that epoch.
-        best_epoch: That epoch, counted from 1.
-        history: One row an epoch, the columns of ``metrics.csv``.
-    """
-
-    run: Path
-    best_weights: Path
-    metric: str
-    label: str
-    best: float
-    best_epoch: int
-    history: tuple[dict[str, Any], ...]
+__all__ = ["open_data", "resume", "train"]
 
 
 def train(

@@ -3,102 +3,216 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from focalnets.data.images import DEFAULT_MAX_PIXELS, image_size, read_image
-from focalnets.data.transforms import load_for_model
+import numpy as np
+from PIL import Image
+
+from focalnets.data.clips import CLIP_FORMATS
+from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
+from focalnets.data.transforms import resize_whole, to_tensor
 from focalnets.errors import ConfigError
+from focalnets.files import user_path
 from focalnets.models.complexity import complexity
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.names import without_folders
+from focalnets.report.showing import show_picture
 from focalnets.visualize.block_page import write_block_page
 from focalnets.visualize.draw import Style, explain_figure, save_figure
 from focalnets.visualize.evidence import look_inside
-from focalnets.visualize.recording import BlockId
+from focalnets.visualize.maps import focus_map, modulator_map
+from focalnets.visualize.recording import BlockId, Inside
 
-__all__ = ["Explanation", "explain_file", "named_probabilities", "output_names", "shorter_side"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Explanation",
+    "explain_file",
+    "explain_picture",
+    "named_probabilities",
+    "output_names",
+    "shorter_side",
+    "video_outputs",
+]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Explanation:
-    """What was drawn about one photo.
+    """What a network says about one photo and where it looks.
 
     Attributes:
-        path, output: The photo and the page.
-        predictions: Class names with probabilities, most probable first.
+        name: What the photo is called.
+        predictions: Class names with probabilities, most probable first; none for a network without classifier.
         seen_px: Width and height at which the network saw it [px].
         macs: Multiply-accumulates of one pass at that size; with the gradients for the evidence it takes about three.
         usual_macs: The same at the size of the network's evaluation, in the photo's proportions.
+        focus: Stage and block whose modulator is drawn large.
+        inside: What happened in every block, with maps that :mod:`focalnets.visualize.maps` reads.
+        photo: The photo in mode RGB.
+        figure: The page as a matplotlib figure.
+        title, notes: First lines of the page.
     """
 
-    path: Path
-    output: Path
+    name: str
     predictions: tuple[tuple[str, float], ...]
     seen_px: tuple[int, int]
     macs: int
     usual_macs: int
+    focus: BlockId
+    inside: Inside
+    photo: Image.Image
+    figure: Figure
+    title: str
+    notes: str
+
+    def __repr__(self) -> str:
+        return f"Explanation({self._in_words()})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: the classes, the cost, and a summary of the maps.
+
+        Of the modulators of each stage's last block it tells the least, mean and largest length, and of where the
+        network looks most its place, from the left and from the top, as fractions of the photo's sides from 0 to 1.
+        """
+        heat = focus_map(self.inside, self.focus)[0]
+        row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+        maps = []
+        for block in self.inside.last_blocks():
+            values = modulator_map(self.inside, block, upsample=False)[0]
+            figures = {"least": values.min(), "mean": values.mean(), "largest": values.max()}
+            tokens = {"height": values.shape[0], "width": values.shape[1]}
+            maps.append(
+                {"block": _name(block), "tokens": tokens, **{key: float(value) for key, value in figures.items()}}
+            )
+        return {
+            "input": self.name,
+            "classes": [{"name": name, "confidence": confidence} for name, confidence in self.predictions],
+            "seen_px": list(self.seen_px),
+            "macs": self.macs,
+            "usual_macs": self.usual_macs,
+            "focus": {
+                "block": _name(self.focus),
+                "looks_most_at": {"x": (float(column) + 0.5) / heat.shape[1], "y": (float(row) + 0.5) / heat.shape[0]},
+            },
+            "modulators": maps,
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page as .png, .pdf or .svg, or as .html with a slider over all blocks; returns the file.
+
+        Raises:
+            ConfigError: If the file ends otherwise.
+        """
+        path = user_path(path)
+        if path.suffix.lower() != ".html":
+            return save_figure(self.figure, path)
+        write_block_page(
+            path, self.photo, self.inside, predictions=self.predictions, focus=self.focus, title=self.title,
+            notes=self.notes,
+        )  # fmt: skip
+        return path
+
+    def draw(self) -> Image.Image:
+        """The page as a picture in mode RGB."""
+        stream = io.BytesIO()
+        self.figure.savefig(stream, format="png", facecolor=self.figure.get_facecolor())
+        return Image.open(stream).convert("RGB")
+
+    def show(self) -> None:
+        """Show the page, in the notebook or in a window."""
+        show_picture(self.draw(), f"{self._in_words()} (there is no display here; write it with save('name.png'))")
+
+    def _repr_html_(self) -> str:
+        from focalnets.report.fragment import render_picture
+
+        return render_picture(self.draw(), f"where the network looks in {Path(self.name).name}", longest_px=1400)
+
+    def _in_words(self) -> str:
+        says = f": {self.predictions[0][0]} {self.predictions[0][1]:.1%}" if self.predictions else ""
+        return f"{self.name}{says}"
 
 
-def explain_file(
+def explain_picture(
     model: FocalNet,
-    path: str | Path,
-    output: str | Path,
+    photo: Image.Image,
     *,
+    name: str = "the image",
     focus: BlockId | None = None,
     size_px: int | Literal["native"] | None = None,
     top_k: int = 5,
     model_name: str = "",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     style: Style = "overlay",
-    html_output: str | Path | None = None,
 ) -> Explanation:
     """Run a network on one whole photo, aspect kept, and draw what happened inside.
 
     Args:
         model: The network, on the device to use and in evaluation mode.
-        path: The photo.
-        output: The file to write (.png, .pdf or .svg), complete or not at all; its folder is made if needed.
+        photo: In mode RGB, upright.
+        name: What it is called, e.g. its path.
         focus: Stage and block whose modulator is drawn large; None chooses, see
             :func:`focalnets.visualize.maps.default_focus`.
         size_px: Shorter side at which the network sees the photo [px]; None takes the scale of its evaluation, so that
             the prediction is the usual one; ``"native"`` the photo's own size.
         top_k: Classes to name, at most.
         model_name: How the page calls the network.
-        max_pixels: Largest photo that is read [px].
+        max_pixels: Largest picture that the network sees [px].
         style: How maps are shown, see :data:`focalnets.visualize.draw.Style`.
-        html_output: Where to write the page of all blocks, see
-            :func:`focalnets.visualize.block_page.write_block_page`; None writes none.
+
+    Raises:
+        ImageError: If the photo would be larger than ``max_pixels`` after resizing.
+        ConfigError: If a number is out of range.
+    """
+    if top_k < 1:
+        raise ConfigError(f"top_k must be a whole number from 1 up, got {top_k}.")
+    spec = model.preprocessing
+    side = min(photo.size) if size_px == "native" else shorter_side(spec) if size_px is None else size_px
+    if side < 1:
+        raise ConfigError(f"size_px must be a whole number from 1 up, got {side}.")
+    seen_photo = resize_whole(photo, side, spec, name=f"'{name}'", max_pixels=max_pixels)
+    seen = seen_photo.size
+    inside, probabilities = look_inside(model, to_tensor(spec)(seen_photo).unsqueeze(0))
+    predictions = named_probabilities(model, probabilities[0].tolist(), top_k)
+    file_name = Path(name).name
+    notes = f"{file_name}, {photo.width} × {photo.height} px"
+    notes += "" if seen == photo.size else f", seen at {seen[0]} × {seen[1]} px"
+    notes += f" by {without_folders(model_name)}" if model_name else ""
+    title = f"{predictions[0][0]}, {100 * predictions[0][1]:.0f} %" if predictions else file_name
+    focus = inside.last_blocks()[-2:][0] if focus is None else focus
+    figure = explain_figure(photo, inside, predictions=predictions, focus=focus, title=title, notes=notes, style=style)
+    usual = shorter_side(spec) / min(seen)
+    usual_macs = complexity(model.config, round(usual * seen[1]), round(usual * seen[0])).macs
+    return Explanation(
+        name=name, predictions=predictions, seen_px=seen, macs=complexity(model.config, seen[1], seen[0]).macs,
+        usual_macs=usual_macs, focus=focus, inside=inside, photo=photo, figure=figure, title=title, notes=notes,
+    )  # fmt: skip
+
+
+def explain_file(
+    model: FocalNet, path: str | Path, output: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, **options: Any
+) -> Explanation:
+    """Explain a photo on disk, see :func:`explain_picture`, and write the page.
+
+    Args:
+        model: The network, on the device to use and in evaluation mode.
+        path: The photo.
+        output: The file to write (.png, .pdf, .svg or .html), complete or not at all; its folder is made if needed.
+        max_pixels: Largest photo that is read [px].
+        **options: Those of :func:`explain_picture`.
 
     Raises:
         ImageError: If the photo cannot be read.
         ConfigError: If a number is out of range.
     """
-    if top_k < 1:
-        raise ConfigError(f"top_k must be a whole number from 1 up, got {top_k}.")
-    path, output = Path(path), Path(output)
-    side = min(image_size(path)) if size_px == "native" else size_px or shorter_side(model.preprocessing)
-    tensor, _ = load_for_model(path, model.preprocessing, side, keep_aspect=True, max_pixels=max_pixels)
-    inside, probabilities = look_inside(model, tensor.unsqueeze(0))
-    predictions = named_probabilities(model, probabilities[0].tolist(), top_k)
     photo = read_image(path, max_pixels=max_pixels)
-    seen = (tensor.shape[2], tensor.shape[1])
-    notes = f"{path.name}, {photo.width} × {photo.height} px"
-    notes += "" if seen == photo.size else f", seen at {seen[0]} × {seen[1]} px"
-    notes += f" by {without_folders(model_name)}" if model_name else ""
-    title = f"{predictions[0][0]}, {100 * predictions[0][1]:.0f} %" if predictions else path.name
-    figure = explain_figure(photo, inside, predictions=predictions, focus=focus, title=title, notes=notes, style=style)
-    save_figure(figure, output)
-    if html_output is not None:
-        write_block_page(html_output, photo, inside, predictions=predictions, focus=focus, title=title, notes=notes)
-    usual = shorter_side(model.preprocessing) / min(seen)
-    usual_macs = complexity(model.config, round(usual * seen[1]), round(usual * seen[0])).macs
-    return Explanation(
-        path=path, output=output, predictions=predictions, seen_px=seen,
-        macs=complexity(model.config, seen[1], seen[0]).macs, usual_macs=usual_macs,
-    )  # fmt: skip
+    explanation = explain_picture(model, photo, name=str(path), max_pixels=max_pixels, **options)
+    explanation.save(output)
+    return explanation
 
 
 def named_probabilities(model: FocalNet, probabilities: Sequence[float], top_k: int) -> tuple[tuple[str, float], ...]:
@@ -140,6 +254,26 @@ def output_names(files: Sequence[Path], extension: str = ".png") -> list[str]:
         used.add(name.casefold())
         names[index] = name
     return names
+
+
+def video_outputs(videos: Sequence[Path], output: str | Path) -> list[Path]:
+    """The file to write for each video: ``output`` itself if it is named like a video, else one in that folder.
+
+    Raises:
+        ConfigError: If several videos would be written to one file.
+    """
+    output = user_path(output)
+    if output.suffix.lower() in CLIP_FORMATS and not output.is_dir():
+        if len(videos) != 1:
+            raise ConfigError(f"The output '{output}' is one video; give exactly one video as input, or name a folder.")
+        return [output]
+    names = output_names(videos, "")
+    endings = [file.suffix.lower() if file.suffix.lower() in CLIP_FORMATS else ".mkv" for file in videos]
+    return [output / f"{name}{ending}" for name, ending in zip(names, endings, strict=True)]
+
+
+def _name(block: BlockId) -> str:
+    return f"{block[0]}.{block[1]}"
 
 
 def _find_repeated(names: Sequence[str]) -> set[str]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from focalnets.class_names import names_for_outputs
 from focalnets.errors import CheckpointError, ConfigError
+from focalnets.files import user_path
 from focalnets.models.config import FocalNetConfig, Preprocessing, check_channels
 from focalnets.models.fields import printable
 from focalnets.models.variants import VARIANTS
@@ -66,11 +67,8 @@ def locate(source: str | os.PathLike[str]) -> Path:
         CheckpointError: If there is no such thing, or it cannot be fetched.
     """
     text = os.fspath(source)
-    path = Path(text)
     try:
-        if path.exists():
-            return path
-        path = path.expanduser()
+        path = user_path(text)
         if path.exists():
             return path
     except (OSError, RuntimeError) as error:  # names too long for the system, ~somebody who does not exist

@@ -34,6 +34,7 @@ from focalnets.data.annotated.objects import (
 )
 from focalnets.data.images import exif_orientation, image_header, image_size, open_image_file
 from focalnets.errors import DataError
+from focalnets.files import user_path
 
 __all__ = ["annotation_mask", "find_coco_file", "open_coco", "read_annotation"]
 
@@ -207,7 +208,7 @@ def _stated_box(stated: Any) -> Box:
 def _image_folder(content: CocoFile, images: str | Path | None) -> Path:
     file, first = content.path, content.images[0].file_name
     if images is not None:
-        candidates: Sequence[Path] = [Path(images).expanduser()]
+        candidates: Sequence[Path] = [user_path(images)]
     else:
         split = file.stem.rsplit("_", 1)[-1]
         below = (Path(), Path("images"), Path(split), Path("images") / split)

@@ -22,15 +22,9 @@ from focalnets.data.annotated.objects import (
     turn_between,
     turned_mask,
 )
-from focalnets.data.folders import VAL_NAMES
-from focalnets.data.images import (
-    exif_orientation,
-    find_images,
-    image_header,
-    image_size,
-    open_image_file,
-    turned_upright,
-)
+from focalnets.data.finding import find_images, list_folder
+from focalnets.data.images import exif_orientation, image_header, image_size, open_image_file, turned_upright
+from focalnets.data.split_names import rank_of_name, role_of_name
 from focalnets.errors import DataError, ImageError
 
 __all__ = ["MaskFolders", "find_mask_folders", "open_masks", "read_label_image"]
@@ -50,11 +44,13 @@ class MaskFolders:
 
 
 def find_mask_folders(root: Path) -> MaskFolders | None:
-    """Find the folders of images and masks in ``root``, or in its ``val/`` (``validation/``, ``valid/``, ``test/``).
+    """Find the folders of images and masks in ``root``, or in its ``val/`` or ``test/``, whatever these are called.
 
     Masks that repeat the folders of a COCO file, as generated scenes are written, have none of these layouts.
     """
-    for place in (root, *(root / name for name in VAL_NAMES)):
+    parts = [(role, entry.name) for entry in list_folder(root) if (role := role_of_name(entry.name)) in ("val", "test")]
+    names = sorted(parts, key=lambda part: (part[0] == "test", rank_of_name(part[1])))
+    for place in (root, *(root / name for _, name in names)):
         for images, masks in _PAIRS:
             if (place / images).is_dir() and (place / masks).is_dir():
                 return MaskFolders(root, place / images, place / masks)

@@ -18,6 +18,7 @@ from focalnets.data.annotated.masks import find_mask_folders, open_masks
 from focalnets.data.annotated.objects import AnnotatedObject, Category
 from focalnets.data.scenes.generator import DISTRACTOR_CLASSES, SCENE_CLASSES, SceneGenerator
 from focalnets.errors import DataError
+from focalnets.files import user_path
 
 __all__ = ["FIRST_SCENE", "SCENE_TARGET_SIZE", "open_annotated_images"]
 
@@ -61,7 +62,7 @@ def open_annotated_images(
         if images is not None:
             raise DataError("Generated scenes need no folder of images; leave it out.")
         return _open_scenes(scenes[1], category, everything=everything)
-    path = Path(data).expanduser()
+    path = user_path(data)
     try:
         exists = path.exists()
     except OSError:  # A name that no system allows.

@@ -213,6 +213,11 @@ def _shapes(images: Sequence[InspectedImage], input_size_px: int) -> Iterable[Fi
         "images are CMYK; their colours are converted without a profile", "save them as RGB if colours matter",
     )  # fmt: skip
     yield from finding(
+        "few-bits", "warning", [image for image in images if image.few_bits],
+        "images have 16 bits but use no more than 12 of them, and are read nearly black",
+        "save them with their full range, or with the largest value as SMaxSampleValue (TIFF) or sBIT (PNG)",
+    )  # fmt: skip
+    yield from finding(
         "animated", "note", [image for image in images if image.frames > 1],
         "files hold several pictures, of which the first is used", "save the picture that you mean on its own",
     )  # fmt: skip

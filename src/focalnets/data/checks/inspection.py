@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
+from focalnets.data.decoding import declared_white, has_16_bits, uses_few_bits
 from focalnets.data.images import decode_image, image_header
 from focalnets.data.samples import ImageFile, Sample
 from focalnets.errors import ImageError
@@ -34,6 +35,7 @@ class InspectedImage:
         mode: Pillow's name of how pixels are stored, e.g. RGB, L, CMYK.
         frames: Pictures in the file; above 1 for animations, of which the first is used.
         sha256: Hash of the bytes.
+        few_bits: Whether its values have 16 bits but stay within 12, and the file does not say so.
         looks: 64 bits that change little when the picture is resized or saved again, see :func:`perceptual_hash`.
     """
 
@@ -47,6 +49,7 @@ class InspectedImage:
     frames: int = 1
     sha256: str = ""
     looks: int = 0
+    few_bits: bool = False
 
 
 def inspect_images(
@@ -106,6 +109,11 @@ def _inspect(data: bytes, name: str, side: str, label: int) -> InspectedImage:
         # Counting reads the later pictures, which may be damaged in any way; the first one is whole.
         with contextlib.suppress(Exception):
             frames = int(getattr(header, "n_frames", 1))
+    few_bits = False
+    file = io.BytesIO(data)
+    with image_header(file, quoted) as header:
+        if has_16_bits(header) and declared_white(header, file) is None:
+            few_bits = uses_few_bits(header)
     return InspectedImage(
         name=name,
         side=side,
@@ -116,4 +124,5 @@ def _inspect(data: bytes, name: str, side: str, label: int) -> InspectedImage:
         frames=frames,
         sha256=hashlib.sha256(data).hexdigest(),
         looks=perceptual_hash(picture),
+        few_bits=few_bits,
     )

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from focalnets.errors import DataError, ImageError
-from focalnets.files import replacing
+from focalnets.files import replacing, user_path
 
 __all__ = [
     "RemoteFile",
@@ -85,7 +85,7 @@ def cache_folder() -> Path:
     """Where shards are kept: ``FOCALNETS_CACHE``, or ``focalnets/shards`` in the user's cache folder."""
     chosen = os.environ.get("FOCALNETS_CACHE")
     if chosen:
-        return Path(chosen).expanduser() / "shards"
+        return user_path(chosen) / "shards"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "focalnets" / "shards"
 
 

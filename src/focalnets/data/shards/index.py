@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from focalnets.data.images import natural_key
+from focalnets.data.finding import natural_key
 from focalnets.data.samples import Sample
 from focalnets.data.shards.members import ScannedSample, Shard, ShardMember
-from focalnets.errors import DataError
+from focalnets.data.split_names import role_of_shard
+from focalnets.errors import DataError, quoted_list
 
 __all__ = [
     "INDEX_FORMAT",
@@ -48,6 +49,7 @@ class ShardedImages:
             the shards were made; those on a server in the order of the shards, so that each is fetched once.
         split: How the sides were told apart, in words.
         origins: Names that the images had before, relative to their folder.
+        notes: What of the shards is not used, a line each.
     """
 
     location: str
@@ -56,6 +58,7 @@ class ShardedImages:
     sides: Mapping[Side, tuple[Sample, ...]]
     split: str
     origins: Mapping[ShardMember, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -88,7 +91,7 @@ def expand(pattern: str) -> list[str]:
 
 
 def assemble(location: str, scans: Sequence[Sequence[ScannedSample]], shards: Sequence[Shard]) -> ShardedImages:
-    """What shards without an index hold, from what was found in each; names beginning train or val tell the sides."""
+    """What shards without an index hold, from what was found in each; names with a word for train or val tell."""
     _refuse_equal_names(location, shards)
     labels = {sample.label for scan in scans for sample in scan}
     if not labels:
@@ -101,10 +104,17 @@ def assemble(location: str, scans: Sequence[Sequence[ScannedSample]], shards: Se
     index = {label: label if isinstance(label, int) else -1 for label in labels}
     if classes is not None:
         index = {label: classes.index(str(label)) for label in labels}
+    roles = [role_of_shard(shard.name) for shard in shards]
+    notes: tuple[str, ...] = ()
+    if "train" in roles and "val" in roles:
+        unused = [shard.name for shard, role in zip(shards, roles, strict=True) if role not in ("train", "val")]
+        if unused:
+            notes = (f"shards that are not used beside those named train and val: {quoted_list(unused)}",)
+    held_out = "val" if "val" in roles else "test"
     sides: dict[Side, list[Sample]] = {}
     origins: dict[ShardMember, str] = {}
-    for shard, scan in zip(shards, scans, strict=True):
-        side: Side = next((name for name in ("train", "val") if shard.name.startswith(name)), "all")  # type: ignore[assignment]
+    for role, scan in zip(roles, scans, strict=True):
+        side: Side = "train" if role == "train" else "val" if role is not None and role == held_out else "all"
         sides.setdefault(side, []).extend((sample.image, index[sample.label]) for sample in scan)
         origins |= {sample.image: sample.image.name_in_shards for sample in scan}
     return ShardedImages(
@@ -112,8 +122,9 @@ def assemble(location: str, scans: Sequence[Sequence[ScannedSample]], shards: Se
         classes=classes,
         shards=tuple(shards),
         sides={side: tuple(samples) for side, samples in sides.items()},
-        split="shards named train and val",
+        split=f"shards named train and {held_out}",
         origins=origins,
+        notes=notes,
     )
 
 

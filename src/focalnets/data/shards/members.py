@@ -16,9 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from focalnets.data.images import IMAGE_EXTENSIONS
+from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.data.shards.cache import RemoteFile, open_cached, without_query
 from focalnets.errors import DataError, ImageError
+from focalnets.files import is_there
 
 __all__ = ["ScannedSample", "Shard", "ShardMember", "scan_shard"]
 
@@ -191,10 +192,12 @@ def _open_tar(shard: Shard, stream: IO[bytes] | None) -> Iterator[tarfile.TarFil
             yield tar
         return
     path = Path(shard.location)
+    if not is_there(path):
+        raise DataError(f"there is no shard '{path}'; check the path.")
     if path.is_dir():
         raise DataError(f"expected a tar file, but '{path}' is a folder; name the tar file, or the folder of all.")
     if not path.is_file():
-        raise DataError(f"there is no shard '{path}'; check the path.")
+        raise DataError(f"expected a tar file, but '{path}' is no regular file.")
     with tarfile.open(path, mode="r:") as tar:
         yield tar
 

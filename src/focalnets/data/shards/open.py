@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from focalnets.data.class_matching import match_classes
-from focalnets.data.images import natural_key
+from focalnets.data.finding import is_no_data_folder, list_folder
 from focalnets.data.samples import ImageFile, Sample
 from focalnets.data.shards.cache import length_of, reason_of, request, version_of, without_query
 from focalnets.data.shards.index import (
@@ -24,6 +24,7 @@ from focalnets.data.shards.index import (
 from focalnets.data.shards.members import Shard, scan_shard
 from focalnets.data.splits import EvaluationFolder, ImageFolders, labelled, split_by_class
 from focalnets.errors import DataError, quoted_list
+from focalnets.files import is_there, user_path
 
 __all__ = ["is_shards", "open_evaluation_shards", "open_image_shards", "open_remote", "open_shards"]
 
@@ -35,12 +36,13 @@ def is_shards(data: str | Path) -> bool:
     text = str(data)
     if "://" in text or text.startswith("pipe:") or is_pattern(text):
         return True
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = user_path(text)
+    if is_there(path) and path.is_dir():
+        entries = [path / entry.name for entry in list_folder(path) if not is_no_data_folder(entry.name)]
         if (path / INDEX_NAME).is_file():
-            return True
+            # Any other file may be called index.json, too.
+            return any(entry.suffix == ".tar" for entry in entries) or not any(entry.is_dir() for entry in entries)
         # A tar file that lies beside folders of classes makes no shards of them.
-        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         return any(entry.suffix == ".tar" for entry in entries) and not any(entry.is_dir() for entry in entries)
     return path.name == INDEX_NAME or path.suffix in (".tar", ".tgz") or ".tar." in path.name
 
@@ -86,6 +88,7 @@ def open_image_shards(location: str | Path, *, val_fraction: float = 0.2, seed: 
         val=sides["val"],
         split=split,
         kind="shards",
+        notes=found.notes,
     )
 
 
@@ -103,7 +106,7 @@ def open_evaluation_shards(location: str | Path, classes: Sequence[str] | None =
     names = found.class_names
     samples = found.sides.get("val") or tuple(sample for side in found.sides.values() for sample in side)
     if classes is None:
-        return EvaluationFolder(root=found.location, classes=names, samples=samples)
+        return EvaluationFolder(root=found.location, classes=names, samples=samples, notes=found.notes)
     present = sorted({label for _, label in samples})
     if found.classes is None:
         # Numbers count in the network's outputs.
@@ -111,12 +114,13 @@ def open_evaluation_shards(location: str | Path, classes: Sequence[str] | None =
             raise DataError(
                 f"the shards '{found.location}' name class {present[-1]}, but the network has {len(classes)} classes."
             )
-        return EvaluationFolder(root=found.location, classes=tuple(classes), samples=samples)
+        return EvaluationFolder(root=found.location, classes=tuple(classes), samples=samples, notes=found.notes)
     index = match_classes([names[label] for label in present], classes, found.location)
     return EvaluationFolder(
         root=found.location,
         classes=tuple(classes),
         samples=tuple((file, index[names[label]]) for file, label in samples),
+        notes=found.notes,
     )
 
 
@@ -131,10 +135,10 @@ def open_shards(location: str | Path) -> ShardedImages:
     text = str(location)
     if "://" in text or text.startswith("pipe:"):
         return open_remote(text)
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.name == INDEX_NAME:
         path = path.parent
-    if path.is_dir():
+    if is_there(path) and path.is_dir():
         if (path / INDEX_NAME).is_file():
             try:
                 content = json.loads((path / INDEX_NAME).read_text(encoding="utf-8"))
@@ -143,7 +147,7 @@ def open_shards(location: str | Path) -> ShardedImages:
                     f"'{path / INDEX_NAME}' is no index of shards ({error}); make the shards again."
                 ) from error
             return read_index(content, str(path))
-        files = sorted((entry for entry in path.iterdir() if entry.suffix == ".tar"), key=lambda f: natural_key(f.name))
+        files = [path / entry.name for entry in list_folder(path) if Path(entry.name).suffix == ".tar"]
         if not files:
             raise DataError(
                 f"the folder '{path}' holds no tar file and no {INDEX_NAME}; make shards with focalnets shard."
@@ -152,7 +156,7 @@ def open_shards(location: str | Path) -> ShardedImages:
         raise DataError(f"'{path}' is a compressed tar; images can be read where they lie in plain .tar files only.")
     else:
         files = [Path(name) for name in expand(str(path))]
-    shards = [Shard(str(file), file.stat().st_size if file.is_file() else None) for file in files]
+    shards = [Shard(str(file), file.stat().st_size if is_there(file) else None) for file in files]
     return assemble(text, [scan_shard(shard) for shard in shards], shards)
 
 

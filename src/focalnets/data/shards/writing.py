@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -18,14 +19,15 @@ import numpy as np
 from focalnets.data.samples import ImageFile, Sample, stored_bytes
 from focalnets.data.shards.index import INDEX_FORMAT, INDEX_NAME, Side
 from focalnets.errors import ConfigError, DataError
-from focalnets.files import replacing, write_json, write_text
+from focalnets.files import file_in_the_way, replacing, user_path, write_json, write_text
 
 __all__ = ["ShardingResult", "write_shards"]
 
 _PROGRESS_NAME = "unfinished.jsonl"
-"""First line: what is written; then a line for each whole shard, its entry for the index."""
+"""First line: what is written into which files; then a line for each whole shard, its entry for the index."""
 
 _HEADER_BYTES = 512
+_SHARD_NAME = re.compile(r"(train|val|images)-\d+\.tar")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,29 +84,33 @@ def write_shards(
         samples_per_shard: Images in a shard, at most.
         max_bytes: Bytes in a shard, at most; an image larger than that is alone in its shard. None for no limit.
         seed: Chooses the order.
-        overwrite: Replace shards of other images or settings that are already there.
+        overwrite: Replace shards of other images or settings that are already there. Only files that an index lists
+            which this function wrote are ever removed or replaced.
         on_progress: Called with the number of images done.
 
     Raises:
-        DataError: If the output holds other shards, or an image cannot be read or changes meanwhile.
+        DataError: If the output holds other shards or files of the names to be written, or an image cannot be read or
+            changes meanwhile.
         ConfigError: If a number is out of range.
     """
     for name, value, least in (("samples_per_shard", samples_per_shard, 1), ("max_bytes", max_bytes or 10_240, 10_240)):
         if value < least:
             raise ConfigError(f"{name} must be a whole number from {least:,} up, got {value}.")
-    output = Path(output).expanduser()
-    if output.exists() and not output.is_dir():
-        raise DataError(f"the output '{output}' is a file; name a folder.")
+    output = user_path(output)
+    in_the_way = file_in_the_way(output)
+    if in_the_way is not None:
+        raise DataError(f"the output '{output}' cannot be made, because '{in_the_way}' is a file; name a folder.")
     sizes = {side: _sizes(samples) for side, samples in sides.items()}
     plan = [
         shard for side in sides for shard in _plan(side, sizes[side], samples_per_shard, max_bytes or 1 << 62, seed)
     ]
     identity = _identity(plan, sides, sizes, classes, name_of)
-    finished = _finished(output, identity, overwrite)
+    finished = _finished(output, identity, [shard.name for shard in plan], overwrite)
     kept, done, entries = len(finished), 0, []
     progress = output / _PROGRESS_NAME
     if kept < len(plan):
-        known = [{"identity": identity}, *finished.values()]
+        names = [shard.name for shard in plan]
+        known = [{"identity": identity, "planned": names}, *finished.values()]
         write_text(progress, "".join(f"{json.dumps(line)}\n" for line in known), durable=True)
     for shard in plan:
         entry = finished.get(shard.name)
@@ -180,44 +186,83 @@ def _identity(
     return digest.hexdigest()
 
 
-def _finished(output: Path, identity: str, overwrite: bool) -> dict[str, Any]:
-    """Index entries of the shards that an earlier, stopped run left whole."""
+def _finished(output: Path, identity: str, planned: Sequence[str], overwrite: bool) -> dict[str, Any]:
+    """Index entries of the shards that an earlier, stopped run left whole, after removing those of other runs."""
+    ours = set()
     for name in (_PROGRESS_NAME, INDEX_NAME):
         try:
             text = (output / name).read_text(encoding="utf-8")
-            content = _read_progress(text) if name == _PROGRESS_NAME else json.loads(text)
-            same = content["identity"] == identity
-            finished = {entry["file"]: entry for entry in content["shards"]}
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, ValueError, KeyError, TypeError):
-            same, finished = False, {}
-        if same:
+        except OSError as error:
+            raise DataError(
+                f"the output '{output / name}' cannot be read ({error.strerror}); name another folder."
+            ) from error
+        except ValueError as error:
+            raise _not_ours(output, name) from error
+        content = _read_progress(text) if name == _PROGRESS_NAME else _read_own_index(text)
+        if content is None:
+            raise _not_ours(output, name)
+        finished = {entry["file"]: entry for entry in content["shards"]}
+        if content["identity"] == identity:
             return {file: entry for file, entry in finished.items() if _is_whole(output / file, entry["bytes"])}
         if not overwrite:
             raise DataError(
                 f"the folder '{output}' already holds shards of other images or settings; replace them with "
                 "--overwrite, or name another folder."
             )
-    old = sorted(output.glob("*.tar")) if output.is_dir() else []
-    if old and not overwrite:
-        raise DataError(
-            f"the folder '{output}' already holds '{old[0].name}'; name another folder, or use --overwrite."
-        )
-    for file in (*old, output / INDEX_NAME, output / _PROGRESS_NAME):
-        file.unlink(missing_ok=True)
+        ours |= {name, *finished, *content.get("planned", ())}
+    there = sorted(file.name for file in output.glob("*.tar")) if output.is_dir() else []
+    others = [file for file in there if file not in ours and (file in planned or not ours)]
+    if others:
+        raise _not_ours(output, others[0])
+    for file in sorted(ours):
+        (output / file).unlink(missing_ok=True)
     return {}
 
 
-def _read_progress(text: str) -> dict[str, Any]:
-    """The identity and entries that the file of finished shards notes, named as in the index."""
-    first, *lines = text.splitlines()
+def _not_ours(output: Path, name: str) -> DataError:
+    return DataError(
+        f"the folder '{output}' already holds '{name}', which focalnets shard did not write; name another folder, or "
+        "remove it yourself."
+    )
+
+
+def _read_own_index(text: str) -> dict[str, Any] | None:
+    """The content of an index; None if it is none that was written here."""
+    try:
+        content = json.loads(text)
+        if content["format"] != INDEX_FORMAT or not isinstance(content["identity"], str):
+            return None
+        return content if all(map(_is_entry, content["shards"])) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether this describes a shard in the same folder."""
+    name = entry["file"]
+    return bool(_SHARD_NAME.fullmatch(name)) and isinstance(entry["bytes"], int)
+
+
+def _read_progress(text: str) -> dict[str, Any] | None:
+    """The identity and entries that the file of finished shards notes, named as in the index; None if it is another."""
+    first, *lines = text.splitlines() or [""]
     entries = []
     for line in lines:
         # A line cut off by a stop: its shard is written again.
-        with contextlib.suppress(ValueError):
-            entries.append(json.loads(line))
-    return {"identity": json.loads(first)["identity"], "shards": entries}
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            if _is_entry(entry):
+                entries.append(entry)
+    try:
+        begun = json.loads(first)
+        identity, planned = begun["identity"], begun.get("planned", [])
+        # A shard that was just finished when the run was stopped may not be listed yet.
+        planned = [name for name in planned if _SHARD_NAME.fullmatch(name)]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return {"identity": identity, "planned": planned, "shards": entries} if isinstance(identity, str) else None
 
 
 def _is_whole(file: Path, size: int) -> bool:

@@ -56,7 +56,7 @@ def open_held_out(
     """
     if split is None:
         found = open_evaluation_images(place, labels)
-        return found.classes, ImageFolder(found.samples, found.classes)
+        return found.classes, ImageFolder(found.samples, found.classes, notes=found.notes)
     folders = read_split(split, root=place)
     names = tuple(labels or folders.classes)
     index = match_classes(folders.classes, names, str(split))
@@ -103,6 +103,7 @@ def training_data(folders: ImageFolders, *, skip_unreadable: bool = False) -> Tr
         val=ImageFolder(folders.val, folders.classes),
         description=f"{folders.root} ({folders.split})",
         left_out=tuple((str(file), reason) for file, reason in failures.items()),
+        notes=folders.notes,
         fingerprint=_fingerprint(folders),
         write_split=folders.write_split,
     )
@@ -112,8 +113,11 @@ def _unreadable(files: Sequence[ImageFile], *, decode: bool) -> dict[ImageFile, 
     def reason(file: ImageFile) -> str | None:
         try:
             read_stored_image(file, smallest_side_px=64) if decode else stored_image_size(file)
+            stored_bytes(file)
         except ImageError as error:
             return str(error)
+        except OSError as error:  # Gone since it was found.
+            return f"'{file}' cannot be read ({error.strerror or error})."
         return None
 
     with ThreadPoolExecutor() as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ __all__ = ["evaluate_images", "predict_images"]
 
 def predict_images(
     model: FocalNet,
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     *,
     top_k: int = 5,
     batch_size: int = 32,
@@ -30,7 +31,7 @@ def predict_images(
 
     Args:
         model: A classifier, on the device to use. It is in evaluation mode meanwhile.
-        paths: The files.
+        paths: The files; a single path is one file.
         top_k: Classes to name, at most; there are never more than the network has.
         batch_size: Images the network sees at once. The result does not depend on it beyond rounding.
         size_px: Input size; None takes the network's own.
@@ -42,7 +43,7 @@ def predict_images(
     Raises:
         ConfigError: If a number is out of range or the network has no classes.
     """
-    files = [Path(path) for path in paths]
+    files = [Path(path) for path in ((paths,) if isinstance(paths, str | os.PathLike) else paths)]
     return running.predict(
         Classify(top_k=top_k),
         model,

@@ -207,13 +207,17 @@ class Evaluation:
         ]
         return ["class", "images", "recall", "precision"], rows
 
-    def per_class_csv(self) -> str:
-        """Write the figures of the classes as CSV."""
+    def per_class_table(self) -> tuple[list[str], list[list[Any]]]:
+        """Return heading and rows of the figures of the classes; None where a class has none."""
         rows = []
         for figures in self.per_class:
             low, high = figures.recall_interval or (None, None)
             rows.append([figures.name, figures.images, figures.recall, figures.precision, low, high])
-        return csv_text(["class", "images", "recall", "precision", "recall_low", "recall_high"], rows)
+        return ["class", "images", "recall", "precision", "recall_low", "recall_high"], rows
+
+    def per_class_csv(self) -> str:
+        """The figures of the classes as CSV."""
+        return csv_text(*self.per_class_table())
 
     def confusion_csv(self) -> str:
         """Write the confusion matrix as CSV: counts with a row for each true class, a column for each predicted one."""

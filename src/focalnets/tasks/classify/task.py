@@ -23,7 +23,7 @@ from focalnets.errors import ConfigError, DataError
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.caption import with_caption
-from focalnets.report.parts import Fact, Section
+from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.data import open_held_out, open_labelled_images, training_data
 from focalnets.tasks.classify.report import evaluation_facts, evaluation_sections, write_evaluation_files
@@ -256,6 +256,22 @@ class Classify(Task):
             for path, confidences, chosen in zip(paths, fractions.tolist(), indices.tolist(), strict=True)
         ]
 
+    def row(self, result: Prediction) -> dict[Column, TableCell]:
+        """The likeliest class with its confidence, and the others in one cell."""
+        (name, confidence), *others = zip(result.class_names, result.confidences, strict=True)
+        row: dict[Column, TableCell] = {Column("image"): str(result.path), Column("class"): name}
+        row[Column("confidence", "number", ".1%")] = confidence
+        return row | ({Column("then"): ", ".join(f"{name} {value:.1%}" for name, value in others)} if others else {})
+
+    def result_table(self, results: Sequence[Prediction]) -> tuple[list[str], list[list[Any]]]:
+        """A row for each class of each image."""
+        rows = [
+            [str(result.path), rank, name, confidence]
+            for result in results
+            for rank, (name, confidence) in enumerate(zip(result.class_names, result.confidences, strict=True), 1)
+        ]
+        return ["path", "rank", "class", "confidence"], rows
+
     def draw(self, picture: Image.Image, result: Prediction) -> Image.Image:
         """Write the likeliest class below the picture."""
         return with_caption(picture, f"{result.class_names[0]}  {result.confidences[0]:.1%}")
@@ -274,9 +290,9 @@ class Classify(Task):
             f"width), {calibration.ece_equal_count:.2%} ({len(calibration.equal_count)} bins of equal count)",
         ]
 
-    def to_csv(self, evaluation: Evaluation) -> str:
-        """Write one line a class."""
-        return evaluation.per_class_csv()
+    def evaluation_table(self, evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
+        """Return a row for each class."""
+        return evaluation.per_class_table()
 
     def heading(self, evaluation: Evaluation) -> str:
         """Return the title of an evaluation's page."""

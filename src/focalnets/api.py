@@ -1,0 +1,327 @@
+"""What the command line can, as Python: load, predict, evaluate, train and explain, for every task.
+
+Results can be shown (``show()``, and by themselves in notebooks), written (``save``) and turned into plain values
+(``to_dict()``) or data frames (``to_dataframe()``, which needs pandas).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from focalnets.data.inputs import Inputs, gather_inputs
+from focalnets.data.labelled import LabelledData, TrainingData
+from focalnets.errors import ConfigError
+from focalnets.models.focalnet import FocalNet
+from focalnets.tasks.evaluation import Failure
+from focalnets.tasks.loading import OpenedData, open_for_evaluation
+from focalnets.tasks.results import Predicted, Results
+from focalnets.tasks.running import predict as predict_all
+from focalnets.tasks.table import build_task
+from focalnets.tasks.trained import TrainedNetwork
+from focalnets.training.result import TrainingResult
+from focalnets.weights.shipped import DEFAULT
+
+if TYPE_CHECKING:
+    from focalnets.tasks.evaluated import Evaluated
+    from focalnets.tasks.report import OnProgress
+    from focalnets.training.config import TrainingConfig
+    from focalnets.visualize.draw import Style
+    from focalnets.visualize.explanations import Explanations
+    from focalnets.visualize.recording import BlockId
+
+__all__ = ["Model", "Trained", "Training", "evaluate", "explain", "load", "predict", "train"]
+
+
+class Trained(TrainedNetwork):
+    """A trained network of any task, with what it is for and what can be done with it.
+
+    Attributes:
+        task: What it is for; a frozen object with options such as ``top_k``.
+        network: The network, on its device, in evaluation mode.
+        source: What it was loaded from: a path or a name; empty for a network that was made here.
+    """
+
+    def predict(self, inputs: Inputs, **options: Any) -> Results:
+        """Say what it answers to pictures; the options are those of :func:`predict`."""
+        return predict(inputs, self, **options)
+
+    def evaluate(self, data: str | os.PathLike[str] | LabelledData, **options: Any) -> Evaluated:
+        """Measure it on labelled data; the options are those of :func:`evaluate`."""
+        return evaluate(data, self, **options)
+
+    def explain(self, inputs: Inputs, **options: Any) -> Explanations:
+        """Draw where it looks in pictures; the options are those of :func:`explain`."""
+        return explain(inputs, self, **options)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training(TrainingResult):
+    """What a training reached, with the way to its network."""
+
+    def load(self, *, device: str = "auto", **options: Any) -> Trained:
+        """Load the network of the best epoch; the arguments are those of :func:`load`."""
+        return load(self.best_weights, device=device, **options)
+
+
+Model = str | os.PathLike[str] | Trained | FocalNet | None
+"""A network: what :func:`load` takes as its source, or one that is loaded; None is the one in the package."""
+
+
+def load(source: str | os.PathLike[str] | None = None, *, device: str = "auto", **options: Any) -> Trained:
+    """Load a trained network of any task.
+
+    Args:
+        source: A run's folder, a weights file, a hub id or the name of published weights; None takes the small network
+            inside the package, which knows ten classes.
+        device: Where it runs: auto, cpu, cuda, cuda:N or mps; auto takes the GPU if there is one.
+        **options: Fields of its task, e.g. ``top_k``; what its task does not know is left out.
+
+    Raises:
+        CheckpointError: If the source is missing, damaged, hostile or of a task that this version does not know.
+        ConfigError: If there is no such device or an option is out of range.
+    """
+    return Trained.load(DEFAULT if source is None else source, device=device, **options)
+
+
+def predict(
+    inputs: Inputs,
+    model: Model = None,
+    *,
+    top_k: int | None = None,
+    size_px: int | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Say what a network answers to pictures.
+
+    Args:
+        inputs: One or several of: a path of a file or folder, or a pattern; a PIL image; an array (H, W) or
+            (H, W, 1 | 3 | 4); a tensor (1 | 3 | 4, H, W) or as arrays; the bytes of an image file. Arrays and tensors
+            hold uint8, uint16, or floats from 0 to 1, and are not normalised. See
+            :func:`focalnets.data.inputs.gather_inputs`.
+        model: See :data:`Model`.
+        top_k: Classes that a prediction names, at most; None takes 5, or what the network was loaded with.
+        size_px: Input size [px]; None takes the network's own.
+        batch_size: Pictures the network sees at once. The result does not depend on it beyond rounding.
+        device: Where to run, see :func:`load`; a network that is loaded stays where it is.
+        on_progress: Called with the number of pictures done, and of all.
+
+    Returns:
+        The results in the order of the inputs, and ``failures`` for those that could not be read.
+
+    Raises:
+        ShapeError: If something is no picture, or an array has another shape or dtype.
+        ImageError: If the values of an array are out of range.
+        CheckpointError: If the network cannot be loaded, or answers with numbers that are not finite.
+        ConfigError: If a number is out of range.
+    """
+    pictures, missing = gather_inputs(inputs)
+    failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
+    trained = _trained(model, device, top_k=top_k)
+    task = trained.task
+    answers = predict_all(
+        task,
+        trained.network,
+        [picture.path for picture in pictures],
+        lambda index: pictures[index].read(),
+        batch_size=batch_size,
+        size_px=size_px,
+        on_progress=None if on_progress is None else lambda done: on_progress(done, len(pictures)),
+    )
+    entries: list[Predicted] = []
+    for picture, answer in zip(pictures, answers, strict=True):
+        if isinstance(answer, Failure):
+            failures.append(answer)
+        else:
+            entries.append(Predicted(answer, picture, task))
+    size = trained.preprocessing.input_size_px if size_px is None else size_px
+    return Results(entries, failures, task, model=trained.source or trained.origin, input_size_px=size)
+
+
+def evaluate(
+    data: str | os.PathLike[str] | LabelledData | OpenedData,
+    model: Model = None,
+    *,
+    split: str | os.PathLike[str] | None = None,
+    size_px: int | None = None,
+    resolutions: Sequence[int] = (),
+    corruptions: Sequence[str] = (),
+    severities: Sequence[int] = (1, 3, 5),
+    seed: int = 0,
+    bins: int | None = None,
+    worst: int | None = None,
+    batch_size: int = 32,
+    skip_unreadable: bool = False,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> Evaluated:
+    """Measure a network on labelled data.
+
+    Args:
+        data: Folder, CSV file or shards; or labelled data whose answers count in the network's outputs, see
+            :func:`focalnets.tasks.loading.open_for_evaluation`.
+        model: See :data:`Model`.
+        split: File ``split.json`` of a run whose held-out part is meant; None takes that of the run that trained the
+            network, if it split this very data. The result says which was used.
+        size_px: Input size [px]; None takes the network's own.
+        resolutions: Also measure at these input sizes [px], one pass each.
+        corruptions: Also measure on corrupted pictures, one pass for each of these and of the severities; names from
+            :data:`focalnets.data.corruptions.CORRUPTIONS`.
+        severities: From 1 to 5.
+        seed: Of the noise in corrupted pictures.
+        bins: Bins of the calibration; None takes 15.
+        worst: Most confident errors to keep; None takes 24.
+        batch_size: Inputs the network sees at once.
+        skip_unreadable: Leave damaged inputs out instead of refusing.
+        device: Where to run, see :func:`load`; a network that is loaded stays where it is.
+        on_progress: See :data:`focalnets.tasks.report.OnProgress`.
+
+    Raises:
+        DataError: If the data is missing, not laid out as expected, does not fit the network or cannot be read.
+        CheckpointError: If the network cannot be loaded, or answers with numbers that are not finite.
+        ConfigError, UnknownNameError: If a number or a name is out of range.
+    """
+    from focalnets.tasks.evaluated import Evaluated
+    from focalnets.tasks.report import evaluate_in_passes
+
+    trained = _trained(model, device, bins=bins, worst=worst)
+    if isinstance(data, (str, os.PathLike)):
+        opened = open_for_evaluation(trained.task, trained.network, data, source=trained.source, split=split)
+    elif split is not None:
+        raise ConfigError("split chooses among the images of a place; give data as a path, or leave split out.")
+    else:
+        opened = data if isinstance(data, OpenedData) else OpenedData(type(data).__name__, data)
+    report = evaluate_in_passes(
+        trained.task,
+        trained.network,
+        opened.data,
+        place=opened.place,
+        size_px=size_px,
+        resolutions_px=resolutions,
+        corruptions=corruptions,
+        severities=severities,
+        seed=seed,
+        batch_size=batch_size,
+        skip_unreadable=skip_unreadable,
+        on_progress=on_progress,
+    )
+    return Evaluated(report, trained.task, opened.split)
+
+
+def train(
+    data: str | os.PathLike[str] | TrainingData | None = None,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    recipe: str | None = None,
+    config: TrainingConfig | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Training:
+    """Train a network into a run's folder, or continue a run that was stopped.
+
+    Args:
+        data: Folder, CSV file or shards, or data that is open already. With ``resume`` only where it has moved.
+        output: The run's folder, made if needed; None takes ``runs/MODEL-DATE``.
+        recipe: Settings to start from, see :mod:`focalnets.training.recipes`; None takes ``small``, or ``finetune``
+            with ``pretrained``.
+        config: Settings that override the recipe's: a mapping, a YAML file, or a complete TrainingConfig.
+        resume: Folder of a run to continue with its own settings.
+        overwrite: Replace a run that is already in the output folder.
+        quiet: Show nothing; the log in the run's folder is written all the same.
+        **settings: Fields of :class:`focalnets.training.config.TrainingConfig` and of its task, e.g. ``epochs=20``;
+            they override all others.
+
+    Raises:
+        ConfigError, UnknownNameError: If a setting is unknown, out of range or contradicts another one.
+        DataError: If the data is missing, not laid out as expected or cannot be read.
+        TrainingError: If the output holds a run or cannot be written, or the training cannot go on.
+        CheckpointError: If weights to start from cannot be loaded.
+        InterruptedRunError: If stopped by Ctrl-C, after saving.
+    """
+    from focalnets.training.start import continue_training, start_training
+
+    options: dict[str, Any] = {"output": output, "recipe": recipe, "config": config}
+    if resume is not None:
+        result = continue_training(resume, data, quiet=quiet, overwrite=overwrite or None, **options, **settings)
+    else:
+        result = start_training(data, settings=settings, overwrite=overwrite, quiet=quiet, **options)
+    return Training(**{field.name: getattr(result, field.name) for field in dataclasses.fields(result)})
+
+
+def explain(
+    inputs: Inputs,
+    model: Model = None,
+    *,
+    size: int | Literal["native"] | None = None,
+    block: str | BlockId | None = None,
+    style: Style = "overlay",
+    top_k: int = 5,
+    output: str | os.PathLike[str] | None = None,
+    every: int = 1,
+    device: str = "auto",
+    on_progress: Callable[[int, int | None], None] | None = None,
+) -> Explanations:
+    """Draw where a classifier looks in photos, and over every frame of videos.
+
+    Args:
+        inputs: Photos as for :func:`predict`, and paths of video files.
+        model: See :data:`Model`.
+        size: Shorter side at which the network sees a photo [px], or ``"native"`` for its own size; None takes the
+            scale of its evaluation.
+        block: Block whose modulator and gates are drawn, as ``"stage.block"`` or a pair of numbers from 0; None takes
+            the last one of the last stage but one.
+        style: ``overlay``, ``heatmap`` or ``side-by-side``.
+        top_k: Classes to name, at most.
+        output: Where videos are written: a folder, or the file for a single one. Photos are only written by ``save``.
+        every: In videos look at each ``every``-th frame only.
+        device: Where to run, see :func:`load`; a network that is loaded stays where it is.
+        on_progress: Called with the number of photos done, and of all; for a video with that of frames, and of all
+            where it is known.
+
+    Raises:
+        ShapeError, ImageError: As :func:`predict`.
+        CheckpointError: If the network cannot be loaded.
+        ConfigError: If a number or a block is out of range, the network is no classifier, or videos lack an output.
+        MissingPackageError: If there are videos and PyAV is not installed.
+    """
+    from focalnets.visualize.explanations import Explanations, explain_inputs
+
+    entries, missing = gather_inputs(inputs, videos=True)
+    failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
+    trained = _trained(model, device)
+    if not isinstance(trained.network, FocalNet):
+        raise ConfigError(f"explain looks into classifiers, and this network is for the task {trained.task.name}.")
+    explained = explain_inputs(
+        trained.network,
+        entries,
+        output=None if output is None else Path(output),
+        block=block,
+        size_px=size,
+        top_k=top_k,
+        model_name=trained.source or trained.origin,
+        style=style,
+        every=every,
+        on_progress=on_progress,
+    )
+    return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)
+
+
+def _trained(model: Any, device: str, **options: Any) -> Trained:
+    """The network that was given, loaded where it is not, with those options of its task that are not None."""
+    if model is None or isinstance(model, (str, os.PathLike)):
+        return load(model, device=device, **{name: value for name, value in options.items() if value is not None})
+    if isinstance(model, FocalNet):
+        model = Trained(build_task("classify"), model)
+    if not isinstance(model, Trained):
+        raise ConfigError(
+            f"model is of type {type(model).__name__}; expected a path or name, what focalnets.load returns, or a "
+            "FocalNet."
+        )
+    return model.with_options(**options)

@@ -1,0 +1,105 @@
+"""A trained network of any task together with what it is for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, TypeVar
+
+from torch import nn
+
+from focalnets.machine.devices import choose_device
+from focalnets.models.config import Preprocessing
+from focalnets.report.names import list_some, without_folders
+from focalnets.tasks.loading import load_trained
+from focalnets.tasks.running import spec_at
+from focalnets.tasks.task import Task
+
+__all__ = ["TrainedNetwork"]
+
+Kind = TypeVar("Kind", bound="TrainedNetwork")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A trained network of any task, with what it is for.
+
+    Attributes:
+        task: What it is for; a frozen object with options such as ``top_k``.
+        network: The network, on its device, in evaluation mode.
+        source: What it was loaded from: a path or a name; empty for a network that was made here.
+    """
+
+    task: Task
+    network: nn.Module
+    source: str = ""
+
+    @classmethod
+    def load(cls: type[Kind], source: str | os.PathLike[str], *, device: str = "auto", **options: Any) -> Kind:
+        """Load a network onto a device; the options are those of :func:`focalnets.tasks.loading.load_trained`.
+
+        Raises:
+            CheckpointError: If the source is missing, damaged, hostile or of a task that this version does not know.
+            ConfigError: If there is no such device or an option is out of range.
+        """
+        chosen = choose_device(device)
+        task, network = load_trained(source, **options)
+        return cls(task, network.to(chosen).eval(), os.fspath(source))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What its answers are called, e.g. the names of the classes."""
+        return self.task.labels(self.network)
+
+    @property
+    def origin(self) -> str:
+        """Where its weights came from, in words."""
+        return str(getattr(self.network, "origin", ""))
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How its inputs are prepared, with their size."""
+        return spec_at(self.network, None)
+
+    def to(self: Kind, device: str) -> Kind:
+        """Move the network to a device, in place as torch does; returns this object.
+
+        Args:
+            device: auto, cpu, cuda, cuda:N or mps.
+
+        Raises:
+            ConfigError: If there is no such device here.
+        """
+        self.network.to(choose_device(device))
+        return self
+
+    def with_options(self: Kind, **options: Any) -> Kind:
+        """The same network with other options of its task; those that are None or that it does not know are left out.
+
+        Raises:
+            ConfigError: If an option is out of range.
+        """
+        known = {field.name for field in dataclasses.fields(self.task)}
+        chosen = {name: value for name, value in options.items() if value is not None and name in known}
+        return dataclasses.replace(self, task=dataclasses.replace(self.task, **chosen)) if chosen else self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}: {value}' for name, value in self._described().items())})"
+
+    def _repr_html_(self) -> str:
+        from focalnets.report.fragment import render_table
+
+        return render_table(
+            ["trained network", ""], [(name, without_folders(value)) for name, value in self._described().items()]
+        )
+
+    def _described(self) -> dict[str, str]:
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        labels = self.labels
+        return {
+            "task": self.task.name,
+            "network": f"{type(self.network).__name__} with {parameters / 1e6:.2f} M parameters",
+            "labels": f"{len(labels):,} ({list_some(labels)})" if labels else "none",
+            "input": f"{self.preprocessing.input_size_px} px",
+            "weights": self.origin or self.source or "made here",
+        }
