@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["with_caption"]
+from focalnets.report.colours import SHEET
 
-_PAPER, _INK = (255, 255, 255), (28, 33, 40)
+__all__ = ["with_caption"]
 
 
 def with_caption(picture: Image.Image, text: str) -> Image.Image:
@@ -22,7 +22,7 @@ def with_caption(picture: Image.Image, text: str) -> Image.Image:
     while size > 9 and font.getlength(text) > picture.width - 2 * margin:
         size -= 1
         font = ImageFont.load_default(size)
-    page = Image.new("RGB", (picture.width, picture.height + size + 3 * margin), _PAPER)
+    page = Image.new("RGB", (picture.width, picture.height + size + 3 * margin), SHEET.paper)
     page.paste(picture, (0, 0))
-    ImageDraw.Draw(page).text((margin, picture.height + margin), text, fill=_INK, font=font)
+    ImageDraw.Draw(page).text((margin, picture.height + margin), text, fill=SHEET.ink, font=font)
     return page
