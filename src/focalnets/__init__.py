@@ -14,6 +14,12 @@ from focalnets.machine.process import wait_without_spinning
 from focalnets.version import __version__
 
 if TYPE_CHECKING:
+    from focalnets.api import Trained as Trained
+    from focalnets.api import evaluate as evaluate
+    from focalnets.api import explain as explain
+    from focalnets.api import load as load
+    from focalnets.api import predict as predict
+    from focalnets.api import train as train
     from focalnets.class_names import class_names as class_names
     from focalnets.data.images import read_image as read_image
     from focalnets.data.scenes.generator import SceneGenerator as SceneGenerator
@@ -36,16 +42,22 @@ _HOMES = {
     "FocalNetsError": "focalnets.errors",
     "Preprocessing": "focalnets.models.config",
     "SceneGenerator": "focalnets.data.scenes.generator",
+    "Trained": "focalnets.api",
     "class_names": "focalnets.class_names",
     "create_model": "focalnets.weights.loading",
+    "evaluate": "focalnets.api",
+    "explain": "focalnets.api",
     "focal_aggregation": "focalnets.ops.aggregation",
     "inspect_checkpoint": "focalnets.weights.loading",
     "list_models": "focalnets.models.variants",
+    "load": "focalnets.api",
     "load_model": "focalnets.weights.loading",
+    "predict": "focalnets.api",
     "read_image": "focalnets.data.images",
     "save_checkpoint": "focalnets.weights.checkpoint",
+    "train": "focalnets.api",
 }
-_ROOMS = ("data", "errors", "models", "ops", "tasks", "training", "visualize", "weights")
+_ROOMS = ("api", "data", "errors", "models", "ops", "tasks", "training", "visualize", "weights")
 
 __all__ = ["__version__", *_HOMES]
 

@@ -68,3 +68,20 @@ def test_names_with_brackets_are_shown_as_they_are(coloured_run, coloured_images
     image.write_bytes((coloured_images / "red" / "0.png").read_bytes())
     assert main(["predict", str(image), "--model", str(coloured_run)]) == 0
     assert "[red] photo.png" in capsys.readouterr().out
+
+
+def test_answers_that_are_not_finite_are_refused(coloured_run, coloured_images, tmp_path, capsys):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    weights = coloured_run / "best.safetensors"
+    tensors = load_file(weights)
+    tensors["head.weight"].fill_(3e38)  # finite, but its products are not
+    with safe_open(weights, "pt") as file:
+        save_file(tensors, tmp_path / "broken.safetensors", metadata=file.metadata())
+    image = str(coloured_images / "red" / "0.png")
+    assert main(["predict", image, "--model", str(tmp_path / "broken.safetensors"), "--json", "-"]) == 2
+    shown = capsys.readouterr()
+    assert "not finite" in shown.err
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1

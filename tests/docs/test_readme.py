@@ -9,17 +9,39 @@ from pathlib import Path
 import pytest
 
 from focalnets.cli.main import COMMANDS
+from focalnets.training.recipes import RECIPES, in_miniature, small
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_python_example_runs(tmp_path, capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def run_example(example, folder):
     assert len(example.strip().splitlines()) <= 12
-    program = tmp_path / "example.py"
+    program = folder / "example.py"
     program.write_text(example, encoding="utf-8")
     runpy.run_path(str(program))
+
+
+def test_the_example_of_the_verbs_runs(shipped_stand_in, write_coloured_images, tmp_path, monkeypatch, capsys):
+    write_coloured_images(tmp_path / "photos", 5)
+    (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "red" / "0.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    # The same in small: a network that learns in seconds.
+    monkeypatch.setitem(RECIPES, "small", lambda: in_miniature(small()))
+    run_example(EXAMPLES[0].replace('model="focalnet_pico", epochs=20', "epochs=1"), tmp_path)
+    assert "run/split.json" in capsys.readouterr().out
+    assert (tmp_path / "results.csv").exists()
+    assert (tmp_path / "seen.pdf").exists()
+
+
+def test_the_example_of_the_networks_runs(tmp_path, capsys):
+    run_example(EXAMPLES[1], tmp_path)
+    assert len(EXAMPLES) == 2
     assert "torch.Size([1, 10])" in capsys.readouterr().out
 
 
