@@ -123,7 +123,7 @@ def test_an_empty_batch_passes_through():
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "words"),
     [
         (lambda c, g, k: (c[0, 0], g, k), "context"),
         (lambda c, g, k: (c.long(), g, k), "floating"),
@@ -135,9 +135,9 @@ def test_an_empty_batch_passes_through():
         (lambda c, g, k: (c, g, [k[0].float()]), r"kernels\[0\]"),
     ],
 )
-def test_wrong_input_is_named(change, named):
+def test_wrong_input_is_named(change, words):
     context, gates, kernels = change(*draw(1, (4, 4), 2, [(3, 3)]))
-    with pytest.raises(ShapeError, match=named):
+    with pytest.raises(ShapeError, match=words):
         focalnets.focal_aggregation(context, gates, kernels)
 
 

@@ -72,7 +72,7 @@ def test_without_triton_the_backend_imports_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("context", "kernel", "said"),
+    ("context", "kernel", "words"),
     [
         (torch.zeros(1, 2, 2, 2, 3), torch.zeros(3, 1, 1, 1), "one or two spatial axes, the context has 3"),
         (torch.zeros(1, 2, 2, 3, dtype=torch.float64), torch.zeros(3, 1, 1), "the context is torch.float64"),
@@ -80,11 +80,11 @@ def test_without_triton_the_backend_imports_and_says_so() -> None:
         (torch.zeros(1, 2, 2, 3, device="meta"), torch.zeros(3, 1, 1), "the context is on meta"),
     ],
 )
-def test_tensors_it_cannot_take_are_named(context: torch.Tensor, kernel: torch.Tensor, said: str) -> None:
+def test_tensors_it_cannot_take_are_named(context: torch.Tensor, kernel: torch.Tensor, words: str) -> None:
     gates = torch.zeros(*context.shape[:-1], 2)
     reason = triton_backend.why_unsupported(context, gates, [kernel], None)
     assert reason is not None
-    assert said in reason
+    assert words in reason
 
 
 def gpu_problem(

@@ -1,1 +1,1 @@
-"""What the package needs to know of the machine it runs on: devices, processes, memory, time."""
+"""What the package needs to know of the machine it runs on: devices, processes, helper processes, memory, time."""
