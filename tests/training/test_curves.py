@@ -10,9 +10,9 @@ from focalnets.report.figure import themed
 from focalnets.tasks.classify.task import Classify
 from focalnets.training.curves import (
     CurvePanel,
-    _curves_figure,
     _runs_figure,
     curve_panels,
+    curves_figure,
     draw_curves,
     draw_runs,
     run_panels,
@@ -38,7 +38,7 @@ def ticks_of(axes):
 
 
 def test_one_epoch_has_one_tick_and_room_around_it():
-    figure = _curves_figure(history(1), CURVES)
+    figure = curves_figure(history(1), CURVES)
     assert [axes.get_title() for axes in figure.axes] == [panel.title for panel in CURVES]
     for axes in figure.axes:
         assert ticks_of(axes) == [1]
@@ -52,7 +52,7 @@ def test_one_epoch_has_one_tick_and_room_around_it():
 
 @pytest.mark.parametrize("epochs", [2, 3, 30])
 def test_epochs_are_whole_numbers(epochs):
-    for axes in _curves_figure(history(epochs), CURVES).axes:
+    for axes in curves_figure(history(epochs), CURVES).axes:
         ticks = ticks_of(axes)
         assert all(tick == int(tick) for tick in ticks)
         assert len(ticks) >= min(epochs, 3)
@@ -66,7 +66,7 @@ def test_metrics_are_an_argument_and_missing_columns_leave_no_empty_panel():
         CurvePanel("Never measured", {"nothing": "", "val_nan": ""}),
     ]
     rows = [{"epoch": 1, "map": None, "rmse": 3.0, "val_nan": float("nan")}, {"epoch": 2, "map": 0.25, "rmse": 2.0}]
-    precision, error = _curves_figure(rows, panels).axes
+    precision, error = curves_figure(rows, panels).axes
     assert [line.get_xydata().tolist() for line in precision.lines] == [[[2.0, 0.25]]]
     assert precision.get_legend() is None
     assert error.lines[0].get_ydata().tolist() == [3.0, 2.0]
@@ -99,4 +99,4 @@ def test_files(tmp_path, epochs):
         with Image.open(path) as picture:
             assert min(picture.size) > 30
     with themed(DARK):
-        assert _curves_figure(history(epochs), CURVES, DARK).axes
+        assert curves_figure(history(epochs), CURVES, DARK).axes
