@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tests.tasks.brightness import ROW
 
+import focalnets
 from focalnets.cli.main import main
 from focalnets.errors import ConfigError, DataError, UnknownNameError
 from focalnets.tasks import running
@@ -141,6 +142,24 @@ def test_predictions_are_typed_and_drawn(runs, name, tmp_path):
     drawn = task.draw(picture, result)
     assert drawn.mode == "RGB"
     assert drawn.size >= picture.size
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_python_serves_it(places, runs, name, tmp_path):
+    network = focalnets.load(runs / name, device="cpu")
+    assert network.task.name == name
+    results = network.predict([Image.new("RGB", (40, 30), "red"), Image.new("L", (30, 30))])
+    assert [str(result.path) for result in results] == ["image 0", "image 1"]
+    assert json.loads(json.dumps(results.to_dict()))["predictions"] == [result.to_dict() for result in results]
+    assert results.to_csv().splitlines()[1].startswith("image 0,")
+    assert "image 1" in results._repr_html_()
+    for ending in ("json", "csv", "png"):
+        assert results.save(tmp_path / f"results.{ending}").exists()
+    measured = network.evaluate(places[name])
+    watched = network.task.watch.metric
+    assert measured.figures().value(watched) == measured.evaluation.figures().value(watched)
+    assert network.task.metric_labels[watched].label in measured._repr_html_()
+    assert len(measured.to_csv().splitlines()) > 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,7 +16,8 @@ def with_caption(picture: Image.Image, text: str) -> Image.Image:
         picture: In mode RGB, of any size.
         text: One line.
     """
-    size = max(9, min(28, picture.width // 12))
+    # On large pictures letters grow along, so that they can be read when the picture is shown small.
+    size = max(9, min(28, picture.width // 12), picture.width // 22)
     font = ImageFont.load_default(size)
     margin = max(2, size // 3)
     while size > 9 and font.getlength(text) > picture.width - 2 * margin:
