@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe_machine, describe_source, describe_versions, now
+from benchmarks.machine import machine_fields, source_fields, version_fields
+from focalnets.machine.description import utc_now
 
 __all__ = ["measure", "run"]
 
@@ -112,7 +113,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     )
     if options.json is not None:
         described = {
-            "date": now(), "machine": describe_machine(), "versions": describe_versions(), "source": describe_source(),
+            "date": utc_now(), "machine": machine_fields(), "versions": version_fields(), "source": source_fields(),
             "threads": os.environ.get("OMP_NUM_THREADS"),
         }  # fmt: skip
         options.json.write_text(json.dumps(described | result, indent=1) + "\n", encoding="utf-8")
