@@ -50,12 +50,13 @@ def _whole_parser() -> argparse.ArgumentParser:
     parsers = {command: build_parser(command, summary) for command, summary in COMMANDS.items()}
     for parser in parsers.values():
         _describe_values(parser)
-    commands = whole.add_subparsers(
-        metavar="COMMAND",
-        parser_class=lambda prog, command: parsers[command],  # type: ignore[arg-type, return-value]
-    )
+
+    def made_before(prog: str, command: str) -> Any:
+        return parsers[command]
+
+    commands: Any = whole.add_subparsers(metavar="COMMAND", parser_class=made_before)  # type: ignore[call-overload]
     for command, summary in COMMANDS.items():
-        commands.add_parser(command, help=summary, command=command)  # type: ignore[call-arg]
+        commands.add_parser(command, help=summary, command=command)
     return whole
 
 

@@ -268,8 +268,8 @@ def _draw_network(arguments: Any, model: Any, photos: Sequence[Path], size: Any,
         numbers = page.with_suffix(".npz")
         with replacing(numbers) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
-        entries = [{"input": str(photo)} for photo in looked_at] or [{"input": None}]
-        done.explained.extend({**entry, "files": [str(page), str(numbers)]} for entry in entries)
+        inputs: list[str | None] = [str(photo) for photo in looked_at] or [None]
+        done.explained.extend({"input": photo, "files": [str(page), str(numbers)]} for photo in inputs)
         result_line(f"{page}, {numbers}")
 
     if arguments.kernels:

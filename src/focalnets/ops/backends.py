@@ -80,7 +80,7 @@ def select_backend(
             if backend.why_not(context, gates, kernels, mask) is None:
                 return backend
     if name not in BACKENDS:
-        raise UnknownNameError(f"No backend is called {name!r}; {nearest(name, BACKENDS)} None takes the best.")
+        raise UnknownNameError(f"No backend is called {name!r}; {nearest(str(name), BACKENDS)} None takes the best.")
     reason = BACKENDS[name].why_not(context, gates, kernels, mask)
     if reason is not None:
         raise BackendUnavailableError(f"Backend {name!r} was asked for but cannot be used: {reason}")
