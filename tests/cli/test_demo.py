@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
 import shlex
 
@@ -45,8 +46,15 @@ class Resources(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo <of> & things") / "out"
-    assert main(["demo", "--quick", "--output", str(folder)]) == 0
+    assert main(["demo", "--quick", "--output", str(folder), "--json", str(folder.parent / "result.json")]) == 0
     return folder
+
+
+def test_the_result_as_json(demo):
+    result = json.loads((demo.parent / "result.json").read_text(encoding="utf-8"))
+    assert result["report"] == str(demo / "report.html")
+    assert result["images"] == quick().test_scenes
+    assert 0 <= result["top1_interval"][0] <= result["top1"] <= result["top1_interval"][1] <= 1
 
 
 def test_the_report_is_whole_and_needs_nothing_else(demo):
