@@ -34,7 +34,7 @@ def run_script(name: str, *arguments: str, **environment: str) -> subprocess.Com
 
 
 @needs_triton
-@pytest.mark.parametrize("what", ["values", "operator"])
+@pytest.mark.parametrize("what", ["values", "operator", "derivatives"])
 def test_kernels_in_the_interpreter(what: str) -> None:
     done = run_script("triton_interpreter_checks.py", what)
     if done.returncode == 77:

@@ -1,6 +1,7 @@
 """Checks of the Triton kernels in Triton's interpreter; run as a script, in a process of its own.
 
-``values`` compares results and every gradient with the reference, ``operator`` what PyTorch asks of a custom operator.
+``values`` compares results and every gradient with the reference, ``operator`` what PyTorch asks of a custom operator,
+``derivatives`` second order and gradients in batches with the reference in float64.
 Prints one line a failed check and exits with 1 if there is one, with 77 if the interpreter itself does not work here.
 
 B images, *S spatial sizes, C channels, L levels.
@@ -152,6 +153,34 @@ def check_operator() -> list[str]:
     return failures
 
 
+def check_derivatives() -> list[str]:
+    """Differentiate the backward pass again, for losses linear in the result and not, and in batches."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 3, 4, 5), (2, 3, 4, 2), (5, 3, 3)]
+    drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    mask = torch.rand(2, 3, 4, generator=generator) < 0.7
+    results = []
+    for function, dtype in (
+        (triton_backend.focal_aggregation_triton, torch.float32),
+        (focal_aggregation_reference, torch.float64),
+    ):
+        leaves = [tensor.to(dtype).requires_grad_() for tensor in drawn]
+        found = []
+        for bend in (torch.ravel, torch.sin):
+            result = function(*leaves[:2], leaves[2:], normalize=True, mask=mask)
+            first = torch.autograd.grad(bend(result).sum(), leaves, create_graph=True)
+            found += torch.autograd.grad(sum(gradient.square().sum() for gradient in first), leaves)
+        result = function(*leaves[:2], leaves[2:], normalize=True, mask=mask)
+        several = torch.stack([torch.ones_like(result), result.detach()])
+        found += torch.autograd.grad(result, leaves, several, is_grads_batched=True)
+        results.append(found)
+    return [
+        f"derivative {index} differs by {(got - right).abs().max().item():.1e}"
+        for index, (got, right) in enumerate(zip(*results, strict=True))
+        if got.shape != right.shape or (got - right).abs().max() > 1e-5 * max(1.0, right.abs().max().item())
+    ]
+
+
 @triton.jit
 def count_kernel(out, count):
     for _ in range(count):
@@ -171,6 +200,6 @@ def interpreter_works() -> bool:
 if __name__ == "__main__":
     if not interpreter_works():
         sys.exit(77)
-    found = {"values": check_values, "operator": check_operator}[sys.argv[1]]()
+    found = {"values": check_values, "operator": check_operator, "derivatives": check_derivatives}[sys.argv[1]]()
     print("\n".join(found))
     sys.exit(bool(found))
