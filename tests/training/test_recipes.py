@@ -42,7 +42,7 @@ def test_each_recipe_trains_in_miniature(name, coloured_run, data, tmp_path):
         recipe = recipe.replace(pretrained=str(coloured_run))
     settings = in_miniature(recipe).replace(batch_size=12)
     result = train(settings, data, output=tmp_path / "run", quiet=True)
-    assert len(result.history) == settings.epochs
+    assert [row["epoch"] for row in result.history if row["epoch"] > 0] == [1, 2]
     assert load_checkpoint(result.best_weights).preprocessing.input_size_px == 32
 
 
