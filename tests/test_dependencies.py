@@ -17,7 +17,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "focalnets"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-OTHER_NAMES = {"PIL": "pillow", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
+OTHER_NAMES = {
+    "PIL": "pillow",
+    "huggingface_hub": "huggingface-hub",
+    "pillow_avif": "pillow-avif-plugin",
+    "pillow_heif": "pillow-heif",
+    "pillow_jxl": "pillow-jxl-plugin",
+    "yaml": "pyyaml",
+}
 """Names of packages that differ from what is imported."""
 
 COMES_WITH_TORCH = {"triton"}

@@ -39,6 +39,7 @@ _OPTIONAL = {
     "triton": "fused kernels on CUDA devices",
     "av": "reading and writing videos (pip install 'focalnets[video]')",
     "captum": "Grad-CAM in `focalnets localize` (pip install 'focalnets[localize]')",
+    "pillow-avif-plugin": "reading AVIF where Pillow was built without it (pip install 'focalnets[images]')",
     "pillow-heif": "reading HEIC and HEIF (pip install 'focalnets[images]')",
     "pillow-jxl-plugin": "reading JPEG XL (pip install 'focalnets[images]')",
     "tensorboard": "curves of trainings in TensorBoard (pip install 'focalnets[tensorboard]')",
