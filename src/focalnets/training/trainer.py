@@ -18,6 +18,7 @@ from focalnets.errors import CheckpointError, DataError, ImageError, Interrupted
 from focalnets.files import write_json, write_text
 from focalnets.machine.description import describe_environment
 from focalnets.machine.process import is_helper
+from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
@@ -241,6 +242,11 @@ def _fit(
         history=tuple(recorder.history),
     )
     if first:
+        if isinstance(network.module, FocalNet):
+            for weights in (folder.last, folder.best):
+                found = task.complete(weights, data, device=device)
+            if found is not None:
+                console.line(found)
         described = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]
         card = model_card(
             config,
