@@ -29,6 +29,8 @@ NO_CLASS = -1
 _SCENE_SEED = 7_654_321
 """Another world than those of the demonstration and of the tests."""
 
+_SMALLEST_PX = 32
+
 _GRIDS = (2, 3, 4, 5, 6, 8)
 
 
@@ -42,13 +44,13 @@ class GeneratedOutliers:
     """Noise, plain colours, gradients, stripes, fractals, shapes, strokes, scenes, and shuffled parts of photos.
 
     Args:
-        side_px: Side of the pictures; some are drawn smaller and some larger.
+        side_px: Side of the pictures; some are drawn smaller and some larger, none below 32 px.
         seed: Chooses other pictures.
         photos: Photos whose tiles are shuffled, e.g. those that the classes are learnt from; None leaves that out.
     """
 
     def __init__(self, *, side_px: int, seed: int = 0, photos: Sequence[Any] | None = None) -> None:
-        self.side_px, self.seed = max(32, side_px), seed
+        self.side_px, self.seed = side_px, seed
         self.photos = photos if photos is not None and len(photos) else None
         self.kinds: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {**PATTERNS, "scene": self._scene}
         if self.photos is not None:
@@ -58,7 +60,7 @@ class GeneratedOutliers:
         """Draw picture ``number``; every kind comes once in a row of as many."""
         name = list(self.kinds)[number % len(self.kinds)]
         rng = np.random.default_rng([self.seed, number, 2])
-        side = int(self.side_px * rng.choice([0.75, 1.0, 1.0, 1.25]))
+        side = max(_SMALLEST_PX, int(self.side_px * rng.choice([0.75, 1.0, 1.0, 1.25])))
         return Image.fromarray(np.ascontiguousarray(self.kinds[name](rng, side)))
 
     def _scene(self, rng: np.random.Generator, side: int) -> np.ndarray:
