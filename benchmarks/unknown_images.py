@@ -99,7 +99,7 @@ def measure(
     threshold: float | None = getattr(network.network, "threshold", None)
     inside = _confidences(network, find_images(images))
     kinds: dict[str, Any] = {name: draw(count) for name, draw in KINDS.items()}
-    kinds |= {Path(folder).name: find_images(folder)[:count] for folder in others}
+    kinds |= {Path(folder).as_posix(): find_images(folder)[:count] for folder in others}
     rows = []
     for name, confidences in [
         (Path(images).name, inside),
