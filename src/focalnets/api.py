@@ -296,10 +296,9 @@ def explain(
     entries, missing = gather_inputs(inputs, videos=True)
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
     trained = _trained(model, device)
-    if not isinstance(trained.network, FocalNet):
-        raise ConfigError(f"explain looks into classifiers, and this network is for the task {trained.task.name}.")
+    network = trained.classifier("explain")
     explained = explain_inputs(
-        trained.network,
+        network,
         entries,
         output=None if output is None else Path(output),
         block=block,

@@ -86,6 +86,7 @@ class Task(abc.ABC):
         metric_labels: How the metrics of :meth:`metrics` are called, the most important first.
         pipeline_tag: What the Hugging Face Hub calls the task.
         limits: What a model card says of the limits of such networks.
+        files: Files that :meth:`write_files` always writes.
         optional_files: Files that :meth:`write_files` writes only where there is something to show.
         settings: What a training config says about this task alone; a frozen dataclass that needs no torch.
     """
@@ -95,6 +96,7 @@ class Task(abc.ABC):
     metric_labels: ClassVar[Mapping[str, Metric]]
     pipeline_tag: ClassVar[str | None] = None
     limits: ClassVar[str] = ""
+    files: ClassVar[tuple[str, ...]] = ()
     optional_files: ClassVar[tuple[str, ...]] = ()
     settings: Any = dataclasses.field(default_factory=NoSettings)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -129,8 +128,7 @@ def resume(
                 f"The run '{folder.root}' was not trained from a folder of images; continue it in Python with its data."
             )
         data = task.reopen(folder.split, root=root, skip_unreadable=config.skip_unreadable)
-        known = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]["fingerprint"]
-        if data.fingerprint != known:
+        if data.fingerprint != folder.read_environment()["data"]["fingerprint"]:
             raise DataError(
                 f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing "
                 "needs the same ones. Restore them, or start a new run with --pretrained."
@@ -241,21 +239,34 @@ def _fit(
         history=tuple(recorder.history),
     )
     if first:
-        described = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]
-        card = model_card(
-            config,
-            name=folder.root.resolve().name,
-            data=described,
-            history=recorder.history,
-            best_epoch=best["epoch"],
-            image_size_px=network.spec.input_size_px,
-            parameters=network.parameters,
-            task=task,
-        )
-        if folder.card_is_ours():
-            write_text(folder.card, card)
-        folder.mark_complete()
+        try:
+            _complete(folder, config, network, task, result)
+        except OSError as error:
+            raise TrainingError(
+                f"{_explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
+                f"{_explain_resuming(folder, stopped=False)}"
+            ) from error
     return result
+
+
+def _complete(
+    folder: RunFolder, config: TrainingConfig, network: NetworkToTrain, task: Task, result: TrainingResult
+) -> None:
+    """Write the card of a training that came to its end, and note that it did."""
+    described = folder.read_environment()["data"]
+    card = model_card(
+        config,
+        name=folder.root.resolve().name,
+        data=described,
+        history=result.history,
+        best_epoch=result.best_epoch,
+        image_size_px=network.spec.input_size_px,
+        parameters=network.parameters,
+        task=task,
+    )
+    if folder.card_is_ours():
+        write_text(folder.card, card)
+    folder.mark_complete()
 
 
 def _headline(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +40,8 @@ __all__ = [
     "shorter_side",
     "video_outputs",
 ]
+
+_MOST_NAME_BYTES = 255
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -236,11 +239,11 @@ def output_names(files: Sequence[Path], extension: str = ".png") -> list[str]:
         files: The photos.
         extension: What all names end in.
     """
-    names = [f"{file.stem}_explained{extension}" for file in files]
+    names = [_page_name(file.stem, extension) for file in files]
     for level in (1, 2):
         meeting = _find_repeated(names)
         names = [
-            f"{'-'.join([*file.absolute().parts[-1 - level : -1], file.stem])}_explained{extension}"
+            _page_name("-".join([*file.absolute().parts[-1 - level : -1], file.stem]), extension)
             if name.casefold() in meeting
             else name
             for file, name in zip(files, names, strict=True)
@@ -250,7 +253,7 @@ def output_names(files: Sequence[Path], extension: str = ".png") -> list[str]:
         number = 1
         while name.casefold() in used:
             number += 1
-            name = f"{file.stem}-{number}_explained{extension}"
+            name = _page_name(file.stem, extension, f"-{number}")
         used.add(name.casefold())
         names[index] = name
     return names
@@ -270,6 +273,15 @@ def video_outputs(videos: Sequence[Path], output: str | Path) -> list[Path]:
     names = output_names(videos, "")
     endings = [file.suffix.lower() if file.suffix.lower() in CLIP_FORMATS else ".mkv" for file in videos]
     return [output / f"{name}{ending}" for name, ending in zip(names, endings, strict=True)]
+
+
+def _page_name(stem: str, extension: str, number: str = "") -> str:
+    """Name a page; photos whose names are as long as a system allows are shortened by what comes behind."""
+    end = f"{number}_explained"
+    room = _MOST_NAME_BYTES - len(end) - max(len(extension), len(".html"))
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return f"{stem}{end}{extension}"
 
 
 def _name(block: BlockId) -> str:

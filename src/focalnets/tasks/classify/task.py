@@ -62,6 +62,14 @@ class Classify(Task):
         "An image of none of the classes gets one all the same. How well single classes do: `focalnets evaluate`."
     )
 
+    files: ClassVar[tuple[str, ...]] = (
+        "per_class.csv",
+        "confusion.csv",
+        "confusion.png",
+        "calibration.csv",
+        "calibration.png",
+        "mistakes.csv",
+    )
     optional_files: ClassVar[tuple[str, ...]] = ("mistakes.png",)
 
     settings: ClassifySettings = dataclasses.field(default_factory=ClassifySettings)
