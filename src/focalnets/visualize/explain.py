@@ -19,6 +19,7 @@ from focalnets.files import user_path
 from focalnets.models.complexity import complexity
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
+from focalnets.report.fonts import fitting_fonts
 from focalnets.report.names import without_folders
 from focalnets.report.showing import show_picture
 from focalnets.visualize.block_page import write_block_page
@@ -120,7 +121,8 @@ class Explanation:
     def draw(self) -> Image.Image:
         """The page as a picture in mode RGB."""
         stream = io.BytesIO()
-        self.figure.savefig(stream, format="png", facecolor=self.figure.get_facecolor())
+        with fitting_fonts(self.figure):
+            self.figure.savefig(stream, format="png", facecolor=self.figure.get_facecolor())
         return Image.open(stream).convert("RGB")
 
     def show(self) -> None:

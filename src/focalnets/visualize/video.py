@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
@@ -25,6 +25,7 @@ from focalnets.data.transforms import to_tensor
 from focalnets.errors import ConfigError
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
+from focalnets.report.fonts import Line
 from focalnets.visualize.draw import Style, robust_limits, styled
 from focalnets.visualize.explain import named_probabilities, shorter_side
 from focalnets.visualize.maps import default_focus, modulator_map
@@ -172,27 +173,31 @@ def _seen_size(width_px: int, height_px: int, pixel_aspect: Fraction, side: int 
 
 
 def _with_caption(picture: np.ndarray, text: str) -> np.ndarray:
-    """Write a line of text into the lower left corner, white on a dark ground; returns a new picture."""
-    if not text:
+    """Write a line of text into the lower left corner, white on a dark ground, where a frame has room for it.
+
+    Returns:
+        A new picture, or the same where nothing was written.
+    """
+    height, width = picture.shape[:2]
+    size = max(8, round(0.045 * min(height, width)))
+    margin = size // 2
+    line = _caption_line(text, size, width - 2 * margin)
+    if line is None or size + 2 * margin > height:
         return picture
     image = Image.fromarray(picture)
-    size = max(8, round(0.045 * min(image.size)))
-    font = _font(size)
-    margin = size // 2
-    while len(text) > 1 and font.getlength(text) > image.width - 2 * margin:
-        name, _, percent = text.rpartition("  ")
-        text = f"{name.rstrip('…')[:-1]}…  {percent}" if len(name) > 1 else text[:-1]
-    height = size + 2 * margin
-    box = (0, image.height - height, min(image.width, round(font.getlength(text)) + 2 * margin), image.height)
+    box = (0, height - size - 2 * margin, min(width, round(line.width_px) + 2 * margin), height)
     ground = image.crop(box)
     image.paste(Image.blend(ground, Image.new("RGB", ground.size), 0.7), box[:2])
-    ImageDraw.Draw(image).text((margin, image.height - margin - size * 0.12), text, "white", font, anchor="ls")
+    line.draw(image, margin, height - margin - size * 0.12, "white")
     return np.asarray(image)
 
 
-@functools.lru_cache(maxsize=8)
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    # The font of the figures: it comes with matplotlib and knows most alphabets.
-    import matplotlib
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size_px)
+@functools.lru_cache(maxsize=256)
+def _caption_line(text: str, size_px: int, room_px: int) -> Line | None:
+    """Shorten a name with its percentage until it fits; None where nothing of it does."""
+    name, _, percent = text.rpartition("  ")
+    line = Line(text, size_px)
+    while line.width_px > room_px and name:
+        name = name[:-1]
+        line = Line(f"{name}…  {percent}" if name else percent, size_px)
+    return line if text and line.width_px <= room_px else None
