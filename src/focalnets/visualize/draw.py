@@ -16,7 +16,7 @@ from focalnets.errors import ConfigError
 from focalnets.files import replacing
 from focalnets.report.colours import HEAT_MAP, SIGNED_MAP
 from focalnets.report.fonts import fitting_fonts
-from focalnets.report.pictures import fit_within
+from focalnets.report.pictures import seen_well
 from focalnets.report.sheet import Page, Panel, Scale
 from focalnets.visualize.maps import focus_map, gate_maps, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
@@ -161,7 +161,7 @@ def explain_figure(
     """Draw one page on one picture: what the network says, where it looks, stage by stage and level by level.
 
     Args:
-        picture: What the network saw, in any resolution.
+        picture: What the network saw, in any resolution; one more than 36 times as long as wide is drawn wider.
         inside: What ``look_inside`` recorded while it ran.
         predictions: Class names with probabilities, most probable first.
         focus: Stage and block whose modulator counts in the large map; None takes the last block of the last stage
@@ -177,7 +177,7 @@ def explain_figure(
     """
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
     gates_of = focus if gates_of is None else gates_of
-    ground = fit_within(picture if picture.mode == "RGB" else picture.convert("RGB"), _MOST_DETAIL_PX)
+    ground = seen_well(picture if picture.mode == "RGB" else picture.convert("RGB"), _MOST_DETAIL_PX)
     pair = style == "side-by-side"
     page = Page(aspect=ground.width / ground.height * (2 if pair else 1), title=title, notes=notes)
 
