@@ -72,6 +72,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="in videos look at each Nth frame only (default: 1)"
     )
+    parser.add_argument(
+        "--most_frames", type=int, metavar="N", help="end videos after so many frames (default: take all)"
+    )
     parser.add_argument("--top_k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
     add_device(parser)
     add_json(parser, "what was explained, and where it was written,")
@@ -152,7 +155,7 @@ def _check(arguments: Any, photos: Sequence[Path], videos: Sequence[Path]) -> No
     """Refuse what contradicts itself before a network is loaded."""
     from focalnets.data.clips import CLIP_FORMATS
 
-    require_whole(arguments, every=1)
+    require_whole(arguments, every=1, most_frames=1)
     if arguments.block is not None and arguments.stage is not None:
         raise ConfigError("--block and --stage both choose the block; give one of them.")
     if not arguments.inputs and (arguments.receptive_field or not arguments.kernels):
@@ -239,7 +242,8 @@ def _explain_videos(arguments: Any, model: Any, videos: Sequence[Path], options:
         started = time.perf_counter()
         try:
             with _frame_progress(file.name) as show:
-                explained = model.explain(file, output=target, every=arguments.every, on_progress=show, **options)
+                chosen = {"every": arguments.every, "most_frames": arguments.most_frames}
+                explained = model.explain(file, output=target, on_progress=show, **chosen, **options)
         except ConfigError as error:
             done.failures.append(str(error))
             continue

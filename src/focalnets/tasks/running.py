@@ -123,6 +123,7 @@ def evaluate(
     labels = task.labels(model)
     spec = spec_at(model, size_px)
     transform = task.transform(spec, train=False, alter=alter)
+    data = task.for_evaluation(data, spec)
     metrics = task.metrics(labels)
     loss, counted = torch.zeros(()), torch.zeros(())
     answers: list[Any] = []

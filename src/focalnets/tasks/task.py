@@ -154,6 +154,17 @@ class Task(abc.ABC):
         """Return the data as training reads it: inputs no larger than this, e.g. with pictures decoded coarsely."""
         return data
 
+    def coarsest_side_px(self, spec: Preprocessing) -> int | None:
+        """Shorter side down to which a picture may be decoded with hardly any change of the answer [px]; None: none.
+
+        Results in pixels of the picture forbid it.
+        """
+        return None
+
+    def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
+        """Return the data as measuring reads it, e.g. with pictures decoded as coarsely as the input's size allows."""
+        return data
+
     def transform(
         self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
     ) -> Callable[[tuple[Any, Any], int], tuple[Any, Any]]:
