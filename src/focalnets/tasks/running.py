@@ -57,6 +57,7 @@ def predict(
         CheckpointError: If the network answers with numbers that are not finite.
     """
     require_positive(batch_size=batch_size)
+    task = task.for_model(model)
     labels = task.labels(model)
     transform = task.transform(spec_at(model, size_px), train=False)
 
@@ -119,6 +120,7 @@ def evaluate(
         ConfigError: If a number is out of range or the network is not for the task.
     """
     require_positive(batch_size=batch_size)
+    task = task.for_model(model)
     started = time.monotonic()
     labels = task.labels(model)
     spec = spec_at(model, size_px)

@@ -227,6 +227,23 @@ class Task(abc.ABC):
         """
         return tuple(getattr(model, "class_names", None) or ())
 
+    def for_model(self, model: nn.Module) -> Task:
+        """Return the task with what this network says that matters for its answers; itself where there is nothing."""
+        return self
+
+    def complete(self, weights: Path, data: TrainingData, *, device: torch.device) -> str | None:
+        """Measure what only a trained network can tell, and note it in its file of weights.
+
+        Args:
+            weights: The file, which is written anew.
+            data: What the network was trained and validated on.
+            device: Where to measure.
+
+        Returns:
+            What was measured, in a sentence; None where there is nothing to measure and the file stays as it is.
+        """
+        return None
+
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Compute the network's output for a batch."""
         inputs = batch.inputs

@@ -17,6 +17,7 @@ from focalnets.errors import CheckpointError, DataError, ImageError, Interrupted
 from focalnets.files import write_json, write_text
 from focalnets.machine.description import describe_environment
 from focalnets.machine.process import is_helper
+from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
@@ -240,6 +241,10 @@ def _fit(
     )
     if first:
         try:
+            if isinstance(network.module, FocalNet):
+                found = [task.complete(weights, data, device=device) for weights in (folder.last, folder.best)]
+                if found[-1] is not None:
+                    console.line(found[-1])
             _complete(folder, config, network, task, result)
         except OSError as error:
             raise TrainingError(

@@ -95,10 +95,15 @@ class Description:
         if self.task == CLASSIFY:
             self._check_classifier()
 
+    @property
+    def threshold(self) -> float | None:
+        """Confidence below which a classifier names no class, or None."""
+        return self.head.get("threshold") if self.task == CLASSIFY else None
+
     def _check_classifier(self) -> None:
         if self.input.kind != Preprocessing.kind:
             raise ConfigError(f"a network for {CLASSIFY} takes images, got an input of kind {self.input.kind}.")
-        expected = classifier_head(self.config)
+        expected = classifier_head(self.config, self.threshold)
         if self.head != expected:
             raise ConfigError(
                 f"its head, {shortened(self.head)}, contradicts its config, by which a network for {CLASSIFY} has "
@@ -154,11 +159,26 @@ class Description:
         return metadata
 
 
-def classifier_head(config: FocalNetConfig) -> dict[str, Any]:
-    """Describe the head of a plain FocalNet: a linear classifier; none in dense backbones and for pooled features."""
+def classifier_head(config: FocalNetConfig, threshold: float | None = None) -> dict[str, Any]:
+    """Describe the head of a plain FocalNet: a linear classifier; none in dense backbones and for pooled features.
+
+    Args:
+        config: The network.
+        threshold: Confidence below which it names no class, from 0 to 1; None where it has none.
+
+    Raises:
+        ConfigError: If the threshold is no number from 0 to 1.
+    """
     if config.pyramid_norms or not config.num_classes:
         return {"kind": "none"}
-    return {"kind": "linear", "outputs": config.num_classes}
+    head: dict[str, Any] = {"kind": "linear", "outputs": config.num_classes}
+    if threshold is None:
+        return head
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0.0 <= threshold <= 1.0:
+        raise ConfigError(
+            f"the threshold of a classifier is a confidence, a number from 0 to 1, got {shortened(threshold)}."
+        )
+    return {**head, "threshold": threshold}
 
 
 def image_preparation(spec: InputSpec) -> Preprocessing:

@@ -250,6 +250,8 @@ def _finish(opened: Opened, edits: _Edits) -> FocalNet:
         )
     model = assemble(config, tensors, opened.place, preprocessing=preprocessing, class_names=class_names)
     model.origin = opened.origin
+    if (edits.num_classes, edits.in_chans, edits.focal_levels, edits.focal_windows) == (None, None, None, None):
+        model.threshold = None if edits.pyramid_norms else recognition.head.get("threshold")
     _logger.info("Loaded %s.", recognition)
     for note in notes:
         _logger.info("%s", note)

@@ -143,7 +143,7 @@ def open_weights(
     recognition = Recognition(
         layout=layout,
         config=config,
-        head=classifier_head(config),
+        head=classifier_head(config, None if description is None else description.threshold),
         variant=variant,
         input=spec,
         labels=labels,
