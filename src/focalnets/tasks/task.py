@@ -175,10 +175,9 @@ class Task(abc.ABC):
             train: Whether to change the item at random, by torch's random numbers alone.
             alter: Changes the picture that the network is to see.
         """
-        from focalnets.data.transforms import ResizeAndCrop, to_tensor
+        from focalnets.data.transforms import framing, to_tensor
 
-        crop = ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)
-        return PictureTransform(crop, to_tensor(spec), alter)
+        return PictureTransform(framing(spec), to_tensor(spec), alter)
 
     def collate(self, items: Sequence[tuple[Any, Any]]) -> Batch:
         """Put prepared items into a batch."""
@@ -323,9 +322,9 @@ class Task(abc.ABC):
 
     def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:
         """Return what the network sees of the picture of an item."""
-        from focalnets.data.transforms import ResizeAndCrop
+        from focalnets.data.transforms import framing
 
-        return ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)(item[0])
+        return framing(spec)(item[0])
 
     def summary(self, evaluation: Any) -> list[str]:
         """Sum up an evaluation in a line or two, for terminals."""
