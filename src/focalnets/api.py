@@ -93,7 +93,7 @@ def predict(
     *,
     top_k: int | None = None,
     size_px: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Results:
@@ -107,7 +107,8 @@ def predict(
         model: See :data:`Model`.
         top_k: Classes that a prediction names, at most; None takes 5, or what the network was loaded with.
         size_px: Input size [px]; None takes the network's own.
-        batch_size: Pictures the network sees at once. The result does not depend on it beyond rounding.
+        batch_size: Pictures the network sees at once; None takes the usual number of its task. The result does not
+            depend on it beyond rounding.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
         on_progress: Called with the number of pictures done, and of all.
 
@@ -155,7 +156,7 @@ def evaluate(
     seed: int = 0,
     bins: int | None = None,
     worst: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     device: str = "auto",
     on_progress: OnProgress | None = None,
@@ -176,7 +177,7 @@ def evaluate(
         seed: Of the noise in corrupted pictures.
         bins: Bins of the calibration; None takes 15.
         worst: Most confident errors to keep; None takes 24.
-        batch_size: Inputs the network sees at once.
+        batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
         on_progress: See :data:`focalnets.tasks.report.OnProgress`.

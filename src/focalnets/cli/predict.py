@@ -29,7 +29,7 @@ def add_arguments(parser: Any) -> None:
     add_json(parser, "the result")
     add_csv(parser, "one line for each image and class")
     add_size(parser, "side of the square crop", aliases=("--image_size",), shown_default="the network's own")
-    parser.add_argument("--batch_size", type=int, default=32, help="images at once (default: 32)")
+    parser.add_argument("--batch_size", type=int, help="images at once (default: 32 classified, 4 otherwise)")
     add_device(parser)
 
 

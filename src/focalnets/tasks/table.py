@@ -22,11 +22,13 @@ class TaskRow:
         summary: What it does, for people.
         settings: Module and class of its settings, which import no torch, e.g. ``package.module:Class``.
         task: Module and class of the task.
+        recipe: Recipe of a training that names none; empty takes ``small``, or ``finetune`` with pretrained weights.
     """
 
     summary: str
     settings: str
     task: str
+    recipe: str = ""
 
 
 TASKS: dict[str, TaskRow] = {

@@ -1,1 +1,1 @@
-"""Heads that stand on a pyramid of maps; they see only maps and their channels."""
+"""Heads that answer for places in an image, and the table of networks that have one."""

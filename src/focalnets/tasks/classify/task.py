@@ -31,7 +31,8 @@ from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, mak
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.tasks.evaluation import EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
-from focalnets.tasks.task import Alter, PictureTransform, Task
+from focalnets.tasks.picture_transform import Alter, PictureTransform
+from focalnets.tasks.task import Task
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -178,8 +179,9 @@ class Classify(Task):
                 network.origin += f", with what its classifier knew of {len(known)} of {len(labels)} classes"
         return network
 
-    def can_answer(self, network: FocalNet, labels: Sequence[str]) -> bool:
+    def can_answer(self, network: nn.Module, labels: Sequence[str]) -> bool:
         """Whether loaded weights know all of these classes."""
+        assert isinstance(network, FocalNet)
         return bool(network.class_names) and len(known_classes(labels, network.class_names or ())) == len(labels)
 
     def labels(self, model: nn.Module) -> tuple[str, ...]:
