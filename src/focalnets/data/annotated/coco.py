@@ -22,7 +22,7 @@ from focalnets.data.annotated.encoded_masks import (
     polygon_extent,
     require_pycocotools,
 )
-from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, read_photo
+from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, DenseTask, find_photo
 from focalnets.data.annotated.objects import (
     AnnotatedObject,
     Box,
@@ -32,7 +32,7 @@ from focalnets.data.annotated.objects import (
     turn_between,
     turned_box,
 )
-from focalnets.data.images import exif_orientation, image_header, image_size, open_image_file
+from focalnets.data.images import upright_size
 from focalnets.errors import DataError
 from focalnets.files import user_path
 
@@ -97,7 +97,19 @@ def open_coco(
         names=[image.file_name for image in content.images],
         read=_CocoReader(content, folder),
         categories=content.categories,
+        kinds=_kinds(content),
+        files=[folder / image.file_name for image in content.images],
+        sources=[file],
+        counts=[len(image.annotations) for image in content.images],
     )
+
+
+def _kinds(content: CocoFile) -> frozenset[DenseTask]:
+    """Boxes train detection; where every object but crowds has a mask too, masks and classes of pixels as well."""
+    annotations = [each for image in content.images for each in image.annotations if not each.get("iscrowd")]
+    if annotations and all(each.get("segmentation") for each in annotations):
+        return frozenset({"detect", "instance", "semantic"})
+    return frozenset({"detect"})
 
 
 def annotation_mask(annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
@@ -160,10 +172,10 @@ class _CocoReader:
     def __call__(self, index: int) -> AnnotatedImage:
         entry = self.content.images[index]
         path = self.folder / entry.file_name
-        photo, orientation = read_photo(path)
-        size = entry.size or _stored_size(path)
+        photo = find_photo(path)
+        size = entry.size or (photo.size[::-1] if photo.orientation >= 5 else photo.size)
         names = (f"image {abridge(entry.id)} in '{self.content.path}'", f"'{path}'")
-        turn = turn_between(size, photo.size, orientation, names=names)
+        turn = turn_between(size, photo.size, photo.orientation, names=names)
         objects = []
         for annotation in entry.annotations:
             label = self.labels[annotation.get("category_id")]
@@ -229,24 +241,13 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _stored_size(path: Path) -> tuple[int, int]:
-    """Width and height of the pixels in the file, before EXIF turns them."""
-    upright = image_size(path)
-    return upright[::-1] if _orientation(path) >= 5 else upright
-
-
-def _orientation(path: Path) -> int:
-    with open_image_file(path) as opened:
-        return exif_orientation(image_header(opened, f"'{path}'"))
-
-
 def _check_image(image: CocoImage, folder: Path, file: Path) -> None:
     """Compare headers, so that a mistake shows before an hour of work and not after it."""
     path, stated = folder / image.file_name, image.size
     if not _is_file(path):
         raise DataError(f"'{file}' lists the image {abridge(image.file_name)}, which is not in '{folder}'.")
-    upright = image_size(path)
-    if stated is None or stated == upright or (stated == upright[::-1] and _orientation(path) >= 5):
+    upright, orientation = upright_size(path)
+    if stated is None or stated == upright or (stated == upright[::-1] and orientation >= 5):
         return
     raise DataError(
         f"'{path}' has {upright[0]} x {upright[1]} pixels but '{file}' says {stated[0]} x {stated[1]}; expected the "

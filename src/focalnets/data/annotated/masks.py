@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, read_photo
+from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, find_photo
 from focalnets.data.annotated.objects import (
     AnnotatedObject,
     Box,
@@ -23,7 +23,14 @@ from focalnets.data.annotated.objects import (
     turned_mask,
 )
 from focalnets.data.finding import find_images, list_folder
-from focalnets.data.images import exif_orientation, image_header, image_size, open_image_file, turned_upright
+from focalnets.data.images import (
+    exif_orientation,
+    image_header,
+    image_size,
+    open_image_file,
+    turned_upright,
+    upright_size,
+)
 from focalnets.data.split_names import rank_of_name, role_of_name
 from focalnets.errors import DataError, ImageError
 
@@ -141,7 +148,7 @@ class _MaskReader:
 
     def __call__(self, index: int) -> AnnotatedImage:
         photo, mask = self.photos[index], self.masks[index]
-        image, orientation = read_photo(photo)
+        image = find_photo(photo)
         numbers = read_label_image(mask)
         colours = numbers.ndim == 3
         if self.number is not None and colours:
@@ -150,7 +157,7 @@ class _MaskReader:
             numbers = np.any(numbers, axis=-1)
         height, width = numbers.shape
         names = (f"The mask '{mask}'", f"'{photo}'")
-        numbers = turned_mask(numbers, turn_between((width, height), image.size, orientation, names=names))
+        numbers = turned_mask(numbers, turn_between((width, height), image.size, image.orientation, names=names))
         inside = np.asarray(numbers != 0 if self.number is None else numbers == self.number)
         if self.number is not None or colours or numbers.dtype.kind == "f":
             objects = [self._object(self.number, box_around(inside), inside)] if inside.any() else []
@@ -230,12 +237,8 @@ def _masks_of(photos: Sequence[Path], folders: MaskFolders) -> list[Path]:
 
 def _check_sizes(photo: Path, mask: Path) -> None:
     """Compare headers, so that a mistake shows before an hour of work and not after it."""
-    upright, drawn = image_size(photo), image_size(mask)
-    if drawn == upright:
-        return
-    with open_image_file(photo) as file:
-        turned = exif_orientation(image_header(file, f"'{photo}'")) >= 5
-    if not (turned and drawn == upright[::-1]):
+    (upright, orientation), drawn = upright_size(photo), image_size(mask)
+    if drawn != upright and not (orientation >= 5 and drawn == upright[::-1]):
         raise DataError(
             f"The mask '{mask}' has {drawn[0]} x {drawn[1]} pixels but '{photo}' {upright[0]} x {upright[1]}; "
             "expected the same."
