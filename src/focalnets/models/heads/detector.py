@@ -1,6 +1,6 @@
 """A detector: backbone, feature pyramid, proposals, and heads that look into them.
 
-Axes: B batch, H W height and width [px], N boxes.
+Axes: B batch, H W height and width [px], M objects, N detections.
 """
 
 from __future__ import annotations
@@ -13,15 +13,21 @@ from torch import Tensor, nn
 from focalnets.errors import ConfigError
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.detector_config import DetectorConfig
+from focalnets.models.heads.network import DenseNetwork, valid_sizes
 from focalnets.models.heads.proposals import ProposalNetwork
-from focalnets.models.heads.pyramid import FeaturePyramid, masks_of_maps
+from focalnets.models.heads.pyramid import FeaturePyramid
 from focalnets.models.heads.regions import RegionHeads
 
 __all__ = ["Detector", "DetectorHead"]
 
 
 class DetectorHead(nn.Module):
-    """Everything of a detector that stands on its backbone."""
+    """Everything of a detector that stands on its backbone.
+
+    Args:
+        config: What it is made of.
+        channels, strides: Of the maps of the stages, finest first.
+    """
 
     def __init__(self, config: DetectorConfig, channels: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
@@ -33,65 +39,38 @@ class DetectorHead(nn.Module):
         self.regions = RegionHeads(config, strides[0])
 
 
-class Detector(nn.Module):
+class Detector(DenseNetwork):
     """A Faster or Mask R-CNN on a FocalNet.
 
     Args:
-        backbone: With pyramid norms; those of stages that are not used are taken away.
-        config: What stands on it.
-        class_names: One for each class of objects, or None.
-
-    Attributes:
-        config: The config of the backbone, as checkpoints keep it.
-        head_config: What stands on the backbone.
-        preprocessing, class_names, origin: As those of a FocalNet.
+        backbone: With pyramid norms.
+        head_config: What stands on it.
+        class_names: One for each class of objects.
 
     Raises:
-        ConfigError: If the backbone has no pyramid norms or not the stages.
+        ConfigError: If the backbone has no pyramid norms or not the stages, or there are not as many names as classes.
     """
 
-    def __init__(self, backbone: FocalNet, config: DetectorConfig, *, class_names: Sequence[str] | None = None) -> None:
-        super().__init__()
-        stages = len(backbone.config.depths)
-        if backbone.pyramid_norms is None:
-            raise ConfigError("A detector stands on a backbone with pyramid norms; this one has a classifier.")
-        if config.stages[-1] >= stages:
-            raise ConfigError(f"stages {config.stages} were asked for, but the backbone has {stages}.")
-        if class_names is not None and len(class_names) != config.outputs:
-            raise ConfigError(f"{len(class_names)} class names were given for {config.outputs} classes.")
-        # A norm whose map nobody uses gets no gradient, on which training on several devices waits forever.
-        for stage in set(range(stages)) - set(config.stages):
-            backbone.pyramid_norms[stage] = nn.Identity()
-        self.config, self.head_config = backbone.config, config
-        self.preprocessing, self.origin = backbone.preprocessing, backbone.origin
-        self.class_names = None if class_names is None else tuple(class_names)
-        self.backbone = backbone
-        channels, strides = backbone.config.dims, backbone.config.strides
-        used = config.stages
-        self.head = DetectorHead(config, [channels[stage] for stage in used], [strides[stage] for stage in used])
+    def __init__(self, backbone: FocalNet, head_config: DetectorConfig, class_names: Sequence[str]) -> None:
+        super().__init__(backbone, head_config.stages, class_names)
+        if len(self.class_names) != head_config.outputs:
+            raise ConfigError(f"{len(self.class_names)} class names were given for {head_config.outputs} classes.")
+        strides = [self.config.strides[stage] for stage in self.stages]
+        self.head = DetectorHead(head_config, self.channels, strides)
+        self.head_config = head_config
 
-    def train(self, mode: bool = True) -> Detector:
-        """Switch to training or back; frozen batch norms of the backbone stay as in use."""
-        super().train(mode)
-        if self.head_config.batch_norm_frozen:
-            for module in self.backbone.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
+    def describe_head(self) -> dict[str, Any]:
+        """Describe the head for a checkpoint."""
+        return self.head_config.to_dict()
 
-    def set_recompute(self, level: Any) -> None:
-        """Choose what training computes twice to save memory, see :meth:`FocalNet.set_recompute`."""
-        self.backbone.set_recompute(level)
-
-    def with_options(self, **changes: Any) -> Detector:
-        """Change what has no weights, e.g. ``score_threshold``, in place.
+    def set_options(self, **changes: Any) -> None:
+        """Change what no weight depends on, such as ``score_threshold``.
 
         Args:
             **changes: Fields of :class:`DetectorConfig`.
         """
         self.head_config = self.head_config.replace(**changes)
         self.head.proposals.config = self.head.regions.config = self.head_config
-        return self
 
     def forward(
         self, images: Tensor, mask: Tensor | None = None, targets: Sequence[Mapping[str, Tensor]] | None = None
@@ -110,29 +89,16 @@ class Detector(nn.Module):
             best first, and with masks ``masks`` (N, 28, 28), likelihoods within the box; empty in training.
             ``losses``: by name the ``sum`` (B,) over what was judged and its ``count`` (B,); empty without targets.
         """
-        config = self.head_config
-        sizes = _sizes_of(images, mask)
-        masked = mask if config.padding_masked else None
-        stages = self.backbone.forward_pyramid(images, masked)
-        maps = [stages[stage] for stage in config.stages]
-        masks = None
-        if masked is not None:
-            masks = masks_of_maps(masked, self.config.strides[config.stages[0]], len(config.stages))
-        pyramid = self.head.pyramid(maps, masks)
+        masked = self.head_config.padding_masked
+        sizes = [(height, width) for height, width in valid_sizes(images, mask).tolist()]
+        inside = mask if masked else None
+        maps = self.maps(images, inside)
+        pyramid = self.head.pyramid(maps, None if inside is None else self.masks(inside))
         known = None if targets is None else [_with_area(target) for target in targets]
-        outside = not config.padding_masked
-        proposals, losses = self.head.proposals(pyramid, sizes, known, padding_counts=outside)
-        looked_into = pyramid[: len(config.stages)]
-        detections, more = self.head.regions(looked_into, proposals, sizes, known, padding_counts=outside)
+        proposals, losses = self.head.proposals(pyramid, sizes, known, padding_counts=not masked)
+        looked_into = pyramid[: len(maps)]
+        detections, more = self.head.regions(looked_into, proposals, sizes, known, padding_counts=not masked)
         return {"detections": detections, "losses": losses | more}
-
-
-def _sizes_of(images: Tensor, mask: Tensor | None) -> list[tuple[int, int]]:
-    """Height and width of each image within its batch [px]."""
-    if mask is None:
-        return [(images.shape[2], images.shape[3])] * len(images)
-    heights, widths = mask[:, :, 0].sum(1).tolist(), mask[:, 0].sum(1).tolist()
-    return list(zip(heights, widths, strict=True))
 
 
 def _with_area(target: Mapping[str, Tensor]) -> dict[str, Tensor]:

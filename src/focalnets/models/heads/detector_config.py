@@ -28,7 +28,7 @@ _WHOLE = {
     "detections": _MOST_BOXES,
 }
 _FRACTIONS = ("proposal_overlap", "score_threshold", "overlap")
-_SWITCHES = ("masks", "normalised", "padding_masked", "batch_norm_frozen")
+_SWITCHES = ("masks", "normalised", "padding_masked")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,6 @@ class DetectorConfig:
         normalised: LayerNorm behind the convolutions of the pyramid and of the heads, for training on few images.
         padding_masked: Keep batch padding out of every image, so that it gets what it gets alone. False does as
             published detectors do, whose figures hold for that.
-        batch_norm_frozen: Keep the statistics of the backbone's batch norms in training, as small batches need it.
         sampled_anchors: Anchors of an image that are learnt from in a step.
         sampled_boxes: Proposals of an image that are learnt from in a step.
         score_threshold: Lowest score of a detection.
@@ -80,7 +79,6 @@ class DetectorConfig:
     mask_layers: int = 4
     normalised: bool = False
     padding_masked: bool = True
-    batch_norm_frozen: bool = True
     sampled_anchors: int = 256
     sampled_boxes: int = 512
     score_threshold: float = 0.05

@@ -11,9 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from focalnets.models.embedding import downsample_mask
-
-__all__ = ["FeaturePyramid", "MapNorm", "keep_valid", "masks_of_maps"]
+__all__ = ["FeaturePyramid", "MapNorm", "keep_valid"]
 
 
 class MapNorm(nn.LayerNorm):
@@ -61,8 +59,7 @@ class FeaturePyramid(nn.Module):
 
         Args:
             maps: (B, C_i, h_i, w_i), finest first.
-            masks: Booleans (B, h_i, w_i), True for places inside the images; None where nothing was padded. Those of
-                the coarser maps that are added may stand behind and are not read.
+            masks: Booleans (B, h_i, w_i), True for places inside the images; None where nothing was padded.
 
         Returns:
             Maps (B, channels, h_i, w_i), finest first, the added coarser ones last.
@@ -84,23 +81,6 @@ class FeaturePyramid(nn.Module):
     @staticmethod
     def _normalise(norms: nn.ModuleList, index: int, features: Tensor) -> Tensor:
         return norms[index](features) if len(norms) else features
-
-
-def masks_of_maps(mask: Tensor, first_stride: int, maps: int) -> list[Tensor]:
-    """Mark the valid places of maps whose resolution halves from one to the next.
-
-    Args:
-        mask: Booleans (B, H, W) of the images.
-        first_stride: Pixels between the places of the finest map.
-        maps: How many there are.
-
-    Returns:
-        Booleans (B, h_i, w_i), finest first.
-    """
-    masks = [downsample_mask(mask, first_stride)]
-    while len(masks) < maps:
-        masks.append(downsample_mask(masks[-1], 2))
-    return masks
 
 
 def keep_valid(features: Tensor, mask: Tensor | None) -> Tensor:
