@@ -191,9 +191,9 @@ def _explain_videos(arguments: Any, model: Any, videos: Sequence[Path], options:
     """Write a video for each video."""
     if not videos:
         return
-    from focalnets.visualize.explain import video_outputs
+    from focalnets.tasks.clips import clip_outputs
 
-    for file, target in zip(videos, video_outputs(videos, arguments.output), strict=True):
+    for file, target in zip(videos, clip_outputs(videos, arguments.output, "_explained"), strict=True):
         started = time.perf_counter()
         try:
             with _frame_progress(file.name) as show:

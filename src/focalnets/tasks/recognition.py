@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+from focalnets.errors import ConfigError
+from focalnets.tasks.table import TASKS
+
 __all__ = ["recognise_task"]
 
 
@@ -12,5 +15,20 @@ def recognise_task(place: str | os.PathLike[str]) -> tuple[str, str]:
 
     Returns:
         The task, and a sentence on what was recognised; empty for classification.
+
+    Raises:
+        ConfigError: If the data fits several tasks.
+        DataError: If there is no such place, or it leaves open what is meant.
     """
-    return "classify", ""
+    from focalnets.data.annotated.training import recognise_annotations
+
+    text = os.fspath(place)
+    found = recognise_annotations(text)
+    tasks = [task for task in TASKS if any(task in each.tasks for each in found)]
+    formats = " and ".join(dict.fromkeys(each.format for each in found))
+    if not tasks:
+        return "classify", ""
+    if len(tasks) > 1:
+        words = "; ".join(f"{task}: {TASKS[task].summary}" for task in tasks)
+        raise ConfigError(f"'{text}' ({formats}) can train several tasks; choose one with --task ({words}).")
+    return tasks[0], f"recognised {formats} in '{text}': training {tasks[0]}; --task chooses another task"

@@ -37,6 +37,12 @@ TASKS: dict[str, TaskRow] = {
         settings="focalnets.tasks.classify.settings:ClassifySettings",
         task="focalnets.tasks.classify.task:Classify",
     ),
+    "semantic": TaskRow(
+        summary="name the class of each pixel of an image",
+        settings="focalnets.tasks.semantic.settings:SemanticSettings",
+        task="focalnets.tasks.semantic.task:Semantic",
+        recipe="segment",
+    ),
 }
 
 

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.errors import ConfigError
-from focalnets.files import csv_text
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
@@ -306,6 +305,11 @@ class Task(abc.ABC):
     def draw(self, picture: Image.Image, result: Any) -> Image.Image:
         """Draw the result on the picture."""
 
+    def draw_frame(self, picture: Image.Image, result: Any) -> Image.Image:
+        """Draw the result on a frame of a video, whose size stays; a line below takes the place of the first rows."""
+        drawn = self.draw(picture, result)
+        return drawn.crop((0, drawn.height - picture.height, picture.width, drawn.height))
+
     def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:
         """Show what the network sees of an item's picture."""
         from focalnets.data.transforms import framing
@@ -325,10 +329,6 @@ class Task(abc.ABC):
         """Return heading and rows of an evaluation as a table."""
         row = evaluation.figures().to_row()
         return list(row), [list(row.values())]
-
-    def to_csv(self, evaluation: Any) -> str:
-        """The table of an evaluation as CSV."""
-        return csv_text(*self.evaluation_table(evaluation))
 
     def heading(self, evaluation: Any) -> str:
         """Return the title of an evaluation's page."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import mmap
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,14 @@ from focalnets.data.annotated.objects import (
     turn_between,
     turned_box,
 )
+from focalnets.data.annotated.parts import Recognised
+from focalnets.data.finding import list_folder
 from focalnets.data.images import upright_size
+from focalnets.data.split_names import SplitRole, role_of_name, role_of_shard
 from focalnets.errors import DataError
 from focalnets.files import user_path
 
-__all__ = ["annotation_mask", "find_coco_file", "open_coco", "read_annotation"]
+__all__ = ["annotation_mask", "find_coco_file", "open_coco", "read_annotation", "recognise_coco"]
 
 
 def find_coco_file(path: Path) -> Path | None:
@@ -54,6 +59,56 @@ def find_coco_file(path: Path) -> Path | None:
         if files:
             return files[0]
     return None
+
+
+def recognise_coco(place: Path) -> Recognised | None:
+    """Find COCO files for objects: one file, or those of a folder, told apart by ``train`` and ``val`` in their names.
+
+    Raises:
+        DataError: If several files may be meant.
+    """
+    files = {None: place} if place.is_file() else _files_of_parts(place)
+    files = {part: file for part, file in files.items() if _holds(file, _OBJECTS)}
+    if not files:
+        return None
+    shaped = any(_holds(file, _SHAPES) for file in files.values())
+    return Recognised(
+        format="COCO json",
+        place=place,
+        tasks=frozenset({"detect", "instance", "semantic"} if shaped else {"detect"}),
+        open=lambda task: {part: open_coco(file, everything=True) for part, file in files.items()},
+    )
+
+
+def _files_of_parts(root: Path) -> dict[SplitRole | None, Path]:
+    found: dict[SplitRole | None, list[Path]] = {}
+    folders = [root, root / "annotations"]
+    folders += [root / entry.name for entry in list_folder(root) if entry.is_dir() and role_of_name(entry.name)]
+    for folder in folders:
+        for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+            part = role_of_shard(file.name) or role_of_name(folder.name)
+            if _holds(file, _OBJECTS):
+                found.setdefault(part, []).append(file)
+    for part, files in found.items():
+        instances = [file for file in files if file.name.startswith("instances")]
+        found[part] = files = instances or files
+        if len(files) > 1:
+            names = ", ".join(f"'{file.relative_to(root)}'" for file in files)
+            raise DataError(f"'{root}' holds several COCO files of the same part: {names}; name one, or keep one.")
+    return {part: files[0] for part, files in found.items()}
+
+
+_OBJECTS = re.compile(rb'"bbox"|"annotations"\s*:\s*\[\s*\]|"segmentation"')
+_SHAPES = re.compile(rb'"segmentation"\s*:\s*(\[\s*\[|\{)')
+
+
+def _holds(file: Path, pattern: re.Pattern[bytes]) -> bool:
+    """Whether a file holds bytes of a kind, without reading it into memory."""
+    try:
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return pattern.search(content) is not None
+    except (OSError, ValueError):  # Gone, not to be read, or empty.
+        return False
 
 
 def open_coco(
@@ -105,9 +160,9 @@ def open_coco(
 
 
 def _kinds(content: CocoFile) -> frozenset[DenseTask]:
-    """Boxes train detection; where every object but crowds has a mask too, masks and classes of pixels as well."""
+    """Boxes train detection; where objects have masks too, masks and classes of pixels as well."""
     annotations = [each for image in content.images for each in image.annotations if not each.get("iscrowd")]
-    if annotations and all(each.get("segmentation") for each in annotations):
+    if any(each.get("segmentation") for each in annotations):
         return frozenset({"detect", "instance", "semantic"})
     return frozenset({"detect"})
 

@@ -201,6 +201,7 @@ class AnnotatedImages(Sequence):
         files: File of each photo; none for generated images.
         sources: Files with the annotations.
         counts: Number of objects of each image, where that is known without reading them.
+        maps: Whether the class of each pixel is known.
     """
 
     data: str
@@ -212,6 +213,7 @@ class AnnotatedImages(Sequence):
     files: Sequence[Path] = ()
     sources: Sequence[Path] = ()
     counts: Sequence[int] | None = None
+    maps: bool = False
 
     def __len__(self) -> int:
         return len(self.names)

@@ -30,7 +30,7 @@ def painted(images: AnnotatedImages) -> AnnotatedImages:
         categories = [Category(None, BACKGROUND, thing=False), *categories]
         images = images.relabelled(categories, range(1, len(categories)))
         background = 0
-    return dataclasses.replace(images, read=_Painter(images.read, background), kinds=frozenset({"semantic"}))
+    return dataclasses.replace(images, read=_Painter(images.read, background), maps=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,8 +42,6 @@ class _Painter:
 
     def __call__(self, index: int) -> AnnotatedImage:
         found = self.read(index)
-        if found.semantic_data is not None:
-            return found
         return dataclasses.replace(found, semantic_data=_Painting(found.objects, found.size, self.background))
 
 

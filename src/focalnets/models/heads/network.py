@@ -5,7 +5,8 @@ Axes: B batch, H W height and width [px], h w [tokens], C channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,11 +49,9 @@ class DenseNetwork(nn.Module):
         self.preprocessing: Preprocessing = backbone.preprocessing
         self.origin = backbone.origin
         for stage, norm in enumerate(backbone.pyramid_norms):
-            if stage not in self.stages:
-                norm.requires_grad_(False)
+            norm.requires_grad_(stage in self.stages)
         for stage, blocks in enumerate(backbone.stages):
-            if stage > self.stages[-1]:
-                blocks.requires_grad_(False)
+            blocks.requires_grad_(stage <= self.stages[-1])
 
     @property
     def config(self) -> FocalNetConfig:
@@ -63,6 +62,10 @@ class DenseNetwork(nn.Module):
     def channels(self) -> tuple[int, ...]:
         """Channels of the maps that the head reads."""
         return tuple(self.config.dims[stage] for stage in self.stages)
+
+    def describe_head(self) -> dict[str, Any]:
+        """Describe the head for a checkpoint as plain JSON values, with ``kind`` and ``outputs``."""
+        raise NotImplementedError
 
     def maps(self, images: Tensor, mask: Tensor | None = None) -> list[Tensor]:
         """Compute the maps that the head reads, finest first: (B, C, h, w) each.
@@ -120,7 +123,7 @@ def extend_edges(features: Tensor, mask: Tensor) -> Tensor:
     return features[number, :, row[:, :, None], column[:, None, :]].permute(0, 3, 1, 2)
 
 
-def each_alone(head: nn.Module, maps: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+def each_alone(head: Callable[[list[Tensor]], Tensor], maps: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
     """Run a head on each image of a padded batch by itself, so that it gets what it gets alone.
 
     Args:

@@ -32,5 +32,31 @@ class DenseRow:
     summary: str
 
 
-DENSE_NETWORKS: dict[str, DenseRow] = {}
+_AT_512 = WholeImage(input_size_px=512, longest_px=2048)
+_UPER = {"head": "uper", "channels": 512}
+
+
+def _semantic_rows() -> dict[str, DenseRow]:
+    rows = {
+        f"semantic_{backbone}": DenseRow(
+            task="semantic", backbone=backbone, head={"head": "mlp"}, input=size,
+            summary="the class of each pixel by a light head",
+        )
+        for backbone, size in (
+            ("focalnet_pico", WholeImage(input_size_px=256)),
+            ("focalnet_tiny_srf", _AT_512), ("focalnet_tiny_lrf", _AT_512),
+            ("focalnet_small_lrf", _AT_512), ("focalnet_base_lrf", _AT_512),
+        )
+    }  # fmt: skip
+    for size in ("tiny", "small", "base"):
+        for focus in ("srf", "lrf"):
+            backbone = f"focalnet_{size}_{focus}"
+            rows[f"upernet_{backbone}"] = DenseRow(
+                task="semantic", backbone=backbone, head=_UPER, input=_AT_512,
+                summary="the class of each pixel by UPerNet",
+            )  # fmt: skip
+    return rows
+
+
+DENSE_NETWORKS: dict[str, DenseRow] = {**_semantic_rows()}
 """The networks by name: task or architecture, then the variant of the backbone."""
