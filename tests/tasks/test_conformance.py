@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tests.tasks.annotated_places import write_class_maps
 from tests.tasks.brightness import ROW
 
 import focalnets
@@ -29,8 +30,11 @@ from focalnets.training.runs import find_runs
 from focalnets.training.trainer import open_data, resume, train
 from focalnets.weights.loading import inspect_checkpoint
 
-NAMES = ("classify", "brightness")
+NAMES = ("classify", "semantic", "brightness")
 """The tasks of the package, and the one of these tests."""
+
+DENSE = ("semantic",)
+"""Those that answer for places in images."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,7 +50,8 @@ def places(coloured_images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("places")
     grey = [round(0.1 + 0.8 * number / 31, 3) for number in range(32)]
     (folder / "grey.json").write_text(json.dumps({"train": grey[::2] + grey[::4], "val": grey[1::2]}))
-    return {"classify": coloured_images, "brightness": folder / "grey.json"}
+    write_class_maps(folder / "maps")
+    return {"classify": coloured_images, "semantic": folder / "maps", "brightness": folder / "grey.json"}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +66,14 @@ def runs(places, tmp_path_factory):
 
 def settings(name):
     return in_miniature(TrainingConfig(task=name)).replace(batch_size=8, epochs=2, image_size=24)
+
+
+def targets_of(name):
+    """Answers for five inputs of 24 px."""
+    if name != "semantic":
+        return torch.tensor([0, 1, 1, 0, 0])
+    maps = torch.randint(0, 3, (5, 30, 24), generator=torch.Generator().manual_seed(1))
+    return [{"whole": labels} for labels in maps]
 
 
 def test_all_tasks_of_the_package_are_tried():
@@ -162,6 +175,40 @@ def test_python_serves_it(places, runs, name, tmp_path):
     assert len(measured.to_csv().splitlines()) > 1
 
 
+@pytest.mark.parametrize("name", DENSE)
+def test_an_image_gives_the_same_alone_and_in_a_batch(runs, name):
+    task, model = load_trained(runs / name)
+    transform = task.transform(model.preprocessing, train=False)
+    pictures = [Image.effect_noise(size, 60).convert("RGB") for size in ((40, 30), (33, 61), (90, 28))]
+    items = [transform((picture, 0), index) for index, picture in enumerate(pictures)]
+    with torch.inference_mode():
+        together = task.forward(model, task.collate(items))
+        alone = [task.forward(model, task.collate([item])) for item in items]
+    for number, single in enumerate(alone):
+        height, width = single["sizes"][0].tolist()
+        assert together["sizes"][number].tolist() == [height, width]
+        expected, got = single["logits"][0], together["logits"][number, :, :height, :width]
+        assert (got - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_about_predictions_goes_into_a_folder(runs, name, tmp_path):
+    results = focalnets.load(runs / name, device="cpu").predict([Image.new("RGB", (40, 30), "red")])
+    written = results.write(tmp_path / "out")
+    assert {"predictions.json", "predictions.csv", "image 0_predicted.png"} <= set(written)
+    assert all((tmp_path / "out" / file).stat().st_size for file in written)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_network_starts_another_training_as_it_is(places, runs, name, tmp_path, capsys):
+    config = settings(name).replace(pretrained=str(runs / name), model_overrides={}, epochs=1)
+    result = train(config, open_data(places[name], config), output=tmp_path / "again", quiet=True)
+    assert [row["epoch"] for row in result.history] == [0, 1]
+    metrics = (runs / name / "metrics.csv").read_text()
+    best = max(float(row[f"val_{result.metric}"]) for row in csv.DictReader(metrics.splitlines()))
+    assert result.history[0][f"val_{result.metric}"] == pytest.approx(best, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_reports(places, runs, name, tmp_path):
     task, model = load_trained(runs / name)
@@ -208,7 +255,7 @@ def test_bad_data_is_refused_in_one_sentence(name, tmp_path):
 def test_what_only_fills_a_batch_does_not_count(runs, name):
     task, model = load_trained(runs / name)
     inputs = torch.rand(5, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-    targets = torch.tensor([0, 1, 1, 0, 0])
+    targets = targets_of(name)
     measured = []
     for batch in (
         Batch(inputs[:3], targets[:3]),

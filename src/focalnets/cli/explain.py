@@ -174,7 +174,8 @@ def _check(arguments: Any, photos: Sequence[Path], videos: Sequence[Path]) -> No
 
 def _check_files(arguments: Any, output: Path, photos: Sequence[Path], videos: Sequence[Path]) -> None:
     """Refuse an output in which a file would be written that cannot be."""
-    from focalnets.visualize.explain import output_names, video_outputs
+    from focalnets.tasks.clips import clip_outputs
+    from focalnets.visualize.explain import output_names
 
     if arguments.kernels or arguments.receptive_field:
         names = [f"{name}{end}" for name in ("kernels", "receptive_field") for end in (f".{arguments.format}", ".npz")]
@@ -183,7 +184,7 @@ def _check_files(arguments: Any, output: Path, photos: Sequence[Path], videos: S
         if arguments.html:
             names += [str(Path(name).with_suffix(".html")) for name in names]
         if videos:
-            names += [file.name for file in video_outputs(videos, output) if file != output]
+            names += [file.name for file in clip_outputs(videos, output, "_explained") if file != output]
     if names:
         require_folder(output, names)
 
@@ -236,9 +237,9 @@ def _explain_videos(arguments: Any, model: Any, videos: Sequence[Path], options:
     """Write a video for each video."""
     if not videos:
         return
-    from focalnets.visualize.explain import video_outputs
+    from focalnets.tasks.clips import clip_outputs
 
-    for file, target in zip(videos, video_outputs(videos, arguments.output), strict=True):
+    for file, target in zip(videos, clip_outputs(videos, arguments.output, "_explained"), strict=True):
         started = time.perf_counter()
         try:
             with _frame_progress(file.name) as show:

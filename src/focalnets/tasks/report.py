@@ -47,7 +47,7 @@ def evaluate_in_passes(
     corruptions: Sequence[str] = (),
     severities: Sequence[int] = (1, 3, 5),
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     on_progress: OnProgress | None = None,
 ) -> EvaluationReport:
@@ -65,7 +65,7 @@ def evaluate_in_passes(
         corruptions: Names of corruptions, one pass for each of them and of the severities.
         severities: From 1 to 5.
         seed: Of the noise in corrupted pictures.
-        batch_size: Inputs the network sees at once.
+        batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
         on_progress: See :data:`OnProgress`.
 
@@ -74,6 +74,7 @@ def evaluate_in_passes(
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
     sizes = sorted(set(resolutions_px))
+    batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
     if sizes and sizes[0] < 1:
         raise ConfigError(f"resolutions must be whole numbers of pixels from 1 up, got {sizes[0]}.")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.training.config import TrainingConfig
+from focalnets.weights.shipped import DEFAULT
 
-__all__ = ["RECIPES", "finetune", "imagenet", "imagenet22k_finetune", "in_miniature", "miniature", "small"]
+__all__ = ["RECIPES", "finetune", "imagenet", "imagenet22k_finetune", "in_miniature", "miniature", "segment", "small"]
 
 
 def small() -> TrainingConfig:
@@ -154,11 +155,35 @@ def in_miniature(config: TrainingConfig) -> TrainingConfig:
     )
 
 
+def segment() -> TrainingConfig:
+    """Set up naming the class of each pixel from the small network in the package, on a laptop.
+
+    The light head learns at the full rate, the backbone slower towards its first layers, and the batch norms below the
+    head keep what they know, because batches are small.
+
+    Command: ``focalnets train camvid``. Hardware: two cores of an AMD EPYC (Zen 4).
+    """
+    return TrainingConfig(
+        task="semantic",
+        pretrained=DEFAULT,
+        image_size=256,
+        epochs=20,
+        batch_size=8,
+        learning_rate=1e-3,
+        warmup_epochs=1.0,
+        weight_decay=0.05,
+        layer_decay=0.9,
+        ema_decay=0.99,
+        freeze_norms=True,
+    )
+
+
 RECIPES: dict[str, Callable[[], TrainingConfig]] = {
     "small": small,
     "finetune": finetune,
     "imagenet": imagenet,
     "imagenet22k_finetune": imagenet22k_finetune,
     "miniature": miniature,
+    "segment": segment,
 }
 """The recipes by name."""

@@ -64,6 +64,7 @@ def train(
     """
     folder = RunFolder(output)
     build = build or build_network
+    config, chosen = _choose_settings(config, data)
     task = config.build_task()
     check_devices(config)
     if not is_first_process(config):
@@ -86,7 +87,7 @@ def train(
         write_json(folder.environment, environment | {"parameters": network.parameters})
         if data.write_split is not None:
             data.write_split(folder.split)
-        return _fit(task, config, data, network, folder, quiet=quiet, resumes=False)
+        return _fit(task, config, data, network, folder, quiet=quiet, resumes=False, chosen=chosen)
 
 
 def resume(
@@ -150,6 +151,15 @@ def open_data(place: str | Path, config: TrainingConfig) -> TrainingData:
     )
 
 
+def _choose_settings(config: TrainingConfig, data: TrainingData) -> tuple[TrainingConfig, str]:
+    """Take what the data decides into a config, with a line that says what that is; empty where it is nothing."""
+    chosen = config.build_task().choose_settings(data, image_size=config.image_size)
+    if not chosen:
+        return config, ""
+    words = ", ".join(f"{name} {value}" for name, value in chosen.items())
+    return config.replace(**chosen), f"chosen for this data: {words}"
+
+
 def _fit(
     task: Task,
     config: TrainingConfig,
@@ -159,6 +169,7 @@ def _fit(
     *,
     quiet: bool,
     resumes: bool,
+    chosen: str = "",
 ) -> TrainingResult:
     first = is_first_process(config)
     if first:
@@ -187,6 +198,8 @@ def _fit(
         )
         network.module.origin = f"trained on {data.description}, from {network.origin}"  # type: ignore[assignment]
         device = trainer.strategy.root_device
+        if chosen:
+            console.line(chosen)
         console.line(
             _headline(
                 config,

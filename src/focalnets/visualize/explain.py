@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from focalnets.data.clips import CLIP_FORMATS
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
 from focalnets.data.transforms import LONGEST_ASPECT, resize_whole, to_tensor
 from focalnets.errors import ConfigError
@@ -21,7 +19,7 @@ from focalnets.models.complexity import complexity
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.fonts import fitting_fonts
-from focalnets.report.names import without_folders
+from focalnets.report.names import unique_names, without_folders
 from focalnets.report.pictures import widening
 from focalnets.report.showing import show_picture
 from focalnets.visualize.block_page import write_block_page
@@ -41,11 +39,7 @@ __all__ = [
     "named_probabilities",
     "output_names",
     "shorter_side",
-    "video_outputs",
 ]
-
-_MOST_NAME_BYTES = 255
-
 
 MOST_SEEN_PIXELS = 2**25
 """Largest picture that a network is looked into with [px]: its gradients need hundreds of bytes for each pixel."""
@@ -66,6 +60,7 @@ class Explanation:
         photo: The photo in mode RGB.
         figure: The page as a matplotlib figure.
         title, notes: First lines of the page.
+        result: What the network says, as its task types it, where it is no classifier.
     """
 
     name: str
@@ -79,6 +74,7 @@ class Explanation:
     figure: Figure
     title: str
     notes: str
+    result: Any = None
 
     def __repr__(self) -> str:
         return f"Explanation({self._in_words()})"
@@ -99,8 +95,10 @@ class Explanation:
             maps.append(
                 {"block": _name(block), "tokens": tokens, **{key: float(value) for key, value in figures.items()}}
             )
+        answer = {} if self.result is None else {"result": self.result.to_dict()}
         return {
             "input": self.name,
+            **answer,
             "classes": [{"name": name, "confidence": confidence} for name, confidence in self.predictions],
             "seen_px": list(self.seen_px),
             "macs": self.macs,
@@ -253,55 +251,8 @@ def output_names(files: Sequence[Path], extension: str = ".png") -> list[str]:
         files: The photos.
         extension: What all names end in.
     """
-    names = [_page_name(file.stem, extension) for file in files]
-    for level in (1, 2):
-        meeting = _find_repeated(names)
-        names = [
-            _page_name("-".join([*file.absolute().parts[-1 - level : -1], file.stem]), extension)
-            if name.casefold() in meeting
-            else name
-            for file, name in zip(files, names, strict=True)
-        ]
-    used: set[str] = set()
-    for index, (file, name) in enumerate(zip(files, names, strict=True)):
-        number = 1
-        while name.casefold() in used:
-            number += 1
-            name = _page_name(file.stem, extension, f"-{number}")
-        used.add(name.casefold())
-        names[index] = name
-    return names
-
-
-def video_outputs(videos: Sequence[Path], output: str | Path) -> list[Path]:
-    """The file to write for each video: ``output`` itself if it is named like a video, else one in that folder.
-
-    Raises:
-        ConfigError: If several videos would be written to one file.
-    """
-    output = user_path(output)
-    if output.suffix.lower() in CLIP_FORMATS and not output.is_dir():
-        if len(videos) != 1:
-            raise ConfigError(f"The output '{output}' is one video; give exactly one video as input, or name a folder.")
-        return [output]
-    names = output_names(videos, "")
-    endings = [file.suffix.lower() if file.suffix.lower() in CLIP_FORMATS else ".mkv" for file in videos]
-    return [output / f"{name}{ending}" for name, ending in zip(names, endings, strict=True)]
-
-
-def _page_name(stem: str, extension: str, number: str = "") -> str:
-    """Name a page; photos whose names are as long as a system allows are shortened by what comes behind."""
-    end = f"{number}_explained"
-    room = _MOST_NAME_BYTES - len(end) - max(len(extension), len(".html"))
-    while len(os.fsencode(stem)) > room:
-        stem = stem[:-1]
-    return f"{stem}{end}{extension}"
+    return unique_names(files, f"_explained{extension}")
 
 
 def _name(block: BlockId) -> str:
     return f"{block[0]}.{block[1]}"
-
-
-def _find_repeated(names: Sequence[str]) -> set[str]:
-    folded = [name.casefold() for name in names]
-    return {name for name in folded if folded.count(name) > 1}

@@ -8,6 +8,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class RawWeights:
         files: The files read, without the descriptions beside them.
         folder: Where descriptions may lie beside the weights.
         notes: What was left out, sentences.
+        about: What a training script kept beside the weights under ``meta``: plain values by name.
     """
 
     tensors: dict[str, Tensor]
@@ -57,6 +59,12 @@ class RawWeights:
     files: tuple[Path, ...]
     folder: Path
     notes: tuple[str, ...] = ()
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """The files, for messages."""
+        return ", ".join(map(str, self.files[:2])) + (", ..." if len(self.files) > 2 else "")
 
 
 def read_weights(path: Path, entry: str | None = None) -> RawWeights:
@@ -79,8 +87,17 @@ def read_weights(path: Path, entry: str | None = None) -> RawWeights:
         tensors, metadata = read_safetensors(path)
         raw = RawWeights(tensors=tensors, metadata=metadata, files=(path,), folder=path.parent)
     else:
-        tensors, notes = choose_tensors(read_pickle(path), path, entry)
-        return RawWeights(tensors=tensors, metadata={}, files=(path,), folder=path.parent, notes=notes)
+        content = read_pickle(path)
+        tensors, notes = choose_tensors(content, path, entry)
+        about = content.get("meta") if isinstance(content, Mapping) else None
+        return RawWeights(
+            tensors=tensors,
+            metadata={},
+            files=(path,),
+            folder=path.parent,
+            notes=notes,
+            about=about if isinstance(about, Mapping) else {},
+        )
     if entry is not None:
         tensors = tensors_below(raw.tensors, entry)
         if not tensors:

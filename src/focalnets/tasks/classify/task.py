@@ -39,7 +39,8 @@ from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, mak
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.tasks.evaluation import EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
-from focalnets.tasks.task import Alter, PictureTransform, Task
+from focalnets.tasks.picture_transform import Alter, PictureTransform
+from focalnets.tasks.task import Task
 from focalnets.weights.description import classifier_head
 
 if TYPE_CHECKING:
@@ -221,10 +222,11 @@ class Classify(Task):
         """Choose the threshold of a network that was trained with outliers."""
         return None if self.settings.outliers is None else add_threshold(self, weights, data, device=device)
 
-    def can_answer(self, network: FocalNet, labels: Sequence[str]) -> bool:
+    def can_answer(self, network: nn.Module, labels: Sequence[str]) -> bool:
         """Whether loaded weights know all of these classes."""
         if self.settings.outliers is not None:
             return False  # Weights of before would be kept as the best, though they know no outliers.
+        assert isinstance(network, FocalNet)
         return bool(network.class_names) and len(known_classes(labels, network.class_names or ())) == len(labels)
 
     def labels(self, model: nn.Module) -> tuple[str, ...]:
