@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from tests.tasks.brightness import ROW
+from tests.tasks.squares import write_squares
 
 import focalnets
 from focalnets.cli.main import main
 from focalnets.errors import ConfigError, DataError, UnknownNameError
 from focalnets.tasks import running
-from focalnets.tasks.batch import Batch
 from focalnets.tasks.loading import load_trained
 from focalnets.tasks.report import EvaluationReport, write_evaluation
 from focalnets.tasks.table import TASKS, build_task, settings_of
@@ -29,7 +29,7 @@ from focalnets.training.runs import find_runs
 from focalnets.training.trainer import open_data, resume, train
 from focalnets.weights.loading import inspect_checkpoint
 
-NAMES = ("classify", "brightness")
+NAMES = ("classify", "detect", "instance", "brightness")
 """The tasks of the package, and the one of these tests."""
 
 
@@ -46,7 +46,8 @@ def places(coloured_images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("places")
     grey = [round(0.1 + 0.8 * number / 31, 3) for number in range(32)]
     (folder / "grey.json").write_text(json.dumps({"train": grey[::2] + grey[::4], "val": grey[1::2]}))
-    return {"classify": coloured_images, "brightness": folder / "grey.json"}
+    squares = write_squares(folder / "squares")
+    return {"classify": coloured_images, "detect": squares, "instance": squares, "brightness": folder / "grey.json"}
 
 
 @pytest.fixture(scope="module")
@@ -205,15 +206,15 @@ def test_bad_data_is_refused_in_one_sentence(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_only_fills_a_batch_does_not_count(runs, name):
+def test_what_only_fills_a_batch_does_not_count(places, runs, name):
     task, model = load_trained(runs / name)
-    inputs = torch.rand(5, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-    targets = torch.tensor([0, 1, 1, 0, 0])
+    data = task.open_evaluation_of(model, places[name])
+    prepare = task.transform(model.preprocessing, train=False)
+    items = [prepare(data[index], index) for index in range(5)]
+    filled = task.collate(items)
+    filled.counted = torch.tensor([True, True, True, False, False])
     measured = []
-    for batch in (
-        Batch(inputs[:3], targets[:3]),
-        Batch(inputs, targets, counted=torch.tensor([True, True, True, False, False])),
-    ):
+    for batch in (task.collate(items[:3]), filled):
         network = own_network(task, model, name=name)
         module = TaskModule(task, network, settings(name), task.labels(model), steps=1, warmup_steps=0).eval()
         with torch.inference_mode():
