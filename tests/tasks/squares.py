@@ -23,7 +23,7 @@ def write_squares(folder, *, train=24, val=6, size=(48, 40), seed=0):
             pixels = random.integers(90, 130, (size[1], size[0], 3)).astype(np.uint8)
             images.append({"id": 10 * index + 5, "file_name": name, "width": size[0], "height": size[1]})
             for _ in range(0 if index == count - 1 else int(random.integers(1, 3))):
-                label, (number, colour) = list(CLASSES.items())[int(random.integers(2))]
+                _, (number, colour) = list(CLASSES.items())[int(random.integers(2))]
                 width, height = (int(side) for side in random.integers(8, 20, 2))
                 left, top = int(random.integers(0, size[0] - width)), int(random.integers(0, size[1] - height))
                 pixels[top : top + height, left : left + width] = colour
