@@ -61,8 +61,8 @@ def encode_part(part: np.ndarray, left: int, top: int, size: tuple[int, int]) ->
 
     Args:
         part: Booleans (h, w).
-        left: First column of the part in the photo [px].
-        top: Its first row.
+        left: Where the part begins in the photo [px].
+        top: Likewise from above [px].
         size: Width and height of the photo [px].
     """
     width, height = size
