@@ -103,7 +103,7 @@ def validation_loader(
     task: Task, data: TrainingData, config: TrainingConfig, spec: Preprocessing, rank: Rank = SINGLE
 ) -> DataLoader:
     """Load every item once as in evaluation, in the order of the data; with a limit, items from all over it."""
-    dataset: Any = data.val
+    dataset: Any = task.for_evaluation(data.val, spec)
     images = len(dataset)
     wanted = (config.limit_val_batches or images) * config.batch_size * rank.processes
     if wanted < images:

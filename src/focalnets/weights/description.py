@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from focalnets.errors import CheckpointError, ConfigError
+from focalnets.files import parse_json
 from focalnets.models.config import FocalNetConfig, InputSpec, Preprocessing, check_channels, read_input_spec
 from focalnets.models.fields import shortened
 
@@ -217,7 +217,12 @@ def read_description(metadata: Mapping[str, str], file: str) -> Description | No
     version = metadata.get(f"{PREFIX}format_version")
     if version is None:
         return None
-    if not version.isascii() or not version.isdigit() or not 1 <= int(version[:9]) <= FORMAT_VERSION:
+    if (
+        not version.isascii()
+        or not version.isdigit()
+        or not 1 <= int(version[-9:]) <= FORMAT_VERSION
+        or len(version) > 9
+    ):
         raise CheckpointError(
             f"{file} is of format {version[:20]!r}; this version reads up to {FORMAT_VERSION}: update focalnets."
         )
@@ -288,20 +293,9 @@ def _read_json(metadata: Mapping[str, str], key: str, kinds: Any, file: str, **d
             return default["absent"]
         raise CheckpointError(f"{file} is damaged: its metadata lack {PREFIX}{key}.")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text)
+    except ValueError as error:
         raise CheckpointError(f"{file} is damaged: {PREFIX}{key} in its metadata is no valid JSON.") from error
     if not isinstance(value, kinds):
         raise CheckpointError(f"{file} is damaged: {PREFIX}{key} in its metadata is a {type(value).__name__}.")
-    return value
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-def _finite_float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is beyond the range of numbers")
     return value

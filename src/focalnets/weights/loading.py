@@ -23,7 +23,9 @@ from focalnets.weights.adaptation import (
 from focalnets.weights.assembly import assemble
 from focalnets.weights.description import CLASSIFY
 from focalnets.weights.key_maps import OWN_LAYOUT
-from focalnets.weights.opening import Opened, open_weights
+from focalnets.weights.mmdetection import open_detector
+from focalnets.weights.opening import Opened, locate, open_raw, open_weights
+from focalnets.weights.readers import read_weights
 from focalnets.weights.recognition import Recognition
 from focalnets.weights.sources import fetch_variant
 
@@ -286,7 +288,8 @@ def open_trained(source: str | os.PathLike[str], *, entry: str | None = None) ->
     Raises:
         CheckpointError: As :func:`load_model`.
     """
-    return open_weights(source, entry=entry)
+    raw = read_weights(locate(source), entry)
+    return open_detector(raw) or open_raw(raw)
 
 
 def build_classifier(opened: Opened) -> FocalNet:

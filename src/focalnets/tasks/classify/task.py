@@ -39,7 +39,8 @@ from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, mak
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.tasks.evaluation import EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
-from focalnets.tasks.task import Alter, PictureTransform, Task
+from focalnets.tasks.picture_transform import Alter, PictureTransform
+from focalnets.tasks.task import Task
 from focalnets.weights.description import classifier_head
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ class Classify(Task):
         "stays below the threshold that was chosen then. How well single classes do: `focalnets evaluate`."
     )
 
+    files: ClassVar[tuple[str, ...]] = (
+        "per_class.csv",
+        "confusion.csv",
+        "confusion.png",
+        "calibration.csv",
+        "calibration.png",
+        "mistakes.csv",
+    )
     optional_files: ClassVar[tuple[str, ...]] = ("mistakes.png",)
 
     settings: ClassifySettings = dataclasses.field(default_factory=ClassifySettings)
@@ -144,6 +153,18 @@ class Classify(Task):
         outliers = training_outliers(self.settings, data, side_px=largest_size_px, smallest_side_px=smallest_side)
         return WithOutliers(data, outliers, self.settings.outlier_fraction)
 
+    def coarsest_side_px(self, spec: Preprocessing) -> int | None:
+        """Four times what is seen: decoded so, pixels of the input differ by at most 2 of 255, by 0.1 on average."""
+        return math.ceil(4 * spec.input_size_px / spec.crop_fraction)
+
+    def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
+        """Decode large JPEGs at a fraction of their size."""
+        if not isinstance(data, ImageFolder) or data.smallest_side_px is not None:
+            return data
+        side = self.coarsest_side_px(spec)
+        options = {"notes": data.notes, "max_pixels": data.max_pixels, "smallest_side_px": side}
+        return ImageFolder(data.samples, data.classes, data.transform, **options)
+
     def transform(
         self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
     ) -> Callable[[tuple[Any, Any], int], tuple[Any, Any]]:
@@ -201,10 +222,11 @@ class Classify(Task):
         """Choose the threshold of a network that was trained with outliers."""
         return None if self.settings.outliers is None else add_threshold(self, weights, data, device=device)
 
-    def can_answer(self, network: FocalNet, labels: Sequence[str]) -> bool:
+    def can_answer(self, network: nn.Module, labels: Sequence[str]) -> bool:
         """Whether loaded weights know all of these classes."""
         if self.settings.outliers is not None:
             return False  # Weights of before would be kept as the best, though they know no outliers.
+        assert isinstance(network, FocalNet)
         return bool(network.class_names) and len(known_classes(labels, network.class_names or ())) == len(labels)
 
     def labels(self, model: nn.Module) -> tuple[str, ...]:
