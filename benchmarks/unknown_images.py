@@ -102,7 +102,7 @@ def measure(
     kinds |= {Path(folder).as_posix(): find_images(folder)[:count] for folder in others}
     rows = []
     for name, confidences in [
-        (Path(images).name, inside),
+        (Path(images).as_posix(), inside),
         *((name, _confidences(network, pictures)) for name, pictures in kinds.items()),
     ]:
         rows.append(
