@@ -26,7 +26,7 @@ from focalnets.ops.cpu_library import MAX_LEVELS
 from focalnets.ops.eager import below_autograd, is_transformed
 from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formula
 
-__all__ = ["focal_aggregation_cpu", "instruction_set", "why_unavailable", "why_unsupported"]
+__all__ = ["focal_aggregation_cpu", "instruction_set", "local_aggregation_cpu", "why_unavailable", "why_unsupported"]
 
 _MAX_KERNEL_SIZE = 63
 _UNUSED_LEVELS = [[0] * (MAX_LEVELS - levels) for levels in range(MAX_LEVELS + 1)]
@@ -111,6 +111,33 @@ def focal_aggregation_cpu(
     return _forward_operator(context, gates, kernels, mask, normalize)[0]
 
 
+def local_aggregation_cpu(
+    context: Tensor, gates: Tensor, kernels: Sequence[Tensor], *, rows: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Aggregate rows by the C++ kernels; arguments and results as :func:`focalnets.ops.aggregation.local_aggregation`.
+
+    Not differentiable.
+
+    Raises:
+        BackendUnavailableError: As :func:`focal_aggregation_cpu`.
+    """
+    if context.ndim == 3:  # The axis is the library's rows then.
+        filters = [kernel.unsqueeze(2) for kernel in kernels]
+        local, sums = local_aggregation_cpu(context.unsqueeze(2), gates.unsqueeze(2), filters, rows=rows)
+        return local.squeeze(2), sums
+    library = _library()
+    result = torch.empty(context.shape[0], rows[1] - rows[0], *context.shape[2:])
+    sums = torch.empty((context.shape[0], context.shape[-1]), dtype=torch.float64)
+    if result.numel() > 0:
+        tokens, weights, filters = _readable(context), _readable(gates), [_readable(k).contiguous() for k in kernels]
+        problem = _problem(tokens, weights, filters, None, False, rows)
+        status = library.forward(
+            library.instruction_set, problem.buffer_info()[0], result.data_ptr(), None, sums.data_ptr()
+        )
+        _check(status)
+    return (result if context.dtype == torch.float32 else result.to(context.dtype)), sums
+
+
 def _readable(tensor: Tensor) -> Tensor:
     """Turn into float32 with adjacent channels; returns the tensor itself wherever possible."""
     tensor = tensor if tensor.dtype == torch.float32 else tensor.float()
@@ -123,7 +150,14 @@ def _strides(tensor: Tensor) -> tuple[int, ...]:
     return strides[:3] if len(strides) == 4 else (strides[0], 0, strides[1])
 
 
-def _problem(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None, normalize: bool) -> array[int]:
+def _problem(
+    context: Tensor,
+    gates: Tensor,
+    kernels: list[Tensor],
+    mask: Tensor | None,
+    normalize: bool,
+    rows: tuple[int, int] | None = None,
+) -> array[int]:
     """Fill ``Problem`` of csrc/problem.h; it holds addresses, so the tensors must outlive it."""
     shape = context.shape
     unused = _UNUSED_LEVELS[len(kernels)]
@@ -138,6 +172,7 @@ def _problem(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor
             len(kernels),
             torch.get_num_threads(),
             normalize,
+            *(rows or (0, 1 if flat else shape[1])),
             context.data_ptr(),
             *_strides(context),
             gates.data_ptr(),
@@ -167,7 +202,9 @@ def _forward(
     if result.numel() > 0:
         tokens, weights, filters = _readable(context), _readable(gates), [_readable(k).contiguous() for k in kernels]
         problem = _problem(tokens, weights, filters, mask, normalize)
-        status = library.forward(library.instruction_set, problem.buffer_info()[0], result.data_ptr(), means.data_ptr())
+        status = library.forward(
+            library.instruction_set, problem.buffer_info()[0], result.data_ptr(), means.data_ptr(), None
+        )
         _check(status)
     return result if context.dtype == torch.float32 else result.to(context.dtype), means
 
