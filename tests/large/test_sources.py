@@ -67,8 +67,9 @@ def test_layouts_and_compressions(tmp_path, layout, compression, big):
     path, pixels = tmp_path / "a.tif", draw()
     order = "big" if big else "little"
     options = {**LAYOUTS[layout], **COMPRESSIONS[compression]}
+    stored = pixels.transpose(2, 0, 1) if "planarconfig" in options else pixels
     tifffile.imwrite(
-        path, pixels, photometric="rgb", bigtiff=big, byteorder={"big": ">", "little": "<"}[order], **options
+        path, stored, photometric="rgb", bigtiff=big, byteorder={"big": ">", "little": "<"}[order], **options
     )
     assert_regions_are_those_of(path, pixels)
 
@@ -216,9 +217,11 @@ def test_numpy_files_and_arrays_are_alike(tmp_path, samples, dtype):
 
 def test_fingerprints_change_with_the_picture(tmp_path):
     np.save(tmp_path / "a.npy", draw())
-    first = open_source(tmp_path / "a.npy").fingerprint
+    with open_source(tmp_path / "a.npy") as source:
+        first = source.fingerprint
     np.save(tmp_path / "a.npy", draw(seed=1)[:70])
-    assert open_source(tmp_path / "a.npy").fingerprint != first
+    with open_source(tmp_path / "a.npy") as source:
+        assert source.fingerprint != first
     assert open_source(draw()).fingerprint == open_source(draw()).fingerprint
     assert open_source(draw()).fingerprint != open_source(draw(seed=1)).fingerprint
 

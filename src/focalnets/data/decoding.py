@@ -148,8 +148,8 @@ def _laid_on_white(image: Image.Image) -> Image.Image:
 def _stretched(image: Image.Image, largest: int, limits: tuple[float, float] | None) -> Image.Image:
     bands = [*image.split()]
     colours = len(bands) - (image.mode in ("RGBA", "LA"))
-    highest = limits[1] if limits else max(band.getextrema()[1] for band in bands[:colours])  # type: ignore
-    if highest > largest:
+    extrema: Any = [limits] if limits else [band.getextrema() for band in bands[:colours]]
+    if max(highest for _, highest in extrema) > largest:
         return image
     for number in range(colours):
         bands[number] = bands[number].point([min(255, round(value * 255 / largest)) for value in range(256)])

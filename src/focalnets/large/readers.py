@@ -68,7 +68,8 @@ class RawRows:
         """Read the rows of a region, and return it (h, w, S)."""
         rows = np.empty((bottom - top, self.width, self.samples), self.dtype)
         self._file.seek(self.offset + top * self.row_bytes)
-        if self._file.readinto(memoryview(rows.reshape(-1).view(np.uint8))) != rows.nbytes:
+        numbers: Any = rows.reshape(-1).view(np.uint8)
+        if self._file.readinto(memoryview(numbers)) != rows.nbytes:
             raise ImageError(f"{self.name} became shorter while it was read; fetch it again.")
         region = rows[:, left:right]
         return region if region.dtype.isnative else region.astype(region.dtype.newbyteorder("="))
@@ -91,7 +92,7 @@ class StoredRows:
 
     def __init__(self, path: Path, header: Image.Image) -> None:
         self.width, self.height = header.size
-        self.mode, self.palette = header.mode, header.getpalette() if header.mode == "P" else None
+        self.mode = header.mode
         tile: Any = header.tile[0]  # type: ignore[attr-defined]
         arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         self.raw_mode = arguments[0]
@@ -112,7 +113,7 @@ class StoredRows:
         if len(tiles) != 1 or tiles[0][0] != "raw" or header.format not in ("BMP", "PPM"):
             return False
         raw_mode = tiles[0][3][0] if isinstance(tiles[0][3], tuple) else tiles[0][3]
-        return (header.mode, raw_mode) in {("L", "L"), ("P", "P"), ("RGB", "RGB"), ("RGB", "BGR")}
+        return (header.mode, raw_mode) in {("L", "L"), ("RGB", "RGB"), ("RGB", "BGR")}
 
     def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """Read a region as RGB (h, w, 3) uint8."""
@@ -123,8 +124,6 @@ class StoredRows:
             raise ImageError(f"{self.name} became shorter while it was read; fetch it again.")
         size, order = (self.width, bottom - top), -1 if self.is_upside_down else 1
         rows = Image.frombytes(self.mode, size, data, "raw", self.raw_mode, self.row_bytes, order)
-        if self.palette is not None:
-            rows.putpalette(self.palette)
         return np.asarray(to_rgb(rows.crop((left, 0, right, bottom - top))))
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -150,7 +151,8 @@ def _open(path: Path, nbytes: int) -> int:
 
 def _transfer(file: int, offset: int, rows: Tensor, *, write: bool) -> None:
     """Move the bytes of contiguous rows between memory and a file: no mapping, whose pages would count as memory."""
-    view = memoryview(rows.numpy().reshape(-1).view(np.uint8))
+    numbers: Any = rows.numpy().reshape(-1).view(np.uint8)
+    view = memoryview(numbers)
     os.lseek(file, offset, os.SEEK_SET)
     while view:
         moved = os.write(file, view) if write else os.readv(file, [view]) if hasattr(os, "readv") else _read(file, view)
