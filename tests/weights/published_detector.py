@@ -76,7 +76,9 @@ def propose(tensors, levels, size, before, most, nms):
                     height = 8 * STRIDES[level] * math.sqrt(ratio)
                     x, y = column * STRIDES[level], row * STRIDES[level]
                     anchor = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
-                    entries.append((scores[number, row, column], anchor, moves[4 * number : 4 * number + 4, row, column]))
+                    entries.append(
+                        (scores[number, row, column], anchor, moves[4 * number : 4 * number + 4, row, column])
+                    )
         entries.sort(key=lambda entry: -entry[0])
         boxes = [(score, moved(anchor, move, size)) for score, anchor, move in entries[:before]]
         kept = []

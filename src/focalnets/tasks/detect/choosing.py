@@ -95,9 +95,7 @@ def choose_image_size(objects: ObjectSizes, usual: int, *, side: str = "shorter"
     return int(np.clip(round(wanted / 32) * 32, usual, 2 * usual))
 
 
-def choose_anchors(
-    seen: np.ndarray, weights: np.ndarray, maps: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def choose_anchors(seen: np.ndarray, weights: np.ndarray, maps: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Choose one anchor size for each map, and the ratios, that fit objects best.
 
     Args:

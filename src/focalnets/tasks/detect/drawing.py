@@ -48,9 +48,7 @@ def _tinted(picture: Image.Image, objects: Sequence[DetectedObject], colours: np
     return Image.fromarray((pixels + 0.5).clip(0, 255).astype(np.uint8))
 
 
-def draw_box(
-    picture: Image.Image, box: Box, colour: tuple[int, ...], text: str = "", *, dashed: bool = False
-) -> None:
+def draw_box(picture: Image.Image, box: Box, colour: tuple[int, ...], text: str = "", *, dashed: bool = False) -> None:
     """Draw a box onto a picture, with a text on a ground of its colour where there is room."""
     draw = ImageDraw.Draw(picture)
     line = max(1, round(min(picture.size) / 250))
@@ -71,9 +69,7 @@ def draw_box(
     draw.text((x + 1, y), text, fill=(0, 0, 0) if dark else (255, 255, 255), font=font)
 
 
-def _draw_dashes(
-    draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], colour: tuple[int, ...], line: int
-) -> None:
+def _draw_dashes(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], colour: tuple[int, ...], line: int) -> None:
     left, top, right, bottom = box
     step = 6 * line
     for x in range(left, right, step):

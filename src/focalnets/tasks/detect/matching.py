@@ -101,7 +101,11 @@ class ObjectCounts(Metric):
             labels = found["labels"][counted].cpu()
             objects, classes, crowd = (known[name].cpu() for name in ("boxes", "labels", "crowd"))
             matched = match(found["boxes"][counted].cpu(), labels, objects, classes, crowd)
-            for name, kinds in (("correct", (CORRECT,)), ("doubled", (DOUBLED,)), ("spurious", (SPURIOUS, WRONG_CLASS))):
+            for name, kinds in (
+                ("correct", (CORRECT,)),
+                ("doubled", (DOUBLED,)),
+                ("spurious", (SPURIOUS, WRONG_CLASS)),
+            ):
                 chosen = torch.isin(matched.kinds, torch.tensor(kinds))
                 counts = torch.bincount(labels[chosen], minlength=self.classes)
                 setattr(self, name, getattr(self, name) + counts.to(self.device))

@@ -91,7 +91,9 @@ class AveragePrecision(MeanAveragePrecision):
             precision = results.get(f"{kind}precision")  # (T, R, K, A, limits), -1 where nothing is known
             for name, overlaps in ((f"{prefix}map", slice(None)), (f"{prefix}map50", slice(0, 1))):
                 figures[name] = [
-                    None if precision is None or label not in places else _mean(precision[overlaps, :, places[label], 0, -1])
+                    None
+                    if precision is None or label not in places
+                    else _mean(precision[overlaps, :, places[label], 0, -1])
                     for label in range(classes)
                 ]
         return figures

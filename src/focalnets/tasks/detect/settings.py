@@ -108,9 +108,7 @@ class DetectSettings(DenseSettings):
             return None
         parts = [part.strip() for part in self.class_ids.split(",")]
         if not all(part.isascii() and part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-            raise ConfigError(
-                f"class_ids must be different whole numbers such as 1,3,7, got {self.class_ids!r:.80}."
-            )
+            raise ConfigError(f"class_ids must be different whole numbers such as 1,3,7, got {self.class_ids!r:.80}.")
         return tuple(map(int, parts))
 
 
