@@ -12,12 +12,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from tests.tasks.annotated_places import write_class_maps
 from tests.tasks.brightness import ROW
+from tests.tasks.squares import write_squares
 
 import focalnets
 from focalnets.cli.main import main
 from focalnets.errors import ConfigError, DataError, UnknownNameError
 from focalnets.tasks import running
-from focalnets.tasks.batch import Batch
 from focalnets.tasks.loading import load_trained
 from focalnets.tasks.report import EvaluationReport, write_evaluation
 from focalnets.tasks.table import TASKS, build_task, settings_of
@@ -30,10 +30,10 @@ from focalnets.training.runs import find_runs
 from focalnets.training.trainer import open_data, resume, train
 from focalnets.weights.loading import inspect_checkpoint
 
-NAMES = ("classify", "semantic", "brightness")
+NAMES = ("classify", "detect", "instance", "semantic", "brightness")
 """The tasks of the package, and the one of these tests."""
 
-DENSE = ("semantic",)
+DENSE = ("detect", "instance", "semantic")
 """Those that answer for places in images."""
 
 
@@ -51,7 +51,11 @@ def places(coloured_images, tmp_path_factory):
     grey = [round(0.1 + 0.8 * number / 31, 3) for number in range(32)]
     (folder / "grey.json").write_text(json.dumps({"train": grey[::2] + grey[::4], "val": grey[1::2]}))
     write_class_maps(folder / "maps")
-    return {"classify": coloured_images, "semantic": folder / "maps", "brightness": folder / "grey.json"}
+    squares = write_squares(folder / "squares")
+    return {
+        "classify": coloured_images, "detect": squares, "instance": squares, "semantic": folder / "maps",
+        "brightness": folder / "grey.json",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +70,6 @@ def runs(places, tmp_path_factory):
 
 def settings(name):
     return in_miniature(TrainingConfig(task=name)).replace(batch_size=8, epochs=2, image_size=24)
-
-
-def targets_of(name):
-    """Answers for five inputs of 24 px."""
-    if name != "semantic":
-        return torch.tensor([0, 1, 1, 0, 0])
-    maps = torch.randint(0, 3, (5, 30, 24), generator=torch.Generator().manual_seed(1))
-    return [{"whole": labels} for labels in maps]
 
 
 def test_all_tasks_of_the_package_are_tried():
@@ -185,6 +181,11 @@ def test_an_image_gives_the_same_alone_and_in_a_batch(runs, name):
         together = task.forward(model, task.collate(items))
         alone = [task.forward(model, task.collate([item])) for item in items]
     for number, single in enumerate(alone):
+        if "detections" in single:
+            expected, got = single["detections"][0], together["detections"][number]
+            assert expected["labels"].tolist() == got["labels"].tolist()
+            assert all(torch.allclose(got[key], value, atol=1e-4) for key, value in expected.items())
+            continue
         height, width = single["sizes"][0].tolist()
         assert together["sizes"][number].tolist() == [height, width]
         expected, got = single["logits"][0], together["logits"][number, :, :height, :width]
@@ -252,15 +253,15 @@ def test_bad_data_is_refused_in_one_sentence(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_only_fills_a_batch_does_not_count(runs, name):
+def test_what_only_fills_a_batch_does_not_count(places, runs, name):
     task, model = load_trained(runs / name)
-    inputs = torch.rand(5, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-    targets = targets_of(name)
+    data = task.open_evaluation_of(model, places[name])
+    prepare = task.transform(model.preprocessing, train=False)
+    items = [prepare(data[index], index) for index in range(5)]
+    filled = task.collate(items)
+    filled.counted = torch.tensor([True, True, True, False, False])
     measured = []
-    for batch in (
-        Batch(inputs[:3], targets[:3]),
-        Batch(inputs, targets, counted=torch.tensor([True, True, True, False, False])),
-    ):
+    for batch in (task.collate(items[:3]), filled):
         network = own_network(task, model, name=name)
         module = TaskModule(task, network, settings(name), task.labels(model), steps=1, warmup_steps=0).eval()
         with torch.inference_mode():

@@ -112,7 +112,7 @@ def test_what_is_written_is_what_was_read(tmp_path, masks):
     assert written["state_dict"].keys() == tensors.keys()
     assert all(torch.equal(written["state_dict"][name], tensor) for name, tensor in tensors.items())
     assert written["meta"]["CLASSES"] == tuple("abcde")
-    again, found_again = build(tmp_path / "out.pth")
+    _, found_again = build(tmp_path / "out.pth")
     assert (found_again.head, found_again.config, found_again.labels) == (found.head, found.config, found.labels)
     assert found_again.input == found.input
     namespace = {}

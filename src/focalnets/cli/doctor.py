@@ -45,7 +45,7 @@ _OPTIONAL = {
     "tensorboard": "curves of trainings in TensorBoard (pip install 'focalnets[tensorboard]')",
     "timm": "its networks, to compare with and for their weights",
     "transformers": "its FocalNets, to compare with",
-    "pycocotools": "masks of COCO files (pip install 'focalnets[localize]')",
+    "pycocotools": "drawing polygons, to compare with",
     "onnx": "networks as ONNX files, in benchmarks",
     "onnxscript": "networks as ONNX files, in benchmarks",
     "onnxruntime": "running ONNX files, in benchmarks",

@@ -37,6 +37,18 @@ TASKS: dict[str, TaskRow] = {
         settings="focalnets.tasks.classify.settings:ClassifySettings",
         task="focalnets.tasks.classify.task:Classify",
     ),
+    "detect": TaskRow(
+        summary="find objects: a box, a class and a score for each",
+        settings="focalnets.tasks.detect.settings:DetectSettings",
+        task="focalnets.tasks.detect.task:Detect",
+        recipe="detect",
+    ),
+    "instance": TaskRow(
+        summary="find objects and the pixels of each",
+        settings="focalnets.tasks.instance.settings:InstanceSettings",
+        task="focalnets.tasks.instance.task:Instance",
+        recipe="instance",
+    ),
     "semantic": TaskRow(
         summary="name the class of each pixel of an image",
         settings="focalnets.tasks.semantic.settings:SemanticSettings",

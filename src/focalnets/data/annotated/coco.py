@@ -16,14 +16,7 @@ from typing import Any
 import numpy as np
 
 from focalnets.data.annotated.coco_content import CocoFile, CocoImage, abridge, read_coco
-from focalnets.data.annotated.encoded_masks import (
-    LARGEST_COORDINATE_PX,
-    EncodedMask,
-    encode_segmentation,
-    finite_numbers,
-    polygon_extent,
-    require_pycocotools,
-)
+from focalnets.data.annotated.encoded_masks import EncodedMask, encode_segmentation, finite_numbers
 from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, DenseTask, find_photo
 from focalnets.data.annotated.objects import (
     AnnotatedObject,
@@ -35,6 +28,7 @@ from focalnets.data.annotated.objects import (
     turned_box,
 )
 from focalnets.data.annotated.parts import Recognised
+from focalnets.data.annotated.polygons import LARGEST_COORDINATE_PX, PolygonMask, polygon_extent
 from focalnets.data.finding import list_folder
 from focalnets.data.images import upright_size
 from focalnets.data.split_names import SplitRole, role_of_name, role_of_shard
@@ -130,7 +124,6 @@ def open_coco(
         DataError: If the file is no such json, if images are missing or of another size, if there is no such category,
             or if no image shows an object of it.
         ImageError: If the header of an image cannot be read.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
     content = read_coco(file)
     words = "all objects"
@@ -140,9 +133,6 @@ def open_coco(
         content = content.with_objects()
     if not content.images:
         raise DataError(f"No image of '{file}' shows an object{f' of category {category!r}' if category else ''}.")
-    shapes = (annotation.get("segmentation") for image in content.images for annotation in image.annotations)
-    if any(isinstance(shape, list) and shape for shape in shapes):
-        require_pycocotools()
     folder = _image_folder(content, images)
     for image in content.images:
         _check_image(image, folder, file)
@@ -174,7 +164,6 @@ def annotation_mask(annotation: dict[str, Any], height: int, width: int) -> np.n
 
     Raises:
         DataError: If ``segmentation`` or ``bbox`` is not as expected.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
     mask, box, _ = _read_shape(annotation, height, width)
     if mask is not None:
@@ -198,7 +187,6 @@ def read_annotation(
 
     Raises:
         DataError: If it is not as COCO has it.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
     width, height = size
     mask, box, area = _read_shape(annotation, height, width)
@@ -239,7 +227,9 @@ class _CocoReader:
         return AnnotatedImage(entry.file_name, photo, objects)
 
 
-def _read_shape(annotation: dict[str, Any], height: int, width: int) -> tuple[EncodedMask | None, Box, float | None]:
+def _read_shape(
+    annotation: dict[str, Any], height: int, width: int
+) -> tuple[EncodedMask | PolygonMask | None, Box, float | None]:
     """Check and read mask, box and area of an annotation."""
     try:
         if annotation.get("iscrowd") not in (None, 0, 1):
@@ -251,8 +241,8 @@ def _read_shape(annotation: dict[str, Any], height: int, width: int) -> tuple[En
         mask = encode_segmentation(segmentation, height, width)
         if mask is None or annotation.get("bbox") not in (None, []):
             box = _stated_box(annotation.get("bbox"))
-        elif isinstance(segmentation, list):
-            box = polygon_extent(segmentation, height, width)
+        elif isinstance(mask, PolygonMask):
+            box = polygon_extent(mask.polygons, height, width)
         else:
             box = box_around(mask.decode())
     except ValueError as error:

@@ -42,7 +42,6 @@ def open_annotated_images(
     Raises:
         DataError: If there is no such data, if it is not as expected, or if nothing in it is of that category.
         ImageError: If the header of an image cannot be read.
-        MissingPackageError: If a COCO file holds polygons and pycocotools is not installed.
     """
     count = scenes_count(data)
     if count is not None:

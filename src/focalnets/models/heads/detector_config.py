@@ -60,6 +60,7 @@ class DetectorConfig:
         score_threshold: Lowest score of a detection.
         overlap: Largest intersection over union of two detections of one class.
         detections: Detections of an image at most.
+        class_ids: Number of each class in the data, which results are written with; None counts from 1.
     """
 
     kind: ClassVar[str] = "rcnn"
@@ -84,12 +85,13 @@ class DetectorConfig:
     score_threshold: float = 0.05
     overlap: float = 0.5
     detections: int = 100
+    class_ids: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, most in _WHOLE.items():
             self._check_whole(name, getattr(self, name), most)
         for name in _FRACTIONS:
-            self._check_number(name, getattr(self, name), 1.0)
+            self._check_number(name, getattr(self, name), 1.0, zero=name == "score_threshold")
         for name in _SWITCHES:
             if type(getattr(self, name)) is not bool:
                 raise ConfigError(f"{name} must be true or false, got {shortened(getattr(self, name))}.")
@@ -106,6 +108,14 @@ class DetectorConfig:
         if type(first) is not int or first < 0 or list(self.stages) != list(range(first, first + len(self.stages))):
             raise ConfigError(f"stages must be whole numbers one after the other, got {shortened(self.stages)}.")
         self._check_anchor_sizes()
+        if self.class_ids is not None:
+            self._check_class_ids(self.class_ids)
+
+    def _check_class_ids(self, numbers: Any) -> None:
+        fits = isinstance(numbers, list | tuple) and len(numbers) == self.outputs
+        if not fits or not all(type(number) is int and 0 <= number < 2**53 for number in numbers):
+            raise ConfigError(f"class_ids must be a whole number for each class, got {shortened(numbers)}.")
+        object.__setattr__(self, "class_ids", tuple(numbers))
 
     def _check_anchor_sizes(self) -> None:
         sizes = self.anchor_sizes
@@ -138,10 +148,11 @@ class DetectorConfig:
             raise ConfigError(f"{name} must be a whole number from 1 to {most:,}, got {shortened(value)}.")
 
     @staticmethod
-    def _check_number(name: str, value: Any, most: float) -> None:
+    def _check_number(name: str, value: Any, most: float, *, zero: bool = False) -> None:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
-        if not fits or not 0 < value <= most:
-            raise ConfigError(f"{name} must be above 0 and at most {most:g}, got {shortened(value)}.")
+        if not fits or not (0 <= value <= most if zero else 0 < value <= most):
+            low = "from 0 to" if zero else "above 0 and at most"
+            raise ConfigError(f"{name} must be {low} {most:g}, got {shortened(value)}.")
 
     @property
     def coarser(self) -> int:
@@ -149,9 +160,9 @@ class DetectorConfig:
         return len(self.anchor_sizes) - len(self.stages)
 
     @property
-    def anchors_at_a_place(self) -> int:
-        """Anchors around each place of a map."""
-        return len(self.anchor_sizes[0]) * len(self.anchor_ratios)
+    def numbers(self) -> tuple[int, ...]:
+        """Number of each class in the data."""
+        return tuple(range(1, self.outputs + 1)) if self.class_ids is None else self.class_ids
 
     def replace(self, **changes: Any) -> DetectorConfig:
         """Copy the config with some fields changed."""

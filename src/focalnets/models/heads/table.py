@@ -58,5 +58,37 @@ def _semantic_rows() -> dict[str, DenseRow]:
     return rows
 
 
-DENSE_NETWORKS: dict[str, DenseRow] = {**_semantic_rows()}
+_PUBLISHED_DETECTOR = {
+    "anchor_sizes": "32,64,128,256,512", "anchor_ratios": "0.5,1,2", "pyramid_channels": 256, "box_channels": 1024,
+    "proposals": 1000, "sampled_boxes": 512, "normalised": False,
+}  # fmt: skip
+_SMALL_DETECTOR = {
+    "stages": "1,2,3", "pyramid_channels": 96, "box_channels": 256, "proposals": 300, "sampled_boxes": 128,
+}  # fmt: skip
+_PUBLISHED_DROP_PATH = {"tiny": 0.1, "small": 0.2, "base": 0.3}
+
+
+def _detector_rows() -> dict[str, DenseRow]:
+    rows = {}
+    for kind, task, words, masks in (
+        ("fasterrcnn", "detect", "objects with boxes", {}),
+        ("maskrcnn", "instance", "objects with boxes and masks", {"mask_channels": 256, "mask_layers": 4}),
+    ):
+        small = {"mask_channels": 96, "mask_layers": 2} if masks else {}
+        rows[f"{kind}_focalnet_pico"] = DenseRow(
+            task=task, backbone="focalnet_pico", head=_SMALL_DETECTOR | small, input=WholeImage(input_size_px=256),
+            summary=f"{words}, for hundreds of images and no cluster",
+        )  # fmt: skip
+        for size, drop_path in _PUBLISHED_DROP_PATH.items():
+            for focus in ("srf", "lrf"):
+                rows[f"{kind}_focalnet_{size}_{focus}"] = DenseRow(
+                    task=task, backbone=f"focalnet_{size}_{focus}", head=_PUBLISHED_DETECTOR | masks,
+                    backbone_fields={"focal_windows": (9, 9, 9, 9), "drop_path": drop_path},
+                    input=WholeImage(input_size_px=800, longest_px=1333),
+                    summary=f"{words}, with the anchors and sizes of the published configs",
+                )  # fmt: skip
+    return rows
+
+
+DENSE_NETWORKS: dict[str, DenseRow] = {**_semantic_rows(), **_detector_rows()}
 """The networks by name: task or architecture, then the variant of the backbone."""

@@ -61,7 +61,8 @@ def encode_part(part: np.ndarray, left: int, top: int, size: tuple[int, int]) ->
 
     Args:
         part: Booleans (h, w).
-        left, top: Where the part lies in the photo [px].
+        left: Where the part begins in the photo [px].
+        top: Likewise from above [px].
         size: Width and height of the photo [px].
     """
     width, height = size
