@@ -49,7 +49,7 @@ _OPTIONAL = {
     "tensorboard": "curves of trainings in TensorBoard (pip install 'focalnets[tensorboard]')",
     "timm": "its networks, to compare with and for their weights",
     "transformers": "its FocalNets, to compare with",
-    "pycocotools": "masks of COCO files (pip install 'focalnets[localize]')",
+    "pycocotools": "drawing polygons, to compare with",
     "onnx": "networks as ONNX files, in benchmarks",
     "onnxscript": "networks as ONNX files, in benchmarks",
     "onnxruntime": "running ONNX files, in benchmarks",
@@ -90,6 +90,7 @@ def examine() -> dict[str, Any]:
         ],
         "devices": _devices(),
         "backends": backends,
+        "engine": _engine(),
         "caches": _caches(),
         "network_in_the_package": _shipped(),
     }
@@ -139,6 +140,14 @@ def _devices() -> dict[str, Any]:
     }
 
 
+def _engine() -> list[dict[str, Any]]:
+    """List the precisions in which `focalnets.accelerate` can compute here."""
+    from focalnets.engine.accelerate import PRECISIONS, why_unavailable
+
+    reasons = {precision: why_unavailable(precision) for precision in PRECISIONS if precision != "auto"}
+    return [{"name": name, "available": reason is None, "reason": reason} for name, reason in reasons.items()]
+
+
 def _caches() -> dict[str, str]:
     from huggingface_hub import constants
 
@@ -173,6 +182,9 @@ def _show(found: dict[str, Any]) -> None:
     for backend in found["backends"]:
         state = "can run" if backend["available"] else f"cannot run: {backend['reason']}"
         lines.append(f"  {backend['name']:<12}{backend['summary']}; {state}")
+    lines += ["", "engine for inference on this CPU (focalnets.accelerate):"]
+    for row in found["engine"]:
+        lines.append(f"  {row['name']:<12}{'can run' if row['available'] else 'cannot run: ' + row['reason']}")
     lines += ["", "optional packages:"]
     for package in found["optional_packages"]:
         lines.append(f"  {package['name']:<14}{package['version'] or 'not installed':<16}adds {package['adds']}")

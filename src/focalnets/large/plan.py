@@ -48,7 +48,7 @@ _CALIBRATION_PX = 384
 # Measured with benchmarks/large_images.py: what a band takes beside its own tokens, in copies of them, and what stays
 # allocated between calls.
 _COPIES_OF_BAND = 8
-_BESIDE_BYTES = 64 * 2**20
+_BESIDE_BYTES = 96 * 2**20
 _TILE_COPIES = 5
 
 

@@ -42,7 +42,7 @@ def focal_aggregation_reference(
     convolve = _CONVOLUTIONS[context.ndim - 2]
     valid = None if mask is None else mask.unsqueeze(1)  # (B, 1, *S)
 
-    level = context.movedim(-1, 1)  # (B, C, *S)
+    level = context.movedim(context.ndim - 1, 1)  # (B, C, *S)
     if valid is not None:
         level = torch.where(valid, level, 0)
     gated_sum = torch.zeros_like(level)
@@ -63,7 +63,7 @@ def focal_aggregation_reference(
         gated_sum = gated_sum / (len(kernels) + 1)
     if valid is not None:
         gated_sum = torch.where(valid, gated_sum, 0)
-    return gated_sum.movedim(1, -1).contiguous()
+    return gated_sum.movedim(1, context.ndim - 1).contiguous()
 
 
 def local_aggregation_reference(
@@ -83,4 +83,4 @@ def local_aggregation_reference(
         )
         gated_sum = gated_sum + gates[:, wanted, ..., index].unsqueeze(1) * level[:, :, wanted]
     sums = level[:, :, wanted].double().flatten(2).sum(2)
-    return gated_sum.movedim(1, -1).contiguous(), sums
+    return gated_sum.movedim(1, context.ndim - 1).contiguous(), sums

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import mmap
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,8 @@ from typing import Any
 import numpy as np
 
 from focalnets.data.annotated.coco_content import CocoFile, CocoImage, abridge, read_coco
-from focalnets.data.annotated.encoded_masks import (
-    LARGEST_COORDINATE_PX,
-    EncodedMask,
-    encode_segmentation,
-    finite_numbers,
-    polygon_extent,
-    require_pycocotools,
-)
-from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, read_photo
+from focalnets.data.annotated.encoded_masks import EncodedMask, encode_segmentation, finite_numbers
+from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, DenseTask, find_photo
 from focalnets.data.annotated.objects import (
     AnnotatedObject,
     Box,
@@ -32,11 +27,15 @@ from focalnets.data.annotated.objects import (
     turn_between,
     turned_box,
 )
-from focalnets.data.images import exif_orientation, image_header, image_size, open_image_file
+from focalnets.data.annotated.parts import Recognised
+from focalnets.data.annotated.polygons import LARGEST_COORDINATE_PX, PolygonMask, polygon_extent
+from focalnets.data.finding import list_folder
+from focalnets.data.images import upright_size
+from focalnets.data.split_names import SplitRole, role_of_name, role_of_shard
 from focalnets.errors import DataError
 from focalnets.files import user_path
 
-__all__ = ["annotation_mask", "find_coco_file", "open_coco", "read_annotation"]
+__all__ = ["annotation_mask", "find_coco_file", "open_coco", "read_annotation", "recognise_coco"]
 
 
 def find_coco_file(path: Path) -> Path | None:
@@ -54,6 +53,56 @@ def find_coco_file(path: Path) -> Path | None:
         if files:
             return files[0]
     return None
+
+
+def recognise_coco(place: Path) -> Recognised | None:
+    """Find COCO files for objects: one file, or those of a folder, told apart by ``train`` and ``val`` in their names.
+
+    Raises:
+        DataError: If several files may be meant.
+    """
+    files = {None: place} if place.is_file() else _files_of_parts(place)
+    files = {part: file for part, file in files.items() if _holds(file, _OBJECTS)}
+    if not files:
+        return None
+    shaped = any(_holds(file, _SHAPES) for file in files.values())
+    return Recognised(
+        format="COCO json",
+        place=place,
+        tasks=frozenset({"detect", "instance", "semantic"} if shaped else {"detect"}),
+        open=lambda task: {part: open_coco(file, everything=True) for part, file in files.items()},
+    )
+
+
+def _files_of_parts(root: Path) -> dict[SplitRole | None, Path]:
+    found: dict[SplitRole | None, list[Path]] = {}
+    folders = [root, root / "annotations"]
+    folders += [root / entry.name for entry in list_folder(root) if entry.is_dir() and role_of_name(entry.name)]
+    for folder in folders:
+        for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+            part = role_of_shard(file.name) or role_of_name(folder.name)
+            if _holds(file, _OBJECTS):
+                found.setdefault(part, []).append(file)
+    for part, files in found.items():
+        instances = [file for file in files if file.name.startswith("instances")]
+        found[part] = files = instances or files
+        if len(files) > 1:
+            names = ", ".join(f"'{file.relative_to(root)}'" for file in files)
+            raise DataError(f"'{root}' holds several COCO files of the same part: {names}; name one, or keep one.")
+    return {part: files[0] for part, files in found.items()}
+
+
+_OBJECTS = re.compile(rb'"bbox"|"annotations"\s*:\s*\[\s*\]|"segmentation"')
+_SHAPES = re.compile(rb'"segmentation"\s*:\s*(\[\s*\[|\{)')
+
+
+def _holds(file: Path, pattern: re.Pattern[bytes]) -> bool:
+    """Whether a file holds bytes of a kind, without reading it into memory."""
+    try:
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return pattern.search(content) is not None
+    except (OSError, ValueError):  # Gone, not to be read, or empty.
+        return False
 
 
 def open_coco(
@@ -75,7 +124,6 @@ def open_coco(
         DataError: If the file is no such json, if images are missing or of another size, if there is no such category,
             or if no image shows an object of it.
         ImageError: If the header of an image cannot be read.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
     content = read_coco(file)
     words = "all objects"
@@ -85,9 +133,6 @@ def open_coco(
         content = content.with_objects()
     if not content.images:
         raise DataError(f"No image of '{file}' shows an object{f' of category {category!r}' if category else ''}.")
-    shapes = (annotation.get("segmentation") for image in content.images for annotation in image.annotations)
-    if any(isinstance(shape, list) and shape for shape in shapes):
-        require_pycocotools()
     folder = _image_folder(content, images)
     for image in content.images:
         _check_image(image, folder, file)
@@ -97,7 +142,19 @@ def open_coco(
         names=[image.file_name for image in content.images],
         read=_CocoReader(content, folder),
         categories=content.categories,
+        kinds=_kinds(content),
+        files=[folder / image.file_name for image in content.images],
+        sources=[file],
+        counts=[len(image.annotations) for image in content.images],
     )
+
+
+def _kinds(content: CocoFile) -> frozenset[DenseTask]:
+    """Boxes train detection; where objects have masks too, masks and classes of pixels as well."""
+    annotations = [each for image in content.images for each in image.annotations if not each.get("iscrowd")]
+    if any(each.get("segmentation") for each in annotations):
+        return frozenset({"detect", "instance", "semantic"})
+    return frozenset({"detect"})
 
 
 def annotation_mask(annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
@@ -107,7 +164,6 @@ def annotation_mask(annotation: dict[str, Any], height: int, width: int) -> np.n
 
     Raises:
         DataError: If ``segmentation`` or ``bbox`` is not as expected.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
     mask, box, _ = _read_shape(annotation, height, width)
     if mask is not None:
@@ -131,7 +187,6 @@ def read_annotation(
 
     Raises:
         DataError: If it is not as COCO has it.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
     width, height = size
     mask, box, area = _read_shape(annotation, height, width)
@@ -160,10 +215,10 @@ class _CocoReader:
     def __call__(self, index: int) -> AnnotatedImage:
         entry = self.content.images[index]
         path = self.folder / entry.file_name
-        photo, orientation = read_photo(path)
-        size = entry.size or _stored_size(path)
+        photo = find_photo(path)
+        size = entry.size or (photo.size[::-1] if photo.orientation >= 5 else photo.size)
         names = (f"image {abridge(entry.id)} in '{self.content.path}'", f"'{path}'")
-        turn = turn_between(size, photo.size, orientation, names=names)
+        turn = turn_between(size, photo.size, photo.orientation, names=names)
         objects = []
         for annotation in entry.annotations:
             label = self.labels[annotation.get("category_id")]
@@ -172,7 +227,9 @@ class _CocoReader:
         return AnnotatedImage(entry.file_name, photo, objects)
 
 
-def _read_shape(annotation: dict[str, Any], height: int, width: int) -> tuple[EncodedMask | None, Box, float | None]:
+def _read_shape(
+    annotation: dict[str, Any], height: int, width: int
+) -> tuple[EncodedMask | PolygonMask | None, Box, float | None]:
     """Check and read mask, box and area of an annotation."""
     try:
         if annotation.get("iscrowd") not in (None, 0, 1):
@@ -184,8 +241,8 @@ def _read_shape(annotation: dict[str, Any], height: int, width: int) -> tuple[En
         mask = encode_segmentation(segmentation, height, width)
         if mask is None or annotation.get("bbox") not in (None, []):
             box = _stated_box(annotation.get("bbox"))
-        elif isinstance(segmentation, list):
-            box = polygon_extent(segmentation, height, width)
+        elif isinstance(mask, PolygonMask):
+            box = polygon_extent(mask.polygons, height, width)
         else:
             box = box_around(mask.decode())
     except ValueError as error:
@@ -229,24 +286,13 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _stored_size(path: Path) -> tuple[int, int]:
-    """Width and height of the pixels in the file, before EXIF turns them."""
-    upright = image_size(path)
-    return upright[::-1] if _orientation(path) >= 5 else upright
-
-
-def _orientation(path: Path) -> int:
-    with open_image_file(path) as opened:
-        return exif_orientation(image_header(opened, f"'{path}'"))
-
-
 def _check_image(image: CocoImage, folder: Path, file: Path) -> None:
     """Compare headers, so that a mistake shows before an hour of work and not after it."""
     path, stated = folder / image.file_name, image.size
     if not _is_file(path):
         raise DataError(f"'{file}' lists the image {abridge(image.file_name)}, which is not in '{folder}'.")
-    upright = image_size(path)
-    if stated is None or stated == upright or (stated == upright[::-1] and _orientation(path) >= 5):
+    upright, orientation = upright_size(path)
+    if stated is None or stated == upright or (stated == upright[::-1] and orientation >= 5):
         return
     raise DataError(
         f"'{path}' has {upright[0]} x {upright[1]} pixels but '{file}' says {stated[0]} x {stated[1]}; expected the "
