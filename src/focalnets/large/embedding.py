@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from focalnets.models.embedding import ConvolutionalEmbedding, PatchEmbedding
 
-__all__ = ["ReadRows", "convolutions", "embed_rows", "embedded_size"]
+__all__ = ["ReadRows", "convolutions", "embed_rows", "embedded_size", "embedding_bytes", "rows_at_once"]
+
+_COPIES = 3
+"""Copies of a map that a convolution, a norm and an activation make of it."""
+
+_FEWEST_ROWS = 16
+_BYTES_AT_ONCE = 8 * 2**20
 
 ReadRows = Callable[[int, int], Tensor]
 """Takes the first row and the last, which is excluded, and returns these rows of a map: (1, C, rows, w)."""
@@ -49,6 +55,21 @@ def embedded_size(embedding: nn.Module, height: int, width: int) -> tuple[int, i
         stride = layer.kernel[1]
         height, width = -(-height // stride), -(-width // stride)
     return height, width
+
+
+def embedding_bytes(embedding: nn.Module, width: int) -> int:
+    """Estimate the memory that computing one row of tokens takes, from a map of that width."""
+    layers = _layers(embedding)
+    scale, of_position = 1, float(_COPIES * 4 * layers[0].convolution.in_channels)
+    for layer in layers:
+        scale *= layer.kernel[1]
+        of_position += _COPIES * 4 * layer.convolution.out_channels / scale**2
+    return int(scale * width * of_position)
+
+
+def rows_at_once(embedding: nn.Module, width: int) -> int:
+    """Choose how many rows of tokens to compute at once; too few would compute the rows around them again too often."""
+    return max(_FEWEST_ROWS, _BYTES_AT_ONCE // embedding_bytes(embedding, width))
 
 
 def embed_rows(embedding: nn.Module, read: ReadRows, height: int, first: int, last: int) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from focalnets.large.embedding import ReadRows, embed_rows, embedded_size
+from focalnets.large.embedding import ReadRows, embed_rows, embedded_size, rows_at_once
 from focalnets.large.journal import Journal, Position
 from focalnets.large.store import RowStore
 from focalnets.models.focalnet import FocalNet, FocalStage
@@ -28,7 +28,7 @@ from focalnets.ops.aggregation import local_aggregation
 
 __all__ = ["StreamSettings", "band_rows", "blocks_of", "halo_of", "stream_maps", "sweeps_of"]
 
-_BAND_BYTES = 4 * 2**20
+_BAND_BYTES = 2 * 2**20
 _SMALLEST_BAND = 16
 
 
@@ -101,19 +101,19 @@ def stream_maps(
     )
     work.total = max(1, total)
     maps: list[RowStore | None] = []
-    source, above = read, height
+    source, before = read, (height, width)
     for index, stage in enumerate(network.stages):
         assert isinstance(stage, FocalStage)
         embedding = network.stem if stage.downsample is None else stage.downsample
         height, width = embedded_size(embedding, height, width)
-        store = _stream_stage(work, stage, index, embedding, source, above, (height, width), settings)
+        store = _stream_stage(work, stage, index, embedding, source, before, (height, width), settings)
         if index > 0 and settings.keep is not None and index - 1 not in settings.keep:
-            before = maps[index - 1]
-            assert before is not None
-            before.close(delete=True)
+            unwanted = maps[index - 1]
+            assert unwanted is not None
+            unwanted.close(delete=True)
             maps[index - 1] = None
         maps.append(store)
-        source, above = _reader_of(store), height
+        source, before = _reader_of(store), (height, width)
     return maps
 
 
@@ -145,11 +145,11 @@ def _stream_stage(
     index: int,
     embedding: nn.Module,
     read: ReadRows,
-    above: int,
+    before: tuple[int, int],
     size: tuple[int, int],
     settings: StreamSettings,
 ) -> RowStore:
-    """Compute the map (h, w, C) of a stage from rows of the map before it, which has ``above`` of them."""
+    """Compute the map (h, w, C) of a stage from rows of the map before it, whose size is ``before``."""
     height, width = size
     blocks, channels = blocks_of(stage), work.dims[index]
     band = band_rows(blocks, height, width, settings.band_bytes)
@@ -173,7 +173,7 @@ def _stream_stage(
         if begun.mean is not None:
             mean = begun.mean
         produce = (
-            _embedding(embedding, read, above)
+            _embedding(embedding, read, *before)
             if sweep == 0
             else _finishing(blocks[sweep - 1], sweep, tokens, local, mean)
         )
@@ -202,11 +202,20 @@ def _stream_stage(
 _Produce = Callable[[int, int, torch.device], Tensor]
 
 
-def _embedding(embedding: nn.Module, read: ReadRows, above: int) -> _Produce:
-    """Make the first tokens of a stage from rows of the map before it."""
-    return lambda first, last, device: embed_rows(
-        embedding, lambda top, bottom: read(top, bottom).to(device), above, first, last
-    )[0]
+def _embedding(embedding: nn.Module, read: ReadRows, above: int, width: int) -> _Produce:
+    """Make the first tokens of a stage from rows of the map before it, which has ``above`` of them."""
+    step = rows_at_once(embedding, width)
+
+    def produce(first: int, last: int, device: torch.device) -> Tensor:
+        parts = [
+            embed_rows(
+                embedding, lambda top, bottom: read(top, bottom).to(device), above, start, min(last, start + step)
+            )
+            for start in range(first, last, step)
+        ]
+        return torch.cat(parts, 1)[0] if len(parts) > 1 else parts[0][0]
+
+    return produce
 
 
 def _finishing(block: FocalBlock, sweep: int, tokens: RowStore, local: RowStore, mean: Tensor) -> _Produce:
