@@ -69,6 +69,14 @@ class Journal:
         plain = {name: value.tolist() if isinstance(value, Tensor) else value for name, value in fields.items()}
         self._write("position", plain)
 
+    def get(self, name: str) -> Any:
+        """Return what was recorded under a name; None if nothing."""
+        return self._content.get(name)
+
+    def put(self, name: str, value: Any) -> None:
+        """Record plain values under a name."""
+        self._write(name, value)
+
     def done(self, name: str) -> list[Any]:
         """List the pieces of a kind that are done."""
         return list(self._content.get(name, []))

@@ -26,7 +26,7 @@ from focalnets.models.layers import FocalBlock
 from focalnets.models.rows import finish_block, project_context
 from focalnets.ops.aggregation import local_aggregation
 
-__all__ = ["StreamSettings", "band_rows", "blocks_of", "halo_of", "stream_maps", "sweeps_of"]
+__all__ = ["StreamSettings", "add_global_level", "band_rows", "blocks_of", "halo_of", "stream_maps", "sweeps_of"]
 
 _BAND_BYTES = 2 * 2**20
 _SMALLEST_BAND = 16
@@ -224,12 +224,22 @@ def _finishing(block: FocalBlock, sweep: int, tokens: RowStore, local: RowStore,
     def produce(first: int, last: int, device: torch.device) -> Tensor:
         before = tokens.read(sweep - 1, first, last).to(device)
         levels, gate = local.read(sweep - 1, first, last).to(device).split((tokens.channels, 1), -1)
-        aggregated = torch.addcmul(levels, gate, F.gelu(mean.to(device)))
-        if block.modulation.normalize_modulator:
-            aggregated /= block.modulation.focal_levels + 1
-        return finish_block(block, before, aggregated)
+        return finish_block(block, before, add_global_level(block, levels, gate, mean.to(device)))
 
     return produce
+
+
+def add_global_level(block: FocalBlock, levels: Tensor, gate: Tensor, mean: Tensor) -> Tensor:
+    """Complete the aggregated context of a block.
+
+    Args:
+        block: The block.
+        levels: Gated sum of the local levels (..., C).
+        gate: Gate of the global level (..., 1).
+        mean: Mean of the last level over the whole map (C,).
+    """
+    aggregated = torch.addcmul(levels, gate, F.gelu(mean))
+    return aggregated / (block.modulation.focal_levels + 1) if block.modulation.normalize_modulator else aggregated
 
 
 class _Aggregation:
