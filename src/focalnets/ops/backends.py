@@ -22,6 +22,7 @@ class Backend:
         name: What users write for ``backend=``.
         summary: What it is, for ``focalnets doctor``.
         function: The implementation; arguments and result as :func:`focalnets.focal_aggregation` without ``backend``.
+        local_function: The same for :func:`focalnets.ops.aggregation.local_aggregation`; None where it has no such way.
         why_unavailable: Why it cannot run on this machine, one sentence, or None if it can.
         why_unsupported: Why it cannot take these tensors although it is available, one sentence, or None if it can.
     """
@@ -29,6 +30,7 @@ class Backend:
     name: str
     summary: str
     function: Callable[..., Tensor]
+    local_function: Callable[..., tuple[Tensor, Tensor]] | None
     why_unavailable: Callable[[], str | None]
     why_unsupported: Callable[[Tensor, Tensor, Sequence[Tensor], Tensor | None], str | None]
 
@@ -44,6 +46,7 @@ BACKENDS: dict[str, Backend] = {
             "triton",
             "fused Triton kernels for GPUs",
             triton_backend.focal_aggregation_triton,
+            None,
             triton_backend.why_unavailable,
             triton_backend.why_unsupported,
         ),
@@ -51,6 +54,7 @@ BACKENDS: dict[str, Backend] = {
             "cpu",
             "fused C++ kernels for CPUs",
             cpu.focal_aggregation_cpu,
+            cpu.local_aggregation_cpu,
             cpu.why_unavailable,
             cpu.why_unsupported,
         ),
@@ -58,6 +62,7 @@ BACKENDS: dict[str, Backend] = {
             "reference",
             "plain PyTorch, any device",
             reference.focal_aggregation_reference,
+            reference.local_aggregation_reference,
             reference.why_unavailable,
             reference.why_unsupported,
         ),

@@ -21,7 +21,7 @@ __all__ = ["MAX_LEVELS", "Engine", "Library", "load"]
 MAX_LEVELS = 16
 """Most focal levels that the library takes."""
 
-INTERFACE = 3_000_000 + 1000 * 8 * (7 + 3 * 4 + 3 * MAX_LEVELS) + 8 * (8 + MAX_LEVELS)
+INTERFACE = 4_000_000 + 1000 * 8 * (9 + 3 * 4 + 3 * MAX_LEVELS) + 8 * (8 + MAX_LEVELS)
 """Version of the interface and sizes of its structures; the library must name the same number."""
 
 
@@ -82,7 +82,7 @@ class Library:
             self._name = library.focal_instruction_set
             self._name.restype = ctypes.c_char_p
             self.forward, self.backward = library.focal_forward, library.focal_backward
-            self.forward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 3]
+            self.forward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 4]
             self.backward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 2]
             self.gelu = library.focal_gelu
             self.gelu.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3]
