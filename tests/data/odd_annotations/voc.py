@@ -22,13 +22,20 @@ def _box(left="2", top="2", right="5", bottom="5", rest="<name>cat</name>"):
 
 
 def _size(width, height):
-    return _xml(f"<object><name>cat</name>{_BOX}</object>", f"<size><width>{width}</width><height>{height}</height></size>")
+    return _xml(
+        f"<object><name>cat</name>{_BOX}</object>", f"<size><width>{width}</width><height>{height}</height></size>"
+    )
 
 
 def _raw(text, **more):
     """A place of two files, of which one is as it should be and says what the folder holds."""
     good = _box()["Annotations/a.xml"]
-    return {"Annotations/0.xml": good.replace("a.png", "0.png"), "Annotations/a.xml": text, "JPEGImages/0.png": None, **more}
+    return {
+        "Annotations/0.xml": good.replace("a.png", "0.png"),
+        "Annotations/a.xml": text,
+        "JPEGImages/0.png": None,
+        **more,
+    }
 
 
 def odd_files():

@@ -147,9 +147,9 @@ def add_threshold(task: Any, weights: Path, data: TrainingData, *, device: torch
     save_checkpoint(model, weights, notes=notes)
     kept, refused = np.mean(inside >= model.threshold), np.mean(outside < model.threshold)
     return (
-        f"below the confidence {model.threshold:g} it names no class: so it is for {1 - kept:.1%} of the {len(inside):,} "
-        f"images held out that it recognises (of {len(answers):,}), and for {refused:.1%} of {len(outside):,} "
-        "outliers that it was not trained on"
+        f"below the confidence {model.threshold:g} it names no class: so it is for {1 - kept:.1%} of the "
+        f"{len(inside):,} images held out that it recognises (of {len(answers):,}), and for {refused:.1%} of "
+        f"{len(outside):,} outliers that it was not trained on"
     )
 
 
