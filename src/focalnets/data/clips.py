@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ CLIP_FORMATS = {".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4",
 """Extensions of videos that can be written; each format keeps time stamps of any spacing."""
 
 _LOST_S, _LOST_SHARE = 1.0, 0.1
+_OF_THE_DISK = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS)
 
 MOST_FRAME_PIXELS = 8192 * 4352
 """Largest frame that is decoded, as of H.264 at its highest level [px]."""
@@ -308,6 +310,8 @@ def _copied_sounds(source: Any, target: Any, path: Path, output: str | Path) -> 
         sounds = {stream.index: target.add_stream_from_template(stream) for stream in source.streams.audio}
         target.start_encoding()
     except (av.FFmpegError, ValueError) as error:
+        if getattr(error, "errno", None) in _OF_THE_DISK:
+            raise
         codecs = ", ".join(sorted({stream.name or "unknown" for stream in source.streams.audio}))
         sound = f" with its sound ({codecs})" if codecs else ""
         context = target.streams.video[0].codec_context

@@ -17,15 +17,18 @@ from PIL import Image
 
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
 from focalnets.errors import ConfigError, ImageError
-from focalnets.models.config import LARGEST_SIDE_PX, Preprocessing
+from focalnets.models.config import Preprocessing, WholeImage
+from focalnets.models.input_specs import LARGEST_SIDE_PX
 
 __all__ = [
     "LONGEST_ASPECT",
     "Augmentation",
     "ResizeAndCrop",
+    "ResizeWhole",
     "bounded_size",
     "denormalize",
     "evaluation_transform",
+    "framing",
     "load_for_model",
     "resize_whole",
     "to_tensor",
@@ -73,6 +76,46 @@ class ResizeAndCrop:
 
     def __repr__(self) -> str:
         return f"ResizeAndCrop(size_px={self.size_px}, shorter_side_px={self.shorter_side_px})"
+
+
+class ResizeWhole:
+    """Resize the whole picture to the size at which a network sees it, see :meth:`WholeImage.size_of`.
+
+    Args:
+        spec: The size, and the interpolation, which smooths where it makes smaller.
+        max_pixels: Largest picture that is made [px].
+    """
+
+    def __init__(self, spec: WholeImage, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        self.spec, self.max_pixels = spec, max_pixels
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Return the resized picture.
+
+        Raises:
+            ImageError: If it would be larger than ``max_pixels``.
+        """
+        width, height = self.spec.size_of(*image.size)
+        if width * height > self.max_pixels:
+            raise ImageError(
+                f"A picture of {image.width} x {image.height} pixels would become {width} x {height}; use a smaller "
+                "input size."
+            )
+        return (
+            image
+            if (width, height) == image.size
+            else image.resize((width, height), _RESAMPLING[self.spec.interpolation])
+        )
+
+    def __repr__(self) -> str:
+        return f"ResizeWhole({self.spec.in_words()})"
+
+
+def framing(spec: Preprocessing) -> ResizeAndCrop | ResizeWhole:
+    """Make what turns a picture into what a network sees of it, in evaluation."""
+    if isinstance(spec, WholeImage):
+        return ResizeWhole(spec)
+    return ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)
 
 
 class NormalizedTensor:
@@ -134,12 +177,11 @@ class Steps:
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> Steps:
-    """Picture to (C, S, S) float32: resize, centre crop, scale to 0..1, normalise.
+    """Picture to (C, S, S) float32, or (C, H, W) of a whole image: resize, centre crop, scale to 0..1, normalise.
 
     Source: evaluation of the official code: bicubic, shorter side 256/224 of the crop, rounded down.
     """
-    crop = ResizeAndCrop(preprocessing.input_size_px, preprocessing.crop_fraction, preprocessing.interpolation)
-    return Steps(crop, to_tensor(preprocessing))
+    return Steps(framing(preprocessing), to_tensor(preprocessing))
 
 
 def training_transform(

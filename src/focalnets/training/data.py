@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from focalnets.data.labelled import TrainingData
+from focalnets.data.outliers import WithOutliers
 from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
 from focalnets.tasks.batch import Batch
@@ -81,6 +82,7 @@ def training_loader(
         labels=labels,
         class_balance=config.class_balance,
         shards=getattr(dataset, "shard_of", None),
+        beside=dataset.beside(together) if isinstance(dataset, WithOutliers) else 0,
     )
     workers = _count_workers(config, len(batches))
     return TrainingLoader(

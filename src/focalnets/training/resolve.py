@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import yaml
 
 from focalnets.errors import ConfigError, UnknownNameError, nearest
 from focalnets.files import user_path
+from focalnets.models.heads.table import DENSE_NETWORKS
+from focalnets.tasks.recognition import recognise_task
+from focalnets.tasks.table import TASKS
 from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import RECIPES
 
@@ -22,17 +25,26 @@ def resolve_config(
     recipe: str | None = None,
     config: TrainingConfig | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    on_recognised: Callable[[str], None] | None = None,
 ) -> TrainingConfig:
     """Put the settings of a training together: those of the recipe, then the config, then what was given.
 
+    Which task is trained follows from what is given first of: the task itself, a network for one task, a recipe for
+    one, the data.
+
     Args:
-        recipe: A key of :data:`focalnets.training.recipes.RECIPES`; None takes ``finetune`` where weights are given to
-            start from, else ``small``.
+        recipe: A key of :data:`focalnets.training.recipes.RECIPES`; None takes that of the task, or else ``finetune``
+            where weights are given to start from, else ``small``.
         config: Some settings as a mapping or a YAML file, e.g. the ``config.yaml`` of a run; or all of them, which
             leaves no room for a recipe.
         settings: Fields of :class:`TrainingConfig` and of its task that override all others.
+        data: What will be trained on, which may say what task it is for; None leaves it unasked.
+        on_recognised: Takes a sentence on what the data was recognised as.
 
     Raises:
+        DataError: If the data is for several tasks and none is named.
         ConfigError: If a setting is unknown or out of range, the file cannot be read, or a recipe is given beside a
             complete config.
         UnknownNameError: If there is no such recipe.
@@ -48,17 +60,34 @@ def resolve_config(
     from_file: dict[str, Any] = {}
     if config is not None:
         from_file = dict(config) if isinstance(config, Mapping) else _read_config(user_path(config))
-    if recipe is None:
-        recipe = "finetune" if (given.get("pretrained") or from_file.get("pretrained")) else "small"
-    if recipe not in RECIPES:
+    weights = given.get("pretrained") or from_file.get("pretrained")
+    if recipe is not None and recipe not in RECIPES:
         raise UnknownNameError(f"There is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
+    task = given.get("task", from_file.get("task"))
+    if task is None:
+        task = _task_without_name(recipe, given.get("model", from_file.get("model")), data, on_recognised)
+    if recipe is None:
+        row = TASKS.get(task)
+        recipe = (row.recipe if row is not None else "") or ("finetune" if weights else "small")
     base = RECIPES[recipe]()
     overrides = {**base.model_overrides, **from_file.get("model_overrides", {}), **given.get("model_overrides", {})}
-    task = given.get("task", from_file.get("task", base.task))
     section = from_file.pop(task, None) or {}
     if not isinstance(section, Mapping):
         raise ConfigError(f"{task} in {place} must be a section of settings, got {section!r}.")
-    return base.replace(**{**from_file, **section, **given, "model_overrides": overrides})
+    return base.replace(**{**from_file, **section, **given, "task": task, "model_overrides": overrides})
+
+
+def _task_without_name(recipe: str | None, model: Any, data: Any, on_recognised: Callable[[str], None] | None) -> str:
+    """Find the task that a network, a recipe or the data is for."""
+    if isinstance(model, str) and model in DENSE_NETWORKS:
+        return DENSE_NETWORKS[model].task
+    usual = "classify" if recipe is None else RECIPES[recipe]().task
+    if usual != "classify" or data is None:
+        return usual
+    task, sentence = recognise_task(data)
+    if sentence and on_recognised is not None:
+        on_recognised(sentence)
+    return task
 
 
 def default_output(config: TrainingConfig) -> Path:

@@ -18,7 +18,7 @@ from focalnets.report.colours import HEAT_MAP, SIGNED_MAP
 from focalnets.report.fonts import fitting_fonts
 from focalnets.report.pictures import seen_well
 from focalnets.report.sheet import Page, Panel, Scale
-from focalnets.visualize.maps import focus_map, gate_maps, modulator_map
+from focalnets.visualize.maps import focus_map, gate_maps, has_evidence, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ def explain_figure(
     notes: str = "",
     index: int = 0,
     style: Style = "overlay",
+    answer: Image.Image | None = None,
 ) -> Figure:
     """Draw one page on one picture: what the network says, where it looks, stage by stage and level by level.
 
@@ -171,6 +172,7 @@ def explain_figure(
         notes: Second line in small letters.
         index: Which image of the batch.
         style: How maps are shown.
+        answer: The picture with the network's answer drawn in, which takes its place.
 
     Returns:
         A figure with an axes for each panel and colour bar; see :func:`save_figure`.
@@ -184,10 +186,11 @@ def explain_figure(
     heat = focus_map(inside, focus)[index]
     seen = Panel(
         styled(ground, heat, style, limits=(0.0, max(robust_limits(heat)[1], 1e-30))),
-        f"Where it looks: modulator of block {_block_label(focus)} × evidence",
+        f"Where it looks: modulator of block {_block_label(focus)}{' × evidence' if has_evidence(inside) else ''}",
         scale=(HEAT_MAP, (0.0, 1.0)),
     )
-    page.add_large([seen] if pair else [Panel(np.asarray(ground), "The picture"), seen], predictions)
+    first = Panel(np.asarray(ground), "The picture") if answer is None else _answer_panel(answer, ground)
+    page.add_large([seen] if pair and answer is None else [first, seen], predictions)
 
     page.add_row(
         "How strongly the surroundings speak, stage by stage",
@@ -203,6 +206,14 @@ def explain_figure(
         shared_scale=scale,
     )
     return page.figure()
+
+
+def _answer_panel(answer: Image.Image, ground: Image.Image) -> Panel:
+    """Bring an answer, which may have a key below it, to the proportions of the picture."""
+    width = max(answer.width, round(answer.height * ground.width / ground.height))
+    page = Image.new("RGB", (width, max(answer.height, round(width * ground.height / ground.width))), "white")
+    page.paste(answer, ((page.width - answer.width) // 2, 0))
+    return Panel(np.asarray(seen_well(page, _MOST_DETAIL_PX)), "What it says")
 
 
 def stage_panels(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from focalnets.data.clips import CLIP_FORMATS
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
 from focalnets.data.transforms import LONGEST_ASPECT, resize_whole, to_tensor
 from focalnets.errors import ConfigError
@@ -20,7 +19,7 @@ from focalnets.models.complexity import complexity
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.fonts import fitting_fonts
-from focalnets.report.names import without_folders
+from focalnets.report.names import unique_names, without_folders
 from focalnets.report.pictures import widening
 from focalnets.report.showing import show_picture
 from focalnets.visualize.block_page import write_block_page
@@ -40,9 +39,7 @@ __all__ = [
     "named_probabilities",
     "output_names",
     "shorter_side",
-    "video_outputs",
 ]
-
 
 MOST_SEEN_PIXELS = 2**25
 """Largest picture that a network is looked into with [px]: its gradients need hundreds of bytes for each pixel."""
@@ -63,6 +60,7 @@ class Explanation:
         photo: The photo in mode RGB.
         figure: The page as a matplotlib figure.
         title, notes: First lines of the page.
+        result: What the network says, as its task types it, where it is no classifier.
     """
 
     name: str
@@ -76,6 +74,7 @@ class Explanation:
     figure: Figure
     title: str
     notes: str
+    result: Any = None
 
     def __repr__(self) -> str:
         return f"Explanation({self._in_words()})"
@@ -96,8 +95,10 @@ class Explanation:
             maps.append(
                 {"block": _name(block), "tokens": tokens, **{key: float(value) for key, value in figures.items()}}
             )
+        answer = {} if self.result is None else {"result": self.result.to_dict()}
         return {
             "input": self.name,
+            **answer,
             "classes": [{"name": name, "confidence": confidence} for name, confidence in self.predictions],
             "seen_px": list(self.seen_px),
             "macs": self.macs,
@@ -250,46 +251,8 @@ def output_names(files: Sequence[Path], extension: str = ".png") -> list[str]:
         files: The photos.
         extension: What all names end in.
     """
-    names = [f"{file.stem}_explained{extension}" for file in files]
-    for level in (1, 2):
-        meeting = _find_repeated(names)
-        names = [
-            f"{'-'.join([*file.absolute().parts[-1 - level : -1], file.stem])}_explained{extension}"
-            if name.casefold() in meeting
-            else name
-            for file, name in zip(files, names, strict=True)
-        ]
-    used: set[str] = set()
-    for index, (file, name) in enumerate(zip(files, names, strict=True)):
-        number = 1
-        while name.casefold() in used:
-            number += 1
-            name = f"{file.stem}-{number}_explained{extension}"
-        used.add(name.casefold())
-        names[index] = name
-    return names
-
-
-def video_outputs(videos: Sequence[Path], output: str | Path) -> list[Path]:
-    """The file to write for each video: ``output`` itself if it is named like a video, else one in that folder.
-
-    Raises:
-        ConfigError: If several videos would be written to one file.
-    """
-    output = user_path(output)
-    if output.suffix.lower() in CLIP_FORMATS and not output.is_dir():
-        if len(videos) != 1:
-            raise ConfigError(f"The output '{output}' is one video; give exactly one video as input, or name a folder.")
-        return [output]
-    names = output_names(videos, "")
-    endings = [file.suffix.lower() if file.suffix.lower() in CLIP_FORMATS else ".mkv" for file in videos]
-    return [output / f"{name}{ending}" for name, ending in zip(names, endings, strict=True)]
+    return unique_names(files, f"_explained{extension}")
 
 
 def _name(block: BlockId) -> str:
     return f"{block[0]}.{block[1]}"
-
-
-def _find_repeated(names: Sequence[str]) -> set[str]:
-    folded = [name.casefold() for name in names]
-    return {name for name in folded if folded.count(name) > 1}

@@ -16,15 +16,17 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from focalnets.data.clips import ClipFrame, ClipInfo, describe_clip, rewrite_clip
 from focalnets.data.transforms import LONGEST_ASPECT, bounded_size, to_tensor
 from focalnets.errors import ConfigError, DataError
-from focalnets.models.config import Preprocessing
+from focalnets.models.config import Preprocessing, WholeImage
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.fonts import Line
+from focalnets.visualize.answers import backbone_of
 from focalnets.visualize.draw import Style, robust_limits, styled
 from focalnets.visualize.explain import MOST_SEEN_PIXELS, named_probabilities, shorter_side
 from focalnets.visualize.maps import default_focus, modulator_map
@@ -81,7 +83,7 @@ class SteadyRange:
 
 
 def explain_video(
-    model: FocalNet,
+    model: nn.Module,
     path: str | Path,
     output: str | Path,
     *,
@@ -100,7 +102,7 @@ def explain_video(
     that are 32 times as long.
 
     Args:
-        model: The network, on the device to use and in evaluation mode.
+        model: The network, on the device to use and in evaluation mode; a classifier's answer is written below.
         path: The video.
         output: The file to write (.mp4, .m4v, .mov, .mkv or .webm), complete or not at all.
         focus: Stage and block whose modulator is drawn; None chooses, see
@@ -121,8 +123,14 @@ def explain_video(
         if number is not None and number < 1:
             raise ConfigError(f"{name} must be a whole number of frames from 1 up, got {number}.")
     info = describe_clip(path)
-    focus = default_focus(model) if focus is None else focus
-    seen_px = _seen_size(info, shorter_side(model.preprocessing), size_px)
+    focus = default_focus(backbone_of(model)) if focus is None else focus
+    spec = model.preprocessing
+    assert isinstance(spec, Preprocessing)
+    if size_px is None and isinstance(spec, WholeImage):
+        whole = spec.size_of(max(1, round(info.width_px * info.pixel_aspect)), info.height_px)
+        seen_px = bounded_size(*whole, LONGEST_ASPECT * spec.input_size_px**2)
+    else:
+        seen_px = _seen_size(info, shorter_side(spec), size_px)
     ahead = max(1, min(LOOK_AHEAD, _AHEAD_PIXELS // (info.width_px * info.height_px + seen_px[0] * seen_px[1])))
     total = info.frames if info.frames is None or most_frames is None else min(info.frames, most_frames)
     looked = 0
@@ -154,9 +162,13 @@ def explain_video(
     return VideoExplanation(path=Path(path), output=Path(output), frames=frames, looked=looked, seen_px=seen_px)
 
 
-def _look(model: FocalNet, picture: np.ndarray, seen_px: tuple[int, int], focus: BlockId) -> tuple[np.ndarray, str]:
-    """Measure the modulator's length (H, W) at the size that the network saw, and write down what it says."""
-    tensor = _network_input(picture, seen_px, model.preprocessing).unsqueeze(0)
+def _look(model: nn.Module, picture: np.ndarray, seen_px: tuple[int, int], focus: BlockId) -> tuple[np.ndarray, str]:
+    """Measure the modulator's length (H, W) at the size that the network saw, and write down what a classifier says."""
+    tensor = _network_input(picture, seen_px, model.preprocessing).unsqueeze(0)  # type: ignore[arg-type]
+    if not isinstance(model, FocalNet):
+        with torch.inference_mode(), capture(model, blocks=[focus]) as inside:
+            backbone_of(model).forward_pyramid(tensor.to(next(model.parameters()).device))
+        return modulator_map(inside, focus)[0], ""
     with torch.inference_mode(), capture(model, blocks=[focus]) as inside:
         logits = model(tensor.to(next(model.parameters()).device)).float().cpu()
     best = named_probabilities(model, logits.softmax(1)[0].tolist(), 1)

@@ -14,6 +14,7 @@ from focalnets.data.samples import Sample
 from focalnets.data.shards.members import ScannedSample, Shard, ShardMember
 from focalnets.data.split_names import role_of_shard
 from focalnets.errors import DataError, quoted_list
+from focalnets.files import list_of
 
 __all__ = [
     "INDEX_FORMAT",
@@ -33,7 +34,10 @@ INDEX_FORMAT = "focalnets shards"
 Side = Literal["train", "val", "all"]
 """``all`` = not told apart yet; whoever trains holds some out."""
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
+_COLUMNS = {"members": str, "offsets": int, "sizes": int, "labels": int, "positions": int, "origins": str}
+"""What an index says of the images in a shard, one entry for each."""
+
 _MOST_SHARDS = 1_000_000
 
 
@@ -142,24 +146,26 @@ def read_index(content: Any, location: str, query: str = "") -> ShardedImages:
     try:
         if content["format"] != INDEX_FORMAT or content["version"] != 1:
             raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
-        classes = tuple(str(name) for name in content["classes"])
+        classes = tuple(list_of(str, content["classes"]))
         remote = "://" in location
         placed: dict[Side, list[tuple[int, Sample]]] = {}
         shards: list[Shard] = []
         origins: dict[ShardMember, str] = {}
-        for entry in content["shards"]:
-            name, size, side = str(entry["file"]), int(entry["bytes"]), entry["side"]
+        for entry in list_of(dict, content["shards"]):
+            name, size, side = str(entry["file"]), entry["bytes"], entry["side"]
             if not re.fullmatch(r"[\w][\w.-]*\.tar", name) or side not in ("train", "val", "all"):
-                raise ValueError(f"shard {name!r}, side {side!r}")
+                raise ValueError(f"shard {name[:80]!r}, side {str(side)[:80]!r}")
+            if type(size) is not int:
+                raise TypeError(f"bytes of {name}: {str(size)[:80]!r}")
             shard = Shard(f"{location.rstrip('/')}/{name}{query}", size, str(entry["sha256"]))
             shards.append(shard)
-            columns = [entry[column] for column in ("members", "offsets", "sizes", "labels", "positions", "origins")]
+            columns = [list_of(kind, entry[column]) for column, kind in _COLUMNS.items()]
             for member, offset, length, label, position, origin in zip(*columns, strict=True):
-                if not (0 <= int(label) < len(classes) and 0 <= int(offset) <= int(offset) + int(length) <= size):
-                    raise ValueError(f"member {member!r} of {name}")
-                image = ShardMember(shard, str(member), int(offset), int(length))
-                placed.setdefault(side, []).append((int(position), (image, int(label))))
-                origins[image] = str(origin)
+                if not (0 <= label < len(classes) and 0 <= offset <= offset + length <= size):
+                    raise ValueError(f"member {member[:80]!r} of {name}")
+                image = ShardMember(shard, member, offset, length)
+                placed.setdefault(side, []).append((position, (image, label)))
+                origins[image] = origin
         if not placed:
             raise ValueError("no image")
         split = str(content["split"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -19,12 +18,13 @@ from urllib.parse import urlsplit
 from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.data.shards.cache import RemoteFile, open_cached, without_query
 from focalnets.errors import DataError, ImageError
-from focalnets.files import is_there
+from focalnets.files import is_there, parse_json
 
 __all__ = ["ScannedSample", "Shard", "ShardMember", "scan_shard"]
 
 _MOST_LABEL_BYTES = 1 << 20
 _MOST_CLASSES = 1_000_000
+_MOST_DIGITS = 18
 _JSON_LABEL_KEYS = ("label", "cls", "class", "class_name", "target")
 
 
@@ -213,18 +213,18 @@ def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Shard) -> 
         text = file.read().decode("utf-8").strip()
         label: Any = text
         if member.name.lower().endswith(".json"):
-            content = json.loads(text)
+            content = parse_json(text)
             if not isinstance(content, dict):
                 raise ValueError("expected an object")
             label = next((content[key] for key in _JSON_LABEL_KEYS if key in content), None)
             if label is None:
                 return None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{where} is no class that can be read ({error}).") from error
     if isinstance(label, str) and label.isdecimal():
-        label = int(label)
+        label = int(label) if len(label) <= _MOST_DIGITS else None
     if isinstance(label, bool) or not isinstance(label, int | str) or label == "":
-        raise DataError(f"{where} must hold the number or the name of a class, got {str(label)[:40]!r}.")
+        raise DataError(f"{where} must hold the number or the name of a class, got {text[:40]!r}.")
     if isinstance(label, int) and not 0 <= label < _MOST_CLASSES:
         raise DataError(f"{where} holds the class number {label}; expected 0 to {_MOST_CLASSES - 1:,}.")
     return label
