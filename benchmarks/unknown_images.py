@@ -99,10 +99,10 @@ def measure(
     threshold: float | None = getattr(network.network, "threshold", None)
     inside = _confidences(network, find_images(images))
     kinds: dict[str, Any] = {name: draw(count) for name, draw in KINDS.items()}
-    kinds |= {Path(folder).name: find_images(folder)[:count] for folder in others}
+    kinds |= {Path(folder).as_posix(): find_images(folder)[:count] for folder in others}
     rows = []
     for name, confidences in [
-        (Path(images).name, inside),
+        (Path(images).as_posix(), inside),
         *((name, _confidences(network, pictures)) for name, pictures in kinds.items()),
     ]:
         rows.append(

@@ -229,7 +229,7 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: With what is wrong with it, also where it is nested too deeply or not in UTF-8.
     """
     plain = text if isinstance(text, str) else text.decode("utf-8-sig")
-    whole = {"parse_int": _whole_number} if _LONG_NUMBER.search(plain) else {}
+    whole: dict[str, Any] = {"parse_int": _whole_number} if _LONG_NUMBER.search(plain) else {}
     try:
         return json.loads(plain, parse_constant=_refuse_constant, parse_float=_finite_number, **whole)
     except RecursionError:

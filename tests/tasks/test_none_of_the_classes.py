@@ -38,10 +38,10 @@ SPEC = Preprocessing(input_size_px=16, crop_fraction=1.0)
 LABELS = ("blue", "green", "red")
 
 
-def a_network(threshold=None, **fields):
+def a_network(threshold=None, variant="focalnet_pico"):
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        model = focalnets.create_model("focalnet_pico", num_classes=3, **TINY, **fields).eval()
+        model = focalnets.create_model(variant, num_classes=3, **TINY).eval()
     model.class_names = LABELS
     model.preprocessing = dataclasses.replace(model.preprocessing, input_size_px=16)
     model.threshold = threshold
@@ -180,7 +180,7 @@ def test_a_network_learns_to_be_unsure(exposed_run, coloured_images):
     stripes = np.zeros((24, 24, 3), np.uint8)
     stripes[::2] = 255
     blanks = model.predict([Image.new("RGB", (24, 24), "white"), Image.new("RGB", (24, 24), "black"), stripes])
-    assert np.mean([result.confidences[0] for result in blanks]) < np.mean([r.confidences[0] for r in colours]) - 0.2
+    assert np.mean([result.confidences[0] for result in blanks]) < np.mean([r.confidences[0] for r in colours]) - 0.1
     assert "below the confidence" in (exposed_run / "log.txt").read_text(encoding="utf-8")
     assert load_model(exposed_run / "last.safetensors").threshold is not None
     assert "outliers beside each image (generated)" in (exposed_run / "README.md").read_text(encoding="utf-8")
@@ -221,7 +221,7 @@ def test_another_classifier_has_none(tmp_path):
 
 
 def test_conversions_drop_it_except_to_our_own_layout(tmp_path):
-    save_checkpoint(a_network(0.45), tmp_path / "model.safetensors")
+    save_checkpoint(a_network(0.45, "focalnet_tiny_srf"), tmp_path / "model.safetensors")
     for layout, ending, expected in (("focalnets", "safetensors", 0.45), ("official", "pth", None)):
         target = tmp_path / f"{layout}.{ending}"
         assert main(["convert", str(tmp_path / "model.safetensors"), str(target), "--to", layout]) == 0

@@ -6,7 +6,7 @@ Axes: B batch, H W height and width [px], h w [tokens], C channels, K classes.
 from __future__ import annotations
 
 import copy
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ __all__ = ["PRECISIONS", "AcceleratedNetwork", "Precision", "accelerate", "why_u
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 """Of the products between tokens and weights: ``float32``; ``bfloat16``; ``int8`` with a scale for each token and each
 output, which needs no data; or ``auto``, which is exact: float32."""
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
@@ -95,19 +97,20 @@ class AcceleratedNetwork(nn.Module):
         self.precision, self.instruction_set = engine.precision, engine.instruction_set
         self._library, self._engine = library, engine
         self._embeddings: list[nn.Module | PackedEmbedding] = []
-        embeddings = [model.stem, *(stage.downsample for stage in list(model.stages)[1:])]
+        stages: list[Any] = list(model.stages)
+        embeddings: list[nn.Module] = [model.stem, *(stage.downsample for stage in stages[1:])]
         # What is not packed stays a module of PyTorch, with weights of its own.
         self.plain_embeddings = nn.ModuleDict()
         for number, embedding in enumerate(embeddings):
-            if _is_patches(embedding):
+            if isinstance(embedding, PatchEmbedding) and _has_no_overlap(embedding):
                 self._embeddings.append(PackedEmbedding(library, engine, embedding))
             else:
-                self.plain_embeddings[str(number)] = _frozen_copy(embedding)
-                self._embeddings.append(self.plain_embeddings[str(number)])
-        self._stages = [[PackedBlock(library, engine, block) for block in stage.blocks] for stage in model.stages]
-        self.norm = _frozen_copy(model.norm)
-        self.head = _frozen_copy(model.head)
-        self.pyramid_norms = _frozen_copy(model.pyramid_norms)
+                self.plain_embeddings[str(number)] = plain = _frozen_copy(embedding)
+                self._embeddings.append(plain)
+        self._stages = [[PackedBlock(library, engine, block) for block in stage.blocks] for stage in stages]
+        self.norm = None if model.norm is None else _frozen_copy(model.norm)
+        self.head = None if model.head is None else _frozen_copy(model.head)
+        self.pyramid_norms = None if model.pyramid_norms is None else _frozen_copy(model.pyramid_norms)
         super().train(False)
 
     def train(self, mode: bool = True) -> AcceleratedNetwork:
@@ -185,15 +188,13 @@ class AcceleratedNetwork(nn.Module):
         return f"precision={self.precision}, instruction_set={self.instruction_set}"
 
 
-def _is_patches(embedding: nn.Module) -> bool:
-    if not isinstance(embedding, PatchEmbedding):
-        return False
+def _has_no_overlap(embedding: PatchEmbedding) -> bool:
     convolution = embedding.projection
     return convolution.kernel_size == convolution.stride and convolution.padding == (0, 0)
 
 
-def _frozen_copy(module: nn.Module | None) -> nn.Module | None:
-    return None if module is None else copy.deepcopy(module).requires_grad_(False).eval().float()
+def _frozen_copy(module: _Module) -> _Module:
+    return copy.deepcopy(module).requires_grad_(False).eval().float()
 
 
 def _check_as_built(model: FocalNet) -> None:

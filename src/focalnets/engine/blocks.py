@@ -40,6 +40,14 @@ class PackedBlock:
 
     def __init__(self, library: Library, engine: Engine, block: FocalBlock) -> None:
         focal, before = block.modulation, not block.post_norm
+        weight: Tensor
+        bias: Tensor | None
+        widen_weight: Tensor
+        widen_bias: Tensor | None
+        output_weight: Tensor
+        output_bias: Tensor | None
+        narrow_weight: Tensor
+        narrow_bias: Tensor | None
         self.channels, self.levels = focal.dim, focal.focal_levels
         self.normalize = focal.normalize_modulator
         self.kernels = [

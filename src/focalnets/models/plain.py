@@ -46,12 +46,13 @@ def project_aligned(layer: nn.Module, tokens: Tensor) -> Tensor:
     """
     if not pads_projection(tokens, layer):
         return project(layer, tokens)
+    assert isinstance(layer, nn.Linear)
     further = -layer.weight.shape[0] % 8
     bias = None if layer.bias is None else F.pad(layer.bias, (0, further))
     return F.linear(tokens, F.pad(layer.weight, (0, 0, 0, further)), bias)
 
 
-def pads_projection(tokens: Tensor, layer: nn.Module) -> TypeGuard[nn.Linear]:
+def pads_projection(tokens: Tensor, layer: nn.Module) -> bool:
     """Tell whether :func:`project_aligned` adds channels."""
     if not tokens.is_cuda or not is_plain_linear(layer) or layer.weight.shape[0] % 8 == 0:
         return False

@@ -24,6 +24,7 @@ from focalnets.weights.assembly import assemble
 from focalnets.weights.description import CLASSIFY
 from focalnets.weights.key_maps import OWN_LAYOUT
 from focalnets.weights.mmdetection import open_detector
+from focalnets.weights.mmsegmentation import open_segmenter
 from focalnets.weights.opening import Opened, locate, open_raw, open_weights
 from focalnets.weights.readers import read_weights
 from focalnets.weights.recognition import Recognition
@@ -289,7 +290,7 @@ def open_trained(source: str | os.PathLike[str], *, entry: str | None = None) ->
         CheckpointError: As :func:`load_model`.
     """
     raw = read_weights(locate(source), entry)
-    return open_detector(raw) or open_raw(raw)
+    return open_detector(raw) or open_segmenter(raw) or open_raw(raw)
 
 
 def build_classifier(opened: Opened) -> FocalNet:

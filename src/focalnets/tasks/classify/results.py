@@ -15,6 +15,7 @@ import torch
 
 from focalnets.files import csv_text
 from focalnets.intervals import wilson_interval
+from focalnets.report.words import count_in_words
 from focalnets.tasks.classify.calibration import Calibration, measure_calibration
 from focalnets.tasks.evaluation import Failure, Measured
 from focalnets.tasks.running import path_of
@@ -75,14 +76,9 @@ class Prediction:
         }
 
 
-_COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-
-
 def none_of_the_classes(count: int) -> str:
     """Say that an image shows none of so many classes."""
-    if count < 2:
-        return "none of the classes, as it seems"
-    return f"none of the {_COUNTS[count - 2] if count - 2 < len(_COUNTS) else f'{count:,}'}, as it seems"
+    return f"none of the {count_in_words(count) if count > 1 else 'classes'}, as it seems"
 
 
 class Answer(NamedTuple):
