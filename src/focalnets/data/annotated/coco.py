@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from focalnets.data.annotated.coco_content import CocoFile, CocoImage, abridge, read_coco
+from focalnets.data.annotated.coco_content import CocoFile, CocoImage, read_coco
 from focalnets.data.annotated.encoded_masks import (
     LARGEST_COORDINATE_PX,
     EncodedMask,
@@ -33,7 +33,7 @@ from focalnets.data.annotated.objects import (
     turned_box,
 )
 from focalnets.data.images import exif_orientation, image_header, image_size, open_image_file
-from focalnets.errors import DataError
+from focalnets.errors import DataError, abridged
 from focalnets.files import user_path
 
 __all__ = ["annotation_mask", "find_coco_file", "open_coco", "read_annotation"]
@@ -162,7 +162,7 @@ class _CocoReader:
         path = self.folder / entry.file_name
         photo, orientation = read_photo(path)
         size = entry.size or _stored_size(path)
-        names = (f"image {abridge(entry.id)} in '{self.content.path}'", f"'{path}'")
+        names = (f"image {abridged(entry.id)} in '{self.content.path}'", f"'{path}'")
         turn = turn_between(size, photo.size, orientation, names=names)
         objects = []
         for annotation in entry.annotations:
@@ -189,7 +189,7 @@ def _read_shape(annotation: dict[str, Any], height: int, width: int) -> tuple[En
         else:
             box = box_around(mask.decode())
     except ValueError as error:
-        identity = abridge(annotation.get("id"))
+        identity = abridged(annotation.get("id"))
         raise DataError(f"Annotation {identity} is not as COCO has it ({error}); correct or remove it.") from error
     return mask, box, None if area is None else float(area)
 
@@ -218,7 +218,7 @@ def _image_folder(content: CocoFile, images: str | Path | None) -> Path:
             return folder
     searched = f"'{images}'" if images is not None else f"and around '{file.parent}'"
     raise DataError(
-        f"The images of '{file}' are not in {searched}, where {abridge(first)} was looked for; name their folder."
+        f"The images of '{file}' are not in {searched}, where {abridged(first)} was looked for; name their folder."
     )
 
 
@@ -244,7 +244,7 @@ def _check_image(image: CocoImage, folder: Path, file: Path) -> None:
     """Compare headers, so that a mistake shows before an hour of work and not after it."""
     path, stated = folder / image.file_name, image.size
     if not _is_file(path):
-        raise DataError(f"'{file}' lists the image {abridge(image.file_name)}, which is not in '{folder}'.")
+        raise DataError(f"'{file}' lists the image {abridged(image.file_name)}, which is not in '{folder}'.")
     upright = image_size(path)
     if stated is None or stated == upright or (stated == upright[::-1] and _orientation(path) >= 5):
         return

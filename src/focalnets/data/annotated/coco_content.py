@@ -5,27 +5,18 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from focalnets.data.annotated.objects import Category
 from focalnets.data.images import DEFAULT_MAX_PIXELS
-from focalnets.errors import DataError
+from focalnets.errors import DataError, abridged
 
-__all__ = ["CocoFile", "CocoImage", "abridge", "read_coco"]
+__all__ = ["CocoFile", "CocoImage", "read_coco"]
 
 _UNNAMED = "object"
 _MOST_NAMES = 100
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = _short.maxlong = 120
-
-
-def abridge(value: Any) -> str:
-    """Write a value from a json file for an error: on one line, and not at length."""
-    return _short.repr(value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +71,7 @@ class CocoFile:
                     for image in self.images
                 ]
                 return dataclasses.replace(self, images=images), str(getattr(chosen[0], attribute))
-        names = ", ".join(abridge(category.name)[1:-1] for category in self.categories[:_MOST_NAMES])
+        names = ", ".join(abridged(category.name)[1:-1] for category in self.categories[:_MOST_NAMES])
         raise DataError(
             f"'{self.path}' has no category {name!r}; {f'choose from {names}' if names else 'it has none'}."
         )
@@ -109,11 +100,11 @@ def read_coco(file: Path) -> CocoFile:
                 f"An image in '{file}' has no file_name or no id; expected both, but number {number} lacks one."
             )
         if identity in known:
-            raise DataError(f"Two images in '{file}' have the id {abridge(identity)}; expected another one for each.")
+            raise DataError(f"Two images in '{file}' have the id {abridged(identity)}; expected another one for each.")
         known.add(identity)
         if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
             raise DataError(
-                f"Image {abridge(identity)} in '{file}' has the file_name {abridge(name)}; expected a path below the "
+                f"Image {abridged(identity)} in '{file}' has the file_name {abridged(name)}; expected a path below the "
                 "folder of the images."
             )
         size = _read_size(entry, file)
@@ -151,8 +142,8 @@ def _read_size(entry: dict[str, Any], file: Path) -> tuple[int, int] | None:
     whole = all(type(side) in (int, float) and 1 <= side <= DEFAULT_MAX_PIXELS and side % 1 == 0 for side in sides)
     if not whole or sides[0] * sides[1] > DEFAULT_MAX_PIXELS:
         raise DataError(
-            f"Image {abridge(entry.get('id'))} in '{file}' states a width of {abridge(sides[0])} and a height of "
-            f"{abridge(sides[1])}; expected whole numbers from 1 up, of at most {DEFAULT_MAX_PIXELS / 1e6:.0f} "
+            f"Image {abridged(entry.get('id'))} in '{file}' states a width of {abridged(sides[0])} and a height of "
+            f"{abridged(sides[1])}; expected whole numbers from 1 up, of at most {DEFAULT_MAX_PIXELS / 1e6:.0f} "
             "megapixels, or neither."
         )
     return int(sides[0]), int(sides[1])
@@ -173,10 +164,10 @@ def _read_categories(content: dict[str, Any], file: Path) -> list[Category]:
     for entry in listed:
         identity, name, above = entry.get("id"), entry.get("name"), entry.get("supercategory")
         if not _is_id(identity) or not _is_id(name):
-            raise DataError(f"A category in '{file}' has no id or no name; expected both, got {abridge(entry)}.")
+            raise DataError(f"A category in '{file}' has no id or no name; expected both, got {abridged(entry)}.")
         if identity in found:
             raise DataError(
-                f"Two categories in '{file}' have the id {abridge(identity)}; expected another one for each."
+                f"Two categories in '{file}' have the id {abridged(identity)}; expected another one for each."
             )
         found[identity] = Category(identity, str(name), str(above) if _is_id(above) else None)
     return sorted(found.values(), key=_order)
@@ -202,13 +193,13 @@ def _read_annotations(
             raise _unlisted_image(annotation, number, file)
         if (category is not None and not _is_id(category)) or category not in known:
             raise DataError(
-                f"Annotation {abridge(annotation.get('id', number))} in '{file}' has the category_id "
-                f"{abridge(category)}, which is not among the categories there."
+                f"Annotation {abridged(annotation.get('id', number))} in '{file}' has the category_id "
+                f"{abridged(category)}, which is not among the categories there."
             )
         by_image[image].append(annotation)
     return by_image
 
 
 def _unlisted_image(annotation: dict[str, Any], otherwise: int | str, file: Path) -> DataError:
-    identity = abridge(annotation.get("id", otherwise))
+    identity = abridged(annotation.get("id", otherwise))
     return DataError(f"Annotation {identity} in '{file}' belongs to no image that is listed there.")
