@@ -28,13 +28,15 @@ from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.blending import build_blend
 from focalnets.tasks.classify.data import open_held_out, open_labelled_images, training_data
-from focalnets.tasks.classify.outliers import OutlierTransform, add_threshold, training_outliers
+from focalnets.tasks.classify.outliers import OutlierTransform, add_threshold, training_outliers, uniformity
 from focalnets.tasks.classify.report import (
     evaluation_facts,
     evaluation_sections,
     evaluation_summary,
+    prediction_row,
+    predictions_table,
     write_evaluation_files,
-)
+)  # fmt: skip
 from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, make_evaluation
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.tasks.evaluation import EvaluationReport, Measured
@@ -98,17 +100,7 @@ class Classify(Task):
 
     def recipe_in_words(self) -> str:
         """Describe augmentation and mixing."""
-        settings = self.settings
-        off = settings.mixup_off_epoch
-        until = "" if off is None else f" (neither from epoch {off} on)"
-        outliers = (
-            f"{settings.outlier_fraction:g} outliers beside each image ({settings.outliers}), weighing "
-            f"{settings.outlier_weight:g}, "
-        )
-        return (
-            f"augmentation {settings.augmentation}, mixup {settings.mixup:g}, cutmix {settings.cutmix:g}{until}, "
-            f"{'' if settings.outliers is None else outliers}"
-        )
+        return self.settings.in_words()
 
     # Data
 
@@ -161,8 +153,8 @@ class Classify(Task):
         """Decode large JPEGs at a fraction of their size."""
         if not isinstance(data, ImageFolder) or data.smallest_side_px is not None:
             return data
-        side = self.coarsest_side_px(spec)
-        options = {"notes": data.notes, "max_pixels": data.max_pixels, "smallest_side_px": side}
+        options: dict[str, Any] = {"notes": data.notes, "max_pixels": data.max_pixels}
+        options["smallest_side_px"] = self.coarsest_side_px(spec)
         return ImageFolder(data.samples, data.classes, data.transform, **options)
 
     def transform(
@@ -252,9 +244,7 @@ class Classify(Task):
         if train and self.settings.outliers is not None:
             unknown = batch.targets.reshape(len(batch.targets), -1)[:, 0] == NO_CLASS
             labelled = F.cross_entropy(output[~unknown], batch.targets[~unknown], label_smoothing=smoothing)
-            divergence = -output[unknown].log_softmax(-1).mean(-1) - math.log(output.shape[-1])
-            mean = divergence.sum() / max(1, len(divergence))
-            return {"cross_entropy": labelled, "outliers": self.settings.outlier_weight * mean}
+            return {"cross_entropy": labelled, "outliers": self.settings.outlier_weight * uniformity(output[unknown])}
         return {"cross_entropy": F.cross_entropy(output, batch.targets, reduction=reduction, label_smoothing=smoothing)}
 
     def guessing_loss(self, labels: Sequence[str]) -> float | None:
@@ -317,21 +307,11 @@ class Classify(Task):
 
     def row(self, result: Prediction) -> dict[Column, TableCell]:
         """The likeliest class with its confidence, and the others in one cell; all are there if none seems right."""
-        classes = list(zip(result.class_names, result.confidences, strict=True))
-        others = classes if result.is_none_of_the_classes else classes[1:]
-        row: dict[Column, TableCell] = {Column("image"): str(result.path), Column("class"): result.verdict}
-        row[Column("confidence", "number", ".1%")] = result.confidences[0]
-        return row | ({Column("then"): ", ".join(f"{name} {value:.1%}" for name, value in others)} if others else {})
+        return prediction_row(result)
 
     def result_table(self, results: Sequence[Prediction]) -> tuple[list[str], list[list[Any]]]:
         """A row for each class of each image; whether it seems to show none of them, where the network tells."""
-        tells = any(result.threshold is not None for result in results)
-        rows = [
-            [str(result.path), rank, name, confidence, *([result.is_none_of_the_classes] if tells else [])]
-            for result in results
-            for rank, (name, confidence) in enumerate(zip(result.class_names, result.confidences, strict=True), 1)
-        ]
-        return ["path", "rank", "class", "confidence", *(["none_of_the_classes"] if tells else [])], rows
+        return predictions_table(results)
 
     def draw(self, picture: Image.Image, result: Prediction) -> Image.Image:
         """Write the likeliest class below the picture."""
