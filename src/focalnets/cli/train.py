@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from focalnets.cli.options import add_flag, add_json, add_output
-from focalnets.cli.output import deliver
+from focalnets.cli.output import deliver, note
 from focalnets.cli.training_options import add_training_options, training_option_names
 from focalnets.errors import ConfigError
 from focalnets.machine.process import ignore_ctrl_c_in_helpers, keep_freed_memory
@@ -58,7 +58,7 @@ def run(arguments: Any) -> int:
     given = {name: value for name, value in vars(arguments).items() if name in names}
     if arguments.resume is not None:
         return _resume(arguments, given)
-    config = resolve_config(arguments.recipe, arguments.config, given)
+    config = resolve_config(arguments.recipe, arguments.config, given, data=arguments.data, on_recognised=note)
     if arguments.print_config is not None:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0

@@ -12,7 +12,7 @@ from focalnets.data.corruptions import check_corruptions
 from focalnets.data.labelled import LabelledData
 from focalnets.errors import ConfigError
 from focalnets.files import write_json, write_text
-from focalnets.models.config import Preprocessing
+from focalnets.models.config import Preprocessing, read_input_spec
 from focalnets.report.names import without_folders
 from focalnets.report.page import write_page
 from focalnets.report.parts import Bullets, Details, Facts, Opening, Paragraph, Part, Section
@@ -28,7 +28,9 @@ from focalnets.tasks.study_sections import (
 from focalnets.tasks.task import Task
 from focalnets.version import __version__
 
-__all__ = ["EvaluationReport", "OnProgress", "evaluate_in_passes", "write_evaluation"]
+__all__ = ["EvaluationReport", "OnProgress", "evaluate_in_passes", "evaluation_files", "write_evaluation"]
+
+_STUDY_FILES = ("resolutions.csv", "resolutions.png", "corruptions.csv", "corruptions.png")
 
 OnProgress = Callable[[int, int, str], None]
 """Takes the number of inputs done over all passes, the number of all, and what is measured just now."""
@@ -45,7 +47,7 @@ def evaluate_in_passes(
     corruptions: Sequence[str] = (),
     severities: Sequence[int] = (1, 3, 5),
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     on_progress: OnProgress | None = None,
 ) -> EvaluationReport:
@@ -63,7 +65,7 @@ def evaluate_in_passes(
         corruptions: Names of corruptions, one pass for each of them and of the severities.
         severities: From 1 to 5.
         seed: Of the noise in corrupted pictures.
-        batch_size: Inputs the network sees at once.
+        batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
         on_progress: See :data:`OnProgress`.
 
@@ -72,6 +74,7 @@ def evaluate_in_passes(
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
     sizes = sorted(set(resolutions_px))
+    batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
     if sizes and sizes[0] < 1:
         raise ConfigError(f"resolutions must be whole numbers of pixels from 1 up, got {sizes[0]}.")
@@ -124,6 +127,11 @@ def evaluate_in_passes(
     )
 
 
+def evaluation_files(task: Task) -> tuple[str, ...]:
+    """Name all files that :func:`write_evaluation` may write or remove."""
+    return ("evaluation.json", "report.html", *task.files, *task.optional_files, *_STUDY_FILES)
+
+
 def write_evaluation(task: Task, report: EvaluationReport, folder: str | Path) -> list[str]:
     """Write figures as JSON and CSV, pictures as PNG and ``report.html`` with all of it; returns the files' names.
 
@@ -142,8 +150,7 @@ def write_evaluation(task: Task, report: EvaluationReport, folder: str | Path) -
         write_text(folder / "corruptions.csv", report.corruptions.to_csv())
         draw_corruptions(report.corruptions, clean, watched, folder / "corruptions.png")
         names += ["corruptions.csv", "corruptions.png"]
-    own = ("resolutions.csv", "resolutions.png", "corruptions.csv", "corruptions.png")
-    for name in {*own, *task.optional_files} - set(names):
+    for name in {*_STUDY_FILES, *task.optional_files} - set(names):
         (folder / name).unlink(missing_ok=True)
     write_page(
         folder / "report.html",
@@ -174,7 +181,8 @@ def _study_sections(task: Task, report: EvaluationReport) -> list[Section]:
         sections.append(resolutions_section(report.resolutions, task.metric_labels))
     if report.corruptions is not None:
         first = _first_readable(report)
-        spec = Preprocessing.from_dict(report.evaluation.preprocessing)
+        spec = read_input_spec(report.evaluation.preprocessing)
+        assert isinstance(spec, Preprocessing)
         example = (task.seen(report.dataset[first], spec), first)
         sections.append(corruptions_section(report.corruptions, clean, watched, example))
     return sections
@@ -182,13 +190,13 @@ def _study_sections(task: Task, report: EvaluationReport) -> list[Section]:
 
 def _footer(report: EvaluationReport) -> list[Part]:
     evaluation = report.evaluation
-    preprocessing = evaluation.preprocessing
-    mean, deviation = (", ".join(f"{value:g}" for value in preprocessing[key]) for key in ("mean", "std"))
+    spec = read_input_spec(evaluation.preprocessing)
+    assert isinstance(spec, Preprocessing)
+    mean, deviation = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
     parts: list[Part] = [
         Paragraph(
-            f"How the images were prepared: input {preprocessing['input_size_px']} px, centre crop of "
-            f"{preprocessing['crop_fraction']:g} of the shorter side, {preprocessing['interpolation']}, mean {mean}, "
-            f"standard deviation {deviation}. Intervals are Wilson's at 95 %. Loss {evaluation.loss:.4f}. focalnets "
+            f"How the images were prepared: input {spec.in_words()}, {spec.interpolation}, mean {mean}, standard "
+            f"deviation {deviation}. Intervals are Wilson's at 95 %. Loss {evaluation.loss:.4f}. focalnets "
             f"{__version__}."
         )
     ]

@@ -113,9 +113,10 @@ def check_choices(settings: Any, choices: Mapping[str, Sequence[str]]) -> None:
 
 
 def field_descriptions(config_class: type) -> dict[str, str]:
-    """Read what the docstring of a dataclass says about each field, on one line."""
-    text = (inspect.getdoc(config_class) or "").partition("Attributes:\n")[2]
+    """Read what the docstrings of a dataclass and of those that it extends say about each field, on one line."""
     descriptions: dict[str, str] = {}
-    for match in re.finditer(r"^    (\w+): (.*(?:\n     +.*)*)", text, re.MULTILINE):
-        descriptions[match[1]] = re.sub(r"\s+", " ", match[2])
+    for documented in reversed(config_class.__mro__):
+        text = inspect.cleandoc(documented.__doc__ or "").partition("Attributes:\n")[2]
+        for match in re.finditer(r"^    (\w+): (.*(?:\n     +.*)*)", text, re.MULTILINE):
+            descriptions[match[1]] = re.sub(r"\s+", " ", match[2])
     return descriptions

@@ -78,7 +78,7 @@ def choose_tensors(content: Any, path: Path, entry: str | None = None) -> tuple[
     if not found:
         raise CheckpointError(f"{path} holds no named tensors; a state dict is expected.")
     if entry is None:
-        chosen = _choose(found, path)
+        chosen = _exchanged(found, content) or _choose(found, path)
     else:
         named = next((candidate for candidate in found if candidate.name == entry), None)
         if named is None:
@@ -142,6 +142,13 @@ def _choose(found: Sequence[_StateDict], path: Path) -> _StateDict:
         f"{path} holds several networks, {quoted_list(names)}, and it is not clear which one is meant; name it: "
         f"entry={names[0]!r} for focalnets.load_model, --entry {names[0]} for `focalnets convert`."
     )
+
+
+def _exchanged(found: Sequence[_StateDict], content: Any) -> _StateDict | None:
+    """Find the averaged network that mmengine, alone among all, keeps as ``state_dict`` beside ``ema_state_dict``."""
+    if not isinstance(content, Mapping) or not {"message_hub", "ema_state_dict"} <= set(map(str, content)):
+        return None
+    return next((candidate for candidate in found if candidate.keys == ("state_dict",)), None)
 
 
 def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:

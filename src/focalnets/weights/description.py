@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from focalnets.errors import CheckpointError, ConfigError
+from focalnets.files import parse_json
 from focalnets.models.config import FocalNetConfig, InputSpec, Preprocessing, check_channels, read_input_spec
 from focalnets.models.fields import shortened
 
@@ -95,10 +95,15 @@ class Description:
         if self.task == CLASSIFY:
             self._check_classifier()
 
+    @property
+    def threshold(self) -> float | None:
+        """Confidence below which a classifier names no class, or None."""
+        return self.head.get("threshold") if self.task == CLASSIFY else None
+
     def _check_classifier(self) -> None:
         if self.input.kind != Preprocessing.kind:
             raise ConfigError(f"a network for {CLASSIFY} takes images, got an input of kind {self.input.kind}.")
-        expected = classifier_head(self.config)
+        expected = classifier_head(self.config, self.threshold)
         if self.head != expected:
             raise ConfigError(
                 f"its head, {shortened(self.head)}, contradicts its config, by which a network for {CLASSIFY} has "
@@ -154,11 +159,26 @@ class Description:
         return metadata
 
 
-def classifier_head(config: FocalNetConfig) -> dict[str, Any]:
-    """Describe the head of a plain FocalNet: a linear classifier; none in dense backbones and for pooled features."""
+def classifier_head(config: FocalNetConfig, threshold: float | None = None) -> dict[str, Any]:
+    """Describe the head of a plain FocalNet: a linear classifier; none in dense backbones and for pooled features.
+
+    Args:
+        config: The network.
+        threshold: Confidence below which it names no class, from 0 to 1; None where it has none.
+
+    Raises:
+        ConfigError: If the threshold is no number from 0 to 1.
+    """
     if config.pyramid_norms or not config.num_classes:
         return {"kind": "none"}
-    return {"kind": "linear", "outputs": config.num_classes}
+    head: dict[str, Any] = {"kind": "linear", "outputs": config.num_classes}
+    if threshold is None:
+        return head
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0.0 <= threshold <= 1.0:
+        raise ConfigError(
+            f"the threshold of a classifier is a confidence, a number from 0 to 1, got {shortened(threshold)}."
+        )
+    return {**head, "threshold": threshold}
 
 
 def image_preparation(spec: InputSpec) -> Preprocessing:
@@ -197,7 +217,12 @@ def read_description(metadata: Mapping[str, str], file: str) -> Description | No
     version = metadata.get(f"{PREFIX}format_version")
     if version is None:
         return None
-    if not version.isascii() or not version.isdigit() or not 1 <= int(version[:9]) <= FORMAT_VERSION:
+    if (
+        not version.isascii()
+        or not version.isdigit()
+        or not 1 <= int(version[-9:]) <= FORMAT_VERSION
+        or len(version) > 9
+    ):
         raise CheckpointError(
             f"{file} is of format {version[:20]!r}; this version reads up to {FORMAT_VERSION}: update focalnets."
         )
@@ -268,20 +293,9 @@ def _read_json(metadata: Mapping[str, str], key: str, kinds: Any, file: str, **d
             return default["absent"]
         raise CheckpointError(f"{file} is damaged: its metadata lack {PREFIX}{key}.")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text)
+    except ValueError as error:
         raise CheckpointError(f"{file} is damaged: {PREFIX}{key} in its metadata is no valid JSON.") from error
     if not isinstance(value, kinds):
         raise CheckpointError(f"{file} is damaged: {PREFIX}{key} in its metadata is a {type(value).__name__}.")
-    return value
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-def _finite_float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is beyond the range of numbers")
     return value
