@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,6 @@ __all__ = [
 
 _UNNAMED = "object"
 _MOST_NAMES = 100
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = _short.maxlong = 120
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
