@@ -24,6 +24,7 @@ from focalnets.models.layers import (
     Recompute,
     drop_path_schedule,
 )
+from focalnets.models.size import refuse_absurd_size
 
 __all__ = ["FocalNet", "FocalStage"]
 
@@ -59,6 +60,9 @@ class FocalNet(nn.Module):
         preprocessing: How images must be prepared for it; None takes the usual way for its channels.
         class_names: One name an output, or None where unknown.
 
+    Raises:
+        ConfigError: If no machine, or not this one, can hold such a network.
+
     Attributes:
         config, preprocessing, class_names: As given; written into every checkpoint. Names belong to the classifier that
             is there when they are set, see :meth:`names_fit_head`.
@@ -79,6 +83,7 @@ class FocalNet(nn.Module):
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        refuse_absurd_size(config)
         names = self._checked_names(class_names, config.num_classes)
         self.config = config
         self.preprocessing = preprocessing or Preprocessing().with_channels(config.in_chans)

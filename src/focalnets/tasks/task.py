@@ -336,8 +336,13 @@ class Task(abc.ABC):
         """Draw the result on the picture."""
 
     def draw_frame(self, picture: Image.Image, result: Any) -> Image.Image:
-        """Draw the result on a frame of a video, whose size stays; a line below takes the place of the first rows."""
+        """Draw the result on a frame of a video, whose size stays; a line below takes the place of the first rows.
+
+        A frame with no room for the line stays as it is.
+        """
         drawn = self.draw(picture, result)
+        if drawn.width < picture.width or drawn.height > 1.5 * picture.height:
+            return picture
         return drawn.crop((0, drawn.height - picture.height, picture.width, drawn.height))
 
     def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:
