@@ -38,6 +38,7 @@ _REQUIRED = (
 _OPTIONAL = {
     "triton": "fused kernels on CUDA devices",
     "av": "reading and writing videos (pip install 'focalnets[video]')",
+    "faster-coco-eval": "average precision of detectors (pip install 'focalnets[dense]')",
     "captum": "Grad-CAM in `focalnets localize` (pip install 'focalnets[localize]')",
     "pillow-avif-plugin": "reading AVIF where Pillow was built without it (pip install 'focalnets[images]')",
     "pillow-heif": "reading HEIC and HEIF (pip install 'focalnets[images]')",

@@ -99,9 +99,10 @@ def merge_objects(
         are several; of one that is cut everywhere the parts are joined, under the highest score.
     """
     cut = [each.is_cut(size, border_px) for each in objects]
+    rule = _Rule(agreement, containment, border_px)
     pairs = []
     for first, second in _neighbours(objects):
-        likeness = _likeness(objects[first], objects[second], cut[first], cut[second], agreement, containment)
+        likeness = _likeness(objects[first], objects[second], cut[first], cut[second], rule)
         if likeness > 0:
             pairs.append((likeness, first, second))
     groups = [{index} for index in range(len(objects))]
@@ -142,26 +143,36 @@ def _neighbours(objects: Sequence[WindowObject]) -> Iterator[tuple[int, int]]:
                     yield first, second
 
 
-def _likeness(
-    one: WindowObject, other: WindowObject, one_cut: bool, other_cut: bool, agreement: float, containment: float
-) -> float:
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """When two are the same object; see :func:`merge_objects`."""
+
+    agreement: float
+    containment: float
+    border_px: float
+
+
+def _likeness(one: WindowObject, other: WindowObject, one_cut: bool, other_cut: bool, rule: _Rule) -> float:
     """How much two are the same where both windows see, from 0 to 2; 0 if they are not."""
     both = _intersection(_box_of(one.window), _box_of(other.window))
     if both is None:
         return 0.0
     first, second, common = _areas(one, other, both)
-    if common <= 0:
-        return 0.0
-    likeness = common / (first + second - common)
-    if likeness >= agreement:
-        return 1.0 + likeness
-    contained = max(common / first if one_cut else 0.0, common / second if other_cut else 0.0)
-    return contained if contained >= containment else 0.0
+    if common > 0 and common / (first + second - common) >= rule.agreement:
+        return 1.0 + common / (first + second - common)
+    contained = 0.0
+    for part, whole, is_cut in ((one, other, one_cut), (other, one, other_cut)):
+        if is_cut:  # Perhaps a narrow part of it, of which a pixel more or less is much.
+            area, _, common = _areas(part, whole, both, margin=rule.border_px)
+            contained = max(contained, common / area if area else 0.0)
+    return contained if contained >= rule.containment else 0.0
 
 
-def _areas(one: WindowObject, other: WindowObject, both: Box) -> tuple[float, float, float]:
-    """Areas of two objects within a box, and of what they share there."""
-    first, second = _intersection(one.box, both), _intersection(other.box, both)
+def _areas(one: WindowObject, other: WindowObject, both: Box, margin: float = 0.0) -> tuple[float, float, float]:
+    """Areas of two objects within a box, and of what they share there; the box of the other has a margin."""
+    left, top, right, bottom = other.box
+    around = (left - margin, top - margin, right + margin, bottom + margin)
+    first, second = _intersection(one.box, both), _intersection(around, both)
     if first is None or second is None:
         return 0.0, 0.0, 0.0
     if one.mask is not None and other.mask is not None:

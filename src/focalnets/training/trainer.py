@@ -16,7 +16,8 @@ from focalnets.data.labelled import TrainingData
 from focalnets.errors import CheckpointError, DataError, ImageError, InterruptedRunError, TrainingError
 from focalnets.files import write_json, write_text
 from focalnets.machine.description import describe_environment
-from focalnets.machine.process import is_helper
+from focalnets.machine.devices import device_name
+from focalnets.machine.process import end_with_parent
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
@@ -172,6 +173,7 @@ def _fit(
     chosen: str = "",
 ) -> TrainingResult:
     first = is_first_process(config)
+    end_with_parent()
     if first:
         folder.remove_unfinished()
     console = TrainingConsole(folder, quiet=quiet, mute=not first)
@@ -219,7 +221,7 @@ def _fit(
                 ckpt_path=folder.resume_point if resumes else None, weights_only=True,
             )  # fmt: skip
         except (Stopped, KeyboardInterrupt, SystemExit) as error:
-            if is_helper():
+            if not first:
                 # The first process tells; Lightning kills it if a helper ends with another status before it does.
                 raise SystemExit(0 if isinstance(error, Stopped) else 1) from None
             raise InterruptedRunError(_explain_resuming(folder)) from None
@@ -228,6 +230,13 @@ def _fit(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
         except RuntimeError as error:
+            if _tells_of_lost_process(error):
+                if not first:
+                    raise SystemExit(1) from None  # The first process tells, or is the one that was lost.
+                raise TrainingError(
+                    "Another process of the training ended or was ended from outside; what it said stands above. "
+                    f"{_explain_resuming(folder, stopped=False)}"
+                ) from error
             if "DataLoader worker" not in str(error):
                 raise
             raise TrainingError(
@@ -297,7 +306,10 @@ def _headline(
     processes: int,
     resumes: bool,
 ) -> str:
-    place = _device_name(device)
+    place = device_name(device)
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        place += f", {threads} thread{'s'[: threads - 1]}"
     if processes > 1:
         place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} images a step"
     return (
@@ -308,10 +320,9 @@ def _headline(
     )
 
 
-def _device_name(device: torch.device) -> str:
-    if device.type == "cpu":
-        return f"CPU, {torch.get_num_threads()} threads"
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+def _tells_of_lost_process(error: RuntimeError) -> bool:
+    """Whether processes that train together could not reach each other; gloo, of CPUs, has no class for it."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 def _explain_resuming(folder: RunFolder, *, stopped: bool = True) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "PREFIX",
     "STORED_DTYPE_NAMES",
     "Description",
+    "Interface",
     "classifier_head",
     "image_preparation",
     "read_description",
@@ -46,16 +47,48 @@ _DESCENT = ", descended from "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Description:
-    """What a checkpoint is.
+class Interface:
+    """What goes into a network, and what comes out.
 
     Attributes:
-        task: What the network does, e.g. ``classify``; small letters, digits and underscores.
         config: The FocalNet, or that of the backbone where the task has put another head on it.
         head: What stands on the backbone, as plain JSON values; ``kind`` names it, ``outputs`` counts what it tells
             apart, the rest is for the task to read.
         input: How images, clips or texts must be prepared.
-        labels: One name for each of the head's outputs, or None.
+        labels: One name for each of the head's outputs, or None where unknown.
+    """
+
+    config: FocalNetConfig
+    head: dict[str, Any]
+    input: InputSpec
+    labels: tuple[str, ...] | None
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the head; 0 where there is none, or where it does not say."""
+        return int(self.head.get("outputs", 0))
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The labels, under the name that a FocalNet has for them."""
+        return self.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images, or the frames of a clip, must be prepared.
+
+        Raises:
+            ConfigError: If the input is a text.
+        """
+        return image_preparation(self.input)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Description(Interface):
+    """What a checkpoint is.
+
+    Attributes:
+        task: What the network does, e.g. ``classify``; small letters, digits and underscores.
         notes: Free texts by name, e.g. epoch and score.
         origin: Where the weights came from, in words.
         stored_dtype: What the weights were kept as, or None where the file does not tell.
@@ -66,10 +99,6 @@ class Description:
     """
 
     task: str
-    config: FocalNetConfig
-    head: dict[str, Any]
-    input: InputSpec
-    labels: tuple[str, ...] | None
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
     origin: str = ""
     stored_dtype: str | None = None
@@ -109,20 +138,6 @@ class Description:
                 f"its head, {shortened(self.head)}, contradicts its config, by which a network for {CLASSIFY} has "
                 f"{expected}."
             )
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """The labels, under the name that a FocalNet has for them."""
-        return self.labels
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How images, or the frames of a clip, must be prepared.
-
-        Raises:
-            ConfigError: If the input is a text.
-        """
-        return image_preparation(self.input)
 
     def origin_after(self, path: Path) -> str:
         """Say where weights of this description came from, once read from ``path``; names the first origin only."""

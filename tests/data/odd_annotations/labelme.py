@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -40,6 +41,7 @@ def _bomb():
     """A PNG that says it has 60000 x 60000 pixels."""
     data = bytearray(base64.b64decode(_png()))
     data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     return base64.b64encode(bytes(data)).decode()
 
 
@@ -111,7 +113,7 @@ def odd_files():
         "rectangle of one point": (_shape(shape_type="rectangle", points=[[1, 1]]), NOT_LABELME + "needs two points"),
         "circle of one point": (_shape(shape_type="circle", points=[[1, 1]]), NOT_LABELME + "needs two points"),
         "circle of three points": (_shape(shape_type="circle"), NOT_LABELME + "a circle needs two points"),
-        "circle very large": (_shape(shape_type="circle", points=[[0, 0], [9e5, 0]]), NOT_LABELME + "a circle has a radius"),
+        "circle very large": (_shape(shape_type="circle", points=[[0, 0], [9e5, 0]]), NOT_LABELME + "a circle has"),
         "mask missing": (_mask(None), NOT_LABELME + "a PNG in base64"),
         "mask a number": (_mask(5), NOT_LABELME + "a PNG in base64"),
         "mask no base64": (_mask("*?!"), NOT_LABELME + "a PNG in base64"),
@@ -142,7 +144,7 @@ def odd_files():
         "polygon far away": (_shape(points=[[9e5, 9e5], [9e5 + 9, 9e5], [9e5, 9e5 + 9]]), None),
         "polygon of a point": (_shape(points=[[2, 2]] * 3), None),
         "lines and points beside it": (
-            _file(shapes=[_SHAPE, {**_SHAPE, "shape_type": "line"}, {**_SHAPE, "shape_type": "point", "points": None}]), None
+            _file(shapes=[_SHAPE, {**_SHAPE, "shape_type": "line"}, {**_SHAPE, "shape_type": "point"}]), None
         ),
         "background": (_file(shapes=[_SHAPE, {**_SHAPE, "label": "_background_"}]), None),
         "to ignore": (_file(shapes=[_SHAPE, {**_SHAPE, "label": "__ignore__"}]), None),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from focalnets.data.annotated.coco_content import CocoFile, CocoImage, abridge, read_coco
+from focalnets.data.annotated.coco_content import CocoFile, CocoImage, read_coco
 from focalnets.data.annotated.encoded_masks import EncodedMask, encode_segmentation, finite_numbers
 from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, DenseTask, find_photo
 from focalnets.data.annotated.objects import (
@@ -28,7 +28,7 @@ from focalnets.data.annotated.objects import (
 )
 from focalnets.data.annotated.parts import Recognised
 from focalnets.data.annotated.polygons import LARGEST_COORDINATE_PX, PolygonMask, polygon_extent
-from focalnets.data.annotated.problems import Problems
+from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.annotated.sniffing import holds
 from focalnets.data.finding import list_folder
 from focalnets.data.images import upright_size

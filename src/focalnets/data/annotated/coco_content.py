@@ -5,20 +5,18 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from focalnets.data.annotated.objects import Category
-from focalnets.data.annotated.problems import Problems
+from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.images import DEFAULT_MAX_PIXELS
 from focalnets.errors import DataError
 
 __all__ = [
     "CocoFile",
     "CocoImage",
-    "abridge",
     "is_id",
     "is_inside",
     "read_categories",
@@ -29,14 +27,6 @@ __all__ = [
 
 _UNNAMED = "object"
 _MOST_NAMES = 100
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = _short.maxlong = 120
-
-
-def abridge(value: Any) -> str:
-    """Write a value from a json file for an error: on one line, and not at length."""
-    return _short.repr(value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,7 +17,6 @@ import numpy as np
 from focalnets.data.annotated.coco import image_folder, is_file
 from focalnets.data.annotated.coco_content import (
     CocoImage,
-    abridge,
     is_id,
     is_inside,
     read_categories,
@@ -30,7 +29,7 @@ from focalnets.data.annotated.images import IGNORED, AnnotatedImage, AnnotatedIm
 from focalnets.data.annotated.masks import read_upright_mask
 from focalnets.data.annotated.objects import AnnotatedObject, Box, Category, boxes_around_numbers
 from focalnets.data.annotated.parts import DENSE_TASKS, Recognised
-from focalnets.data.annotated.problems import Problems
+from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.annotated.sniffing import holds
 from focalnets.data.finding import list_folder
 from focalnets.data.split_names import SplitRole, role_of_name, role_of_shard

@@ -22,7 +22,7 @@ from focalnets.data.annotated.listed import ListedImage, Shape, ShapeMask, liste
 from focalnets.data.annotated.objects import Box, Category
 from focalnets.data.annotated.parts import Parts, Recognised
 from focalnets.data.annotated.polygons import LARGEST_COORDINATE_PX, PolygonMask, check_polygon, polygon_extent
-from focalnets.data.annotated.problems import Problems
+from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.annotated.run_lengths import part_of_rows, run_lengths_of
 from focalnets.data.annotated.sniffing import holds
 from focalnets.data.annotated.xml_files import read_xml, root_name
@@ -85,7 +85,7 @@ def read_cvat(file: Path, problems: Problems | None = None) -> CvatFile:
         try:
             images.append(_read_image(element))
         except ValueError as error:
-            sentence = f"Image '{name[:200]}' of '{file}' is not as CVAT has it ({error}); correct or remove it."
+            sentence = f"Image {abridge(name)} of '{file}' is not as CVAT has it ({error}); correct or remove it."
             problems.add("broken-annotation", name, sentence)
 
     root = read_xml(file, "annotations", each="image", take=take)
@@ -128,7 +128,7 @@ def _open(
                 problems.add(
                     "annotation-without-image",
                     image.name,
-                    f"'{file}' lists the image '{image.name[:200]}', which is neither beside it nor in images/.",
+                    f"'{file}' lists the image {abridge(image.name)}, which is neither beside it nor in images/.",
                 )
                 continue
             if image.left_out:
@@ -136,7 +136,11 @@ def _open(
             part = image.part or role
             used |= {str(shape.category) for shape in image.shapes}
             entry = ListedImage(
-                image.name, photo, _CvatReader(image), size=image.size, source=f"Image '{image.name}' of '{file}'"
+                image.name,
+                photo,
+                _CvatReader(image),
+                size=image.size,
+                source=f"Image {abridge(image.name)} of '{file}'",
             )
             images.setdefault(part, []).append(entry)
             if file not in sources.setdefault(part, []):
@@ -179,7 +183,7 @@ def _read_image(element: Element) -> CvatImage:
         elif child.tag in _OTHERS:
             left_out += child.tag not in ("tag", "attribute")
         else:
-            raise ValueError(f"<{child.tag[:40]}> is no shape that is known")
+            raise ValueError(f"{abridge(child.tag)} is no shape that is known")
     part = role_of_name(element.get("subset") or "")
     return CvatImage(name, (width, height), part, shapes, left_out)
 
@@ -190,7 +194,7 @@ def _read_shape(element: Element, width: int, height: int) -> Shape:
         raise ValueError("a shape needs a label of at most 200 letters")
     group = element.get("group_id")
     if group is not None and not (group.isascii() and group.isdecimal() and len(group) < 20):
-        raise ValueError(f"group_id needs a whole number, it has {group[:40]!r}")
+        raise ValueError(f"group_id needs a whole number, it has {abridge(group)}")
     flags = {each.get("name"): (each.text or "").strip().casefold() for each in element.findall("attribute")}
     facts = {
         "group": int(group) if group and int(group) else None,
@@ -280,7 +284,7 @@ def _number(element: Element, key: str, otherwise: float | None = None) -> float
         number = math.nan
     if not math.isfinite(number) or abs(number) > LARGEST_COORDINATE_PX:
         raise ValueError(
-            f"{key} of <{element.tag}> needs a number of at most {LARGEST_COORDINATE_PX:.0f}, it has {str(text)[:40]!r}"
+            f"{key} of <{element.tag}> needs a number of at most {LARGEST_COORDINATE_PX:.0f}, it has {abridge(text)}"
         )
     return number
 

@@ -20,14 +20,13 @@ import numpy as np
 
 from focalnets.data.annotated.class_table import is_background, is_ignored
 from focalnets.data.annotated.coco import is_file
-from focalnets.data.annotated.coco_content import abridge
 from focalnets.data.annotated.encoded_masks import EncodedMask, finite_numbers
 from focalnets.data.annotated.images import DenseTask
 from focalnets.data.annotated.listed import ListedImage, Shape, listed_images, polygon_shape
 from focalnets.data.annotated.objects import Box, Category
 from focalnets.data.annotated.parts import Parts, Recognised
 from focalnets.data.annotated.polygons import LARGEST_COORDINATE_PX
-from focalnets.data.annotated.problems import Problems
+from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.annotated.run_lengths import run_lengths_of
 from focalnets.data.annotated.sniffing import holds
 from focalnets.data.finding import is_no_data_folder, list_folder, natural_key
@@ -124,8 +123,8 @@ def _open(
                 problems.add(
                     "annotation-without-image",
                     file.name,
-                    f"The image '{content.image_name or file.stem}' of '{file}' is neither beside it nor in images/; "
-                    "put it there or remove the file.",
+                    f"The image {abridge(content.image_name or file.stem)} of '{file}' is neither beside it nor in "
+                    "images/; put it there or remove the file.",
                 )
                 continue
             if content.left_out:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from focalnets.errors import DataError
+from focalnets.errors import abridged as abridge
 
-__all__ = ["Problem", "Problems"]
+__all__ = ["Problem", "Problems", "abridge"]
 
 
 @dataclasses.dataclass(frozen=True)

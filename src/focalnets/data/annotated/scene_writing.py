@@ -35,8 +35,8 @@ def write_annotated_scenes(
 
     The layout is that of COCO: ``train/`` and ``val/`` hold the pictures, ``annotations/instances_train.json`` boxes
     and run lengths, ``annotations/panoptic_train.json`` and ``annotations/panoptic_train/`` the number of each pixel's
-    object or stuff. ``semantic/`` holds ``classes.json``, and ``images/`` and ``masks/`` with the class of each pixel in
-    ``train/`` and ``val/``.
+    object or stuff. ``semantic/`` holds ``classes.json`` and, in ``train/`` and ``val/``, ``images/`` beside ``masks/``
+    with the class of each pixel.
 
     Args:
         generator: Draws the scenes.

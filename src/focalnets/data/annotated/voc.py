@@ -23,7 +23,7 @@ from focalnets.data.annotated.masks import NumberMask, read_upright_mask
 from focalnets.data.annotated.objects import Category
 from focalnets.data.annotated.parts import Parts, Recognised
 from focalnets.data.annotated.polygons import LARGEST_COORDINATE_PX
-from focalnets.data.annotated.problems import Problems
+from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.annotated.voc_folders import VocFolders, find_voc
 from focalnets.data.annotated.xml_files import read_xml
 from focalnets.data.finding import natural_key
@@ -279,7 +279,7 @@ def _read_corners(thing: Element) -> list[float]:
 def _read_flag(thing: Element, key: str) -> bool:
     text = (thing.findtext(key) or "0").strip().casefold()
     if text not in ("", "0", "1", "true", "false", "yes", "no", "unspecified"):
-        raise ValueError(f"{key} needs 0 or 1, it has {text[:40]!r}")
+        raise ValueError(f"{key} needs 0 or 1, it has {abridge(text)}")
     return text in ("1", "true", "yes")
 
 
@@ -289,5 +289,5 @@ def _finite(text: str, key: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{key} needs a finite number, it has {text.strip()[:40]!r}")
+        raise ValueError(f"{key} needs a finite number, it has {abridge(text.strip())}")
     return number

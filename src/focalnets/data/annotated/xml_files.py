@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
+from focalnets.data.annotated.problems import abridge
 from focalnets.errors import DataError
 
 __all__ = ["read_xml", "root_name"]
@@ -20,13 +21,21 @@ _CHUNK = 1 << 16
 
 def root_name(file: Path) -> str | None:
     """Name of the outermost element; None for what is no xml."""
-    reader = _Reader(None, None)
+    parser, found = expat.ParserCreate(), []
+
+    def stop(tag: str, _: object) -> None:
+        found.append(tag)
+        raise ValueError("found")  # Nothing behind it is looked at, and entities are never expanded.
+
+    parser.StartElementHandler = stop
     try:
+        if not file.is_file():  # Opening a pipe would wait for a writer.
+            return None
         with file.open("rb") as opened:
-            reader.parser.Parse(opened.read(_CHUNK), False)
-    except (OSError, ValueError, expat.ExpatError):
+            parser.Parse(opened.read(_CHUNK), False)
+    except (OSError, ValueError, LookupError, expat.ExpatError):
         pass
-    return None if reader.root is None else reader.root.tag
+    return found[0] if found else None
 
 
 def read_xml(
@@ -66,7 +75,7 @@ def read_xml(
     except (ValueError, LookupError) as error:  # Own limits, and encodings that do not exist.
         raise DataError(f"'{file}' is no xml of annotations ({error}); expected plain elements.") from error
     if reader.root is None or reader.root.tag != expected:
-        found = "nothing" if reader.root is None else f"<{reader.root.tag[:60]}>"
+        found = "nothing" if reader.root is None else f"<{abridge(reader.root.tag)[1:-1]}>"
         raise DataError(f"'{file}' holds {found}; expected <{expected}>.")
     return reader.root
 

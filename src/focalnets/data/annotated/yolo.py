@@ -16,7 +16,7 @@ from focalnets.data.annotated.images import AnnotatedImages, DenseTask
 from focalnets.data.annotated.listed import ListedImage, Shape, listed_images, polygon_shape
 from focalnets.data.annotated.objects import Category
 from focalnets.data.annotated.parts import Parts, Recognised
-from focalnets.data.annotated.problems import Problems
+from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.annotated.yolo_folders import YoloPart, find_yolo, label_file
 from focalnets.errors import DataError
 from focalnets.files import is_there
@@ -115,7 +115,7 @@ def _read_line(words: Sequence[str], width: int, height: int, classes: int, keyp
 def _class_number(word: str, classes: int) -> int:
     number = _number(word)
     if number is None or number % 1 or not 0 <= number < classes:
-        raise ValueError(f"a class must be a whole number from 0 to {classes - 1}, it has {word[:40]!r}")
+        raise ValueError(f"a class must be a whole number from 0 to {classes - 1}, it has {abridge(word)}")
     return int(number)
 
 
@@ -123,7 +123,7 @@ def _fractions(words: Sequence[str]) -> np.ndarray:
     numbers = [_number(word) for word in words]
     wrong = next((word for word, number in zip(words, numbers, strict=True) if number is None), None)
     if wrong is not None:
-        raise ValueError(f"{wrong[:40]!r} is no finite number")
+        raise ValueError(f"{abridge(wrong)} is no finite number")
     return np.array(numbers, dtype=np.float64)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from focalnets.data.annotated.class_table import read_text, read_yaml
 from focalnets.data.annotated.objects import Category
+from focalnets.data.annotated.problems import abridge
 from focalnets.data.finding import find_images, is_no_data_folder, list_folder
 from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.data.split_names import SplitRole, role_of_name
@@ -88,7 +89,7 @@ def _from_yaml(file: Path) -> YoloData:
     base = file.parent
     stated = content.get("path")
     if stated is not None and not isinstance(stated, str):
-        raise DataError(f"'{file}' must give the path of its images as text, got {str(stated)[:60]!r}.")
+        raise DataError(f"'{file}' must give the path of its images as text, got {abridge(stated)}.")
     bases = [base / stated, base] if stated else [base]
     if stated and not Path(stated).is_absolute():
         bases.insert(1, Path(stated))
@@ -99,7 +100,7 @@ def _from_yaml(file: Path) -> YoloData:
             continue
         entries = given if isinstance(given, list) else [given]
         if not all(isinstance(entry, str) and entry and "\0" not in entry for entry in entries):
-            raise DataError(f"'{file}' must give {key} as a folder or file of images, got {str(given)[:60]!r}.")
+            raise DataError(f"'{file}' must give {key} as a folder or file of images, got {abridge(given)}.")
         if role == "test" and not any(_located(entry, bases) for entry in entries):
             continue  # Often named and not handed out.
         images = [image for entry in entries for image in _images_of(entry, bases, file)]
@@ -122,11 +123,11 @@ def _located(entry: str, bases: Sequence[Path]) -> Path | None:
 def _images_of(entry: str, bases: Sequence[Path], file: Path) -> list[Path]:
     place = _located(entry, bases)
     if place is None:
-        raise DataError(f"'{file}' names '{entry[:200]}', which is not in '{bases[0]}'; correct path, or its entry.")
+        raise DataError(f"'{file}' names {abridge(entry)}, which is not in '{bases[0]}'; correct path, or its entry.")
     if place.is_dir():
         return find_images([place])
     if place.suffix.lower() != ".txt":
-        raise DataError(f"'{file}' names '{entry[:200]}'; expected a folder of images or a txt file that lists them.")
+        raise DataError(f"'{file}' names {abridge(entry)}; expected a folder of images or a txt file that lists them.")
     images = []
     for line in read_text(place, most_bytes=200_000_000).splitlines():
         name = line.strip()
@@ -134,7 +135,7 @@ def _images_of(entry: str, bases: Sequence[Path], file: Path) -> list[Path]:
             continue
         found = next((path for base in (place.parent, *bases) if is_there(path := base / name)), None)
         if found is None:
-            raise DataError(f"'{place}' lists the image '{name[:200]}', which is not there; correct the list.")
+            raise DataError(f"'{place}' lists the image {abridge(name)}, which is not there; correct the list.")
         images.append(found)
     if not images:
         raise DataError(f"'{place}' lists no image.")
@@ -156,7 +157,7 @@ def _read_names(content: dict[Any, Any], file: Path) -> list[Category]:
     if not plain or not names or len(names) > _MOST_CLASSES:
         raise DataError(f"'{file}' must hold names: a list of names of classes, or a name for each number.")
     if count is not None and count != len(names):
-        raise DataError(f"'{file}' says nc: {str(count)[:40]} but gives {len(names)} names; expected the same.")
+        raise DataError(f"'{file}' says nc: {abridge(count)} but gives {len(names)} names; expected the same.")
     return [Category(number, str(name)) for number, name in enumerate(names)]
 
 
@@ -165,7 +166,7 @@ def _read_keypoints(content: dict[Any, Any], file: Path) -> int | None:
     if shape is None:
         return None
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 1 <= n <= 1000 for n in shape):
-        raise DataError(f"'{file}' must give kpt_shape as two numbers, got {str(shape)[:60]}.")
+        raise DataError(f"'{file}' must give kpt_shape as two numbers, got {abridge(shape)}.")
     return shape[0] * shape[1]
 
 
@@ -244,6 +245,6 @@ def _names_beside(root: Path, parts: dict[SplitRole | None, YoloPart]) -> list[C
             for line in read_text(file, most_bytes=16_000_000).splitlines():
                 word = line.split()[0] if line.split() else "0"
                 if not (word.isascii() and word.isdecimal()) or int(word[:9]) >= _MOST_CLASSES:
-                    raise DataError(f"'{file}' gives the class {word[:40]!r}; expected a whole number from 0 up.")
+                    raise DataError(f"'{file}' gives the class {abridge(word)}; expected a whole number from 0 up.")
                 largest = max(largest, int(word))
     return [Category(number, str(number)) for number in range(largest + 1)]

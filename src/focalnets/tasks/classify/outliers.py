@@ -18,6 +18,7 @@ from focalnets.data.labelled import TrainingData
 from focalnets.data.outliers import NO_CLASS, GeneratedOutliers, MixedOutliers, OutlierPictures, Outliers
 from focalnets.errors import DataError, TrainingError
 from focalnets.tasks import running
+from focalnets.tasks.classify.results import Prediction
 from focalnets.tasks.classify.settings import GENERATED, ClassifySettings
 from focalnets.tasks.task import Task
 from focalnets.weights.checkpoint import save_checkpoint
@@ -36,7 +37,8 @@ _MEASURED = 1000
 """So many images held out, and so many outliers, choose the threshold, at most."""
 
 _MOST_CALLED_NONE = 0.05
-"""Fraction of the images held out that may be below the threshold."""
+"""Fraction of the recognised images held out that may be below the threshold: where the network would be wrong, naming
+no class loses nothing."""
 
 
 class OutlierTransform:
@@ -122,8 +124,18 @@ def add_threshold(task: Any, weights: Path, data: TrainingData, *, device: torch
     places = [index * len(data.val) // images for index in range(images)]
     side = model.preprocessing.input_size_px
     outliers = held_out_outliers(task.settings, data.val, side_px=side)
-    inside = _confidences(task, model, images, lambda number: data.val[places[number]][0])
-    outside = _confidences(task, model, _MEASURED, lambda number: outliers[number])
+    classes: dict[int, int] = {}
+
+    def read(number: int) -> Any:
+        picture, classes[number] = data.val[places[number]]
+        return picture
+
+    answers = _answers(task, model, images, read)
+    right = [answer for number, answer in answers if answer.class_indices[0] == classes[number]]
+    inside = np.array([answer.confidences[0] for answer in right or [answer for _, answer in answers]])
+    outside = np.array(
+        [answer.confidences[0] for _, answer in _answers(task, model, _MEASURED, lambda number: outliers[number])]
+    )
     if not len(inside) or not len(outside):
         raise TrainingError(
             "No threshold was chosen: none of the images held out, or none of the outliers, can be read."
@@ -135,8 +147,9 @@ def add_threshold(task: Any, weights: Path, data: TrainingData, *, device: torch
     save_checkpoint(model, weights, notes=notes)
     kept, refused = np.mean(inside >= model.threshold), np.mean(outside < model.threshold)
     return (
-        f"below the confidence {model.threshold:g} it names no class: so it is for {1 - kept:.1%} of {len(inside):,} "
-        f"images held out and {refused:.1%} of {len(outside):,} outliers that it was not trained on"
+        f"below the confidence {model.threshold:g} it names no class: so it is for {1 - kept:.1%} of the {len(inside):,} "
+        f"images held out that it recognises (of {len(answers):,}), and for {refused:.1%} of {len(outside):,} "
+        "outliers that it was not trained on"
     )
 
 
@@ -145,7 +158,7 @@ def choose_threshold(inside: np.ndarray, outside: np.ndarray) -> float:
     on their side of it, among those that at most one in twenty images is below.
 
     Args:
-        inside: Highest confidences of images of the classes, from 0 to 1, (N,).
+        inside: Highest confidences of images of the classes that are recognised, from 0 to 1, (N,).
         outside: Those of outliers, (M,).
 
     Returns:
@@ -157,11 +170,11 @@ def choose_threshold(inside: np.ndarray, outside: np.ndarray) -> float:
     return float(candidates[np.argmax(np.where(below <= _MOST_CALLED_NONE, score, -1.0))])
 
 
-def _confidences(task: Task, model: nn.Module, count: int, read: Callable[[int], Any]) -> np.ndarray:
-    """Highest confidence for each picture that can be read, (count,) float64."""
+def _answers(task: Task, model: nn.Module, count: int, read: Callable[[int], Any]) -> list[tuple[int, Prediction]]:
+    """Numbers of the pictures that can be read, of so many, and what the network says of them."""
     paths = [Path(f"image {number}") for number in range(count)]
-    answers = running.predict(task, model, paths, read)
-    return np.array([answer.confidences[0] for answer in answers if hasattr(answer, "confidences")])
+    answers = enumerate(running.predict(task, model, paths, read))
+    return [(number, answer) for number, answer in answers if isinstance(answer, Prediction)]
 
 
 def _split(folder: str) -> tuple[list[Path], list[Path]]:

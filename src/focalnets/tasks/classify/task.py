@@ -154,7 +154,7 @@ class Classify(Task):
         return WithOutliers(data, outliers, self.settings.outlier_fraction)
 
     def coarsest_side_px(self, spec: Preprocessing) -> int | None:
-        """Four times what is seen: decoded so, pixels of the input differ by at most 2 of 255, by 0.1 on average."""
+        """Four times what is seen: the input then differs by 0.1 of 255 on average, see docs/evaluation.md."""
         return math.ceil(4 * spec.input_size_px / spec.crop_fraction)
 
     def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
