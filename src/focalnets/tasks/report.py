@@ -28,7 +28,9 @@ from focalnets.tasks.study_sections import (
 from focalnets.tasks.task import Task
 from focalnets.version import __version__
 
-__all__ = ["EvaluationReport", "OnProgress", "evaluate_in_passes", "write_evaluation"]
+__all__ = ["EvaluationReport", "OnProgress", "evaluate_in_passes", "evaluation_files", "write_evaluation"]
+
+_STUDY_FILES = ("resolutions.csv", "resolutions.png", "corruptions.csv", "corruptions.png")
 
 OnProgress = Callable[[int, int, str], None]
 """Takes the number of inputs done over all passes, the number of all, and what is measured just now."""
@@ -45,7 +47,7 @@ def evaluate_in_passes(
     corruptions: Sequence[str] = (),
     severities: Sequence[int] = (1, 3, 5),
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     on_progress: OnProgress | None = None,
 ) -> EvaluationReport:
@@ -63,7 +65,7 @@ def evaluate_in_passes(
         corruptions: Names of corruptions, one pass for each of them and of the severities.
         severities: From 1 to 5.
         seed: Of the noise in corrupted pictures.
-        batch_size: Inputs the network sees at once.
+        batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
         on_progress: See :data:`OnProgress`.
 
@@ -72,6 +74,7 @@ def evaluate_in_passes(
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
     sizes = sorted(set(resolutions_px))
+    batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
     if sizes and sizes[0] < 1:
         raise ConfigError(f"resolutions must be whole numbers of pixels from 1 up, got {sizes[0]}.")
@@ -124,6 +127,11 @@ def evaluate_in_passes(
     )
 
 
+def evaluation_files(task: Task) -> tuple[str, ...]:
+    """Name all files that :func:`write_evaluation` may write or remove."""
+    return ("evaluation.json", "report.html", *task.files, *task.optional_files, *_STUDY_FILES)
+
+
 def write_evaluation(task: Task, report: EvaluationReport, folder: str | Path) -> list[str]:
     """Write figures as JSON and CSV, pictures as PNG and ``report.html`` with all of it; returns the files' names.
 
@@ -142,8 +150,7 @@ def write_evaluation(task: Task, report: EvaluationReport, folder: str | Path) -
         write_text(folder / "corruptions.csv", report.corruptions.to_csv())
         draw_corruptions(report.corruptions, clean, watched, folder / "corruptions.png")
         names += ["corruptions.csv", "corruptions.png"]
-    own = ("resolutions.csv", "resolutions.png", "corruptions.csv", "corruptions.png")
-    for name in {*own, *task.optional_files} - set(names):
+    for name in {*_STUDY_FILES, *task.optional_files} - set(names):
         (folder / name).unlink(missing_ok=True)
     write_page(
         folder / "report.html",

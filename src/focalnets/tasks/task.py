@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.errors import ConfigError
-from focalnets.files import csv_text
-from focalnets.models.config import Preprocessing
+from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.evaluation import Evaluation, EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
+from focalnets.tasks.picture_transform import Alter, PictureTransform
 from focalnets.tasks.plain_tables import plain_row, plain_table
 from focalnets.tasks.settings import NoSettings
 
@@ -35,11 +35,7 @@ if TYPE_CHECKING:
 
     from focalnets.models.focalnet import FocalNet
 
-__all__ = ["Alter", "PictureTransform", "Result", "Task"]
-
-Alter = Callable[["Image.Image", int], "Image.Image"]
-"""Takes what the network is to see of a picture and the picture's number in its data, and returns a changed one of the
-same size; see :mod:`focalnets.tasks.robustness`."""
+__all__ = ["Result", "Task"]
 
 
 class Result(Protocol):
@@ -49,28 +45,6 @@ class Result(Protocol):
     def path(self) -> Path: ...
 
     def to_dict(self) -> dict[str, Any]: ...
-
-
-class PictureTransform:
-    """A transform of an item's picture that leaves the answer alone. Reading processes need it, so it can be pickled.
-
-    Args:
-        crop: Picture to what the network is to see of it.
-        tensor: That to a tensor.
-        alter: Changes it in between.
-    """
-
-    def __init__(
-        self, crop: Callable[[Any], Any], tensor: Callable[[Any], Tensor] | None = None, alter: Alter | None = None
-    ) -> None:
-        self.crop, self.tensor, self.alter = crop, tensor, alter
-
-    def __call__(self, item: tuple[Any, Any], index: int) -> tuple[Any, Any]:
-        """Prepare the item (picture, answer) of a number."""
-        picture = self.crop(item[0])
-        if self.alter is not None:
-            picture = self.alter(picture, index)
-        return (picture if self.tensor is None else self.tensor(picture)), item[1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,7 +60,10 @@ class Task(abc.ABC):
         metric_labels: How the metrics of :meth:`metrics` are called, the most important first.
         pipeline_tag: What the Hugging Face Hub calls the task.
         limits: What a model card says of the limits of such networks.
+        files: Files that :meth:`write_files` always writes.
         optional_files: Files that :meth:`write_files` writes only where there is something to show.
+        on_pyramid: Whether its head stands on the maps of all stages, each normalised, in place of a classifier.
+        usual_batch: Inputs that a network sees at once where nobody says how many.
         settings: What a training config says about this task alone; a frozen dataclass that needs no torch.
     """
 
@@ -95,7 +72,10 @@ class Task(abc.ABC):
     metric_labels: ClassVar[Mapping[str, Metric]]
     pipeline_tag: ClassVar[str | None] = None
     limits: ClassVar[str] = ""
+    files: ClassVar[tuple[str, ...]] = ()
     optional_files: ClassVar[tuple[str, ...]] = ()
+    on_pyramid: ClassVar[bool] = False
+    usual_batch: ClassVar[int] = 32
     settings: Any = dataclasses.field(default_factory=NoSettings)
 
     def recipe_in_words(self) -> str:
@@ -141,15 +121,22 @@ class Task(abc.ABC):
         """
 
     def open_evaluation_of(self, model: nn.Module, place: str | Path, *, split: Path | None = None) -> LabelledData:
-        """Find what a network is measured on, see :meth:`open_evaluation`.
-
-        Raises:
-            DataError: If the data does not fit the network.
-        """
+        """Find what a network is measured on, see :meth:`open_evaluation`; DataError if it does not fit the network."""
         return self.open_evaluation(place, labels=self.labels(model), split=split)[1]
 
     def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
         """Return the data as training reads it: inputs no larger than this, e.g. with pictures decoded coarsely."""
+        return data
+
+    def coarsest_side_px(self, spec: Preprocessing) -> int | None:
+        """Shorter side down to which a picture may be decoded with hardly any change of the answer [px]; None: none.
+
+        Results in pixels of the picture forbid it.
+        """
+        return None
+
+    def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
+        """Return the data as measuring reads it, e.g. with pictures decoded as coarsely as the input's size allows."""
         return data
 
     def transform(
@@ -177,6 +164,18 @@ class Task(abc.ABC):
         """Make what changes whole batches at random in training, by the epoch counted from 0; None if nothing does."""
         return None
 
+    def choose_settings(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
+        """Choose from the data what the settings leave open, before a training begins.
+
+        Args:
+            data: What will be trained on.
+            image_size: Of the config; None if it is open too.
+
+        Returns:
+            Fields of the training config or of the task's section, with their values.
+        """
+        return {}
+
     # The network
 
     def network_fields(self, labels: Sequence[str]) -> dict[str, Any]:
@@ -188,12 +187,37 @@ class Task(abc.ABC):
         """Give a network the head for these labels; the keys of its backbone stay.
 
         Args:
-            network: Drawn with :meth:`network_fields`, or loaded.
+            network: Drawn with :meth:`network_fields`, or loaded; with maps of all stages if ``on_pyramid``.
             labels: What answers are to be called.
             pretrained: Whether it was loaded.
         """
 
-    def can_answer(self, network: FocalNet, labels: Sequence[str]) -> bool:
+    def adopt(self, module: nn.Module, labels: Sequence[str]) -> nn.Module:
+        """Take a network that this task has trained before, for these labels; what its head knows of them is kept."""
+        return self.build(module.backbone, labels, pretrained=True)  # type: ignore[arg-type]
+
+    def rebuild(
+        self, config: FocalNetConfig, spec: Preprocessing, labels: Sequence[str], head: Mapping[str, Any]
+    ) -> nn.Module:
+        """Build the network that a file describes; all its numbers are loaded afterwards.
+
+        It is built on the device meta, for nobody knows who wrote the file: what it says must not allocate anything.
+
+        Args:
+            config: Of the backbone.
+            spec: How inputs are prepared.
+            labels: What answers are called.
+            head: As :meth:`head` has described it.
+
+        Raises:
+            ConfigError: If there is no such head.
+        """
+        from focalnets.models.focalnet import FocalNet
+
+        with torch.device("meta"):
+            return self.build(FocalNet(config, preprocessing=spec), labels, pretrained=False)
+
+    def can_answer(self, network: nn.Module, labels: Sequence[str]) -> bool:
         """Whether loaded weights can be measured on these labels before they are trained further."""
         return False
 
@@ -212,6 +236,23 @@ class Task(abc.ABC):
             ConfigError: If the network is not for this task.
         """
         return tuple(getattr(model, "class_names", None) or ())
+
+    def for_model(self, model: nn.Module) -> Task:
+        """Return the task with what this network says that matters for its answers; itself where there is nothing."""
+        return self
+
+    def complete(self, weights: Path, data: TrainingData, *, device: torch.device) -> str | None:
+        """Measure what only a trained network can tell, and note it in its file of weights.
+
+        Args:
+            weights: The file, which is written anew.
+            data: What the network was trained and validated on.
+            device: Where to measure.
+
+        Returns:
+            What was measured, in a sentence; None where there is nothing to measure and the file stays as it is.
+        """
+        return None
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Compute the network's output for a batch."""
@@ -286,12 +327,26 @@ class Task(abc.ABC):
         """Heading and rows of results as a table for programs; a result may take several rows."""
         return plain_table([result.to_dict() for result in results])
 
+    def write_results(self, results: Sequence[Any], folder: Path) -> list[str]:
+        """Write the task's own files of predictions, e.g. masks; returns the files' names."""
+        return []
+
     @abc.abstractmethod
     def draw(self, picture: Image.Image, result: Any) -> Image.Image:
         """Draw the result on the picture."""
 
+    def draw_frame(self, picture: Image.Image, result: Any) -> Image.Image:
+        """Draw the result on a frame of a video, whose size stays; a line below takes the place of the first rows.
+
+        A frame with no room for the line stays as it is.
+        """
+        drawn = self.draw(picture, result)
+        if drawn.width < picture.width or drawn.height > 1.5 * picture.height:
+            return picture
+        return drawn.crop((0, drawn.height - picture.height, picture.width, drawn.height))
+
     def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:
-        """Return what the network sees of the picture of an item."""
+        """Show what the network sees of an item's picture."""
         from focalnets.data.transforms import framing
 
         return framing(spec)(item[0])
@@ -302,17 +357,13 @@ class Task(abc.ABC):
         shown = [
             f"{metric.label} {metric.format(figures.value(name), 2)}" for name, metric in self.metric_labels.items()
         ]
-        size = evaluation.preprocessing["input_size_px"]
-        return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size} px"]
+        size_px = evaluation.preprocessing["input_size_px"]
+        return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size_px} px"]
 
     def evaluation_table(self, evaluation: Any) -> tuple[list[str], list[list[Any]]]:
         """Return heading and rows of an evaluation as a table."""
         row = evaluation.figures().to_row()
         return list(row), [list(row.values())]
-
-    def to_csv(self, evaluation: Any) -> str:
-        """The table of an evaluation as CSV."""
-        return csv_text(*self.evaluation_table(evaluation))
 
     def heading(self, evaluation: Any) -> str:
         """Return the title of an evaluation's page."""

@@ -22,12 +22,14 @@ from focalnets.weights.checkpoint import describe, save_checkpoint, stored_state
 from focalnets.weights.companions import timm_settings, transformers_settings
 from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, to_layout
 
-__all__ = ["TARGETS", "save_in_layout", "why_inexpressible"]
+__all__ = ["FILE_SUFFIXES", "TARGETS", "save_in_layout", "why_inexpressible", "write_pickle"]
 
 TARGETS = (OWN_LAYOUT, *LAYOUTS)
 """Layouts that can be written."""
 
 _PICKLED = (".pth", ".pt", ".bin")
+FILE_SUFFIXES = (".safetensors", *_PICKLED)
+"""What a destination ends in that is a file; all others are folders."""
 
 _WIDE = (
     "depths",
@@ -80,7 +82,7 @@ def save_in_layout(
     if layout not in TARGETS:
         raise UnknownNameError(f"There is no layout {layout!r}; {nearest(layout, TARGETS)}")
     path = Path(destination)
-    suffix = path.suffix if path.suffix in (".safetensors", *_PICKLED) else ""
+    suffix = path.suffix if path.suffix in FILE_SUFFIXES else ""
     reason = why_inexpressible(layout, model.config, suffix=suffix)
     if reason is not None:
         raise CheckpointError(f"This network cannot be written to {path} in the {layout} layout: {reason}")
@@ -91,7 +93,7 @@ def save_in_layout(
     tensors = to_layout(layout, state, post_norm=model.config.post_norm)
     assert len(tensors) == len(state), "a rule is missing for a network that the layout can express"
     if suffix in _PICKLED:
-        _write_pickle({"model": tensors} if layout == "official" else tensors, path)
+        write_pickle({"model": tensors} if layout == "official" else tensors, path)
         return [path]
     if suffix:
         write_safetensors(tensors, path, describe(model, notes, dtype))
@@ -219,11 +221,17 @@ def _transformers_descriptions(model: FocalNet, dtype: str | None) -> dict[str, 
     return {"config.json": description, "preprocessor_config.json": preprocessor}
 
 
-def _write_pickle(content: dict[str, Any], path: Path) -> None:
+def write_pickle(content: dict[str, Any], path: Path) -> None:
+    """Write what ``torch.save`` takes under a temporary name, then rename.
+
+    Raises:
+        CheckpointError: If writing fails; an older file is untouched.
+    """
     try:
-        with replacing(path, durable=True) as temporary:
-            torch.save(_detached(content), temporary)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        # Through a file of Python's, whose errors say what the system says.
+        with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
+            torch.save(_detached(content), file)
+    except OSError as error:
         raise write_failed(path, error) from error
 
 
@@ -231,7 +239,9 @@ def _detached(content: Any) -> Any:
     if isinstance(content, Tensor):
         # Cloned, because a view would drag the whole memory of what it views into the file.
         return content.detach().cpu().clone(memory_format=torch.contiguous_format)
-    return {key: _detached(value) for key, value in content.items()}
+    if isinstance(content, dict):
+        return {key: _detached(value) for key, value in content.items()}
+    return content
 
 
 def _write_description(content: dict[str, Any], path: Path) -> None:

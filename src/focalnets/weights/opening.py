@@ -26,7 +26,7 @@ from focalnets.weights.recognition import Recognition, contradictions, matching_
 from focalnets.weights.shipped import SHIPPED
 from focalnets.weights.sources import fetch_hub, fetch_variant, hub_id
 
-__all__ = ["Opened", "locate", "open_weights"]
+__all__ = ["Opened", "locate", "open_raw", "open_weights"]
 
 _WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".json")
 
@@ -111,8 +111,23 @@ def open_weights(
     Raises:
         CheckpointError: If the file cannot be read, is no FocalNet, or does not fit.
     """
-    raw = read_weights(locate(source), entry)
-    file = ", ".join(map(str, raw.files[:2])) + (", ..." if len(raw.files) > 2 else "")
+    return open_raw(
+        read_weights(locate(source), entry),
+        normalize_modulator=normalize_modulator,
+        post_norm=post_norm,
+        allow_missing_pyramid_norms=allow_missing_pyramid_norms,
+    )
+
+
+def open_raw(
+    raw: RawWeights,
+    *,
+    normalize_modulator: bool | None = None,
+    post_norm: bool | None = None,
+    allow_missing_pyramid_norms: bool = False,
+) -> Opened:
+    """Recognise what was read; see :func:`open_weights`."""
+    file = raw.place
     description = read_description(raw.metadata, file)
     if description is not None and description.task != CLASSIFY:
         return _opened_as_described(raw, description, file)
@@ -143,7 +158,7 @@ def open_weights(
     recognition = Recognition(
         layout=layout,
         config=config,
-        head=classifier_head(config),
+        head=classifier_head(config, None if description is None else description.threshold),
         variant=variant,
         input=spec,
         labels=labels,

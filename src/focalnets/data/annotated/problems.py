@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import reprlib
-from typing import Any
 
 from focalnets.errors import DataError
+from focalnets.errors import abridged as abridge
 
 __all__ = ["Problem", "Problems", "abridge"]
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = _short.maxlong = 120
-
-
-def abridge(value: Any) -> str:
-    """Write a value from a file for an error: on one line, and not at length."""
-    return _short.repr(value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
+from focalnets.data.dense.opencv_resize import resize_as_opencv
+
 __all__ = ["Window"]
 
 
@@ -51,7 +53,9 @@ class Window:
             antialias: Whether to smooth where it becomes smaller. Frameworks that resize by OpenCV do not.
         """
         whole = (0, 0, *photo.size) == (self.left, self.top, self.width, self.height)
-        if not (whole and self.size == photo.size):
+        if whole and not antialias and interpolation == "bilinear":
+            photo = Image.fromarray(resize_as_opencv(np.asarray(photo), *self.size))
+        elif not (whole and self.size == photo.size):
             mode = InterpolationMode(interpolation)
             # Of PIL images torchvision always smooths.
             source = photo if antialias else functional.pil_to_tensor(photo)
