@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from focalnets.cli.destinations import require_file, require_folder
 from focalnets.cli.options import add_flag, add_json, add_output
 from focalnets.cli.output import deliver, result_line
 from focalnets.errors import ConfigError
+from focalnets.files import user_path
 
 EXAMPLES = """\
   focalnets convert focalnet_tiny_srf.pth tiny.safetensors --to focalnets
@@ -75,10 +77,15 @@ def run(arguments: Any) -> int:
     if arguments.head or arguments.to == "mmdetection":
         return _convert_with_head(arguments)
     from focalnets.class_names import readable_names
-    from focalnets.weights.conversion import save_in_layout
+    from focalnets.weights.conversion import FILE_SUFFIXES, save_in_layout
     from focalnets.weights.loading import load_model
     from focalnets.weights.opening import open_weights
 
+    destination = user_path(arguments.destination or arguments.output)
+    if destination.suffix in FILE_SUFFIXES:
+        require_file("focalnets convert", destination)
+    else:
+        require_folder(destination, ("model.safetensors", "config.json", "preprocessor_config.json"))
     chosen = {
         "entry": arguments.entry,
         "normalize_modulator": arguments.normalize_modulator,
@@ -96,7 +103,6 @@ def run(arguments: Any) -> int:
         model.origin = arguments.origin
     notes = None if opened.description is None else opened.description.notes
     dtype = None if arguments.dtype == "float32" else arguments.dtype
-    destination = arguments.destination or arguments.output
     written = save_in_layout(model, destination, arguments.to, dtype=dtype, notes=notes)
     deliver(
         arguments,

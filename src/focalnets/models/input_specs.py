@@ -122,6 +122,7 @@ class WholeImage(Preprocessing):
     Attributes:
         side: What ``input_size_px`` is, see :data:`Side`.
         longest_px: Longer side at most [px], for which the shorter one then becomes smaller; None for no limit.
+        antialias: Whether images are smoothed where they become smaller; frameworks that resize by OpenCV do not.
     """
 
     kind: ClassVar[str] = "whole_image"
@@ -130,6 +131,7 @@ class WholeImage(Preprocessing):
     interpolation: Literal["bicubic", "bilinear"] = "bilinear"
     side: Side = "shorter"
     longest_px: int | None = None
+    antialias: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

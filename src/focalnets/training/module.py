@@ -65,6 +65,7 @@ class TaskModule(LightningModule):
         network.set_recompute(config.recompute)
         if config.compile:
             self.model.compile()
+        self.train()  # Lightning keeps the modes that it finds.
 
     def train(self, mode: bool = True) -> TaskModule:
         """Switch to training, or back; batch norms that are frozen stay as in evaluation."""

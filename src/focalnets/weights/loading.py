@@ -24,6 +24,7 @@ from focalnets.weights.assembly import assemble
 from focalnets.weights.description import CLASSIFY
 from focalnets.weights.key_maps import OWN_LAYOUT
 from focalnets.weights.mmdetection import open_detector
+from focalnets.weights.mmsegmentation import open_segmenter
 from focalnets.weights.opening import Opened, locate, open_raw, open_weights
 from focalnets.weights.readers import read_weights
 from focalnets.weights.recognition import Recognition
@@ -253,6 +254,8 @@ def _finish(opened: Opened, edits: _Edits) -> FocalNet:
         )
     model = assemble(config, tensors, opened.place, preprocessing=preprocessing, class_names=class_names)
     model.origin = opened.origin
+    if (edits.num_classes, edits.in_chans, edits.focal_levels, edits.focal_windows) == (None, None, None, None):
+        model.threshold = None if edits.pyramid_norms else recognition.head.get("threshold")
     _logger.info("Loaded %s.", recognition)
     for note in notes:
         _logger.info("%s", note)
@@ -288,7 +291,7 @@ def open_trained(source: str | os.PathLike[str], *, entry: str | None = None) ->
         CheckpointError: As :func:`load_model`.
     """
     raw = read_weights(locate(source), entry)
-    return open_detector(raw) or open_raw(raw)
+    return open_detector(raw) or open_segmenter(raw) or open_raw(raw)
 
 
 def inspect_trained(source: str | os.PathLike[str]) -> Recognition:

@@ -28,7 +28,15 @@ from focalnets.weights.readers import RawWeights
 from focalnets.weights.recognition import Recognition
 from focalnets.weights.script_settings import find_entries, read_assignments, setting
 
-__all__ = ["MMDETECTION", "RULES", "open_detector"]
+__all__ = [
+    "MMDETECTION",
+    "RULES",
+    "input_of_settings",
+    "labels_of_training",
+    "open_detector",
+    "prefix_of_backbone",
+    "settings_of",
+]
 
 MMDETECTION = "mmdetection"
 """What users write for the layout."""
@@ -73,7 +81,7 @@ def open_detector(raw: RawWeights) -> Opened | None:
         CheckpointError: If it is of a kind that is not built here, does not fit together, or its settings are needed
             and nowhere.
     """
-    prefix = _prefix_of(raw)
+    prefix = prefix_of_backbone(raw)
     if prefix is None:
         return None
     tensors = {name.removeprefix(prefix): tensor for name, tensor in raw.tensors.items() if name.startswith(prefix)}
@@ -88,7 +96,7 @@ def open_detector(raw: RawWeights) -> Opened | None:
     if "rpn_head.rpn_cls.weight" not in tensors or _HEAD + "bbox_head.fc_cls.weight" not in tensors:
         return None
     inner = {name.removeprefix("backbone."): value for name, value in tensors.items() if name.startswith("backbone.")}
-    settings, place = _settings_of(raw)
+    settings, place = settings_of(raw, "roi_head")
     scaling = setting(settings, "model", "backbone", "scaling_modulator")
     backbone = open_raw(
         dataclasses.replace(raw, tensors=inner, notes=()),
@@ -116,14 +124,14 @@ def open_detector(raw: RawWeights) -> Opened | None:
         else "The file does not say its settings; those of the published configs were taken, such as anchors of 8 "
         "times the stride and images of 800 px."
     )
-    labels, note = _labels_of(raw.about, head.outputs, raw.place)
+    labels, note = labels_of_training(raw.about, head.outputs, raw.place)
     recognition = Recognition(
         layout=MMDETECTION,
         task="instance" if head.masks else "detect",
         config=backbone.config,
         head=head.to_dict(),
         variant=backbone.variant,
-        input=_input_of(settings),
+        input=input_of_settings(settings, shorter=800, longer=1333),
         labels=labels,
         notes=tuple(notes + note),
         files=tuple(map(str, raw.files)),
@@ -131,8 +139,8 @@ def open_detector(raw: RawWeights) -> Opened | None:
     return Opened(tensors=ours, recognition=recognition, description=None)
 
 
-def _prefix_of(raw: RawWeights) -> str | None:
-    """What stands before the names of a detector, e.g. ``module.``; None where there is no backbone in such."""
+def prefix_of_backbone(raw: RawWeights) -> str | None:
+    """Find what stands before the names of a network on a backbone, e.g. ``module.``; None where there is none."""
     found = find_networks(raw.tensors)
     if len(found) != 1:
         return None
@@ -141,8 +149,8 @@ def _prefix_of(raw: RawWeights) -> str | None:
     return match[1] if layout == "official" and match is not None else None
 
 
-def _settings_of(raw: RawWeights) -> tuple[dict[str, Any], str]:
-    """Read the settings that the file or a script beside it holds, and say where."""
+def settings_of(raw: RawWeights, head: str) -> tuple[dict[str, Any], str]:
+    """Read the settings that the file, or a script beside it with such a head, holds, and say where."""
     for key in ("config", "cfg"):  # of versions 2 and 3
         text = raw.about.get(key)
         if isinstance(text, str) and "model" in (read := read_assignments(text)):
@@ -150,7 +158,7 @@ def _settings_of(raw: RawWeights) -> tuple[dict[str, Any], str]:
     scripts = sorted(raw.folder.glob("*.py"))
     if len(scripts) == 1:
         read = read_assignments(_text_of(scripts[0]))
-        if setting(read, "model", "roi_head") is not None:
+        if setting(read, "model", head) is not None:
             return read, scripts[0].name
     return {}, ""
 
@@ -277,9 +285,18 @@ def _refuse_deviations(settings: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name} must be {expected}, got {value!r:.60}.")
 
 
-def _input_of(settings: Mapping[str, Any]) -> WholeImage:
-    """How images are prepared: the last size that the settings name is that of testing."""
-    usual, shorter, longer = Preprocessing(), 800, 1333
+def input_of_settings(settings: Mapping[str, Any], *, shorter: int, longer: int) -> WholeImage:
+    """Read how images are prepared: the last size that the settings name is that of testing.
+
+    Args:
+        settings: Of the training.
+        shorter: Shorter side that is taken where the settings say nothing [px].
+        longer: Longer side likewise [px].
+
+    Raises:
+        CheckpointError: If they are prepared as it cannot be done here.
+    """
+    usual = Preprocessing()
     for entry in (*find_entries(settings.get("test_pipeline"), "MultiScaleFlipAug"),
                   *find_entries(settings.get("test_pipeline"), "Resize")):  # fmt: skip
         scale = _or(entry.get("img_scale"), entry.get("scale"), ())
@@ -295,13 +312,13 @@ def _input_of(settings: Mapping[str, Any]) -> WholeImage:
         for name, standard in (("mean", usual.mean), ("std", usual.std))
     )
     try:
-        return WholeImage(input_size_px=shorter, longest_px=longer, mean=mean, std=std)
+        return WholeImage(input_size_px=shorter, longest_px=longer, antialias=False, mean=mean, std=std)
     except ConfigError as error:
         raise CheckpointError(f"The settings prepare images as it cannot be done here: {error}") from error
 
 
-def _labels_of(about: Mapping[str, Any], outputs: int, file: str) -> tuple[tuple[str, ...], list[str]]:
-    """Names of the classes, and notes on where they are from."""
+def labels_of_training(about: Mapping[str, Any], outputs: int, file: str) -> tuple[tuple[str, ...], list[str]]:
+    """Find names of the classes, and notes on where they are from."""
     kept = about.get("dataset_meta")
     given = _or(
         about.get("CLASSES"), *([kept.get("classes"), kept.get("CLASSES")] if isinstance(kept, Mapping) else []), ()

@@ -155,7 +155,7 @@ def open_raw(
     recognition = Recognition(
         layout=layout,
         config=config,
-        head=classifier_head(config),
+        head=classifier_head(config, None if description is None else description.threshold),
         variant=variant,
         input=spec,
         labels=labels,

@@ -40,6 +40,7 @@ class SemanticNetwork(DenseNetwork):
         dropout: Probability of dropping a channel in front of the last layer.
         auxiliary: Whether a second head on the last stage but one helps in training; not for kind ``mask2former``.
         queries, layers: Of kind ``mask2former``; None takes the published numbers.
+        reduce_zero_label: Whether class 0 of the data that it learnt from is no class, see there.
 
     Raises:
         ConfigError: If there is no such head, or a number is out of range.
@@ -57,6 +58,7 @@ class SemanticNetwork(DenseNetwork):
         auxiliary: bool = False,
         queries: int | None = None,
         layers: int | None = None,
+        reduce_zero_label: bool = False,
     ) -> None:
         if kind not in SEMANTIC_HEADS:
             raise ConfigError(f"There is no semantic head {shortened(kind)}; {nearest(str(kind), SEMANTIC_HEADS)}")
@@ -69,6 +71,7 @@ class SemanticNetwork(DenseNetwork):
         if auxiliary and (len(self.stages) < 2 or kind == "mask2former"):
             raise ConfigError("An auxiliary head stands on the last stage but one, beside a head of kind mlp or uper.")
         self.kind, self.hidden, self.dropout = kind, hidden, float(dropout)
+        self.reduce_zero_label = reduce_zero_label
         self.queries: tuple[int, int] | None = None
         self.head: nn.Module
         if kind == "mask2former":
@@ -99,16 +102,17 @@ class SemanticNetwork(DenseNetwork):
         if mask is not None:
             masks = self.masks(mask)
             if not self.training:
-                return {"logits": each_alone(self._logits, maps, masks)}
+                return {"logits": each_alone(self.logits, maps, masks)}
             maps = [extend_edges(features, valid) for features, valid in zip(maps, masks, strict=True)]
         if self.training and self.queries is not None:
             return self.head(maps)
-        output = {"logits": self._logits(maps)}
+        output = {"logits": self.logits(maps)}
         if self.auxiliary is not None and self.training:
             output["auxiliary"] = self.auxiliary(maps[-2])
         return output
 
-    def _logits(self, maps: Sequence[Tensor]) -> Tensor:
+    def logits(self, maps: Sequence[Tensor]) -> Tensor:
+        """Compute what is said of each position of the finest map, (B, K, h, w), from the maps of the stages."""
         answer = self.head(maps)
         return answer if self.queries is None else class_scores(answer["classes"], answer["masks"])
 
@@ -121,6 +125,7 @@ class SemanticNetwork(DenseNetwork):
             "channels": self.hidden,
             "dropout": self.dropout,
             "auxiliary": self.auxiliary is not None,
+            "reduce_zero_label": self.reduce_zero_label,
             **({} if self.queries is None else {"queries": self.queries[0], "layers": self.queries[1]}),
         }
 
@@ -166,14 +171,17 @@ def build_semantic(backbone: FocalNet, class_names: Sequence[str], head: Mapping
     Raises:
         ConfigError: If the description is not complete, or contradicts the labels.
     """
-    wanted = {"kind", "outputs", "stages", "channels", "dropout", "auxiliary"}
+    wanted = {"kind", "outputs", "stages", "channels", "dropout", "auxiliary", "reduce_zero_label"}
     numbers = {"queries", "layers"} if head.get("kind") == "mask2former" else set()
     if set(head) != wanted | numbers:
         raise ConfigError(f"a semantic head is described by {', '.join(sorted(wanted))}, got {shortened(*head)}.")
     if head["outputs"] != len(class_names):
         raise ConfigError(f"the head has {head['outputs']} outputs but {len(class_names)} labels.")
-    if not isinstance(head["stages"], list) or not isinstance(head["auxiliary"], bool):
-        raise ConfigError("stages must be a list and auxiliary true or false.")
+    if not isinstance(head["stages"], list):
+        raise ConfigError(f"stages must be a list, got {shortened(head['stages'])}.")
+    for name in ("auxiliary", "reduce_zero_label"):
+        if not isinstance(head[name], bool):
+            raise ConfigError(f"{name} must be true or false, got {shortened(head[name])}.")
     if not all(type(head[name]) is int and 1 <= head[name] <= _MOST_QUERIES for name in numbers):
         raise ConfigError(f"queries and layers must be whole numbers from 1 to {_MOST_QUERIES:,}.")
     options = {name: head[name] for name in (wanted | numbers) - {"outputs"}}

@@ -97,7 +97,7 @@ class DenseTask(Task):
             masks=self.wants_masks,
             semantic=self.wants_semantic,
             alter=alter,
-            antialias=self.settings.antialias,
+            antialias=spec.antialias,
         )
 
     def collate(self, items: Sequence[tuple[Any, Any]]) -> Batch:
@@ -152,6 +152,7 @@ class DenseTask(Task):
             std=spec.std,
             side=settings["side"],
             longest_px=longest_px,
+            antialias=settings["antialias"],
         )
 
     def adopt(self, module: nn.Module, labels: Sequence[str]) -> nn.Module:

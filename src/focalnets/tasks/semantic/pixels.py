@@ -26,7 +26,7 @@ def class_map(logits: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (H, W) int64 on the device of the logits.
     """
-    return torch.cat([band.argmax(0) for band in _bands(logits, size)])
+    return torch.cat([band.max(0).indices for band in _bands(logits, size)])
 
 
 def confident_map(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -56,4 +56,6 @@ def _bands(logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
             places = ((places + 0.5) * (tokens / height) - 0.5).clamp(0, tokens - 1)
             above = places.long()
             band = logits[:, above].lerp(logits[:, (above + 1).clamp(max=tokens - 1)], (places - above)[:, None])
-        yield F.interpolate(band[None], size=(count, width), mode="bilinear", align_corners=False)[0]
+        # Channels last, where both enlarging and the maximum over classes are several times as fast.
+        laid_out = band.permute(1, 2, 0).contiguous()[None].permute(0, 3, 1, 2)
+        yield F.interpolate(laid_out, size=(count, width), mode="bilinear", align_corners=False)[0]
