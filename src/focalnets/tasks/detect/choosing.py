@@ -15,11 +15,14 @@ import numpy as np
 from focalnets.errors import DataError, ImageError
 from focalnets.models.config import WholeImage
 
-__all__ = ["ObjectSizes", "choose_anchors", "choose_image_size", "fit_of_anchors", "object_sizes"]
+__all__ = ["ObjectSizes", "choose_anchors", "choose_image_size", "fit_of_anchors", "need_finest_map", "object_sizes"]
 
 _MOST_IMAGES = 2000
 _SMALLEST_PX = 24.0
 """What the objects of the class with the smallest ones should span, the middle one of them [px of the input]."""
+
+_SIZE_FOR_FINEST_MAP_PX = 16.0
+"""Below it only a map with a place for every 4 px shows an object."""
 
 _FACTORS = (1.5, 2.0)
 _RATIO_RANGE = (0.25, 4.0)
@@ -93,6 +96,12 @@ def choose_image_size(objects: ObjectSizes, usual: int, *, side: str = "shorter"
     smallest = min(float(np.median(span[objects.labels == label])) for label in np.unique(objects.labels))
     wanted = min(_SMALLEST_PX / smallest, float(np.median(sides)))
     return int(np.clip(round(wanted / 32) * 32, usual, 2 * usual))
+
+
+def need_finest_map(seen: np.ndarray, labels: np.ndarray) -> bool:
+    """Tell whether the objects of a class are so small (N, 2) [px of the input] that only the finest map shows them."""
+    sizes = np.sqrt(seen.prod(1))
+    return any(float(np.median(sizes[labels == label])) < _SIZE_FOR_FINEST_MAP_PX for label in np.unique(labels))
 
 
 def choose_anchors(seen: np.ndarray, weights: np.ndarray, maps: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
