@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
     from focalnets.models.focalnet import FocalNet
+    from focalnets.tasks.large_look import LargeLook
 
 __all__ = ["Result", "Task"]
 
@@ -373,6 +374,14 @@ class Task(abc.ABC):
         """Choose the figures of an evaluation that count most."""
         figures = evaluation.figures()
         return [Fact(metric.format(figures.value(name)), metric.label) for name, metric in self.metric_labels.items()]
+
+    def large(self, model: nn.Module) -> LargeLook:
+        """Say how the network looks at images of any size.
+
+        Raises:
+            ConfigError: If it does not.
+        """
+        raise ConfigError(f"Networks of the task {self.name} do not look at images of any size; leave context out.")
 
     def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
         """Write the task's own tables and pictures of an evaluation; returns the files' names."""

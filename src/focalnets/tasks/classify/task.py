@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
 
+    from focalnets.tasks.classify.large import LargeClassification
+
 __all__ = ["Classify"]
 
 
@@ -304,6 +306,14 @@ class Classify(Task):
             )
             for path, confidences, chosen in zip(paths, fractions.tolist(), indices.tolist(), strict=True)
         ]
+
+    def large(self, model: nn.Module) -> LargeClassification:
+        """Classify images of any size."""
+        from focalnets.tasks.classify.large import LargeClassification
+
+        if not isinstance(model, FocalNet) or model.norm is None or not self.labels(model):
+            raise ConfigError("Images of any size are classified by FocalNets with a classifier; leave context out.")
+        return LargeClassification(self, model)
 
     def row(self, result: Prediction) -> dict[Column, TableCell]:
         """The likeliest class with its confidence, and the others in one cell; all are there if none seems right."""

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
 
+    from focalnets.tasks.detect.large import LargeDetection
+
 __all__ = ["Detect"]
 
 _SMALL_HEAD = {"pyramid_channels": 96, "box_channels": 256, "proposals": 300, "sampled_boxes": 128}
@@ -268,6 +270,14 @@ class Detect(DenseTask):
             )
             results.append(Detections(path=path, size=tuple(size), class_names=tuple(labels), objects=things))
         return results
+
+    def large(self, model: nn.Module) -> LargeDetection:
+        """Find objects in images of any size."""
+        from focalnets.tasks.detect.large import LargeDetection
+
+        if not isinstance(model, Detector):
+            raise ConfigError(f"Objects in images of any size are found by networks of the task {self.name}.")
+        return LargeDetection(model, tuple(model.head_config.numbers), self.shown_from)
 
     def row(self, result: Detections) -> dict[Column, TableCell]:
         """How many objects of which classes there are, and how sure the network is of the surest."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
 
+    from focalnets.tasks.semantic.large import LargeSegmentation
+
 __all__ = ["Semantic"]
 
 IGNORED = 255
@@ -222,6 +224,14 @@ class Semantic(DenseTask):
             Segmentation.of_labels(path, labels, class_map(logits, (height, width)).numpy())
             for logits, path, (width, height) in zip(*self._valid(output), paths, sizes, strict=True)
         ]
+
+    def large(self, model: nn.Module) -> LargeSegmentation:
+        """Name the class of each pixel of images of any size."""
+        from focalnets.tasks.semantic.large import LargeSegmentation
+
+        if not isinstance(model, SemanticNetwork):
+            raise ConfigError("Class maps of images of any size are made by networks of the task semantic.")
+        return LargeSegmentation(model)
 
     def row(self, result: Segmentation) -> dict[Column, TableCell]:
         """The class that takes most of the photo, and the others in one cell."""
