@@ -148,8 +148,8 @@ class Semantic(DenseTask):
         """
         if not train:
             single = [self._loss_of(*each) for each in zip(*self._valid(output), batch.targets, strict=True)]
-            losses = torch.stack(single)
-            return {"cross_entropy": losses if reduction == "none" else losses.mean()}
+            stacked_losses = torch.stack(single)
+            return {"cross_entropy": stacked_losses if reduction == "none" else stacked_losses.mean()}
         size = (batch.inputs.shape[-2], batch.inputs.shape[-1])
         truth = stacked([target["semantic"] for target in batch.targets], size, IGNORED)
         if "logits" not in output:
