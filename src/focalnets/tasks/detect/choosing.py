@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from focalnets.data.checks.anchors import best_overlaps
 from focalnets.errors import DataError, ImageError
 from focalnets.models.config import WholeImage
 
@@ -134,7 +135,5 @@ def choose_anchors(seen: np.ndarray, weights: np.ndarray, maps: int) -> tuple[tu
 
 def fit_of_anchors(seen: np.ndarray, weights: np.ndarray, sizes: Sequence[float], ratios: Sequence[float]) -> float:
     """Average the intersection over union of objects (N, 2) with the anchors of the best shape, about one middle."""
-    sides = np.array([(size / ratio**0.5, size * ratio**0.5) for size in sizes for ratio in ratios])
-    shared = np.minimum(seen[:, None], sides).prod(2)
-    overlap = shared / (seen.prod(1)[:, None] + sides.prod(1) - shared)
-    return float((overlap.max(1) * weights).sum())
+    overlaps = best_overlaps(seen, np.array(sizes, dtype=np.float64), np.array(ratios, dtype=np.float64))
+    return float((overlaps * weights).sum())
