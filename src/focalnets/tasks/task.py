@@ -218,6 +218,10 @@ class Task(abc.ABC):
         with torch.device("meta"):
             return self.build(FocalNet(config, preprocessing=spec), labels, pretrained=False)
 
+    def suited_to(self, model: nn.Module) -> Task:
+        """Return the task with what a loaded network says of it."""
+        return self
+
     def can_answer(self, network: nn.Module, labels: Sequence[str]) -> bool:
         """Whether loaded weights can be measured on these labels before they are trained further."""
         return False

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from focalnets.tasks.classify.settings import ClassifySettings
+from focalnets.tasks.panoptic.settings import PanopticSettings
 from focalnets.training.config import TrainingConfig
 from focalnets.weights.shipped import DEFAULT
 
-__all__ = ["RECIPES", "finetune", "imagenet", "imagenet22k_finetune", "in_miniature", "miniature", "segment", "small"]
+__all__ = [
+    "RECIPES",
+    "finetune",
+    "imagenet",
+    "imagenet22k_finetune",
+    "in_miniature",
+    "miniature",
+    "panoptic",
+    "segment",
+    "small",
+]
 
 
 def small() -> TrainingConfig:
@@ -254,12 +265,30 @@ def coco_3x() -> TrainingConfig:
     return coco_1x().replace(epochs=36, step_epochs="27,33")
 
 
+def panoptic() -> TrainingConfig:
+    """Set up finding every object and every kind of ground, by Mask2Former's head on the small network in the package.
+
+    The head has a quarter of the published channels and half of its layers and queries, for a few thousand images.
+
+    Command: ``focalnets train scenes:600 --task panoptic``. Hardware: a GPU, or a CPU and patience.
+    """
+    return segment().replace(
+        task="panoptic",
+        epochs=50,
+        batch_size=8,
+        learning_rate=3e-4,
+        gradient_clip=1.0,
+        settings=PanopticSettings(channels=64, queries=50, decoder_layers=5),
+    )
+
+
 RECIPES: dict[str, Callable[[], TrainingConfig]] = {
     "small": small,
     "finetune": finetune,
     "imagenet": imagenet,
     "imagenet22k_finetune": imagenet22k_finetune,
     "miniature": miniature,
+    "panoptic": panoptic,
     "segment": segment,
     "detect": detect,
     "instance": instance,

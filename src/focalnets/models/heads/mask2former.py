@@ -26,7 +26,7 @@ class Mask2FormerHead(nn.Module):
 
     Args:
         backbone: Of the network, four stages.
-        hidden: Hidden channels D, a multiple of 32; 256 in the published models.
+        hidden: Hidden channels D, a multiple of 32 from 64 up; 256 in the published models.
         classes: K.
         queries: Q, at least as many as an image may have objects.
         layers: Layers of the decoder, which is one more than those that attend.
@@ -42,8 +42,8 @@ class Mask2FormerHead(nn.Module):
         super().__init__()
         if len(backbone.depths) != 4:
             raise ConfigError(f"Mask2Former stands on four stages, and the backbone has {len(backbone.depths)}.")
-        if hidden % 32:
-            raise ConfigError(f"channels of Mask2Former must be a multiple of 32, got {hidden}.")
+        if hidden % 32 or hidden < 64:  # 32 groups are normalised, and one number cannot be
+            raise ConfigError(f"channels of Mask2Former must be a multiple of 32 from 64 up, got {hidden}.")
         model = _published_model(backbone, hidden, classes, queries, layers)
         self.pixel_decoder = model.model.pixel_level_module.decoder
         self.query_decoder = model.model.transformer_module

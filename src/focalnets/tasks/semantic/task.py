@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focalnets.data.dense.transforms import DenseAugmentation
-from focalnets.data.labelled import LabelledData, TrainingData
+from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.config import WholeImage
 from focalnets.models.focalnet import FocalNet
@@ -89,12 +89,6 @@ class Semantic(DenseTask):
         """Say whether class 0 counts."""
         return {"reduce_zero_label": self.settings.reduce_zero_label}
 
-    def open_evaluation_of(self, model: nn.Module, place: str | Path, *, split: Path | None = None) -> LabelledData:
-        """Find what a network is measured on, with class 0 of the data as it was in the network's training."""
-        reduced = bool(getattr(model, "reduce_zero_label", False))
-        task = dataclasses.replace(self, settings=dataclasses.replace(self.settings, reduce_zero_label=reduced))
-        return task.open_evaluation(place, labels=self.labels(model), split=split)[1]
-
     def augmentation(self, spec: WholeImage) -> DenseAugmentation:
         """Change sizes, cut, mirror and colour as the settings say."""
         # Cuts that show one class only teach little.
@@ -129,6 +123,11 @@ class Semantic(DenseTask):
     def rebuild_dense(self, network: FocalNet, labels: Sequence[str], head: Mapping[str, Any]) -> DenseNetwork:
         """Put the head on a backbone that a file describes."""
         return build_semantic(network, labels, head)
+
+    def suited_to(self, model: nn.Module) -> Semantic:
+        """Remember whether class 0 counts in the data that a network was made for."""
+        reduced = bool(getattr(model, "reduce_zero_label", False))
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, reduce_zero_label=reduced))
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """Compute the output, with ``sizes`` (B, 2): height and width of the part of each map that shows its image."""
