@@ -39,7 +39,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Look at every image, report, and say whether training would stop."""
-    require_whole(arguments, size=8)
+    require_whole(arguments, size=8, seed=0)
     from focalnets.data.annotated.formats import possible_tasks
 
     if arguments.task is not None or arguments.samples is not None or "classify" not in possible_tasks(arguments.data):
