@@ -166,7 +166,7 @@ def _joined(members: Sequence[Shape]) -> Shape:
     if len(masks) == len(members):
         if all(isinstance(mask, PolygonMask) for mask in masks):
             polygons = [corners for mask in masks for corners in mask.polygons]  # type: ignore[union-attr]
-            joined = dataclasses.replace(masks[0], polygons=polygons)  # type: ignore[call-arg]
+            joined = dataclasses.replace(masks[0], polygons=polygons)  # type: ignore[arg-type]
         else:
             joined = JoinedMask(masks)
     return dataclasses.replace(
