@@ -48,14 +48,8 @@ _RANGES: dict[str, Range] = {
 
 # Smallest whole number; those of the second table may also be None.
 _WHOLE_NUMBERS = {
-    "epochs": 1,
-    "batch_size": 1,
-    "accumulate": 1,
-    "seed": 0,
-    "nodes": 1,
-    "freeze_epochs": 0,
-    "repeats": 1,
-}
+    "epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0, "nodes": 1, "freeze_epochs": 0, "repeats": 1,
+}  # fmt: skip
 _MOST = {
     "epochs": 10**7,
     "batch_size": 2**20,

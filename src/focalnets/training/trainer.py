@@ -33,6 +33,7 @@ from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, sto
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import damaged_image_message, training_loader, validation_loader
+from focalnets.training.endings import explain_failed_writing, explain_resuming, tells_of_lost_process
 from focalnets.training.launch import build_trainer, check_devices, is_first_process, quiet_lightning
 from focalnets.training.model_card import model_card
 from focalnets.training.module import TaskModule
@@ -234,29 +235,27 @@ def _fit(
             if not first:
                 # The first process tells; Lightning kills it if a helper ends with another status before it does.
                 raise SystemExit(0 if isinstance(error, Stopped) else 1) from None
-            raise InterruptedRunError(_explain_resuming(folder)) from None
+            raise InterruptedRunError(explain_resuming(folder)) from None
         except ImageError as error:
             raise DataError(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
         except (OSError, CheckpointError) as error:
-            raise TrainingError(
-                f"{_explain_failed_writing(error)} {_explain_resuming(folder, stopped=False)}"
-            ) from error
+            raise TrainingError(f"{explain_failed_writing(error)} {explain_resuming(folder, stopped=False)}") from error
         except FocalNetsError:
             raise
         except Exception as error:
-            if isinstance(error, RuntimeError) and _tells_of_lost_process(error):
+            if isinstance(error, RuntimeError) and tells_of_lost_process(error):
                 if not first:
                     raise SystemExit(1) from None  # The first process tells, or is the one that was lost.
                 raise TrainingError(
                     "Another process of the training ended or was ended from outside; what it said stands above. "
-                    f"{_explain_resuming(folder, stopped=False)}"
+                    f"{explain_resuming(folder, stopped=False)}"
                 ) from error
             if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
                 raise TrainingError(
                     "A process that reads images was ended from outside, perhaps for want of memory; try fewer "
-                    f"--workers. {_explain_resuming(folder, stopped=False)}"
+                    f"--workers. {explain_resuming(folder, stopped=False)}"
                 ) from error
             if "more than 1 value per channel" in str(error):
                 raise TrainingError(
@@ -295,8 +294,8 @@ def _fit(
             _complete(folder, config, network, task, result)
         except OSError as error:
             raise TrainingError(
-                f"{_explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
-                f"{_explain_resuming(folder, stopped=False)}"
+                f"{explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
+                f"{explain_resuming(folder, stopped=False)}"
             ) from error
     return result
 
@@ -343,23 +342,3 @@ def _headline(
         f"{len(data.train):,} images to train, {len(data.val):,} held out; {config.epochs} epochs of {steps} steps, "
         f"{place}"
     )
-
-
-def _tells_of_lost_process(error: RuntimeError) -> bool:
-    """Whether processes that train together could not reach each other; gloo, of CPUs, has no class for it."""
-    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
-
-
-def _explain_resuming(folder: RunFolder, *, stopped: bool = True) -> str:
-    name = shlex.quote(str(folder.root))
-    if folder.resume_point.exists():
-        saved = "Stopped; everything so far is saved." if stopped else "What was saved before is whole."
-        return f"{saved} Go on with: focalnets train --resume {name}"
-    saved = "Stopped before anything was saved" if stopped else "Nothing was saved before"
-    return f"{saved}; start again with --overwrite (the folder is {name})."
-
-
-def _explain_failed_writing(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"The run could not be written ({error.strerror})."
-    return str(error)

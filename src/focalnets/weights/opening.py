@@ -82,9 +82,8 @@ def locate(source: str | os.PathLike[str]) -> Path:
         try:
             return fetch_hub(*hub)
         except CheckpointError as error:
-            raise CheckpointError(
-                f"There is no file or folder {text}, and as a hub id it did not work: {error}"
-            ) from error
+            sentence = f"There is no file or folder {text}, and as a hub id it did not work: {error}"
+            raise CheckpointError(sentence) from error
     raise CheckpointError(
         f"There is no file or folder {text}; expected weights, a run folder, a hub id such as "
         "timm/focalnet_tiny_srf.ms_in1k, or a name that `focalnets models` lists with weights."
