@@ -216,7 +216,9 @@ def test_statistics_of_other_channels_are_not_written(tmp_path: Path) -> None:
         {"depths": [1] * 100_000, "focal_levels": [0] * 100_000, "focal_windows": [3] * 100_000},
         {"focal_levels": [2, 2, 2, 10**9]},
         {"embed_dim": 10**12},
-        {"mlp_ratio": 10**300},
+        {"embed_dim": 2**19},
+        {"depths": [1, 2, 1, 9_999]},
+        {"mlp_ratio": 1e300},
         {"focal_windows": [3, 3, 3, 100_001]},
     ],
 )
@@ -226,7 +228,7 @@ def test_a_backbone_larger_than_the_file_is_refused_at_once(tmp_path: Path, kind
     metadata = describe(model, task="count", head=HEAD)
     metadata["focalnets.config"] = json.dumps({**json.loads(metadata["focalnets.config"]), **config})
     write_safetensors(model.state_dict(), tmp_path / "w.safetensors", metadata)
-    with pytest.raises(CheckpointError, match=r"than its .* tensors with .* numbers can hold"):
+    with pytest.raises(CheckpointError, match=r"than its .* tensors with .* numbers can hold|may (be|have) at most"):
         open_trained(tmp_path / "w.safetensors")
 
 
