@@ -239,8 +239,8 @@ TOPIC = Topic(
     "Mask R-CNN on FocalNet-T (large receptive field), float32, random weights.",
     "One call finds objects in one image and draws the masks of a hundred, or takes one training step on ten objects. "
     "timm: timm's backbone with our norms under torchvision's Mask R-CNN, whose pyramid and proposals have our "
-    "numbers; timm, our head: the same backbone under our own head. Agreement is checked on the maps of the pyramid: what "
-    "follows differs, because torchvision rounds anchors, aligns regions otherwise and samples at random.",
+    "numbers; timm, our head: the same backbone under our own head. Agreement is checked on the maps of the pyramid: "
+    "what follows differs, because torchvision rounds anchors, aligns regions otherwise and samples at random.",
     cases,
 )
 
