@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def make_evaluation(measured: Measured, *, stuff: frozenset[int], worst: int) ->
         stuff: Classes that are kinds of ground.
         worst: Images to keep, those with the surest spurious segments, at most.
     """
-    metric = measured.metrics["panoptic"]
+    metric: Any = measured.metrics["panoptic"]
     counts = metric.counts.cpu().numpy()
     rows = qualities(metric.overlap.cpu().numpy(), counts)
     answers: list[Answer] = list(measured.answers)
