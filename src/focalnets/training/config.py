@@ -252,15 +252,16 @@ class TrainingConfig:
         """Build the same config with some fields changed, also those of the task; unknown fields are errors."""
         values = self.to_dict()
         own = {name: changes.pop(name) for name in list(changes) if name in _field_names(type(self.settings))}
-        if changes.get("task", self.task) != self.task:
+        task = changes.get("task", self.task)
+        if task != self.task:
             del values[self.task]
         elif own:
             values[self.task] = {**values[self.task], **own}
         if "settings" in changes:
             settings = changes.pop("settings")
-            if not isinstance(settings, Mapping | type(self.settings)):
-                raise ConfigError(f"{self.task} must be a section of settings, got {abridged(settings)}.")
-            values[self.task] = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
+            if not isinstance(settings, Mapping) and not dataclasses.is_dataclass(settings):
+                raise ConfigError(f"{task} must be a section of settings, got {abridged(settings)}.")
+            values[task] = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
         return TrainingConfig.from_dict({**values, **changes})
 
     def to_dict(self) -> dict[str, Any]:
