@@ -127,16 +127,16 @@ def _explain(
     if not photos and (arguments.receptive_field if on_network else not videos):
         return
     from focalnets import api
+    from focalnets.visualize.answers import backbone_of
     from focalnets.visualize.maps import parse_block
 
     model = api.load(source, device=arguments.device)
-    network = model.classifier("explain")
     if on_network:
-        _draw_network(arguments, network, photos, size, done)
+        _draw_network(arguments, model.classifier("explain"), photos, size, done)
         return
     block = arguments.block if arguments.stage is None else f"{arguments.stage}.-1"
     options = {
-        "block": None if block is None else parse_block(block, network),
+        "block": None if block is None else parse_block(block, backbone_of(model.network)),
         "size": size,
         "style": arguments.style,
     }
