@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OTHER_NAMES = {
     "PIL": "pillow",
     "huggingface_hub": "huggingface-hub",
+    "openslide": "openslide-python",
     "pillow_avif": "pillow-avif-plugin",
     "pillow_heif": "pillow-heif",
     "pillow_jxl": "pillow-jxl-plugin",

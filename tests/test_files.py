@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from focalnets.files import replacing, write_json, write_text
+from focalnets.files import replacing, try_file, try_folder, write_json, write_text
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -95,3 +95,63 @@ def test_what_is_no_file_is_written_to_and_never_replaced(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):
         write_text(tmp_path / "folder", "text")
+
+
+def test_trying_leaves_nothing_and_changes_nothing(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    for place in ("old.txt", "new.txt", "one/two/new.txt", f"{'x' * 255}"):
+        try_file(tmp_path / place)
+    try_folder(tmp_path / "one" / "two", ["a.txt", "deeper/b.txt"])
+    try_folder(tmp_path, ["old.txt"])
+    try_file(os.devnull)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
+    assert (tmp_path / "old.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("folder", errno.EISDIR),
+        ("file/new.txt", errno.ENOTDIR),
+        ("file/one/new.txt", errno.ENOTDIR),
+        ("x" * 256, errno.ENAMETOOLONG),
+        ("a\0b", errno.EINVAL),
+    ],
+)
+def test_trying_fails_as_writing_would(tmp_path, place, number):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError) as caught:
+        try_file(tmp_path / place)
+    assert caught.value.errno == number
+    with pytest.raises(OSError):
+        try_folder(tmp_path, ["fine.txt", place] if place == "folder" else ["fine.txt", f"{place}/more"])
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}
+
+
+def test_trying_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(NotADirectoryError):
+        try_folder(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def finish_badly(path, temporary_error, wrap=None):
+    with replacing(path) as temporary:
+        try:
+            if temporary_error is not None:
+                raise temporary_error(temporary)
+        finally:
+            if wrap is not None:
+                raise wrap("the archive was left unfinished")
+
+
+@pytest.mark.parametrize("wrap", [None, RuntimeError, ValueError])
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path, wrap):
+    path, full = tmp_path / "text.txt", (errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for error in (lambda temporary: OSError(*full, f"file:{temporary}"), lambda temporary: OSError(*full)):
+        with pytest.raises(OSError, match=r"No space left.*/text\.txt'"):
+            finish_badly(path, error, wrap)
+    if wrap is not None:
+        with pytest.raises(wrap, match="unfinished"):
+            finish_badly(path, None, wrap)

@@ -21,6 +21,7 @@ from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.loading import OpenedData, open_for_evaluation
 from focalnets.tasks.results import Predicted, Results
 from focalnets.tasks.running import predict as predict_all
+from focalnets.tasks.running import spec_at
 from focalnets.tasks.table import build_task
 from focalnets.tasks.trained import TrainedNetwork
 from focalnets.training.result import TrainingResult
@@ -136,12 +137,13 @@ def predict(
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
     targets = clip_outputs([video.path for video in videos], output, "_predicted")
     trained = _trained(model, device, top_k=top_k, threshold=threshold)
-    task = trained.task
+    task, spec = trained.task, spec_at(trained.network, size_px)
+    side, size = task.coarsest_side_px(spec), spec.input_size_px
     answers = predict_all(
         task,
         trained.network,
         [picture.path for picture in pictures],
-        lambda index: pictures[index].read(),
+        lambda index: pictures[index].read(smallest_side_px=side),
         batch_size=batch_size,
         size_px=size_px,
         on_progress=None if on_progress is None else lambda done: on_progress(done, len(pictures)),
@@ -159,7 +161,6 @@ def predict(
             clips.append(predict_clip(task, trained.network, video.path, target, every=every, **options))
         except DataError as error:
             failures.append(Failure(path=video.path, reason=str(error)))
-    size = trained.preprocessing.input_size_px if size_px is None else size_px
     return Results(entries, failures, task, model=trained.source or trained.origin, input_size_px=size, clips=clips)
 
 
@@ -285,6 +286,7 @@ def explain(
     top_k: int = 5,
     output: str | os.PathLike[str] | None = None,
     every: int = 1,
+    most_frames: int | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> Explanations:
@@ -301,6 +303,7 @@ def explain(
         top_k: Classes to name, at most.
         output: Where videos are written: a folder, or the file for a single one. Photos are only written by ``save``.
         every: In videos look at each ``every``-th frame only.
+        most_frames: Videos end after so many frames; None takes all.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
         on_progress: Called with the number of photos done, and of all; for a video with that of frames, and of all
             where it is known.
@@ -327,6 +330,7 @@ def explain(
         model_name=trained.source or trained.origin,
         style=style,
         every=every,
+        most_frames=most_frames,
         on_progress=on_progress,
     )
     return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +23,12 @@ __all__ = [
     "file_in_the_way",
     "is_there",
     "json_text",
+    "list_of",
+    "parse_json",
+    "read_json",
     "replacing",
+    "try_file",
+    "try_folder",
     "user_path",
     "without_surrogates",
     "write_json",
@@ -29,6 +36,9 @@ __all__ = [
 ]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MOST_NAME_BYTES = 200
+_LONG_NUMBER = re.compile("[0-9]{19}")
+_LARGEST_WHOLE = 2**63 - 1
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:
@@ -65,6 +75,71 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def try_file(path: str | os.PathLike[str]) -> None:
+    """Do what writing a file begins with, and undo it: what would fail after the work fails before it.
+
+    The folder is made if needed, and a temporary file in it; both are removed again. What is there but is no file, such
+    as a pipe or ``/dev/null``, is left alone.
+
+    Raises:
+        OSError: If the file cannot be written; ``filename`` is what is in the way.
+    """
+    path = Path(path)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except ValueError as error:  # a name with a zero byte
+        raise OSError(errno.EINVAL, str(error), os.fspath(path)) from error
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not path.exists() or path.is_file():
+        with _folder_for_now(path.parent):
+            temporary = _temporary(path)
+            temporary.touch()
+            temporary.unlink()
+
+
+def try_folder(path: str | os.PathLike[str], names: Iterable[str] = ()) -> None:
+    """Do what writing files into a folder begins with, and undo it, see :func:`try_file`.
+
+    Args:
+        path: The folder, which may be missing.
+        names: Of files to be written there, relative to it.
+
+    Raises:
+        OSError: If the folder cannot be made or nothing be written there, or a folder has the name of a file;
+            ``filename`` is what is in the way.
+    """
+    folder = Path(path)
+    try_file(folder / ".writable")
+    for name in names:
+        file = folder / name
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(file))
+        if file.parent != folder:
+            try_file(file)
+
+
+@contextlib.contextmanager
+def _folder_for_now(folder: Path) -> Iterator[None]:
+    """Make a folder with those above it, and remove afterwards those that were missing."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
+def _temporary(path: Path) -> Path:
+    """Name the temporary file beside a file; a name as long as the system allows leaves no room for more."""
+    name = os.fsdecode(os.fsencode(path.name)[:_MOST_NAME_BYTES])
+    return path.with_name(f".{name}.{os.getpid()}.tmp")
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``, and rename it to ``path`` if the block ends well.
@@ -79,14 +154,31 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
             where a good one was. For what took long to compute.
 
     Raises:
-        OSError: If the folder cannot be made, or the file not be flushed or renamed.
+        OSError: If the folder cannot be made, or the file not be written, flushed or renamed; ``filename`` is the file
+            to write. Also where a package that writes reports the disk's error as one of its own.
     """
     path = Path(path)
+    try:
+        with _replacing(path, durable) as temporary:
+            yield temporary
+    except OSError as error:
+        _name_file(error, path)
+        raise
+    except (RuntimeError, ValueError) as error:
+        # Archives that were left unfinished complain about that alone.
+        if type(error) in (RuntimeError, ValueError) and isinstance(error.__context__, OSError):
+            _name_file(error.__context__, path)
+            raise error.__context__ from None
+        raise
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, durable: bool) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         yield temporary
         if durable:
@@ -100,6 +192,13 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _name_file(error: OSError, path: Path) -> None:
+    """Let an error name the file that was to be written, not the temporary one or none."""
+    named = error.filename
+    if error.errno is not None and (named is None or _temporary(path).name in str(named)):
+        error.filename, error.filename2 = os.fspath(path), None
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, durable: bool = False) -> None:
@@ -121,6 +220,62 @@ def json_text(content: Any, *, ascii_only: bool = False) -> str:
         ascii_only: Write other letters as escapes, for places that cannot hold them.
     """
     return without_surrogates(json.dumps(content, indent=1, ensure_ascii=ascii_only, allow_nan=False)) + "\n"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON of unknown origin: no NaN, no number beyond the range of floats, no whole number beyond 64 bits.
+
+    Raises:
+        ValueError: With what is wrong with it, also where it is nested too deeply or not in UTF-8.
+    """
+    plain = text if isinstance(text, str) else text.decode("utf-8-sig")
+    whole: dict[str, Any] = {"parse_int": _whole_number} if _LONG_NUMBER.search(plain) else {}
+    try:
+        return json.loads(plain, parse_constant=_refuse_constant, parse_float=_finite_number, **whole)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file, see :func:`parse_json`.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: As :func:`parse_json`.
+    """
+    return parse_json(Path(path).read_bytes())
+
+
+def list_of(kind: type, value: Any) -> list[Any]:
+    """Return a value from JSON that must be a list of such values; a text is no list of its letters.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {type(value).__name__}")
+    for entry in value:
+        if type(entry) is not kind:
+            raise TypeError(f"expected a list of {kind.__name__}, got {type(entry).__name__} in it")
+    return value
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite_number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is beyond the range of numbers")
+    return value
+
+
+def _whole_number(text: str) -> int:
+    value = int(text) if len(text) <= 20 else _LARGEST_WHOLE + 1
+    if not -_LARGEST_WHOLE <= value <= _LARGEST_WHOLE:
+        raise ValueError(f"{text[:20]}{'...' * (len(text) > 20)} is beyond the range of whole numbers")
+    return value
 
 
 def csv_text(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

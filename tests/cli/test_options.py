@@ -145,7 +145,7 @@ def test_alone_or_with_a_hyphen_they_go_to_standard_output(command, commands, ca
 
 @pytest.mark.parametrize(
     ("destination", "words"),
-    [("folder", "is a folder"), ("file/result.json", "no folder that you may write to"), ("photo.JPG", "of a picture")],
+    [("folder", "is a folder"), ("file/result.json", "which is a file"), ("photo.JPG", "of a picture")],
 )
 def test_files_for_results_are_tried_before_the_work(destination, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from focalnets.cli.destinations import require_folder
 from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output
-from focalnets.cli.output import deliver, is_quiet, note, prints_progress, progress_line, require_folder
+from focalnets.cli.output import deliver, is_quiet, keep, note, prints_progress, progress_line
 from focalnets.cli.training_options import add_training_config
 
 EXAMPLES = """\
@@ -26,6 +27,15 @@ EXAMPLES = """\
   taken. What is in the output folder already is kept, so a command that was stopped goes on, and more --minutes fill
   what was left out."""
 
+_FILES = (
+    "accuracy.csv",
+    "accuracy.json",
+    "accuracy.png",
+    "comparison.csv",
+    "comparison.json",
+    "report.html",
+    "runs/.writable",
+)
 _DEFAULT_MODELS = ("focalnet_tiny_lrf", "focalnet_tiny_srf")
 
 
@@ -76,7 +86,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Compare."""
-    folder = require_folder(arguments.output)
+    folder = require_folder(arguments.output, _FILES)
 
     from focalnets.compare.models import find_models
     from focalnets.compare.variations import VARIATIONS, load_rows
@@ -90,6 +100,7 @@ def run(arguments: Any) -> int:
 
 
 def _measure(arguments: Any, models: Any, folder: Path) -> int:
+    from focalnets.compare.accuracy import read_accuracies
     from focalnets.compare.measurement import Plan, describe_setting, fill
     from focalnets.compare.results import Comparison, read_comparison
     from focalnets.machine.devices import choose_device
@@ -104,24 +115,27 @@ def _measure(arguments: Any, models: Any, folder: Path) -> int:
     )
     setting = describe_setting(plan.device, arguments.skeleton)
     comparison = Comparison(setting) if arguments.fresh else read_comparison(folder, setting)
+    accuracies = read_accuracies(folder)
     begun = time.monotonic()
     with _progress() as show:
-        fill(comparison, plan, after_group=lambda some: some.write(folder), progress=show)
+        fill(comparison, plan, after_group=lambda some: keep(lambda: some.write(folder), str(folder)), progress=show)
     comparison.origin = _origin(time.monotonic() - begun, setting)
-    comparison.write(folder)
-    _write_report(folder, comparison)
 
-    def show_result() -> None:
-        _show_cells(comparison)
-        print(f"everything is in {folder}: report.html, comparison.csv, comparison.json, pictures")
+    def write() -> list[str]:
+        comparison.write(folder)
+        return ["comparison.csv", "comparison.json", *_write_report(folder, comparison, accuracies)]
 
-    deliver(arguments, show_result, json=comparison.to_dict, csv=comparison.to_csv)
+    deliver(
+        arguments, lambda: _show_cells(comparison), json=comparison.to_dict, csv=comparison.to_csv, files=write,
+        output=str(folder),
+    )  # fmt: skip
     return 0
 
 
 def _train(arguments: Any, models: Any, folder: Path) -> int:
     from focalnets.compare.accuracy import Accuracies
     from focalnets.compare.measurement import describe_setting
+    from focalnets.compare.results import read_comparison
     from focalnets.compare.training import Trained, train_all
     from focalnets.machine.devices import choose_device
     from focalnets.training.console import short_duration
@@ -134,11 +148,12 @@ def _train(arguments: Any, models: Any, folder: Path) -> int:
         given["device"] = arguments.device
     config = resolve_config(settings=given)
     machine = describe_setting(choose_device(config.device), arguments.skeleton)
+    comparison = read_comparison(folder, None)
     begun = time.monotonic()
 
-    def keep(accuracies: Accuracies, trained: Trained) -> None:
+    def keep_all(accuracies: Accuracies, trained: Trained) -> None:
         accuracies.origin = _origin(time.monotonic() - begun, machine)
-        accuracies.write(folder)
+        keep(lambda: accuracies.write(folder), str(folder))
         left = (
             ""
             if trained.left_s is None or trained.done == trained.runs
@@ -155,33 +170,31 @@ def _train(arguments: Any, models: Any, folder: Path) -> int:
             seeds=arguments.seeds,
             parallel=arguments.parallel,
             fresh=arguments.fresh,
-            after_run=keep,
+            after_run=keep_all,
         )
     accuracies.origin = _origin(time.monotonic() - begun, machine)
-    accuracies.write(folder)
-    _write_report(folder)
 
-    def show_result() -> None:
-        _show_accuracies(accuracies)
-        print(f"everything is in {folder}: report.html, accuracy.csv, accuracy.json, accuracy.png, runs")
+    def write() -> list[str]:
+        accuracies.write(folder)
+        return ["accuracy.csv", "accuracy.json", *_write_report(folder, comparison, accuracies), "runs"]
 
-    deliver(arguments, show_result, json=accuracies.to_dict, csv=accuracies.to_csv)
+    deliver(
+        arguments, lambda: _show_accuracies(accuracies), json=accuracies.to_dict, csv=accuracies.to_csv, files=write,
+        output=str(folder),
+    )  # fmt: skip
     return 0
 
 
-def _write_report(folder: Path, comparison: Any = None) -> None:
-    """Draw and describe all that the folder holds: cost, accuracy or both."""
-    from focalnets.compare.accuracy import read_accuracies
+def _write_report(folder: Path, comparison: Any, accuracies: Any) -> list[str]:
+    """Draw and describe cost, accuracy or both; returns the names of pictures and page."""
     from focalnets.compare.charts import draw_accuracies, draw_comparison
     from focalnets.compare.page import write_page
-    from focalnets.compare.results import read_comparison
 
-    comparison = comparison or read_comparison(folder, None)
-    accuracies = read_accuracies(folder)
     pictures = draw_comparison(comparison, folder)
     if accuracies is not None and draw_accuracies(accuracies, folder / "accuracy.png"):
         pictures.append("accuracy.png")
     write_page(comparison, accuracies, pictures, folder)
+    return [*pictures, "report.html"]
 
 
 def _origin(seconds: float, machine: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from focalnets.cli.destinations import require_folder
 from focalnets.cli.model_argument import add_model_and_data, require_model
 from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size, require_whole
 from focalnets.cli.output import deliver, note, progress
@@ -60,11 +61,16 @@ def run(arguments: Any) -> int:
     from focalnets import api
     from focalnets.data.corruptions import CORRUPTIONS, check_corruptions
     from focalnets.tasks.loading import open_for_evaluation
+    from focalnets.tasks.report import evaluation_files
     from focalnets.tasks.robustness import RESOLUTIONS_PX
 
     require_whole(arguments, resolutions=1, worst=0, size=1)
+    if arguments.output is not None:
+        require_folder(arguments.output)
     source = require_model(arguments.model)
     model = api.load(source, device=arguments.device, bins=arguments.bins, worst=arguments.worst)
+    if arguments.output is not None:
+        require_folder(arguments.output, evaluation_files(model.task))
     data = open_for_evaluation(model.task, model.network, arguments.data, source=source, split=arguments.split)
     for text in data.notes:
         note(text)
@@ -92,14 +98,14 @@ def run(arguments: Any) -> int:
             skip_unreadable=arguments.skip_unreadable,
             on_progress=lambda done, _all, name: show(done, name),
         )
-    written = [] if arguments.output is None else evaluated.save(arguments.output)
-
-    def show_all() -> None:
-        _show(evaluated.task, evaluated.report)
-        if written:
-            print(f"written: {', '.join(written)} in {arguments.output}")
-
-    deliver(arguments, show_all, json=evaluated.to_dict, csv=evaluated.to_csv)
+    deliver(
+        arguments,
+        lambda: _show(evaluated.task, evaluated.report),
+        json=evaluated.to_dict,
+        csv=evaluated.to_csv,
+        files=lambda: evaluated.save(arguments.output),
+        output=arguments.output,
+    )
     return 0
 
 

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from focalnets.cli.model_argument import add_model, load_for_command, require_model
+from focalnets.cli.destinations import require_file, require_folder
+from focalnets.cli.model_argument import add_model, require_model
 from focalnets.cli.options import add_device, add_flag, add_json, add_output, add_size, require_whole
-from focalnets.cli.output import deliver, is_quiet, progress, require_folder, result_line
+from focalnets.cli.output import deliver, is_quiet, progress, result_line
 from focalnets.errors import ConfigError, ImageError
+from focalnets.files import user_path
 
 EXAMPLES = """\
   focalnets explain photo.jpg
@@ -70,6 +72,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="in videos look at each Nth frame only (default: 1)"
     )
+    parser.add_argument(
+        "--most_frames", type=int, metavar="N", help="end videos after so many frames (default: take all)"
+    )
     parser.add_argument("--top_k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
     add_device(parser)
     add_json(parser, "what was explained, and where it was written,")
@@ -90,23 +95,14 @@ def run(arguments: Any) -> int:
     size = _read_size(arguments.size)
     done = _Done()
     photos, videos = _find_inputs(arguments.inputs, done)
-    _check(arguments, videos)
-    if arguments.kernels or arguments.receptive_field:
-        if photos or not arguments.receptive_field:
-            _draw_network(arguments, load_for_command(source, arguments.device), photos, size, done)
-    elif photos or videos:
-        from focalnets import api
-        from focalnets.visualize.maps import parse_block
-
-        model = api.load(source, device=arguments.device)
-        block = arguments.block if arguments.stage is None else f"{arguments.stage}.-1"
-        options = {
-            "block": None if block is None else parse_block(block, model.network),  # type: ignore[arg-type]
-            "size": size,
-            "style": arguments.style,
-        }
-        _explain_photos(arguments, model, photos, options, done)
-        _explain_videos(arguments, model, videos, options, done)
+    _check(arguments, photos, videos)
+    stopped: OSError | None = None
+    try:
+        _explain(arguments, source, photos, videos, size, done)
+    except OSError as error:  # What was explained before is delivered.
+        if error.errno is None:
+            raise
+        stopped = error
     deliver(
         arguments,
         lambda: _show_cost(started) if done.explained else None,
@@ -117,7 +113,34 @@ def run(arguments: Any) -> int:
     if done.failures:
         total = sum(entry["input"] is not None for entry in done.explained) + len(done.failures)
         print(f"{len(done.failures)} of {total} inputs could not be explained.", file=sys.stderr)
+    if stopped is not None:
+        raise stopped
     return 0 if not done.failures else 1 if done.explained else 2
+
+
+def _explain(
+    arguments: Any, source: str, photos: Sequence[Path], videos: Sequence[Path], size: Any, done: _Done
+) -> None:
+    """Draw what was asked for."""
+    on_network = arguments.kernels or arguments.receptive_field
+    if not photos and (arguments.receptive_field if on_network else not videos):
+        return
+    from focalnets import api
+    from focalnets.visualize.maps import parse_block
+
+    model = api.load(source, device=arguments.device)
+    network = model.classifier("explain")
+    if on_network:
+        _draw_network(arguments, network, photos, size, done)
+        return
+    block = arguments.block if arguments.stage is None else f"{arguments.stage}.-1"
+    options = {
+        "block": None if block is None else parse_block(block, network),
+        "size": size,
+        "style": arguments.style,
+    }
+    _explain_photos(arguments, model, photos, options, done)
+    _explain_videos(arguments, model, videos, options, done)
 
 
 def _show_cost(started: float) -> None:
@@ -128,23 +151,42 @@ def _show_cost(started: float) -> None:
     print(f"took {time.perf_counter() - started:.1f} s{memory}")
 
 
-def _check(arguments: Any, videos: Sequence[Path]) -> None:
+def _check(arguments: Any, photos: Sequence[Path], videos: Sequence[Path]) -> None:
     """Refuse what contradicts itself before a network is loaded."""
     from focalnets.data.clips import CLIP_FORMATS
 
-    require_whole(arguments, every=1)
+    require_whole(arguments, every=1, most_frames=1)
     if arguments.block is not None and arguments.stage is not None:
         raise ConfigError("--block and --stage both choose the block; give one of them.")
     if not arguments.inputs and (arguments.receptive_field or not arguments.kernels):
         raise ConfigError("There is nothing to look at; name image files, folders of images or video files.")
     if videos and (arguments.kernels or arguments.receptive_field):
         raise ConfigError(f"--kernels and --receptive_field need no video, got '{videos[0]}'; leave it out.")
-    output = Path(arguments.output)
+    output = user_path(arguments.output)
     if output.suffix.lower() in CLIP_FORMATS and not output.is_dir():
         if len(videos) != 1 or len(arguments.inputs) != 1:
             raise ConfigError(f"The output '{output}' is one video; give exactly one video as input, or name a folder.")
+        require_file("--output", output)
     else:
         require_folder(output)
+    _check_files(arguments, output, photos, videos)
+
+
+def _check_files(arguments: Any, output: Path, photos: Sequence[Path], videos: Sequence[Path]) -> None:
+    """Refuse an output in which a file would be written that cannot be."""
+    from focalnets.tasks.clips import clip_outputs
+    from focalnets.visualize.explain import output_names
+
+    if arguments.kernels or arguments.receptive_field:
+        names = [f"{name}{end}" for name in ("kernels", "receptive_field") for end in (f".{arguments.format}", ".npz")]
+    else:
+        names = output_names(photos, f".{arguments.format}")
+        if arguments.html:
+            names += [str(Path(name).with_suffix(".html")) for name in names]
+        if videos:
+            names += [file.name for file in clip_outputs(videos, output, "_explained") if file != output]
+    if names:
+        require_folder(output, names)
 
 
 def _find_inputs(inputs: Sequence[str], done: _Done) -> tuple[list[Path], list[Path]]:
@@ -162,7 +204,7 @@ def _explain_photos(arguments: Any, model: Any, photos: Sequence[Path], options:
     """Draw a page for each photo."""
     from focalnets.visualize.explain import output_names
 
-    output = Path(arguments.output)
+    output = user_path(arguments.output)
     with progress("explaining", len(photos)) as show:
         names = output_names(photos, f".{arguments.format}")
         for number, (file, name) in enumerate(zip(photos, names, strict=True), 1):
@@ -170,12 +212,16 @@ def _explain_photos(arguments: Any, model: Any, photos: Sequence[Path], options:
             done.failures += [failure.reason for failure in explanations.failures]
             for drawn in explanations:
                 page = output / name
-                files = [drawn.save(path) for path in (page, page.with_suffix(".html"))[: 2 if arguments.html else 1]]
-                classes = drawn.to_dict()["classes"]
-                done.explained.append({"input": str(file), "files": list(map(str, files)), "classes": classes})
+                files: list[str] = []
+                done.explained.append({"input": str(file), "files": files, "classes": drawn.to_dict()["classes"]})
                 answer = f"{drawn.predictions[0][0]} {drawn.predictions[0][1]:.1%}, " if drawn.predictions else ""
-                shown_cost = _describe_cost(drawn, options["size"])
-                result_line(f"{file}: {answer}{', '.join(map(str, files))}{shown_cost}")
+                try:
+                    for path in (page, page.with_suffix(".html"))[: 2 if arguments.html else 1]:
+                        files.append(str(drawn.save(path)))
+                except OSError:
+                    result_line(f"{file}: {answer}not written")
+                    raise
+                result_line(f"{file}: {answer}{', '.join(files)}{_describe_cost(drawn, options['size'])}")
             show(number)
 
 
@@ -197,7 +243,8 @@ def _explain_videos(arguments: Any, model: Any, videos: Sequence[Path], options:
         started = time.perf_counter()
         try:
             with _frame_progress(file.name) as show:
-                explained = model.explain(file, output=target, every=arguments.every, on_progress=show, **options)
+                chosen = {"every": arguments.every, "most_frames": arguments.most_frames}
+                explained = model.explain(file, output=target, on_progress=show, **chosen, **options)
         except ConfigError as error:
             done.failures.append(str(error))
             continue
@@ -241,7 +288,7 @@ def _draw_network(arguments: Any, model: Any, photos: Sequence[Path], size: Any,
     from focalnets.visualize.kernels import kernels_figure, stage_kernels
     from focalnets.visualize.receptive_field import effective_receptive_field, receptive_field_figure
 
-    output = Path(arguments.output)
+    output = user_path(arguments.output)
 
     def write(name: str, figure: Any, arrays: dict[str, Any], looked_at: Sequence[Path] = ()) -> None:
         page = save_figure(figure, output / f"{name}.{arguments.format}")

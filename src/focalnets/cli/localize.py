@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-from focalnets.cli.model_argument import add_model_and_data, load_for_command, require_model
+from focalnets.cli.destinations import require_folder
+from focalnets.cli.model_argument import add_model_and_data, require_model
 from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size, require_whole
-from focalnets.cli.output import deliver, note, progress, require_folder
+from focalnets.cli.output import deliver, note, progress
 from focalnets.errors import ConfigError
+from focalnets.files import user_path
 
 EXAMPLES = """\
   focalnets localize focalnets-demo/run scenes:400 --output localized
@@ -67,18 +68,22 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Measure and report."""
+    _check(arguments)
     from focalnets.data.annotated.open import open_annotated_images
 
-    _check(arguments)
     source = require_model(arguments.model)
     images = open_annotated_images(arguments.data, category=arguments.category, images=arguments.images)
     images = images.limited(arguments.limit)
-    model = load_for_command(source, arguments.device)
 
+    from focalnets import api
     from focalnets.visualize.localization.gradcam import has_grad_cam
     from focalnets.visualize.localization.measure import map_sources, measure_localization
+    from focalnets.visualize.localization.report import LOCALIZATION_FILES, write_localization
     from focalnets.visualize.maps import default_focus, parse_block
 
+    if arguments.output is not None:
+        require_folder(arguments.output, LOCALIZATION_FILES)
+    model = api.load(source, device=arguments.device).classifier("localize")
     focus = default_focus(model) if arguments.block is None else parse_block(arguments.block, model)
     sources = [*map_sources(model, focus=focus, seed=arguments.seed), *_peers(arguments, model)]
     notes = []
@@ -90,14 +95,17 @@ def run(arguments: Any) -> int:
             model, images, focus=focus, size_px=arguments.size, sources=sources, resamples=arguments.resamples,
             seed=arguments.seed, skip_unreadable=arguments.skip_unreadable, notes=notes, on_progress=show,
         )  # fmt: skip
-    written: list[str] = []
-    if arguments.output is not None:
+
+    def write_report() -> list[str]:
         from focalnets.visualize.localization.figures import best_and_worst
-        from focalnets.visualize.localization.report import write_localization
 
         best, worst = best_and_worst(model, images, result, focus, _EXAMPLES_SHOWN)
-        written = write_localization(result, best, worst, arguments.output)
-    deliver(arguments, lambda: _show(result, written, arguments.output), json=result.to_dict, csv=result.methods_csv)
+        return write_localization(result, best, worst, user_path(arguments.output))
+
+    deliver(
+        arguments, lambda: _show(result), json=result.to_dict, csv=result.methods_csv, files=write_report,
+        output=arguments.output,
+    )  # fmt: skip
     return 0
 
 
@@ -124,7 +132,7 @@ def _peers(arguments: Any, model: Any) -> list[Any]:
     ]
 
 
-def _show(result: Any, written: Sequence[str], output: str | None) -> None:
+def _show(result: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -156,8 +164,6 @@ def _show(result: Any, written: Sequence[str], output: str | None) -> None:
         "px beside the object. IoU: one threshold for all images, best for the method on these images."
     )
     _show_differences(result)
-    if written:
-        print(f"written: {', '.join(written)} in {output}")
 
 
 def _show_differences(result: Any) -> None:

@@ -50,7 +50,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0 done, 1 done in part, 2 a mistake in what was given, 130 stopped by Ctrl-C.
     """
     _let_output_hold_any_text()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except InterruptedRunError as error:
+        _complain(str(error))
+        return _EXIT_INTERRUPTED
+    except FocalNetsError as error:
+        _complain(str(error))
+        return _EXIT_MISTAKE
+    except KeyboardInterrupt:
+        _complain("Stopped by Ctrl-C.")
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:  # The reader of our output went away, as `head` does.
+        return 0
+    except OSError as error:
+        if error.errno is None:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        _complain(f"Reading or writing failed: {error.strerror}{place}; nothing was left half-written.")
+        return _EXIT_MISTAKE
+    finally:
+        _give_up_what_cannot_be_shown()
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    """Run the command that the first argument names, or show what there is."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0 if arguments else _EXIT_MISTAKE
@@ -61,31 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         _complain(f"There is no command {arguments[0]!r}; {nearest(arguments[0], COMMANDS)}")
         return _EXIT_MISTAKE
-    try:
-        return _run(command, arguments[1:])
-    except InterruptedRunError as error:
-        _complain(str(error))
-        return _EXIT_INTERRUPTED
-    except FocalNetsError as error:
-        _complain(str(error))
-        return _EXIT_MISTAKE
-    except KeyboardInterrupt:
-        _complain("Stopped by Ctrl-C.")
-        return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away (as `head` does); Python must not complain while flushing it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno is None:
-            raise
-        place = f" ({error.filename})" if error.filename else ""
-        _complain(f"Reading or writing failed: {error.strerror}{place}; nothing was left half-written.")
-        return _EXIT_MISTAKE
+    return _run(command, arguments[1:])
 
 
 def _run(command: str, arguments: Sequence[str]) -> int:
-    from focalnets.cli.output import check_destinations, output_as_asked
+    from focalnets.cli.destinations import check_destinations
+    from focalnets.cli.output import output_as_asked
     from focalnets.cli.parsing import build_parser
 
     parser = build_parser(command, COMMANDS[command])
@@ -98,10 +105,24 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         return importlib.import_module(f"focalnets.cli.{command}").run(parsed)
 
 
+def _give_up_what_cannot_be_shown() -> None:
+    """Keep Python from complaining while it flushes what standard output did not take."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _let_output_hold_any_text() -> None:
-    """Show letters as escapes that the terminal's encoding lacks, and bytes of file names that are no text."""
+    """Show letters as escapes that the terminal's encoding lacks, and bytes of file names that are no text.
+
+    A process without standard output or error, such as a service, gets ones that lead nowhere.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - as long as the process lives
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - as long as the process lives
     for stream in (sys.stdout, sys.stderr):
-        # What stands in for a stream may be of any kind, or None.
+        # What stands in for a stream may be of any kind.
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
@@ -121,7 +142,8 @@ def _overview() -> str:
 
 
 def _complain(sentence: str) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # Where nothing can be shown, the status tells.
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from focalnets.cli.output import note
 from focalnets.weights.shipped import DEFAULT, SHIPPED
 
-__all__ = ["DEFAULT_MODEL", "MODEL_HELP", "add_model", "add_model_and_data", "load_for_command", "require_model"]
+__all__ = ["DEFAULT_MODEL", "MODEL_HELP", "add_model", "add_model_and_data", "require_model"]
 
 DEFAULT_MODEL = DEFAULT
 """What commands use that are given no network."""
@@ -45,12 +44,3 @@ def require_model(given: str | None) -> str:
         f"({', '.join(names[:_MOST_NAMES])}{more}); name your own, or focalnet_tiny_srf for the 1,000 of ImageNet"
     )
     return shipped.name
-
-
-def load_for_command(source: str | os.PathLike[str], device: str) -> Any:
-    """Load a network onto a device, see :func:`focalnets.load_model`."""
-    from focalnets.machine.devices import choose_device
-    from focalnets.weights.loading import load_model
-
-    chosen = choose_device(device)
-    return load_model(source).to(chosen).eval()

@@ -10,34 +10,33 @@ import contextlib
 import contextvars
 import dataclasses
 import io
-import os
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO, TypeVar
 
 from focalnets.errors import ConfigError
-from focalnets.files import file_in_the_way, json_text, user_path, write_text
+from focalnets.files import json_text, user_path, write_text
 
 __all__ = [
     "STANDARD_OUTPUT",
-    "check_destinations",
     "deliver",
     "is_quiet",
+    "keep",
     "note",
     "output_as_asked",
     "prints_progress",
     "progress",
     "progress_line",
-    "require_folder",
     "result_line",
+    "write_all",
     "write_output",
     "write_result",
 ]
 
 STANDARD_OUTPUT = "-"
+_SHOWN = "standard output"
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".mp4", ".avi", ".mov", ".mkv", ".webm"}
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,25 +114,84 @@ def deliver(
     *,
     json: Callable[[], Any] | None = None,
     csv: Callable[[], str] | None = None,
+    files: Callable[[], Sequence[str]] | None = None,
+    output: str | None = None,
 ) -> None:
-    """Show a command's result, then write it as JSON and CSV where that was asked for.
+    """Show a command's result, then write it; where a file cannot be written, the others are all the same.
 
     Args:
         arguments: Of the command.
         show: Prints the result for people; not called where standard output is kept for JSON or CSV.
         json: Makes the content of ``--json``.
         csv: Makes the text of ``--csv``.
+        files: Writes what goes to ``output``; returns the names of the files, which are shown.
+        output: Where they go; None writes none.
 
     Raises:
-        ConfigError: If a file cannot be written.
+        ConfigError: If a file cannot be written, after everything else.
     """
-    if _asked.get().results is None:
-        show()
-        sys.stdout.flush()
-    if json is not None and arguments.json is not None:
-        write_result(json(), arguments.json)
-    if csv is not None and arguments.csv is not None:
-        write_output(csv(), arguments.csv)
+    with write_all() as write:
+        if _asked.get().results is None:
+            write(lambda: _shown(show), _SHOWN)
+        if json is not None and arguments.json is not None:
+            write(lambda: write_result(json(), arguments.json), _in_words(arguments.json))
+        if csv is not None and arguments.csv is not None:
+            write(lambda: write_output(csv(), arguments.csv), _in_words(arguments.csv))
+        if files is not None and output is not None:
+            written = write(files, output)
+            if written:
+                result_line(f"written: {', '.join(written)} in {output}")
+
+
+@contextlib.contextmanager
+def write_all() -> Iterator[Callable[[Callable[[], T], str], T | None]]:
+    """Let the block write all that it has, and complain afterwards about what could not be written.
+
+    Yields:
+        What takes something that writes, and the place in words; it gives back what that returns, or None if it failed.
+
+    Raises:
+        ConfigError: If something could not be written.
+        BrokenPipeError: If the reader of standard output went away, and nothing else failed.
+    """
+    failed: dict[str, str] = {}
+    gone: list[BrokenPipeError] = []
+
+    def write(begin: Callable[[], T], place: str) -> T | None:
+        try:
+            return begin()
+        except BrokenPipeError as error:
+            gone.append(error)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            failed[str(error.filename or place)] = str(error.strerror)
+        return None
+
+    yield write
+    if failed:
+        places = " and ".join(f"'{place}' ({reason})" for place, reason in failed.items())
+        shown = "" if _SHOWN in failed else " The results are shown above."
+        raise ConfigError(f"{places} could not be written; free some space, or name another place.{shown}")
+    if gone:
+        raise gone[0]
+
+
+def keep(write: Callable[[], None], place: str) -> None:
+    """Write what is there so far while work goes on; a note says where that fails, since it is not the last try."""
+    try:
+        write()
+    except OSError as error:
+        note(f"'{error.filename or place}' could not be written yet ({error.strerror}); the work goes on")
+
+
+def _in_words(destination: str) -> str:
+    return _SHOWN if destination == STANDARD_OUTPUT else destination
+
+
+def _shown(show: Callable[[], None]) -> None:
+    show()
+    sys.stdout.flush()
 
 
 def write_result(content: Any, destination: str) -> None:
@@ -151,72 +209,18 @@ def write_output(text: str, destination: str) -> None:
     """Write to a file, whole or not at all, or to standard output for ``-``.
 
     Raises:
-        ConfigError: If the file cannot be written.
+        OSError: If the file cannot be written.
     """
     if destination == STANDARD_OUTPUT:
         stream = _results_stream()
         stream.write(text)
         stream.flush()
-        return
-    try:
+    else:
         write_text(user_path(destination), text)
-    except OSError as error:
-        raise ConfigError(
-            f"'{destination}' could not be written ({error.strerror}); name a file in a folder that you may write to."
-        ) from error
 
 
 def _results_stream() -> TextIO:
     return _asked.get().results or sys.stdout
-
-
-def check_destinations(arguments: Any) -> None:
-    """Refuse files for results that cannot be written, before the work begins.
-
-    Raises:
-        ConfigError: If both JSON and CSV would go to standard output, or a file cannot be written.
-    """
-    destinations = {name: getattr(arguments, name, None) for name in ("json", "csv")}
-    if destinations["json"] == destinations["csv"] == STANDARD_OUTPUT:
-        raise ConfigError("--json and --csv cannot both go to standard output; name a file for one of them.")
-    for name, destination in destinations.items():
-        if destination not in (None, STANDARD_OUTPUT):
-            _check_file(name, user_path(destination))
-
-
-def _check_file(name: str, path: Path) -> None:
-    if path.suffix.lower() in _PICTURES:
-        raise ConfigError(
-            f"--{name} writes {name.upper()}, but '{path}' is the name of a picture; name a file that ends in .{name}, "
-            f"or give --{name} last."
-        )
-    try:
-        is_folder = path.is_dir()
-        path.exists()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"--{name} cannot write '{path}' ({reason}); name another file.") from error
-    if is_folder:
-        raise ConfigError(f"--{name} cannot write '{path}', which is a folder; name a file.")
-    folder = next((parent for parent in path.parents if parent.exists()), None)
-    if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise ConfigError(
-            f"--{name} cannot write '{path}', because '{folder}' is no folder that you may write to; name another file."
-        )
-
-
-def require_folder(path: str | os.PathLike[str]) -> Path:
-    """Return the path of an output folder, which may be missing.
-
-    Raises:
-        ConfigError: If it, or a folder above it, is a file.
-    """
-    folder = user_path(path)
-    file = file_in_the_way(folder)
-    if file is not None:
-        place = f"'{path}' is" if file == folder else f"'{path}' would lie below '{file}', which is"
-        raise ConfigError(f"The output {place} a file; name a folder.")
-    return folder
 
 
 @contextlib.contextmanager

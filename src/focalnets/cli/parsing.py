@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import re
 import sys
@@ -147,7 +148,8 @@ class CommandParser(jsonargparse.ArgumentParser):
         self._stop(self._sentence(message, ex))
 
     def _stop(self, sentence: str) -> NoReturn:
-        print(f"error: {sentence}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"error: {sentence}", file=sys.stderr, flush=True)
         raise SystemExit(2)
 
     def _sentence(self, message: str, error: Exception | None) -> str:

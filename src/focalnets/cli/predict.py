@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from focalnets.cli.destinations import require_folder
 from focalnets.cli.model_argument import add_model, require_model
 from focalnets.cli.options import add_csv, add_device, add_json, add_output, add_size, require_whole
-from focalnets.cli.output import deliver, progress, require_folder
+from focalnets.cli.output import deliver, progress
 
 EXAMPLES = """\
   focalnets predict photo.jpg

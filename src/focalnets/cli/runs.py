@@ -7,6 +7,7 @@ import io
 import sys
 from typing import Any
 
+from focalnets.cli.destinations import require_file
 from focalnets.cli.options import add_csv, add_json
 from focalnets.cli.output import deliver
 
@@ -28,19 +29,26 @@ def run(arguments: Any) -> int:
     """Show the table and write what was asked for."""
     from focalnets.training.runs import differing_settings, find_runs
 
+    plot = None if arguments.plot is None else require_file("--plot", arguments.plot)
     runs = find_runs(arguments.folder)
     rows = _rows(runs, differing_settings(runs))
+
+    def draw() -> list[str]:
+        from focalnets.training.curves import draw_runs, run_panels
+
+        assert plot is not None
+        panels = run_panels({run.metric: run.shown for run in runs})
+        draw_runs({run.name: run.history for run in runs}, plot, panels)
+        return []
+
     deliver(
         arguments,
         lambda: _show(runs, rows),
         json=lambda: [{**row, "history": list(run.history)} for row, run in zip(rows, runs, strict=True)],
         csv=lambda: _as_csv(rows),
+        files=draw,
+        output=arguments.plot,
     )
-    if arguments.plot is not None:
-        from focalnets.training.curves import draw_runs, run_panels
-
-        panels = run_panels({run.metric: run.shown for run in runs})
-        draw_runs({run.name: run.history for run in runs}, arguments.plot, panels)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from focalnets.cli.destinations import require_folder
 from focalnets.cli.options import add_flag, add_json, add_output
 from focalnets.cli.output import deliver, note, progress
 from focalnets.errors import ConfigError, DataError
@@ -36,15 +37,16 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Write the shards and say what was written."""
+    if (arguments.folder is None) == (arguments.output is None):
+        raise ConfigError("focalnets shard needs one folder for the shards; give it after DATA, or by --output.")
+    output = arguments.folder or arguments.output
+    require_folder(output, ("index.json", "unfinished.jsonl"))
     from focalnets.data.folders import folder_of_classes
     from focalnets.data.samples import Sample
     from focalnets.data.shards.open import is_shards
     from focalnets.data.shards.writing import write_shards
     from focalnets.data.sources import open_evaluation_images, open_images
 
-    if (arguments.folder is None) == (arguments.output is None):
-        raise ConfigError("focalnets shard needs one folder for the shards; give it after DATA, or by --output.")
-    output = arguments.folder or arguments.output
     if is_shards(arguments.data):
         raise DataError(f"'{arguments.data}' already holds shards; expected a folder of images or a CSV file.")
     fixed = arguments.val_fraction is not None

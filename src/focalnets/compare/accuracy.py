@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from focalnets.errors import ConfigError
-from focalnets.files import csv_text, write_json, write_text
+from focalnets.files import csv_text, read_json, write_json, write_text
 
 __all__ = ["Accuracies", "Accuracy", "read_accuracies"]
 
@@ -105,7 +104,7 @@ def read_accuracies(folder: Path) -> Accuracies | None:
     if not file.exists():
         return None
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         rows = [Accuracy(**_restore_types(row)) for row in content["rows"]]
         return Accuracies(content["setting"], content["origin"], rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

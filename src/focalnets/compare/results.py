@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from focalnets.errors import ConfigError
-from focalnets.files import csv_text, write_json, write_text
+from focalnets.files import csv_text, read_json, write_json, write_text
 
 __all__ = ["FINAL", "Cell", "Comparison", "Key", "Network", "read_comparison"]
 
@@ -169,7 +168,7 @@ def read_comparison(folder: Path, setting: dict[str, Any] | None) -> Comparison:
     if not file.exists():
         return Comparison(setting or {})
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         known = Comparison(content["setting"], content["origin"])
         known.networks = {network["name"]: Network(**network) for network in content["networks"]}
         for cell in content["cells"]:

@@ -93,13 +93,9 @@ def is_complete(run: Run, data: TrainingData) -> bool:
         raise ConfigError(
             f"The run '{run.folder}' has other settings; name another --output, or train again with --fresh."
         )
-    try:
-        known = json.loads(files.environment.read_text(encoding="utf-8"))["data"]["fingerprint"]
-    except FileNotFoundError:
+    if not files.environment.exists():
         return False  # stopped before it began
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"The run '{run.folder}' cannot be read ({type(error).__name__}); remove it.") from error
-    if known != data.fingerprint:
+    if files.read_environment()["data"]["fingerprint"] != data.fingerprint:
         raise ConfigError(
             f"The run '{run.folder}' was trained on other images; name another --output, or train again with --fresh."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from focalnets.data.shards.open import is_shards, open_evaluation_shards, open_i
 from focalnets.data.splits import SPLIT_FORMAT, EvaluationFolder, ImageFolders, StorageKind, base_folder
 from focalnets.data.tables import is_table, open_evaluation_table, open_image_table
 from focalnets.errors import DataError
-from focalnets.files import is_there
+from focalnets.files import is_there, list_of, read_json
 
 __all__ = ["open_evaluation_images", "open_images", "read_split"]
 
@@ -65,20 +64,22 @@ def read_split(path: str | Path, *, root: str | Path | None = None) -> ImageFold
         DataError: If the file is missing or no split, or if images named in it are gone.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] != SPLIT_FORMAT:
             raise ValueError(content["format"])
         kind = content.get("kind", "folder")
         if kind not in ("folder", "csv", "shards"):
             raise ValueError(kind)
         place = str(content["root"] if root is None else root)
-        classes = tuple(str(name) for name in content["classes"])
-        named = {}
+        classes = tuple(list_of(str, content["classes"]))
+        named: dict[str, list[tuple[str, int]]] = {}
         for side in ("train", "val"):
-            named[side] = [(str(name), int(label)) for name, label in content[side]]
-            if not all(0 <= label < len(classes) for _, label in named[side]):
+            named[side] = [(str(name), label) for name, label in list_of(list, content[side])]
+            if not all(type(label) is int and 0 <= label < len(classes) for _, label in named[side]):
                 raise ValueError("a label is no index of a class")
         split = str(content["split"])
+        if "\0" in place:
+            raise ValueError("the place holds a zero byte")
     except FileNotFoundError:
         raise DataError(f"there is no split file '{path}'; write one with write_split.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ from focalnets.training.trainer import train
 from focalnets.visualize.explain import explain_file
 from focalnets.weights.loading import load_model
 
-__all__ = ["DemoResult", "ShowProgress", "run_demo"]
+__all__ = ["DEMO_FILES", "DemoResult", "ShowProgress", "run_demo", "write_pictures"]
+
+DEMO_FILES = ("run/config.yaml", "lessons/.writable", "pictures/.writable", "explained.png", "report.html")
+"""What is written: files and, by a name in them, folders."""
 
 ShowProgress = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], None]]]
 """Shows a task of so many steps while it runs; what it yields takes the number of steps done."""
@@ -72,7 +75,7 @@ def run_demo(
 
     Args:
         settings: What to draw and how to train.
-        output: Folder for ``run``, ``lessons`` and ``pictures``; those of an earlier demonstration are replaced.
+        output: Folder for ``run`` and ``lessons``; those of an earlier demonstration are replaced.
         say: Takes lines for people.
         progress: Shows how far a task is.
         quiet: Keep the training from printing its own lines.
@@ -121,11 +124,6 @@ def run_demo(
         evaluation = evaluate_images(model, whole, on_progress=show)
     with progress("looking inside", len(to_test)) as show:
         scores, looks, near_px = score_maps(model, to_test, show)
-    pictures = output / "pictures"
-    _write_pictures(to_test[: settings.gallery], classes, pictures)
-    page = output / "explained.png"
-    shown = chosen_example(looks[: settings.gallery], to_test)
-    explain_file(model, picture_path(to_test[shown], classes, pictures), page, model_name="the demonstration's network")
     seconds["looking inside"] = time.monotonic() - started
     return DemoResult(
         settings=settings,
@@ -139,9 +137,18 @@ def run_demo(
         near_px=near_px,
         seconds=seconds,
         run=run,
-        pictures=pictures,
-        page=page,
+        pictures=output / "pictures",
+        page=output / "explained.png",
     )
+
+
+def write_pictures(result: DemoResult) -> None:
+    """Write the first scenes as pictures, in place of those of an earlier demonstration, and the page about one."""
+    scenes = result.scenes[: result.settings.gallery]
+    _write_scenes(scenes, result.classes, result.pictures)
+    scene = scenes[chosen_example(result.looks[: len(scenes)], scenes)]
+    path = picture_path(scene, result.classes, result.pictures)
+    explain_file(result.model, path, result.page, model_name="the demonstration's network")
 
 
 def picture_path(scene: DrawnScene, classes: tuple[str, ...], pictures: Path) -> Path:
@@ -149,7 +156,7 @@ def picture_path(scene: DrawnScene, classes: tuple[str, ...], pictures: Path) ->
     return pictures / f"{classes[scene.label]}_{scene.index}.png"
 
 
-def chosen_example(looks: list[Look] | tuple[Look, ...], scenes: list[DrawnScene] | tuple[DrawnScene, ...]) -> int:
+def chosen_example(looks: Sequence[Look], scenes: Sequence[DrawnScene]) -> int:
     """Choose the first scene that is named rightly and looked at rightly, or just the first one."""
     for index, look in enumerate(looks):
         if look.hit and max(look.probabilities) == look.probabilities[scenes[index].label]:
@@ -175,7 +182,7 @@ def _training_config(settings: DemoSettings, lesson: Lesson, previous: Path | No
     )
 
 
-def _write_pictures(scenes: list[DrawnScene], classes: tuple[str, ...], folder: Path) -> None:
+def _write_scenes(scenes: Sequence[DrawnScene], classes: tuple[str, ...], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for earlier in (path for name in classes for path in folder.glob(f"{name}_[0-9]*.png")):
         earlier.unlink()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import collections
+import os
 import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["list_some", "shown_command", "unique_names", "without_folders"]
+
+_MOST_NAME_BYTES = 255
 
 _START = r"(?:~[\w.-]*|[A-Za-z]:|file://|\\)?[\\/]"
 _QUOTED = re.compile(rf"(?P<quote>['\"`])(?P<place>{_START}[^'\"`\n]*)(?P=quote)")
@@ -50,12 +53,12 @@ def unique_names(files: Sequence[Path], ending: str) -> list[str]:
         files: What they are about.
         ending: What all names end in, e.g. ``_explained.png``.
     """
-    names = [f"{file.stem}{ending}" for file in files]
+    names = [_name_within(file.stem, ending) for file in files]
     for level in (1, 2):
         folded = [name.casefold() for name in names]
         meeting = {name for name, count in collections.Counter(folded).items() if count > 1}
         names = [
-            f"{'-'.join([*file.absolute().parts[-1 - level : -1], file.stem])}{ending}"
+            _name_within("-".join([*file.absolute().parts[-1 - level : -1], file.stem]), ending)
             if name.casefold() in meeting
             else name
             for file, name in zip(files, names, strict=True)
@@ -65,10 +68,18 @@ def unique_names(files: Sequence[Path], ending: str) -> list[str]:
         number = 1
         while name.casefold() in used:
             number += 1
-            name = f"{file.stem}-{number}{ending}"
+            name = _name_within(file.stem, f"-{number}{ending}")
         used.add(name.casefold())
         names[index] = name
     return names
+
+
+def _name_within(stem: str, ending: str) -> str:
+    """Join both, with the stem cut where a name would be longer than systems allow, also with a longer extension."""
+    room = _MOST_NAME_BYTES - len(os.fsencode(ending)) - len(".html")
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return f"{stem}{ending}"
 
 
 def _last_part(path: str) -> str:

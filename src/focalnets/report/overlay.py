@@ -10,9 +10,10 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from focalnets.report.colours import CLASS_COLOURS, SHEET
+from focalnets.report.fonts import Line
 
 __all__ = ["class_colours", "indexed_picture", "laid_over", "with_key"]
 
@@ -72,22 +73,22 @@ def with_key(picture: Image.Image, entries: Sequence[tuple[str, Sequence[int]]])
         picture: In mode RGB.
         entries: Texts with their colours, of which the first twelve are shown.
     """
-    size = max(9, min(28, picture.width // 16), picture.width // 36)
-    font = ImageFont.load_default(size)
+    size = max(9, min(28, picture.width // 16), min(picture.width // 36, picture.height // 4))
     gap, row_height = max(2, size // 2), size + max(4, size // 2)
-    places: list[tuple[int, int, str, Sequence[int]]] = []
+    places: list[tuple[int, int, Line, Sequence[int]]] = []
     x, row = gap, 0
     for text, colour in entries[:_MOST_IN_KEY]:
-        width = size + gap // 2 + round(font.getlength(text)) + gap
+        words = Line(text, size)
+        width = size + gap // 2 + round(words.width_px) + gap
         if x > gap and x + width > picture.width:
             x, row = gap, row + 1
-        places.append((x, row, text, colour))
+        places.append((x, row, words, colour))
         x += width
     page = Image.new("RGB", (picture.width, picture.height + (row + 1) * row_height + gap), SHEET.paper)
     page.paste(picture, (0, 0))
     draw = ImageDraw.Draw(page)
-    for x, row, text, colour in places:
+    for x, row, words, colour in places:
         top = picture.height + gap + row * row_height
         draw.rectangle((x, top, x + size - 1, top + size - 1), fill=tuple(map(int, colour)), outline=SHEET.muted)
-        draw.text((x + size + gap // 2, top), text, fill=SHEET.ink, font=font)
+        words.draw(page, x + size + gap // 2, top + size - 1, SHEET.ink)
     return page

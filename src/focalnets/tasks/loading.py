@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from focalnets.data.labelled import LabelledData
-from focalnets.errors import CheckpointError, ConfigError
-from focalnets.files import user_path
+from focalnets.errors import CheckpointError, ConfigError, DataError
+from focalnets.files import is_there, read_json, user_path
 from focalnets.models.config import Preprocessing
 from focalnets.tasks.table import TASKS, build_task, task_class
 from focalnets.tasks.task import Task
@@ -112,14 +111,24 @@ def split_of_run(source: str | os.PathLike[str], data: str | os.PathLike[str]) -
 
     Returns:
         The file ``split.json`` of the run, or None.
+
+    Raises:
+        DataError: If the run's file cannot be read.
     """
     given, place = user_path(source), os.fspath(data)
-    if not os.fspath(source) or not given.exists():
+    if not os.fspath(source) or not is_there(given):
         return None  # a name of published weights
     split_file = (given if given.is_dir() else given.parent) / "split.json"
     try:
-        root = json.loads(split_file.read_text(encoding="utf-8"))["root"]
-    except (OSError, ValueError, KeyError, TypeError):
+        root = read_json(split_file)["root"]
+        same = root == place or Path(root).resolve() == user_path(place).resolve()
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    same = root == place or Path(root).resolve() == user_path(place).resolve()
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # also loops of links
+        if not is_there(split_file.with_name("config.yaml")):
+            return None  # not of a run
+        raise DataError(
+            f"'{split_file}' cannot be read ({type(error).__name__}), so that nobody knows which images the run held "
+            "out; restore it, or remove it to measure on all."
+        ) from error
     return split_file if same else None

@@ -28,7 +28,9 @@ from focalnets.tasks.study_sections import (
 from focalnets.tasks.task import Task
 from focalnets.version import __version__
 
-__all__ = ["EvaluationReport", "OnProgress", "evaluate_in_passes", "write_evaluation"]
+__all__ = ["EvaluationReport", "OnProgress", "evaluate_in_passes", "evaluation_files", "write_evaluation"]
+
+_STUDY_FILES = ("resolutions.csv", "resolutions.png", "corruptions.csv", "corruptions.png")
 
 OnProgress = Callable[[int, int, str], None]
 """Takes the number of inputs done over all passes, the number of all, and what is measured just now."""
@@ -125,6 +127,11 @@ def evaluate_in_passes(
     )
 
 
+def evaluation_files(task: Task) -> tuple[str, ...]:
+    """Name all files that :func:`write_evaluation` may write or remove."""
+    return ("evaluation.json", "report.html", *task.files, *task.optional_files, *_STUDY_FILES)
+
+
 def write_evaluation(task: Task, report: EvaluationReport, folder: str | Path) -> list[str]:
     """Write figures as JSON and CSV, pictures as PNG and ``report.html`` with all of it; returns the files' names.
 
@@ -143,8 +150,7 @@ def write_evaluation(task: Task, report: EvaluationReport, folder: str | Path) -
         write_text(folder / "corruptions.csv", report.corruptions.to_csv())
         draw_corruptions(report.corruptions, clean, watched, folder / "corruptions.png")
         names += ["corruptions.csv", "corruptions.png"]
-    own = ("resolutions.csv", "resolutions.png", "corruptions.csv", "corruptions.png")
-    for name in {*own, *task.optional_files} - set(names):
+    for name in {*_STUDY_FILES, *task.optional_files} - set(names):
         (folder / name).unlink(missing_ok=True)
     write_page(
         folder / "report.html",

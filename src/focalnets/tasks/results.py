@@ -184,7 +184,7 @@ class Results(Sequence[Predicted]):
         """
         if not self:
             raise DataError(f"There is nothing to draw: {self._in_words()}.")
-        return contact_sheet([result.draw() for result in itertools.islice(self, most)])
+        return contact_sheet(result.draw() for result in itertools.islice(self, most))
 
     def show(self) -> None:
         """Show the results on their pictures, in the notebook or in a window."""

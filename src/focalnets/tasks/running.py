@@ -60,6 +60,7 @@ def predict(
     """
     batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
+    task = task.for_model(model)
     labels = task.labels(model)
     transform = task.transform(spec_at(model, size_px), train=False)
 
@@ -123,10 +124,12 @@ def evaluate(
     """
     batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
+    task = task.for_model(model)
     started = time.monotonic()
     labels = task.labels(model)
     spec = spec_at(model, size_px)
     transform = task.transform(spec, train=False, alter=alter)
+    data = task.for_evaluation(data, spec)
     metrics = task.metrics(labels)
     loss, counted = torch.zeros(()), torch.zeros(())
     answers: list[Any] = []

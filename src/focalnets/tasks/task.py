@@ -60,6 +60,7 @@ class Task(abc.ABC):
         metric_labels: How the metrics of :meth:`metrics` are called, the most important first.
         pipeline_tag: What the Hugging Face Hub calls the task.
         limits: What a model card says of the limits of such networks.
+        files: Files that :meth:`write_files` always writes.
         optional_files: Files that :meth:`write_files` writes only where there is something to show.
         on_pyramid: Whether its head stands on the maps of all stages, each normalised, in place of a classifier.
         usual_batch: Inputs that a network sees at once where nobody says how many.
@@ -71,6 +72,7 @@ class Task(abc.ABC):
     metric_labels: ClassVar[Mapping[str, Metric]]
     pipeline_tag: ClassVar[str | None] = None
     limits: ClassVar[str] = ""
+    files: ClassVar[tuple[str, ...]] = ()
     optional_files: ClassVar[tuple[str, ...]] = ()
     on_pyramid: ClassVar[bool] = False
     usual_batch: ClassVar[int] = 32
@@ -124,6 +126,17 @@ class Task(abc.ABC):
 
     def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
         """Return the data as training reads it: inputs no larger than this, e.g. with pictures decoded coarsely."""
+        return data
+
+    def coarsest_side_px(self, spec: Preprocessing) -> int | None:
+        """Shorter side down to which a picture may be decoded with hardly any change of the answer [px]; None: none.
+
+        Results in pixels of the picture forbid it.
+        """
+        return None
+
+    def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
+        """Return the data as measuring reads it, e.g. with pictures decoded as coarsely as the input's size allows."""
         return data
 
     def transform(
@@ -228,6 +241,23 @@ class Task(abc.ABC):
         """
         return tuple(getattr(model, "class_names", None) or ())
 
+    def for_model(self, model: nn.Module) -> Task:
+        """Return the task with what this network says that matters for its answers; itself where there is nothing."""
+        return self
+
+    def complete(self, weights: Path, data: TrainingData, *, device: torch.device) -> str | None:
+        """Measure what only a trained network can tell, and note it in its file of weights.
+
+        Args:
+            weights: The file, which is written anew.
+            data: What the network was trained and validated on.
+            device: Where to measure.
+
+        Returns:
+            What was measured, in a sentence; None where there is nothing to measure and the file stays as it is.
+        """
+        return None
+
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Compute the network's output for a batch."""
         inputs = batch.inputs
@@ -310,8 +340,13 @@ class Task(abc.ABC):
         """Draw the result on the picture."""
 
     def draw_frame(self, picture: Image.Image, result: Any) -> Image.Image:
-        """Draw the result on a frame of a video, whose size stays; a line below takes the place of the first rows."""
+        """Draw the result on a frame of a video, whose size stays; a line below takes the place of the first rows.
+
+        A frame with no room for the line stays as it is.
+        """
         drawn = self.draw(picture, result)
+        if drawn.width < picture.width or drawn.height > 1.5 * picture.height:
+            return picture
         return drawn.crop((0, drawn.height - picture.height, picture.width, drawn.height))
 
     def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:

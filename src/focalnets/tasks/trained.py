@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from focalnets.errors import ConfigError
 from focalnets.machine.devices import choose_device
 from focalnets.models.config import Preprocessing
+from focalnets.models.focalnet import FocalNet
 from focalnets.report.names import list_some, without_folders
 from focalnets.tasks.loading import load_trained
 from focalnets.tasks.running import spec_at
@@ -60,6 +62,19 @@ class TrainedNetwork:
     def preprocessing(self) -> Preprocessing:
         """How its inputs are prepared, with their size."""
         return spec_at(self.network, None)
+
+    def classifier(self, purpose: str) -> FocalNet:
+        """Return the network if it is a plain FocalNet, which can be looked into.
+
+        Args:
+            purpose: What wants to look into it, for messages.
+
+        Raises:
+            ConfigError: If it is for another task.
+        """
+        if not isinstance(self.network, FocalNet):
+            raise ConfigError(f"{purpose} looks into classifiers, and this network is for the task {self.task.name}.")
+        return self.network
 
     def to(self: Kind, device: str) -> Kind:
         """Move the network to a device, in place as torch does; returns this object.

@@ -83,14 +83,8 @@ class DurableCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Replace the file at once, or leave it as it was."""
-        try:
-            with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
-                torch.save(checkpoint, file)
-        except RuntimeError as error:
-            # torch.save finds its archive unfinished after the disk's own error and reports only that.
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None
-            raise
+        with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 class Recorder(Callback):

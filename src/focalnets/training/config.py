@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from focalnets.errors import ConfigError, nearest
+from focalnets.errors import ConfigError, abridged, nearest, quoted_list
 from focalnets.tasks.settings import Range, check_choices, check_ranges, check_types, check_whole_numbers
 from focalnets.tasks.table import TASKS, build_task, settings_of, task_class
 
@@ -168,17 +168,20 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, str) or self.task not in TASKS:
-            raise ConfigError(f"task cannot be {self.task!r}; {nearest(str(self.task), TASKS)}")
+            raise ConfigError(f"task cannot be {abridged(self.task)}; {nearest(abridged(self.task), TASKS)}")
         section = settings_of(self.task)
         if not isinstance(self.settings, section):
             values = {} if self.settings is None else self.settings
             if not isinstance(values, Mapping):
-                raise ConfigError(f"{self.task} must be a section of settings, got {values!r}.")
+                raise ConfigError(f"{self.task} must be a section of settings, got {abridged(values)}.")
             object.__setattr__(self, "settings", _section(self.task, values))
         if not isinstance(self.model_overrides, Mapping | None):
             raise ConfigError(
-                f"model_overrides must be a section such as 'stem: patch', got {self.model_overrides!r:.80}."
+                f"model_overrides must be a section such as 'stem: patch', got {abridged(self.model_overrides)}."
             )
+        odd = [name for name in self.model_overrides or () if not isinstance(name, str)]
+        if odd:
+            raise ConfigError(f"model_overrides must hold names with values, got {abridged(odd[0])} as a name.")
         object.__setattr__(self, "model_overrides", dict(self.model_overrides or {}))
         object.__setattr__(self, "image_size_schedule", _canonical_schedule(self.image_size_schedule))
         object.__setattr__(self, "step_epochs", _canonical_step_epochs(self.step_epochs))
@@ -188,9 +191,9 @@ class TrainingConfig:
             raise ConfigError(f"seed must be below 2^32, got {self.seed}.")
         check_whole_numbers(self, _OPTIONAL_WHOLE_NUMBERS, optional=True)
         if type(self.devices) is not int or self.devices < -1 or self.devices == 0:
-            raise ConfigError(f"devices must be a whole number from 1 up, or -1 for all, got {self.devices!r}.")
+            raise ConfigError(f"devices must be a whole number from 1 up, or -1 for all, got {abridged(self.devices)}.")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", str(self.device)):
-            raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}.")
+            raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, got {abridged(self.device)}.")
         if str(self.device).startswith("cuda:") and (self.devices != 1 or self.nodes != 1):
             raise ConfigError(
                 f"device {self.device} is one GPU, but devices is {self.devices} and nodes {self.nodes}; give device "
@@ -248,6 +251,8 @@ class TrainingConfig:
             values[self.task] = {**values[self.task], **own}
         if "settings" in changes:
             settings = changes.pop("settings")
+            if not isinstance(settings, Mapping | settings_of(task)):
+                raise ConfigError(f"{task} must be a section of settings, got {abridged(settings)}.")
             values[task] = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
         return TrainingConfig.from_dict({**values, **changes})
 
@@ -271,22 +276,21 @@ class TrainingConfig:
         values = dict(values)
         task = values.get("task", "classify")
         if not isinstance(task, str) or task not in TASKS:
-            raise ConfigError(f"task cannot be {task!r}; {nearest(str(task), TASKS)}")
+            raise ConfigError(f"task cannot be {abridged(task)}; {nearest(abridged(task), TASKS)}")
         general, own = [name for name in _field_names(cls) if name != "settings"], _field_names(settings_of(task))
         section = values.pop(task, None)
         if section is None:
             section = {}
         if not isinstance(section, Mapping):
-            raise ConfigError(f"{task} must be a section of settings, got {section!r}.")
+            raise ConfigError(f"{task} must be a section of settings, got {abridged(section)}.")
         flat = {name: values.pop(name) for name in own if name in values and name not in general}
         double = sorted(set(flat) & set(section))
         if double:
             raise ConfigError(f"{', '.join(double)} stands in the section {task} and outside of it; give it once.")
-        unknown = sorted(set(values) - set(general))
+        unknown = sorted(map(str, set(values) - set(general)))
         if unknown:
             raise ConfigError(
-                f"a training config has no field {', '.join(map(repr, unknown))}; "
-                f"{nearest(str(unknown[0]), [*general, *own])}"
+                f"a training config has no field {quoted_list(unknown)}; {nearest(unknown[0], [*general, *own])}"
             )
         return cls(**values, settings=_section(task, {**section, **flat}))
 
@@ -294,11 +298,9 @@ class TrainingConfig:
 def _section(task: str, values: Mapping[str, Any]) -> Any:
     section = settings_of(task)
     known = _field_names(section)
-    unknown = sorted(set(values) - set(known))
+    unknown = sorted(map(str, set(values) - set(known)))
     if unknown:
-        raise ConfigError(
-            f"the section {task} has no field {', '.join(map(repr, unknown))}; {nearest(str(unknown[0]), known)}"
-        )
+        raise ConfigError(f"the section {task} has no field {quoted_list(unknown)}; {nearest(unknown[0], known)}")
     return section(**values)
 
 
@@ -321,15 +323,15 @@ def _canonical_schedule(schedule: str | Mapping[Any, Any] | None) -> str | None:
     """Check the schedule and write it as text in the order of its epochs."""
     if schedule is None:
         return None
-    expected = f"image_size_schedule must be sizes with their first epochs such as 64:0,96:30, got {schedule!r}"
+    expected = f"image_size_schedule must be sizes with their first epochs such as 64:0,96:30, got {abridged(schedule)}"
     try:
         pairs = (
             list(schedule.items())
             if isinstance(schedule, Mapping)
-            else [tuple(entry.split(":")) for entry in str(schedule).split(",")]
+            else [tuple(entry.split(":")) for entry in schedule.split(",")]
         )
         entries = sorted((int(epoch), int(size)) for size, epoch in pairs)
-    except ValueError:
+    except (AttributeError, TypeError, ValueError, OverflowError):
         raise ConfigError(f"{expected}.") from None
     epochs = [epoch for epoch, _ in entries]
     if epochs[:1] != [0] or len(set(epochs)) < len(epochs):

@@ -8,15 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from focalnets.errors import ConfigError, UnknownNameError, nearest
-from focalnets.files import user_path
+from focalnets.errors import ConfigError, UnknownNameError, abridged, nearest
 from focalnets.models.heads.table import DENSE_NETWORKS
 from focalnets.tasks.recognition import recognise_task
 from focalnets.tasks.table import TASKS
 from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import RECIPES
+from focalnets.yaml_files import read_yaml
 
 __all__ = ["default_output", "resolve_config"]
 
@@ -59,21 +57,29 @@ def resolve_config(
     place = "the config" if config is None or isinstance(config, Mapping) else f"'{os.fspath(config)}'"
     from_file: dict[str, Any] = {}
     if config is not None:
-        from_file = dict(config) if isinstance(config, Mapping) else _read_config(user_path(config))
+        from_file = dict(config) if isinstance(config, Mapping) else read_yaml(config)
+    odd = next((name for name in from_file if not isinstance(name, str)), None)
+    if odd is not None:
+        raise ConfigError(f"{place} holds {abridged(odd)}, which is no name of a setting; put names before the colons.")
     weights = given.get("pretrained") or from_file.get("pretrained")
     if recipe is not None and recipe not in RECIPES:
-        raise UnknownNameError(f"There is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
+        raise UnknownNameError(f"There is no recipe {abridged(recipe)}; {nearest(abridged(recipe), RECIPES)}")
     task = given.get("task", from_file.get("task"))
     if task is None:
         task = _task_without_name(recipe, given.get("model", from_file.get("model")), data, on_recognised)
+    if not isinstance(task, str):
+        raise ConfigError(f"task in {place} must be a name, got {abridged(task)}.")
     if recipe is None:
         row = TASKS.get(task)
         recipe = (row.recipe if row is not None else "") or ("finetune" if weights else "small")
     base = RECIPES[recipe]()
-    overrides = {**base.model_overrides, **from_file.get("model_overrides", {}), **given.get("model_overrides", {})}
-    section = from_file.pop(task, None) or {}
-    if not isinstance(section, Mapping):
-        raise ConfigError(f"{task} in {place} must be a section of settings, got {section!r}.")
+    overrides = {
+        **base.model_overrides,
+        **_section_of(from_file, "model_overrides", place),
+        **_section_of(given, "model_overrides", place),
+    }
+    section = _section_of(from_file, task, place)
+    from_file.pop(task, None)
     return base.replace(**{**from_file, **section, **given, "task": task, "model_overrides": overrides})
 
 
@@ -95,11 +101,9 @@ def default_output(config: TrainingConfig) -> Path:
     return Path("runs") / f"{config.model}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"The config '{path}' cannot be read ({' '.join(str(error).split())}).") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"The config '{path}' must hold settings such as 'epochs: 10', got {type(content).__name__}.")
-    return content
+def _section_of(settings: Mapping[str, Any], name: str, place: str) -> Mapping[str, Any]:
+    """What stands below a name; nothing where it is missing or empty."""
+    section = settings.get(name)
+    if not isinstance(section, Mapping | None):
+        raise ConfigError(f"{name} in {place} must be a section of settings, got {abridged(section)}.")
+    return section or {}

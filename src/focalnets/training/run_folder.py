@@ -19,14 +19,17 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from focalnets.errors import TrainingError, quoted_list
-from focalnets.files import replacing, user_path, write_json, write_text
+from focalnets.errors import ConfigError, TrainingError, quoted_list
+from focalnets.files import is_there, parse_json, read_json, replacing, try_folder, user_path, write_json, write_text
 from focalnets.training.config import TrainingConfig
 
 __all__ = ["RunFolder"]
 
 _COMPLETE = "focalnets.run_complete"
 _MOST_HEADER_BYTES = 100_000_000
+
+_READERS_END_S = 30.0
+"""How long after a training was killed its processes that read images may still hold its lock [s]."""
 
 
 class RunFolder:
@@ -68,8 +71,7 @@ class RunFolder:
             TrainingError: If the folder holds a run and ``overwrite`` is False, or files of others that a run would
                 replace; if another training writes there; if it is a file, or cannot be written.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise TrainingError(f"The output '{self.root}' is a file; name a folder.")
+        self._try_writing()
         if self.lock.exists():
             with self.locked():  # held by nobody: its process was killed
                 pass
@@ -88,11 +90,18 @@ class RunFolder:
                 f"The folder '{self.root}' holds no run but {quoted_list(foreign)}, which a training would replace; "
                 "name another --output."
             )
-        existing = self.root
-        while not existing.exists():
-            existing = existing.parent
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise TrainingError(f"The output '{self.root}' cannot be written; name a folder that you may write to.")
+
+    def _try_writing(self) -> None:
+        if is_there(self.root) and not self.root.is_dir():
+            raise TrainingError(f"The output '{self.root}' is a file; name a folder.")
+        try:
+            try_folder(self.root, [str(file.relative_to(self.root)) for file in self._written()])
+        except OSError as error:
+            place = f" ('{error.filename}')" if error.filename else ""
+            raise TrainingError(
+                f"The output '{self.root}' cannot be written: {error.strerror}{place}; name a folder that you may "
+                "write to."
+            ) from error
 
     def prepare(self, overwrite: bool) -> None:
         """Make the folder, without the files of an earlier run."""
@@ -111,6 +120,10 @@ class RunFolder:
             for file in folder.glob(".*.tmp"):
                 file.unlink(missing_ok=True)
 
+    def _written(self) -> tuple[Path, ...]:
+        """Every file that a training writes, apart from what TensorBoard does."""
+        return (*self._results(), self.resume_point, self.lock, self.holder)
+
     def _results(self) -> tuple[Path, ...]:
         """The files that a run writes for people and for later use."""
         return (
@@ -127,8 +140,8 @@ class RunFolder:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.lock, timeout=0)
-            lock.acquire()
+            lock = FileLock(self.lock)
+            lock.acquire(timeout=_READERS_END_S if self._holder_has_ended() else 0)
         except Timeout:
             raise TrainingError(
                 f"Another training writes to '{self.root}' now{self._holder_in_words()}; wait for it, stop it, or name "
@@ -150,12 +163,30 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 self.root.rmdir()  # only where nothing was written
 
-    def _holder_in_words(self) -> str:
+    def _read_holder(self) -> tuple[int, str] | None:
+        """The process that holds the lock, by its own note, and its computer."""
         try:
-            holder = json.loads(self.holder.read_text(encoding="utf-8"))
-            return f" (process {int(holder['process'])} on {str(holder['computer'])[:60]})"
+            holder = read_json(self.holder)
+            return int(holder["process"]), str(holder["computer"])
         except (OSError, ValueError, KeyError, TypeError):
-            return ""
+            return None
+
+    def _holder_in_words(self) -> str:
+        holder = self._read_holder()
+        return "" if holder is None else f" (process {holder[0]} on {holder[1][:60]})"
+
+    def _holder_has_ended(self) -> bool:
+        """Whether the process that holds the lock was killed: those that it started hold it until they notice."""
+        holder = self._read_holder()
+        if holder is None or holder[1] != platform.node() or sys.platform == "win32":  # where asking would end it
+            return False
+        try:
+            os.kill(holder[0], 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            return False
+        return False
 
     def card_is_ours(self) -> bool:
         """Whether README.md is a card that a training wrote, or there is none."""
@@ -197,14 +228,40 @@ class RunFolder:
         """Read the settings of the run.
 
         Raises:
-            TrainingError: If there is no run here.
+            TrainingError: If there is no run here, or they cannot be read.
         """
         try:
-            return TrainingConfig.from_dict(yaml.safe_load(self.config.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+            content = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise TypeError(f"it holds a {type(content).__name__}")
+            return TrainingConfig.from_dict(content)
+        except (FileNotFoundError, NotADirectoryError):
             raise TrainingError(f"There is no run in '{self.root}' (no config.yaml); name a run's folder.") from None
-        except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
-            raise TrainingError(f"'{self.config}' is no training config ({type(error).__name__}).") from error
+        except OSError as error:
+            raise TrainingError(f"'{self.config}' cannot be read ({error.strerror}).") from error
+        except ConfigError as error:
+            raise TrainingError(f"'{self.config}' is no training config: {error}") from error
+        except (yaml.YAMLError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise TrainingError(
+                f"'{self.config}' is no training config ({type(error).__name__}); restore it, or train anew."
+            ) from error
+
+    def read_environment(self) -> dict[str, Any]:
+        """Read what was noted when the run began: machine, versions, command, and ``data``.
+
+        Raises:
+            TrainingError: If it cannot be read.
+        """
+        try:
+            content = read_json(self.environment)
+            if not isinstance(content["data"]["fingerprint"], str) or not isinstance(content["data"]["classes"], list):
+                raise TypeError("data")
+            return content
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise TrainingError(
+                f"'{self.environment}' cannot be read ({reason}); restore it, or train anew."
+            ) from error
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Write one line an epoch as CSV."""
@@ -228,4 +285,4 @@ def _read_header(file: Path) -> tuple[dict[str, Any], int]:
         length = int.from_bytes(stream.read(8), "little")
         if length > _MOST_HEADER_BYTES:
             raise ValueError("no header of a safetensors file")
-        return json.loads(stream.read(length)), 8 + length
+        return parse_json(stream.read(length)), 8 + length

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from focalnets.errors import ConfigError, TrainingError
-from focalnets.files import user_path
+from focalnets.files import read_json, user_path
 from focalnets.tasks.metric import Metric
 from focalnets.training.config import TrainingConfig
 from focalnets.training.run_folder import RunFolder
@@ -81,7 +80,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
     files = RunFolder(folder)
     try:
         config = files.read_config()
-        environment = json.loads(files.environment.read_text(encoding="utf-8"))
+        environment = read_json(files.environment)
         history: tuple[dict[str, float], ...] = ()
         if files.metrics.exists():
             lines = files.metrics.read_text(encoding="utf-8").splitlines()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -17,7 +16,9 @@ from focalnets.data.labelled import TrainingData
 from focalnets.errors import CheckpointError, DataError, ImageError, InterruptedRunError, TrainingError
 from focalnets.files import write_json, write_text
 from focalnets.machine.description import describe_environment
-from focalnets.machine.process import is_helper
+from focalnets.machine.devices import device_name
+from focalnets.machine.process import end_with_parent
+from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
@@ -130,8 +131,7 @@ def resume(
                 f"The run '{folder.root}' was not trained from a folder of images; continue it in Python with its data."
             )
         data = task.reopen(folder.split, root=root, skip_unreadable=config.skip_unreadable)
-        known = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]["fingerprint"]
-        if data.fingerprint != known:
+        if data.fingerprint != folder.read_environment()["data"]["fingerprint"]:
             raise DataError(
                 f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing "
                 "needs the same ones. Restore them, or start a new run with --pretrained."
@@ -173,6 +173,7 @@ def _fit(
     chosen: str = "",
 ) -> TrainingResult:
     first = is_first_process(config)
+    end_with_parent()
     if first:
         folder.remove_unfinished()
     console = TrainingConsole(folder, quiet=quiet, mute=not first)
@@ -220,7 +221,7 @@ def _fit(
                 ckpt_path=folder.resume_point if resumes else None, weights_only=True,
             )  # fmt: skip
         except (Stopped, KeyboardInterrupt, SystemExit) as error:
-            if is_helper():
+            if not first:
                 # The first process tells; Lightning kills it if a helper ends with another status before it does.
                 raise SystemExit(0 if isinstance(error, Stopped) else 1) from None
             raise InterruptedRunError(_explain_resuming(folder)) from None
@@ -229,6 +230,13 @@ def _fit(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
         except RuntimeError as error:
+            if _tells_of_lost_process(error):
+                if not first:
+                    raise SystemExit(1) from None  # The first process tells, or is the one that was lost.
+                raise TrainingError(
+                    "Another process of the training ended or was ended from outside; what it said stands above. "
+                    f"{_explain_resuming(folder, stopped=False)}"
+                ) from error
             if "DataLoader worker" not in str(error):
                 raise
             raise TrainingError(
@@ -254,21 +262,38 @@ def _fit(
         history=tuple(recorder.history),
     )
     if first:
-        described = json.loads(folder.environment.read_text(encoding="utf-8"))["data"]
-        card = model_card(
-            config,
-            name=folder.root.resolve().name,
-            data=described,
-            history=recorder.history,
-            best_epoch=best["epoch"],
-            image_size_px=network.spec.input_size_px,
-            parameters=network.parameters,
-            task=task,
-        )
-        if folder.card_is_ours():
-            write_text(folder.card, card)
-        folder.mark_complete()
+        try:
+            if isinstance(network.module, FocalNet):
+                found = [task.complete(weights, data, device=device) for weights in (folder.last, folder.best)]
+                if found[-1] is not None:
+                    console.line(found[-1])
+            _complete(folder, config, network, task, result)
+        except OSError as error:
+            raise TrainingError(
+                f"{_explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
+                f"{_explain_resuming(folder, stopped=False)}"
+            ) from error
     return result
+
+
+def _complete(
+    folder: RunFolder, config: TrainingConfig, network: NetworkToTrain, task: Task, result: TrainingResult
+) -> None:
+    """Write the card of a training that came to its end, and note that it did."""
+    described = folder.read_environment()["data"]
+    card = model_card(
+        config,
+        name=folder.root.resolve().name,
+        data=described,
+        history=result.history,
+        best_epoch=result.best_epoch,
+        image_size_px=network.spec.input_size_px,
+        parameters=network.parameters,
+        task=task,
+    )
+    if folder.card_is_ours():
+        write_text(folder.card, card)
+    folder.mark_complete()
 
 
 def _headline(
@@ -281,7 +306,10 @@ def _headline(
     processes: int,
     resumes: bool,
 ) -> str:
-    place = _device_name(device)
+    place = device_name(device)
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        place += f", {threads} thread{'s'[: threads - 1]}"
     if processes > 1:
         place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} images a step"
     return (
@@ -292,10 +320,9 @@ def _headline(
     )
 
 
-def _device_name(device: torch.device) -> str:
-    if device.type == "cpu":
-        return f"CPU, {torch.get_num_threads()} threads"
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+def _tells_of_lost_process(error: RuntimeError) -> bool:
+    """Whether processes that train together could not reach each other; gloo, of CPUs, has no class for it."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 def _explain_resuming(folder: RunFolder, *, stopped: bool = True) -> str:

@@ -14,6 +14,7 @@ from focalnets.report.figure import shortened
 from focalnets.report.names import without_folders
 from focalnets.report.page import write_page
 from focalnets.report.parts import Column, Opening, Paragraph, Picture, Row, Section, Table, Templated
+from focalnets.report.pictures import seen_well
 from focalnets.visualize.draw import level_name, overlay, robust_limits
 from focalnets.visualize.maps import focus_map, gate_maps, has_evidence, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
@@ -51,7 +52,7 @@ def write_block_page(
         index: Which image of the batch.
     """
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
-    photo = Picture(picture, "The photo", longest_px=_PHOTO_PX)
+    photo = Picture(seen_well(picture, _PHOTO_PX), "The photo")
     size = Picture(photo.image(), "", longest_px=_MAP_PX).image().size
     heat = focus_map(inside, focus)[index]
     seen = {

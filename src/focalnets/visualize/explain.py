@@ -12,13 +12,15 @@ import numpy as np
 from PIL import Image
 
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
-from focalnets.data.transforms import resize_whole, to_tensor
+from focalnets.data.transforms import LONGEST_ASPECT, resize_whole, to_tensor
 from focalnets.errors import ConfigError
 from focalnets.files import user_path
 from focalnets.models.complexity import complexity
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
+from focalnets.report.fonts import fitting_fonts
 from focalnets.report.names import unique_names, without_folders
+from focalnets.report.pictures import widening
 from focalnets.report.showing import show_picture
 from focalnets.visualize.block_page import write_block_page
 from focalnets.visualize.draw import Style, explain_figure, save_figure
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "MOST_SEEN_PIXELS",
     "Explanation",
     "explain_file",
     "explain_picture",
@@ -37,6 +40,9 @@ __all__ = [
     "output_names",
     "shorter_side",
 ]
+
+MOST_SEEN_PIXELS = 2**25
+"""Largest picture that a network is looked into with [px]: its gradients need hundreds of bytes for each pixel."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,7 +128,8 @@ class Explanation:
     def draw(self) -> Image.Image:
         """The page as a picture in mode RGB."""
         stream = io.BytesIO()
-        self.figure.savefig(stream, format="png", facecolor=self.figure.get_facecolor())
+        with fitting_fonts(self.figure):
+            self.figure.savefig(stream, format="png", facecolor=self.figure.get_facecolor())
         return Image.open(stream).convert("RGB")
 
     def show(self) -> None:
@@ -148,10 +155,13 @@ def explain_picture(
     size_px: int | Literal["native"] | None = None,
     top_k: int = 5,
     model_name: str = "",
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_pixels: int = MOST_SEEN_PIXELS,
     style: Style = "overlay",
 ) -> Explanation:
     """Run a network on one whole photo, aspect kept, and draw what happened inside.
+
+    Memory is bounded whatever the proportions: unless a size is given, the network sees a photo more than 32 times as
+    long as wide smaller than usual, with as many pixels as one that is 32 times as long.
 
     Args:
         model: The network, on the device to use and in evaluation mode.
@@ -176,7 +186,8 @@ def explain_picture(
     side = min(photo.size) if size_px == "native" else shorter_side(spec) if size_px is None else size_px
     if side < 1:
         raise ConfigError(f"size_px must be a whole number from 1 up, got {side}.")
-    seen_photo = resize_whole(photo, side, spec, name=f"'{name}'", max_pixels=max_pixels)
+    aspect = LONGEST_ASPECT if size_px is None else None
+    seen_photo = resize_whole(photo, side, spec, name=f"'{name}'", max_pixels=max_pixels, longest_aspect=aspect)
     seen = seen_photo.size
     inside, probabilities = look_inside(model, to_tensor(spec)(seen_photo).unsqueeze(0))
     predictions = named_probabilities(model, probabilities[0].tolist(), top_k)
@@ -184,6 +195,8 @@ def explain_picture(
     notes = f"{file_name}, {photo.width} × {photo.height} px"
     notes += "" if seen == photo.size else f", seen at {seen[0]} × {seen[1]} px"
     notes += f" by {without_folders(model_name)}" if model_name else ""
+    if (times := widening(photo.size)) > 1.0:
+        notes += f", drawn {times:.3g} times as {'high' if photo.width > photo.height else 'wide'} as it is"
     title = f"{predictions[0][0]}, {100 * predictions[0][1]:.0f} %" if predictions else file_name
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
     figure = explain_figure(photo, inside, predictions=predictions, focus=focus, title=title, notes=notes, style=style)
@@ -205,14 +218,14 @@ def explain_file(
         path: The photo.
         output: The file to write (.png, .pdf, .svg or .html), complete or not at all; its folder is made if needed.
         max_pixels: Largest photo that is read [px].
-        **options: Those of :func:`explain_picture`.
+        **options: Those of :func:`explain_picture`, without ``max_pixels``.
 
     Raises:
         ImageError: If the photo cannot be read.
         ConfigError: If a number is out of range.
     """
     photo = read_image(path, max_pixels=max_pixels)
-    explanation = explain_picture(model, photo, name=str(path), max_pixels=max_pixels, **options)
+    explanation = explain_picture(model, photo, name=str(path), **options)
     explanation.save(output)
     return explanation
 

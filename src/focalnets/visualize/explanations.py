@@ -132,6 +132,7 @@ def explain_inputs(
     model_name: str = "",
     style: Style = "overlay",
     every: int = 1,
+    most_frames: int | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> Explanations:
     """Explain photos and videos, see :func:`focalnets.explain` for the arguments.
@@ -162,9 +163,9 @@ def explain_inputs(
         if on_progress is not None:
             on_progress(number, len(photos))
     for clip, target in zip(clips, targets, strict=True):
-        options = {"focus": focus, "size_px": size_px, "style": style, "every": every, "on_progress": on_progress}
+        options = {"focus": focus, "size_px": size_px, "style": style, "every": every, "most_frames": most_frames}
         try:
-            videos.append(explain_video(network, clip.path, target, **options))
+            videos.append(explain_video(network, clip.path, target, **options, on_progress=on_progress))
         except DataError as error:
             failures.append(Failure(path=clip.path, reason=str(error)))
     return Explanations(explained, failures, videos)

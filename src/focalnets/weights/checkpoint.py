@@ -8,6 +8,7 @@ back is refused before anything is written.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def describe(
                 f"it is not known what stands on the backbone of {name} for the task {task!r}: give head, such as "
                 '{"kind": "linear", "outputs": 10}.'
             )
-        head = classifier_head(config)
+        head = classifier_head(config, getattr(model, "threshold", None))
     return Description(
         task=task,
         config=config,
@@ -296,7 +297,8 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: str | os.PathLike[str
 
 def write_failed(path: Path, error: Exception) -> CheckpointError:
     """Say in one sentence that a file could not be written."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    number = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors reports the system's errors
+    reason = os.strerror(int(number[1])) if number else getattr(error, "strerror", None) or str(error)
     return CheckpointError(
         f"{path} could not be written ({reason}); what was there before is unchanged: free some space or choose "
         "another folder."

@@ -111,7 +111,12 @@ def _state_dicts(content: Any) -> list[_StateDict]:
         if not isinstance(entries, Mapping) or id(entries) in seen:
             continue
         seen.add(id(entries))
-        tensors = {key: value for key, value in entries.items() if isinstance(key, str) and isinstance(value, Tensor)}
+        tensors = {
+            key: value
+            for key, value in entries.items()
+            # Lists of tensors that torch calls a tensor have no shape.
+            if isinstance(key, str) and isinstance(value, Tensor) and not value.is_nested
+        }
         if tensors:
             found.append(_StateDict(keys, entries, tensors))
         if len(keys) < _DEEPEST:

@@ -22,12 +22,14 @@ from focalnets.weights.checkpoint import describe, save_checkpoint, stored_state
 from focalnets.weights.companions import timm_settings, transformers_settings
 from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, to_layout
 
-__all__ = ["TARGETS", "save_in_layout", "why_inexpressible", "write_pickle"]
+__all__ = ["FILE_SUFFIXES", "TARGETS", "save_in_layout", "why_inexpressible", "write_pickle"]
 
 TARGETS = (OWN_LAYOUT, *LAYOUTS)
 """Layouts that can be written."""
 
 _PICKLED = (".pth", ".pt", ".bin")
+FILE_SUFFIXES = (".safetensors", *_PICKLED)
+"""What a destination ends in that is a file; all others are folders."""
 
 _WIDE = (
     "depths",
@@ -80,7 +82,7 @@ def save_in_layout(
     if layout not in TARGETS:
         raise UnknownNameError(f"There is no layout {layout!r}; {nearest(layout, TARGETS)}")
     path = Path(destination)
-    suffix = path.suffix if path.suffix in (".safetensors", *_PICKLED) else ""
+    suffix = path.suffix if path.suffix in FILE_SUFFIXES else ""
     reason = why_inexpressible(layout, model.config, suffix=suffix)
     if reason is not None:
         raise CheckpointError(f"This network cannot be written to {path} in the {layout} layout: {reason}")
@@ -226,9 +228,10 @@ def write_pickle(content: dict[str, Any], path: Path) -> None:
         CheckpointError: If writing fails; an older file is untouched.
     """
     try:
-        with replacing(path, durable=True) as temporary:
-            torch.save(_detached(content), temporary)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        # Through a file of Python's, whose errors say what the system says.
+        with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
+            torch.save(_detached(content), file)
+    except OSError as error:
         raise write_failed(path, error) from error
 
 

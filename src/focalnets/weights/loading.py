@@ -35,6 +35,7 @@ __all__ = [
     "build_classifier",
     "create_model",
     "inspect_checkpoint",
+    "inspect_trained",
     "load_checkpoint",
     "load_model",
     "open_trained",
@@ -253,6 +254,8 @@ def _finish(opened: Opened, edits: _Edits) -> FocalNet:
         )
     model = assemble(config, tensors, opened.place, preprocessing=preprocessing, class_names=class_names)
     model.origin = opened.origin
+    if (edits.num_classes, edits.in_chans, edits.focal_levels, edits.focal_windows) == (None, None, None, None):
+        model.threshold = None if edits.pyramid_norms else recognition.head.get("threshold")
     _logger.info("Loaded %s.", recognition)
     for note in notes:
         _logger.info("%s", note)
@@ -289,6 +292,15 @@ def open_trained(source: str | os.PathLike[str], *, entry: str | None = None) ->
     """
     raw = read_weights(locate(source), entry)
     return open_detector(raw) or open_segmenter(raw) or open_raw(raw)
+
+
+def inspect_trained(source: str | os.PathLike[str]) -> Recognition:
+    """Say what :func:`open_trained` reads from a source; of a detector in another layout also its head.
+
+    Raises:
+        CheckpointError: As :func:`open_trained`.
+    """
+    return open_trained(source).recognition
 
 
 def build_classifier(opened: Opened) -> FocalNet:

@@ -112,11 +112,9 @@ def open_weights(
         CheckpointError: If the file cannot be read, is no FocalNet, or does not fit.
     """
     return open_raw(
-        read_weights(locate(source), entry),
-        normalize_modulator=normalize_modulator,
-        post_norm=post_norm,
+        read_weights(locate(source), entry), normalize_modulator=normalize_modulator, post_norm=post_norm,
         allow_missing_pyramid_norms=allow_missing_pyramid_norms,
-    )
+    )  # fmt: skip
 
 
 def open_raw(
@@ -127,8 +125,7 @@ def open_raw(
     allow_missing_pyramid_norms: bool = False,
 ) -> Opened:
     """Recognise what was read; see :func:`open_weights`."""
-    file = raw.place
-    description = read_description(raw.metadata, file)
+    description = read_description(raw.metadata, file := raw.place)
     if description is not None and description.task != CLASSIFY:
         return _opened_as_described(raw, description, file)
     layout, tensors, notes = _detect_layout(raw, file)
@@ -152,13 +149,13 @@ def open_raw(
         labels, notes_on_labels = _settled_labels(config, companion)
         notes += notes_on_settings + notes_on_labels
     _check_names(layout, config, tensors, file, allow_missing_pyramid_norms)
-    halves = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
-    if halves - {"float32"}:
-        notes += (f"Weights kept as {', '.join(sorted(halves - {'float32'}))} were converted to float32.",)
+    kinds = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
+    if halves := sorted(kinds - {"float32"}):
+        notes += (f"Weights kept as {', '.join(halves)} were converted to float32.",)
     recognition = Recognition(
         layout=layout,
         config=config,
-        head=classifier_head(config),
+        head=classifier_head(config, None if description is None else description.threshold),
         variant=variant,
         input=spec,
         labels=labels,

@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from focalnets.data.annotated.objects import Category
+from focalnets.data.annotated.problems import abridge
 from focalnets.errors import DataError
 
 __all__ = ["ClassTable", "find_class_table", "read_text"]
@@ -195,7 +196,7 @@ def _from_csv(text: str, file: Path) -> ClassTable:
     colour_at = next((keys for keys in (("r", "g", "b"), ("red", "green", "blue")) if set(keys) <= set(places)), None)
     if name_at is None or not (colour_at or number_at is not None):
         raise DataError(
-            f"'{file}' must have a column name and columns r, g, b or id; it has {', '.join(heading)[:200]}."
+            f"'{file}' must have a column name and columns r, g, b or id; it has {abridge(', '.join(heading))}."
         )
     pairs: list[tuple[Any, Any]] = []
     colours: dict[Any, Any] = {}
@@ -228,7 +229,7 @@ def _checked(pairs: Any, colours: Mapping[Any, Any], file: Path) -> ClassTable:
         if number is None or not isinstance(name, str) or not name.strip():
             raise DataError(
                 f"'{file}' must give each class a number from 0 to {LARGEST_NUMBER} and a name, got "
-                f"{str(given)[:40]!r} and {str(name)[:40]!r}."
+                f"{abridge(given)} and {abridge(name)}."
             )
         if names.get(number, name) != name:
             raise DataError(f"'{file}' gives number {number} to two classes; expected another one for each.")
@@ -258,8 +259,8 @@ def _colour(values: Any, file: Path) -> Colour:
         except ValueError:
             values = None
     if not isinstance(values, list) or len(values) != 3 or not all((_number(each) or 0) <= 255 for each in values):
-        raise DataError(f"'{file}' must give colours as three numbers from 0 to 255, got {str(values)[:60]}.")
+        raise DataError(f"'{file}' must give colours as three numbers from 0 to 255, got {abridge(values)}.")
     numbers = [_number(each) for each in values]
     if None in numbers:
-        raise DataError(f"'{file}' must give colours as three numbers from 0 to 255, got {str(values)[:60]}.")
+        raise DataError(f"'{file}' must give colours as three numbers from 0 to 255, got {abridge(values)}.")
     return tuple(numbers)  # type: ignore[return-value]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import mmap
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from focalnets.data.annotated.coco_content import CocoFile, CocoImage, abridge, read_coco
+from focalnets.data.annotated.coco_content import CocoFile, CocoImage, read_coco
 from focalnets.data.annotated.encoded_masks import EncodedMask, encode_segmentation, finite_numbers
 from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, DenseTask, find_photo
 from focalnets.data.annotated.objects import (
@@ -29,10 +28,12 @@ from focalnets.data.annotated.objects import (
 )
 from focalnets.data.annotated.parts import Recognised
 from focalnets.data.annotated.polygons import LARGEST_COORDINATE_PX, PolygonMask, polygon_extent
+from focalnets.data.annotated.problems import Problems, abridge
+from focalnets.data.annotated.sniffing import holds
 from focalnets.data.finding import list_folder
 from focalnets.data.images import upright_size
 from focalnets.data.split_names import SplitRole, role_of_name, role_of_shard
-from focalnets.errors import DataError
+from focalnets.errors import DataError, ImageError
 from focalnets.files import user_path
 
 __all__ = ["annotation_mask", "find_coco_file", "open_coco", "read_annotation", "recognise_coco"]
@@ -62,15 +63,17 @@ def recognise_coco(place: Path) -> Recognised | None:
         DataError: If several files may be meant.
     """
     files = {None: place} if place.is_file() else _files_of_parts(place)
-    files = {part: file for part, file in files.items() if _holds(file, _OBJECTS)}
+    files = {part: file for part, file in files.items() if _is_coco(file)}
     if not files:
         return None
-    shaped = any(_holds(file, _SHAPES) for file in files.values())
+    shaped = any(holds(file, _SHAPES) for file in files.values())
     return Recognised(
         format="COCO json",
         place=place,
         tasks=frozenset({"detect", "instance", "semantic"} if shaped else {"detect"}),
-        open=lambda task: {part: open_coco(file, everything=True) for part, file in files.items()},
+        open=lambda task, problems: {
+            part: open_coco(file, everything=True, problems=problems) for part, file in files.items()
+        },
     )
 
 
@@ -81,7 +84,7 @@ def _files_of_parts(root: Path) -> dict[SplitRole | None, Path]:
     for folder in folders:
         for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
             part = role_of_shard(file.name) or role_of_name(folder.name)
-            if _holds(file, _OBJECTS):
+            if _is_coco(file):
                 found.setdefault(part, []).append(file)
     for part, files in found.items():
         instances = [file for file in files if file.name.startswith("instances")]
@@ -93,20 +96,21 @@ def _files_of_parts(root: Path) -> dict[SplitRole | None, Path]:
 
 
 _OBJECTS = re.compile(rb'"bbox"|"annotations"\s*:\s*\[\s*\]|"segmentation"')
+_OTHERS = re.compile(rb'"segments_info"')
 _SHAPES = re.compile(rb'"segmentation"\s*:\s*(\[\s*\[|\{)')
 
 
-def _holds(file: Path, pattern: re.Pattern[bytes]) -> bool:
-    """Whether a file holds bytes of a kind, without reading it into memory."""
-    try:
-        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return pattern.search(content) is not None
-    except (OSError, ValueError):  # Gone, not to be read, or empty.
-        return False
+def _is_coco(file: Path) -> bool:
+    return file.suffix == ".json" and holds(file, _OBJECTS) and not holds(file, _OTHERS)
 
 
 def open_coco(
-    file: Path, category: str | None = None, images: str | Path | None = None, *, everything: bool = False
+    file: Path,
+    category: str | None = None,
+    images: str | Path | None = None,
+    *,
+    everything: bool = False,
+    problems: Problems | None = None,
 ) -> AnnotatedImages:
     """Open the images of a COCO file that show an object, or all of them.
 
@@ -119,13 +123,15 @@ def open_coco(
         images: Folder of the images; None looks beside the file and in the folders above it, also in ``images/``, in
             the folder that the file's name ends in (``instances_val2017.json``: ``val2017/``) and in both.
         everything: Whether images without such an object are there too, with none.
+        problems: Takes what is wrong with single images and annotations, which are then left out; None raises it.
 
     Raises:
         DataError: If the file is no such json, if images are missing or of another size, if there is no such category,
             or if no image shows an object of it.
         ImageError: If the header of an image cannot be read.
     """
-    content = read_coco(file)
+    problems = Problems() if problems is None else problems
+    content = read_coco(file, problems)
     words = "all objects"
     if category is not None:
         content, words = content.of_category(category)
@@ -133,9 +139,10 @@ def open_coco(
         content = content.with_objects()
     if not content.images:
         raise DataError(f"No image of '{file}' shows an object{f' of category {category!r}' if category else ''}.")
-    folder = _image_folder(content, images)
-    for image in content.images:
-        _check_image(image, folder, file)
+    folder = image_folder(file, [image.file_name for image in content.images], images)
+    content = dataclasses.replace(
+        content, images=[image for image in content.images if _check_image(image, folder, file, problems)]
+    )
     return AnnotatedImages(
         data=str(file),
         objects=words,
@@ -262,39 +269,61 @@ def _stated_box(stated: Any) -> Box:
     return left, top, left + width, top + height
 
 
-def _image_folder(content: CocoFile, images: str | Path | None) -> Path:
-    file, first = content.path, content.images[0].file_name
+def image_folder(file: Path, names: Sequence[str], images: str | Path | None = None) -> Path:
+    """Find the folder of the images of a json file: the one that holds the first of them, or else another one.
+
+    Args:
+        file: The json file.
+        names: Of the images, below the folder.
+        images: The folder as the user gives it; None looks beside the file, see :func:`open_coco`.
+
+    Raises:
+        DataError: If there is none.
+    """
     if images is not None:
         candidates: Sequence[Path] = [user_path(images)]
     else:
         split = file.stem.rsplit("_", 1)[-1]
         below = (Path(), Path("images"), Path(split), Path("images") / split)
         candidates = [above / place for above in (file.parent, file.parent.parent) for place in below]
-    for folder in candidates:
-        if _is_file(folder / first):
-            return folder
+    for name in (names[0], *names[1 :: max(1, len(names) // 20)]):
+        for folder in candidates:
+            if is_file(folder / name):
+                return folder
     searched = f"'{images}'" if images is not None else f"and around '{file.parent}'"
     raise DataError(
-        f"The images of '{file}' are not in {searched}, where {abridge(first)} was looked for; name their folder."
+        f"The images of '{file}' are not in {searched}, where {abridge(names[0])} was looked for; name their folder."
     )
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no system allows is the name of none."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # A name that no system allows is the name of no file.
+    except (OSError, ValueError):
         return False
 
 
-def _check_image(image: CocoImage, folder: Path, file: Path) -> None:
+def _check_image(image: CocoImage, folder: Path, file: Path, problems: Problems) -> bool:
     """Compare headers, so that a mistake shows before an hour of work and not after it."""
     path, stated = folder / image.file_name, image.size
-    if not _is_file(path):
-        raise DataError(f"'{file}' lists the image {abridge(image.file_name)}, which is not in '{folder}'.")
-    upright, orientation = upright_size(path)
+    if not is_file(path):
+        sentence = f"'{file}' lists the image {abridge(image.file_name)}, which is not in '{folder}'."
+        problems.add("annotation-without-image", image.file_name, sentence)
+        return False
+    try:
+        upright, orientation = upright_size(path)
+    except ImageError as error:
+        if not problems.collect:
+            raise
+        problems.add("unreadable", image.file_name, str(error))
+        return False
     if stated is None or stated == upright or (stated == upright[::-1] and orientation >= 5):
-        return
-    raise DataError(
+        return True
+    problems.add(
+        "another-size",
+        image.file_name,
         f"'{path}' has {upright[0]} x {upright[1]} pixels but '{file}' says {stated[0]} x {stated[1]}; expected the "
-        "same."
+        "same.",
     )
+    return False

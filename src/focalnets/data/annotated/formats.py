@@ -6,15 +6,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 from focalnets.data.annotated.coco import recognise_coco
+from focalnets.data.annotated.coco_panoptic import recognise_panoptic
+from focalnets.data.annotated.cvat import recognise_cvat
+from focalnets.data.annotated.labelme import recognise_labelme
 from focalnets.data.annotated.mask_training import recognise_masks
 from focalnets.data.annotated.parts import Recognised
 from focalnets.data.annotated.scenes import recognise_scenes
+from focalnets.data.annotated.voc import recognise_voc
+from focalnets.data.annotated.yolo import recognise_yolo
 from focalnets.errors import DataError
 from focalnets.files import is_there, user_path
 
 __all__ = ["FORMATS", "recognise"]
 
-FORMATS: tuple[Callable[[Path], Recognised | None], ...] = (recognise_coco, recognise_masks)
+FORMATS: tuple[Callable[[Path], Recognised | None], ...] = (
+    recognise_coco,
+    recognise_panoptic,
+    recognise_yolo,
+    recognise_voc,
+    recognise_labelme,
+    recognise_cvat,
+    recognise_masks,
+)
 """Each finds its own format in a file or folder that exists; None where it is not there."""
 
 

@@ -31,11 +31,12 @@ from focalnets.data.annotated.masks import (
 )
 from focalnets.data.annotated.objects import AnnotatedObject, Category, box_around
 from focalnets.data.annotated.parts import Parts, Recognised
+from focalnets.data.annotated.problems import Problems
 from focalnets.data.finding import find_images
 from focalnets.data.split_names import SplitRole
 from focalnets.errors import DataError
 
-__all__ = ["recognise_masks"]
+__all__ = ["class_maps", "recognise_masks"]
 
 _MOST_CLASSES = IGNORED
 
@@ -57,7 +58,8 @@ def recognise_masks(place: Path) -> Recognised | None:
         format="masks",
         place=place,
         tasks=frozenset(tasks),
-        open=lambda task: _open(found, task),
+        maps=tasks == {"semantic"},
+        open=lambda task, problems: _open(found, task, problems),
     )
 
 
@@ -93,40 +95,49 @@ class _Pairs:
         return cls(folders, photos, masks, table, by_object)
 
 
-def _open(found: Mapping[SplitRole | None, _Pairs], task: DenseTask) -> Parts:
+def _open(found: Mapping[SplitRole | None, _Pairs], task: DenseTask, problems: Problems) -> Parts:
     first = next(iter(found.values()))
     if first.by_object or any(pairs.by_object for pairs in found.values()):
         return {role: _open_by_object(pairs) for role, pairs in found.items()}
     for pairs in found.values():
-        for photo, mask in zip(pairs.photos, paired(pairs.masks, pairs.photos, pairs.folders), strict=True):
-            check_sizes(photo, mask)
+        paired(pairs.masks, pairs.photos, pairs.folders)
     if task != "semantic" or is_penn_fudan(first.folders):
         return {role: _open_numbered(pairs) for role, pairs in found.items()}
     table = first.table or _numbers_as_classes([mask for pairs in found.values() for (mask, *_) in pairs.masks])
-    return {role: _open_class_maps(pairs, table) for role, pairs in found.items()}
+    return {
+        role: class_maps(pairs.folders, pairs.photos, [mask for mask, *_ in pairs.masks], table)
+        for role, pairs in found.items()
+    }
 
 
-def _open_class_maps(pairs: _Pairs, table: ClassTable) -> AnnotatedImages:
+def class_maps(
+    folders: MaskFolders, photos: Sequence[Path], masks: Sequence[Path], table: ClassTable
+) -> AnnotatedImages:
+    """Open images with a mask for each that holds the class of each pixel.
+
+    Raises:
+        DataError: If there are too many classes or a mask is of another size than its photo.
+    """
     categories = table.categories(background=True)
     if len(categories) > _MOST_CLASSES:
         raise DataError(
-            f"'{pairs.folders.root}' has {len(categories)} classes of pixels, more than the limit of {_MOST_CLASSES}; "
+            f"'{folders.root}' has {len(categories)} classes of pixels, more than the limit of {_MOST_CLASSES}; "
             "merge some."
         )
-    numbers = np.full(LARGEST_NUMBER + 2, IGNORED, dtype=np.uint8)  # The last entry is that of -1.
+    labels = np.full(LARGEST_NUMBER + 2, IGNORED, dtype=np.uint8)  # The last entry is that of -1.
     for label, category in enumerate(categories):
         assert isinstance(category.id, int)
-        numbers[category.id] = label
+        labels[category.id] = label
     return AnnotatedImages(
-        data=str(pairs.folders.root),
+        data=str(folders.root),
         objects="the class of each pixel",
-        names=_names(pairs),
-        read=_ClassMapReader(pairs, table, numbers),
+        names=[photo.relative_to(folders.images).as_posix() for photo in photos],
+        read=_ClassMapReader(photos, masks, table, labels),
         categories=categories,
         kinds=frozenset({"semantic"}),
         maps=True,
-        files=pairs.photos,
-        sources=[mask for mask, *_ in pairs.masks],
+        files=photos,
+        sources=masks,
     )
 
 
@@ -164,13 +175,14 @@ def _open_by_object(pairs: _Pairs) -> AnnotatedImages:
 class _ClassMapReader:
     """Reads images with the class of each pixel; ``labels`` holds the label of each number, the last that of -1."""
 
-    pairs: _Pairs
+    photos: Sequence[Path]
+    masks: Sequence[Path]
     table: ClassTable
     labels: np.ndarray
 
     def __call__(self, index: int) -> AnnotatedImage:
-        photo = find_photo(self.pairs.photos[index])
-        mask = self.pairs.masks[index][0]
+        photo, mask = find_photo(self.photos[index]), self.masks[index]
+        check_sizes(photo.path, mask)
         stored = _StoredMap(mask, photo.path, photo.size, photo.orientation, self.table, self.labels)
         return AnnotatedImage(photo.path.name, photo, semantic_data=stored)
 

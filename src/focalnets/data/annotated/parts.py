@@ -9,6 +9,7 @@ from typing import get_args
 
 from focalnets.data.annotated.images import AnnotatedImages, DenseTask
 from focalnets.data.annotated.objects import Category
+from focalnets.data.annotated.problems import Problems
 from focalnets.data.split_names import SplitRole
 from focalnets.errors import DataError
 
@@ -28,13 +29,15 @@ class Recognised:
         format: For people, e.g. ``COCO json``.
         place: Folder or file.
         tasks: What they can train.
-        open: Opens them for one of these.
+        open: Opens them for one of these; takes what is to be done with mistakes.
+        maps: Whether they give the class of each pixel themselves.
     """
 
     format: str
     place: Path | str
     tasks: frozenset[DenseTask]
-    open: Callable[[DenseTask], Parts]
+    open: Callable[[DenseTask, Problems], Parts]
+    maps: bool = False
 
 
 def common_categories(parts: Parts, place: Path | str) -> Parts:

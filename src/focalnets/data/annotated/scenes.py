@@ -65,7 +65,7 @@ def recognise_scenes(place: object) -> Recognised | None:
         format="generated scenes",
         place=f"scenes:{count}",
         tasks=frozenset(DENSE_TASKS),
-        open=lambda task: {None: scene_images(generator, numbers, stuff=task in ("semantic", "panoptic"))},
+        open=lambda task, problems: {None: scene_images(generator, numbers, stuff=task in ("semantic", "panoptic"))},
     )
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from PIL import Image
 
 from focalnets.data.annotated.formats import recognise
-from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, DenseTask
+from focalnets.data.annotated.images import IGNORED, AnnotatedImage, AnnotatedImages, DenseTask
 from focalnets.data.annotated.objects import Category
 from focalnets.data.annotated.painting import painted
 from focalnets.data.annotated.parts import DENSE_TASKS, Parts, Recognised, common_categories
+from focalnets.data.annotated.problems import Problems
 from focalnets.data.annotated.splits import fingerprint, held_out, named, read_split, split_content
 from focalnets.data.class_matching import match_classes
 from focalnets.data.labelled import TrainingData
@@ -131,7 +132,8 @@ def open_annotated_training(
     """
     require_fraction(val_fraction)
     name = _known_task(task or task_of_data(place), place)
-    found, parts = _open(place, name, reduce_zero_label)
+    problems = Problems(collect=skip_unreadable)
+    found, parts = _open(place, name, reduce_zero_label, problems=problems)
     measured: SplitRole = "val" if "val" in parts else "test"
     notes = []
     if measured in parts and ("train" in parts or None in parts):
@@ -145,7 +147,8 @@ def open_annotated_training(
         train = source.subset([number for number in range(len(source)) if number not in chosen])
         val = source.subset(sorted(chosen))
         split = f"{val_fraction:.0%} held out, seed {seed}"
-    return _training_data(found, name, train, val, split, notes, skip_unreadable, reduce_zero_label)
+    notes += _same_images(train, val)
+    return _training_data(found, name, train, val, split, notes, problems, reduce_zero_label)
 
 
 def reopen_annotated_training(
@@ -163,10 +166,11 @@ def reopen_annotated_training(
     """
     content = read_split(split)
     place = content["root"] if root is None else root
-    found, parts = _open(place, content["task"], content["reduce_zero_label"], content["kind"])
+    problems = Problems(collect=skip_unreadable)
+    found, parts = _open(place, content["task"], content["reduce_zero_label"], content["kind"], problems)
     train, val = (named(parts, content[side], place, split) for side in ("train", "val"))
     return _training_data(
-        found, content["task"], train, val, content["split"], [], skip_unreadable, content["reduce_zero_label"]
+        found, content["task"], train, val, content["split"], [], problems, content["reduce_zero_label"]
     )
 
 
@@ -219,7 +223,11 @@ def _known_task(task: str, place: str | Path) -> DenseTask:
 
 
 def _open(
-    place: str | Path, task: DenseTask, reduce_zero_label: bool, kind: str | None = None
+    place: str | Path,
+    task: DenseTask,
+    reduce_zero_label: bool,
+    kind: str | None = None,
+    problems: Problems | None = None,
 ) -> tuple[Recognised, Parts]:
     """Open what a place holds for a task, of the first format that can train it; all parts count classes alike."""
     found = recognise_annotations(place)
@@ -229,13 +237,20 @@ def _open(
             _known_task("classify", place)
         held = "; ".join(f"{each.format} for {', '.join(sorted(each.tasks))}" for each in found)
         raise DataError(f"'{place}' cannot train {task}: it holds {held}.")
-    parts = common_categories(fitting[0].open(task), place)
+    if task == "semantic":  # What gives the class of each pixel goes before what has to be painted.
+        fitting.sort(key=lambda each: not each.maps)
+    parts = common_categories(fitting[0].open(task, Problems() if problems is None else problems), place)
+    if not parts:
+        raise DataError(f"No image of '{place}' can be used.")
     if task == "semantic":
         parts = {part: images if images.maps else painted(images) for part, images in parts.items()}
         if reduce_zero_label:
             parts = {part: _without_first(images) for part, images in parts.items()}
     if not all(images.categories for images in parts.values()):
         raise DataError(f"'{place}' names no class; annotate at least one object.")
+    most = max(len(images.categories) for images in parts.values())
+    if task in ("semantic", "panoptic") and most > IGNORED:
+        raise DataError(f"'{place}' has {most} classes of pixels, more than the limit of {IGNORED}; merge some.")
     return fitting[0], parts
 
 
@@ -250,17 +265,17 @@ def _training_data(
     val: AnnotatedImages,
     split: str,
     notes: list[str],
-    skip_unreadable: bool,
+    problems: Problems,
     reduce_zero_label: bool,
 ) -> TrainingData:
-    left_out: list[tuple[str, str]] = []
+    left_out = [(problem.name, problem.sentence) for problem in problems.found]
     sides, objects = [], 0
     for images in (train, val):
-        kept, count, failures = _checked(images)
+        kept, count, failures = _checked(images, decode=problems.collect)
         left_out += failures
         objects += count
         sides.append(images if not failures else images.subset(kept))
-    if left_out and not skip_unreadable:
+    if left_out and not problems.collect:
         shown = " ".join(reason for _, reason in left_out[:3])
         raise DataError(
             f"{len(left_out)} of {len(train) + len(val)} images in '{found.place}' cannot be read: {shown}"
@@ -288,12 +303,23 @@ def _training_data(
     )
 
 
-def _checked(images: AnnotatedImages) -> tuple[list[int], int, list[tuple[str, str]]]:
-    """Read headers and annotations of all images: numbers of those that are right, their objects, and the failures."""
+def _same_images(train: AnnotatedImages, val: AnnotatedImages) -> list[str]:
+    both = set(train.files) & set(val.files)
+    return [f"{len(both):,} images are in train and in val: figures on val are too good"] if both else []
+
+
+def _checked(images: AnnotatedImages, *, decode: bool) -> tuple[list[int], int, list[tuple[str, str]]]:
+    """Read headers and annotations of all images: numbers of those that are right, their objects, and the failures.
+
+    With ``decode`` photos and maps are read too.
+    """
 
     def look(number: int) -> int | str:
         try:
-            return sum(not thing.crowd for thing in images.annotation(number).objects)
+            found = images[number] if decode else images.annotation(number)
+            if decode:
+                found.semantic  # noqa: B018 - read here
+            return sum(not thing.crowd for thing in found.objects)
         except FocalNetsError as error:
             if not isinstance(error, DataError | ImageError):
                 raise

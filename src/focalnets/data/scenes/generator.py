@@ -253,7 +253,7 @@ class _Painter:
     def _objects(self) -> tuple[SceneObject, ...]:
         objects = []
         for number, name in enumerate(self.names, start=1):
-            mask = self.canvas.owner == number
+            mask = (self.canvas.owner == number) & ~self.canvas.flooded
             rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
             if mask.sum() < _SMALLEST_VISIBLE_PX:
                 continue

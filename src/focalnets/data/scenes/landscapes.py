@@ -158,6 +158,7 @@ class Canvas:
     Attributes:
         pixels: The image so far, (S, S, 3) float32.
         owner: Number of the object seen at each pixel, (S, S) int16; 0 where there is none.
+        flooded: Where water lies over an object, (S, S) bool; the object stays the owner, for what is placed later.
         land: Place in :data:`LAND` of what is at each pixel or behind the object there, (S, S) uint8.
     """
 
@@ -166,6 +167,7 @@ class Canvas:
         self.mood = mood
         self.rng = rng
         self.owner = np.zeros((side, side), dtype=np.int16)
+        self.flooded = np.zeros((side, side), dtype=bool)
         self.land = np.zeros((side, side), dtype=np.uint8)
         self.x, self.y = _grids(side)
         self.pixels = np.empty((side, side, 3), dtype=np.float32)
@@ -210,6 +212,7 @@ class Canvas:
         below = np.clip((self.y - shore) * self.side + 0.5, 0, 1) * np.ones_like(self.x)
         self._blend(surface, below)
         self.land[below >= 0.5] = LAND.index("water")
+        self.flooded |= (below >= 0.5) & (self.owner > 0)
         shift = self.rng.uniform(0, 6.28)
         depth = np.maximum(self.y - shore, 0.0)
         # Streaks lie closer together towards the far shore and break off along the way.
@@ -238,6 +241,7 @@ class Canvas:
         region *= 1.0 - part[..., 3:]
         region += part[..., :3]
         self.owner[y0:y1, x0:x1][part[..., 3] >= 0.5] = number
+        self.flooded[y0:y1, x0:x1][part[..., 3] >= 0.5] = False
 
     def finish(self) -> np.ndarray:
         """The image as uint8 (S, S, 3), with the grain of paper."""
@@ -271,6 +275,7 @@ class Canvas:
         region = self.pixels[start:]
         region += (ground - region) * below[..., None]
         self.owner[start:][below >= 0.5] = 0
+        self.flooded[start:][below >= 0.5] = False
         self.land[start:][below >= 0.5] = LAND.index(land)
 
     def _texture_here(self) -> np.ndarray:

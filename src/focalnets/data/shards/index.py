@@ -13,7 +13,8 @@ from focalnets.data.finding import natural_key
 from focalnets.data.samples import Sample
 from focalnets.data.shards.members import ScannedSample, Shard, ShardMember
 from focalnets.data.split_names import role_of_shard
-from focalnets.errors import DataError, quoted_list
+from focalnets.errors import DataError, abridged, quoted_list
+from focalnets.files import list_of
 
 __all__ = [
     "INDEX_FORMAT",
@@ -33,7 +34,10 @@ INDEX_FORMAT = "focalnets shards"
 Side = Literal["train", "val", "all"]
 """``all`` = not told apart yet; whoever trains holds some out."""
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
+_COLUMNS = {"members": str, "offsets": int, "sizes": int, "labels": int, "positions": int, "origins": str}
+"""What an index says of the images in a shard, one entry for each."""
+
 _MOST_SHARDS = 1_000_000
 
 
@@ -140,33 +144,39 @@ def read_index(content: Any, location: str, query: str = "") -> ShardedImages:
         DataError: If it is no index, contradicts itself, or the shards beside it are missing or of another size.
     """
     try:
+        if not isinstance(content, dict):
+            raise TypeError(f"expected names with values, got a {type(content).__name__}")
         if content["format"] != INDEX_FORMAT or content["version"] != 1:
-            raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
-        classes = tuple(str(name) for name in content["classes"])
+            raise ValueError(f"format {abridged(content['format'])}, version {abridged(content['version'])}")
+        classes = tuple(list_of(str, content["classes"]))
         remote = "://" in location
         placed: dict[Side, list[tuple[int, Sample]]] = {}
         shards: list[Shard] = []
         origins: dict[ShardMember, str] = {}
-        for entry in content["shards"]:
-            name, size, side = str(entry["file"]), int(entry["bytes"]), entry["side"]
+        for entry in list_of(dict, content["shards"]):
+            name, size, side = str(entry["file"]), entry["bytes"], entry["side"]
             if not re.fullmatch(r"[\w][\w.-]*\.tar", name) or side not in ("train", "val", "all"):
-                raise ValueError(f"shard {name!r}, side {side!r}")
+                raise ValueError(f"shard {name[:80]!r}, side {str(side)[:80]!r}")
+            if type(size) is not int:
+                raise TypeError(f"bytes of {name}: {str(size)[:80]!r}")
             shard = Shard(f"{location.rstrip('/')}/{name}{query}", size, str(entry["sha256"]))
             shards.append(shard)
-            columns = [entry[column] for column in ("members", "offsets", "sizes", "labels", "positions", "origins")]
+            columns = [list_of(kind, entry[column]) for column, kind in _COLUMNS.items()]
+            if len(set(map(len, columns))) > 1:
+                raise ValueError(f"its lists about {name} are not of one length")
             for member, offset, length, label, position, origin in zip(*columns, strict=True):
-                if not (0 <= int(label) < len(classes) and 0 <= int(offset) <= int(offset) + int(length) <= size):
-                    raise ValueError(f"member {member!r} of {name}")
-                image = ShardMember(shard, str(member), int(offset), int(length))
-                placed.setdefault(side, []).append((int(position), (image, int(label))))
-                origins[image] = str(origin)
+                if not (0 <= label < len(classes) and 0 <= offset <= offset + length <= size):
+                    raise ValueError(f"member {member[:80]!r} of {name}")
+                image = ShardMember(shard, member, offset, length)
+                placed.setdefault(side, []).append((position, (image, label)))
+                origins[image] = origin
         if not placed:
             raise ValueError("no image")
         split = str(content["split"])
     except (KeyError, TypeError, ValueError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
-            f"'{location}/{INDEX_NAME}' is no index that focalnets shard wrote ({type(error).__name__}: {error}); make "
-            "the shards again."
+            f"'{location}/{INDEX_NAME}' is no index that focalnets shard wrote ({reason}); make the shards again."
         ) from error
     _refuse_equal_names(location, shards)
     if not remote:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
+import http.client
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -19,12 +19,13 @@ from urllib.parse import urlsplit
 from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.data.shards.cache import RemoteFile, open_cached, without_query
 from focalnets.errors import DataError, ImageError
-from focalnets.files import is_there
+from focalnets.files import is_there, parse_json
 
 __all__ = ["ScannedSample", "Shard", "ShardMember", "scan_shard"]
 
 _MOST_LABEL_BYTES = 1 << 20
 _MOST_CLASSES = 1_000_000
+_MOST_DIGITS = 18
 _JSON_LABEL_KEYS = ("label", "cls", "class", "class_name", "target")
 
 
@@ -151,7 +152,7 @@ def scan_shard(shard: Shard, stream: IO[bytes] | None = None) -> list[ScannedSam
                         f"the shard '{shard.place}' holds the member '{member.name}', which points outside; "
                         "use shards from a source that you trust."
                     )
-                if not member.isreg() or member.issparse():
+                if not member.isreg() or member.issparse() or not path.name:
                     continue
                 stem, _, extension = path.name.partition(".")
                 key, extension = str(path.with_name(stem or path.name)), extension.lower()
@@ -165,13 +166,15 @@ def scan_shard(shard: Shard, stream: IO[bytes] | None = None) -> list[ScannedSam
                     if label is not None:
                         labels[key] = label
             end = tar.offset
-    except tarfile.TarError as error:
-        raise DataError(
-            f"'{shard.place}' is no plain tar file or is truncated ({error}); expected an uncompressed tar of "
-            "images, write or fetch it again."
-        ) from error
+    except (DataError, http.client.HTTPException):
+        raise
     except OSError as error:
         raise DataError(f"the shard '{shard.place}' cannot be read ({error.strerror or error}).") from error
+    except Exception as error:  # Damaged heads of members make the reader raise anything.
+        raise DataError(
+            f"'{shard.place}' is no plain tar file or is truncated ({str(error).rstrip('.') or type(error).__name__}); "
+            "expected an uncompressed tar of images, write or fetch it again."
+        ) from error
     last = max((image.offset + image.size for image in images.values()), default=0)
     # A whole tar file ends with empty blocks behind the last member.
     if shard.size is not None and (last > shard.size or end + tarfile.BLOCKSIZE > shard.size):
@@ -213,18 +216,18 @@ def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Shard) -> 
         text = file.read().decode("utf-8").strip()
         label: Any = text
         if member.name.lower().endswith(".json"):
-            content = json.loads(text)
+            content = parse_json(text)
             if not isinstance(content, dict):
                 raise ValueError("expected an object")
             label = next((content[key] for key in _JSON_LABEL_KEYS if key in content), None)
             if label is None:
                 return None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{where} is no class that can be read ({error}).") from error
     if isinstance(label, str) and label.isdecimal():
-        label = int(label)
+        label = int(label) if len(label) <= _MOST_DIGITS else None
     if isinstance(label, bool) or not isinstance(label, int | str) or label == "":
-        raise DataError(f"{where} must hold the number or the name of a class, got {str(label)[:40]!r}.")
+        raise DataError(f"{where} must hold the number or the name of a class, got {text[:40]!r}.")
     if isinstance(label, int) and not 0 <= label < _MOST_CLASSES:
         raise DataError(f"{where} holds the class number {label}; expected 0 to {_MOST_CLASSES - 1:,}.")
     return label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ from focalnets.data.shards.index import (
 from focalnets.data.shards.members import Shard, scan_shard
 from focalnets.data.splits import EvaluationFolder, ImageFolders, labelled, split_by_class
 from focalnets.errors import DataError, quoted_list
-from focalnets.files import is_there, user_path
+from focalnets.files import is_there, parse_json, read_json, user_path
 
 __all__ = ["is_shards", "open_evaluation_shards", "open_image_shards", "open_remote", "open_shards"]
 
@@ -141,8 +140,8 @@ def open_shards(location: str | Path) -> ShardedImages:
     if is_there(path) and path.is_dir():
         if (path / INDEX_NAME).is_file():
             try:
-                content = json.loads((path / INDEX_NAME).read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError) as error:
+                content = read_json(path / INDEX_NAME)
+            except (OSError, ValueError) as error:
                 raise DataError(
                     f"'{path / INDEX_NAME}' is no index of shards ({error}); make the shards again."
                 ) from error
@@ -200,9 +199,9 @@ def open_remote(url: str) -> ShardedImages:
     base = base.removesuffix(INDEX_NAME).rstrip("/")
     with request(f"{base}/{INDEX_NAME}{mark}{query}") as answer:
         try:
-            content = json.loads(answer.read(_MOST_INDEX_BYTES))
+            content = parse_json(answer.read(_MOST_INDEX_BYTES))
         except (OSError, http.client.HTTPException) as error:
             raise DataError(f"'{base}/{INDEX_NAME}' cannot be read ({reason_of(error)}); try again later.") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise DataError(f"'{base}/{INDEX_NAME}' is no index that focalnets shard wrote ({error}).") from error
     return read_index(content, base, f"{mark}{query}")

@@ -19,7 +19,7 @@ import numpy as np
 from focalnets.data.samples import ImageFile, Sample, stored_bytes
 from focalnets.data.shards.index import INDEX_FORMAT, INDEX_NAME, Side
 from focalnets.errors import ConfigError, DataError
-from focalnets.files import file_in_the_way, replacing, user_path, write_json, write_text
+from focalnets.files import file_in_the_way, parse_json, replacing, user_path, write_json, write_text
 
 __all__ = ["ShardingResult", "write_shards"]
 
@@ -231,11 +231,11 @@ def _not_ours(output: Path, name: str) -> DataError:
 def _read_own_index(text: str) -> dict[str, Any] | None:
     """The content of an index; None if it is none that was written here."""
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         if content["format"] != INDEX_FORMAT or not isinstance(content["identity"], str):
             return None
         return content if all(map(_is_entry, content["shards"])) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -252,11 +252,11 @@ def _read_progress(text: str) -> dict[str, Any] | None:
     for line in lines:
         # A line cut off by a stop: its shard is written again.
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
+            entry = parse_json(line)
             if _is_entry(entry):
                 entries.append(entry)
     try:
-        begun = json.loads(first)
+        begun = parse_json(first)
         identity, planned = begun["identity"], begun.get("planned", [])
         # A shard that was just finished when the run was stopped may not be listed yet.
         planned = [name for name in planned if _SHARD_NAME.fullmatch(name)]

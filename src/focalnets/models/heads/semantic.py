@@ -102,16 +102,17 @@ class SemanticNetwork(DenseNetwork):
         if mask is not None:
             masks = self.masks(mask)
             if not self.training:
-                return {"logits": each_alone(self._logits, maps, masks)}
+                return {"logits": each_alone(self.logits, maps, masks)}
             maps = [extend_edges(features, valid) for features, valid in zip(maps, masks, strict=True)]
         if self.training and self.queries is not None:
             return self.head(maps)
-        output = {"logits": self._logits(maps)}
+        output = {"logits": self.logits(maps)}
         if self.auxiliary is not None and self.training:
             output["auxiliary"] = self.auxiliary(maps[-2])
         return output
 
-    def _logits(self, maps: Sequence[Tensor]) -> Tensor:
+    def logits(self, maps: Sequence[Tensor]) -> Tensor:
+        """Compute what is said of each position of the finest map, (B, K, h, w), from the maps of the stages."""
         answer = self.head(maps)
         return answer if self.queries is None else class_scores(answer["classes"], answer["masks"])
 

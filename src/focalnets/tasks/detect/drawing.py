@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from focalnets.report.fonts import Line
 from focalnets.report.overlay import class_colours
 from focalnets.tasks.detect.results import Box, DetectedObject
 
@@ -60,13 +61,13 @@ def draw_box(picture: Image.Image, box: Box, colour: tuple[int, ...], text: str 
         draw.rectangle((left, top, right, bottom), outline=colour, width=line)
     if not text:
         return
-    font = ImageFont.load_default(max(9, round(min(picture.size) / 32)))
-    _, _, width, height = draw.textbbox((0, 0), text, font=font)
-    x = max(0, min(left, picture.width - round(width) - 2))
-    y = top - round(height) - 2 if top >= height + 2 else top
-    draw.rectangle((x, y, x + width + 2, y + height + 2), fill=colour)
+    size = max(9, round(min(picture.size) / 32))
+    words, height = Line(text, size), round(1.25 * size)
+    x = max(0, min(left, picture.width - round(words.width_px) - 2))
+    y = top - height - 2 if top >= height + 2 else top
+    draw.rectangle((x, y, x + words.width_px + 2, y + height + 2), fill=colour)
     dark = sum(share * part for share, part in zip((0.3, 0.59, 0.11), colour, strict=True)) > 140
-    draw.text((x + 1, y), text, fill=(0, 0, 0) if dark else (255, 255, 255), font=font)
+    words.draw(picture, x + 1, y + size, (0, 0, 0) if dark else (255, 255, 255))
 
 
 def _draw_dashes(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], colour: tuple[int, ...], line: int) -> None:

@@ -41,9 +41,19 @@ from focalnets.visualize.localization.figures import (
 )
 from focalnets.visualize.localization.results import FIGURES, Localization, MethodScore
 
-__all__ = ["write_localization"]
+__all__ = ["LOCALIZATION_FILES", "write_localization"]
 
 _OPTIONAL_FILES = ("best.png", "worst.png")
+LOCALIZATION_FILES = (
+    "localization.json",
+    "methods.csv",
+    "images.csv",
+    "blocks.png",
+    "methods.png",
+    *_OPTIONAL_FILES,
+    "report.html",
+)
+"""What :func:`write_localization` may write or remove."""
 _DRAWN_FIGURE = "auc"
 
 
