@@ -6,13 +6,16 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.data import dense_formats
 from tests.data.annotated_files import coco, photo
 
+from focalnets.cli.main import main
 from focalnets.data.annotated.scene_writing import write_annotated_scenes
 from focalnets.data.annotated.training import open_annotated_training
 from focalnets.data.checks.anchors import best_overlaps, propose_anchors
 from focalnets.data.checks.annotated import check_annotations
+from focalnets.data.checks.samples import draw_annotations
 from focalnets.data.scenes.generator import SceneGenerator
 from focalnets.errors import DataError
 
@@ -50,6 +53,33 @@ def test_good_data_have_no_errors(tmp_path):
     assert found.anchors is not None
     with pytest.raises(DataError, match="cannot train panoptic"):
         check_annotations(place, "panoptic")
+
+
+def test_the_command_checks_annotations_and_draws_samples(tmp_path, capsys):
+    place = dense_formats.write_labelme(tmp_path / "data", dense_formats.examples())
+    sheet = tmp_path / "samples.png"
+    assert main(["check", str(place), "--samples", str(sheet), "--json", str(tmp_path / "found.json")]) == 0
+    said = capsys.readouterr().out
+    assert "Labelme json for detect: 3 images in all" in said
+    assert "suits the boxes: shorter side" in said
+    assert json.loads((tmp_path / "found.json").read_text())["format"] == "Labelme json"
+    with Image.open(sheet) as drawn:
+        assert drawn.size[0] == 3 * 368 + 8
+    broken = json.loads((place / "0.json").read_text())
+    (place / "0.json").write_text(json.dumps({**broken, "imageWidth": -1}))
+    assert main(["check", str(place)]) == 1
+    assert "error" in capsys.readouterr().out
+
+
+def test_drawings_show_boxes_masks_and_classes_of_pixels():
+    for task in ("instance", "semantic"):
+        data = open_annotated_training("scenes:2", task=task, val_fraction=0.5).train
+        annotated = data.annotation(0)
+        drawn = np.asarray(draw_annotations(annotated, data.categories))
+        changed = (drawn != np.asarray(annotated.image)).any(axis=-1)
+        assert drawn.shape == (192, 192, 3)
+        assert changed.mean() > (0.9 if task == "semantic" else 0.02)
+        assert all(changed[thing.mask].mean() > 0.9 for thing in annotated.objects)
 
 
 def test_anchors_suit_the_boxes():

@@ -19,6 +19,12 @@ SIGNED_MAP = "PuOr_r"
 ACCURACY_MAP = "cividis"
 """Colour map of tables of accuracies from 0 to 1."""
 
+CLASS_COLOURS = (
+    "#e6194b", "#3cb44b", "#4363d8", "#ffe119", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#469990",
+    "#9a6324", "#800000", "#808000", "#000075", "#a9a9a9", "#fabed4", "#aaffc3", "#ffd8b1", "#dcbeff", "#fffac8",
+)  # fmt: skip
+"""Colours of classes that differ as far as possible, also for many people who see fewer of them."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Theme:

@@ -71,7 +71,8 @@ def propose_anchors(boxes: np.ndarray, *, stages: int = 4) -> AnchorProposal:
     side = min(enough[0] if enough else _SIDES_PX[-1], max(_SIDES_PX[0], *(s for s in _SIDES_PX if s <= stored), 0))
     seen = relative * side
     usual = float(best_overlaps(seen, 32.0 * 2.0 ** np.arange(5), np.array([0.5, 1.0, 2.0])).mean())
-    best = (-1.0, 0, _RATIOS[0])
+    best: tuple[float, int, tuple[float, ...]] = (-1.0, 0, _RATIOS[0])
+    ratios: tuple[float, ...]
     for ratios in _RATIOS:
         for base in (8, 12, 16, 20, 24, 28, 32, 40, 48, 64):
             overlap = float(best_overlaps(seen, base * 2.0 ** np.arange(stages), np.array(ratios)).mean())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from focalnets.files import csv_text, write_text
+from focalnets.models.config import Preprocessing
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.classify.figures import draw_calibration, draw_confident_errors, draw_confusion
 from focalnets.tasks.classify.results import Evaluation, Prediction, none_of_the_classes
@@ -19,11 +20,13 @@ from focalnets.tasks.classify.sections import (
     confusion_section,
     errors_section,
 )
+from focalnets.tasks.evaluation import EvaluationReport
 
 __all__ = [
     "evaluation_facts",
     "evaluation_sections",
     "evaluation_summary",
+    "pictures_of_errors",
     "prediction_row",
     "predictions_table",
     "write_evaluation_files",
@@ -110,6 +113,14 @@ def evaluation_facts(evaluation: Evaluation) -> list[Fact]:
             f"expected calibration error, {len(calibration.equal_width)} bins of equal width",
         ),
     ]
+
+
+def pictures_of_errors(
+    report: EvaluationReport, seen: Callable[[tuple[Any, Any], Preprocessing], Image.Image]
+) -> list[Image.Image]:
+    """Show what the network saw of the most confident errors; ``seen`` shows it of an item."""
+    spec = Preprocessing.from_dict(report.evaluation.preprocessing)
+    return [seen(report.dataset[mistake.index], spec) for mistake in report.evaluation.mistakes]
 
 
 def evaluation_sections(evaluation: Evaluation, pictures: Sequence[Image.Image]) -> list[Section]:

@@ -27,12 +27,13 @@ from focalnets.report.caption import with_caption
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.blending import build_blend
-from focalnets.tasks.classify.data import open_held_out, open_labelled_images, training_data
+from focalnets.tasks.classify.data import open_held_out, open_labelled_images, read_coarsely, training_data
 from focalnets.tasks.classify.outliers import OutlierTransform, add_threshold, training_outliers, uniformity
 from focalnets.tasks.classify.report import (
     evaluation_facts,
     evaluation_sections,
     evaluation_summary,
+    pictures_of_errors,
     prediction_row,
     predictions_table,
     write_evaluation_files,
@@ -48,6 +49,8 @@ from focalnets.weights.description import classifier_head
 if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
+
+    from focalnets.tasks.classify.large import LargeClassification
 
 __all__ = ["Classify"]
 
@@ -94,9 +97,11 @@ class Classify(Task):
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("top_k", 1), ("bins", 1), ("worst", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be a whole number from {least} up, got {getattr(self, name)}.")
+        for name, least, most in (("top_k", 1, 10**9), ("bins", 1, 10_000), ("worst", 0, 10_000)):
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(
+                    f"{name} must be a whole number from {least} to {most:,}, got {getattr(self, name):,}."
+                )
 
     def recipe_in_words(self) -> str:
         """Describe augmentation and mixing."""
@@ -151,11 +156,7 @@ class Classify(Task):
 
     def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
         """Decode large JPEGs at a fraction of their size."""
-        if not isinstance(data, ImageFolder) or data.smallest_side_px is not None:
-            return data
-        options: dict[str, Any] = {"notes": data.notes, "max_pixels": data.max_pixels}
-        options["smallest_side_px"] = self.coarsest_side_px(spec)
-        return ImageFolder(data.samples, data.classes, data.transform, **options)
+        return read_coarsely(data, self.coarsest_side_px(spec))
 
     def transform(
         self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
@@ -202,8 +203,7 @@ class Classify(Task):
 
     def head(self, model: nn.Module) -> dict[str, Any]:
         """Describe the linear classifier, with its threshold."""
-        network: Any = model
-        return classifier_head(network.config, network.threshold)
+        return classifier_head(model.config, model.threshold)  # type: ignore[arg-type]
 
     def for_model(self, model: nn.Module) -> Classify:
         """Take over the threshold of a network that has one."""
@@ -305,6 +305,14 @@ class Classify(Task):
             for path, confidences, chosen in zip(paths, fractions.tolist(), indices.tolist(), strict=True)
         ]
 
+    def large(self, model: nn.Module) -> LargeClassification:
+        """Classify images of any size."""
+        from focalnets.tasks.classify.large import LargeClassification
+
+        if not isinstance(model, FocalNet) or model.norm is None or not self.labels(model):
+            raise ConfigError("Images of any size are classified by FocalNets with a classifier; leave context out.")
+        return LargeClassification(self, model)
+
     def row(self, result: Prediction) -> dict[Column, TableCell]:
         """The likeliest class with its confidence, and the others in one cell; all are there if none seems right."""
         return prediction_row(result)
@@ -335,12 +343,8 @@ class Classify(Task):
 
     def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
         """Write tables of classes, confusions, calibration and the most confident errors, with their pictures."""
-        return write_evaluation_files(report.evaluation, self._pictures_of_errors(report), folder)
+        return write_evaluation_files(report.evaluation, pictures_of_errors(report, self.seen), folder)
 
     def sections(self, report: EvaluationReport) -> list[Section]:
         """Show class by class, confusions, calibration and the most confident errors."""
-        return evaluation_sections(report.evaluation, self._pictures_of_errors(report))
-
-    def _pictures_of_errors(self, report: EvaluationReport) -> list[Image.Image]:
-        spec = Preprocessing.from_dict(report.evaluation.preprocessing)
-        return [self.seen(report.dataset[mistake.index], spec) for mistake in report.evaluation.mistakes]
+        return evaluation_sections(report.evaluation, pictures_of_errors(report, self.seen))

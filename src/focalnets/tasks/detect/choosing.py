@@ -75,8 +75,8 @@ def object_sizes(data: Any) -> ObjectSizes:
                 boxes.append((right - left, bottom - top))
                 photos.append(annotated.size)
                 labels.append(thing.label)
-    shaped = (np.array(values, dtype=np.float64).reshape(-1, 2) for values in (boxes, photos))
-    return ObjectSizes(*shaped, np.array(labels, dtype=np.int64))
+    shaped = [np.array(values, dtype=np.float64).reshape(-1, 2) for values in (boxes, photos)]
+    return ObjectSizes(shaped[0], shaped[1], np.array(labels, dtype=np.int64))
 
 
 def choose_image_size(objects: ObjectSizes, usual: int, *, side: str = "shorter") -> int:

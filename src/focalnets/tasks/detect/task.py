@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
 
+    from focalnets.tasks.detect.large import LargeDetection
+
 __all__ = ["Detect"]
 
 _SMALL_HEAD = {"pyramid_channels": 96, "box_channels": 256, "proposals": 300, "sampled_boxes": 128}
@@ -101,7 +103,8 @@ class Detect(DenseTask):
 
     def choose_settings(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
         """Choose numbers of classes as the data give them, and size of images and anchors that fit the objects."""
-        settings, chosen = self.settings, {}
+        settings = self.settings
+        chosen: dict[str, Any] = {}
         numbers = [category.id for category in getattr(data.train, "categories", ())]
         usable = all(type(number) is int and number >= 0 for number in numbers) and len(set(numbers)) == len(numbers)
         if settings.class_ids is None and usable and numbers != list(range(1, len(numbers) + 1)):
@@ -266,8 +269,16 @@ class Detect(DenseTask):
                 )
                 for label, score, box, mask in zip(*columns, strict=True)
             )
-            results.append(Detections(path=path, size=tuple(size), class_names=tuple(labels), objects=things))
+            results.append(Detections(path=path, size=(size[0], size[1]), class_names=tuple(labels), objects=things))
         return results
+
+    def large(self, model: nn.Module) -> LargeDetection:
+        """Find objects in images of any size."""
+        from focalnets.tasks.detect.large import LargeDetection
+
+        if not isinstance(model, Detector):
+            raise ConfigError(f"Objects in images of any size are found by networks of the task {self.name}.")
+        return LargeDetection(model, tuple(model.head_config.numbers), self.shown_from)
 
     def row(self, result: Detections) -> dict[Column, TableCell]:
         """How many objects of which classes there are, and how sure the network is of the surest."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
 
+    from focalnets.tasks.semantic.large import LargeSegmentation
+
 __all__ = ["Semantic"]
 
 IGNORED = 255
@@ -144,9 +146,9 @@ class Semantic(DenseTask):
         A batch whose pixels are all ignored has a loss of 0.
         """
         if not train:
-            pairs = zip(*self._valid(output), batch.targets, strict=True)
-            single = torch.stack([self._loss_of(*pair) for pair in pairs])
-            return {"cross_entropy": single if reduction == "none" else single.mean()}
+            single = [self._loss_of(*each) for each in zip(*self._valid(output), batch.targets, strict=True)]
+            stacked_losses = torch.stack(single)
+            return {"cross_entropy": stacked_losses if reduction == "none" else stacked_losses.mean()}
         size = (batch.inputs.shape[-2], batch.inputs.shape[-1])
         truth = stacked([target["semantic"] for target in batch.targets], size, IGNORED)
         if "logits" not in output:
@@ -221,6 +223,14 @@ class Semantic(DenseTask):
             Segmentation.of_labels(path, labels, class_map(logits, (height, width)).numpy())
             for logits, path, (width, height) in zip(*self._valid(output), paths, sizes, strict=True)
         ]
+
+    def large(self, model: nn.Module) -> LargeSegmentation:
+        """Name the class of each pixel of images of any size."""
+        from focalnets.tasks.semantic.large import LargeSegmentation
+
+        if not isinstance(model, SemanticNetwork):
+            raise ConfigError("Class maps of images of any size are made by networks of the task semantic.")
+        return LargeSegmentation(model)
 
     def row(self, result: Segmentation) -> dict[Column, TableCell]:
         """The class that takes most of the photo, and the others in one cell."""
