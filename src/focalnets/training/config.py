@@ -259,7 +259,7 @@ class TrainingConfig:
             values[self.task] = {**values[self.task], **own}
         if "settings" in changes:
             settings = changes.pop("settings")
-            if not isinstance(settings, Mapping | settings_of(task)):
+            if not isinstance(settings, Mapping) and not dataclasses.is_dataclass(settings):
                 raise ConfigError(f"{task} must be a section of settings, got {abridged(settings)}.")
             values[task] = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
         return TrainingConfig.from_dict({**values, **changes})

@@ -86,7 +86,7 @@ def _published_model(backbone: FocalNetConfig, hidden: int, classes: int, querie
     try:
         config = Mask2FormerConfig(
             backbone_config=base,
-            num_labels=classes,  # type: ignore[call-arg] # a field that all configs take
+            num_labels=classes,  # type: ignore[call-arg]
             feature_size=hidden,
             mask_feature_size=hidden,
             hidden_dim=hidden,
@@ -118,10 +118,8 @@ def query_losses(
     from transformers import Mask2FormerConfig
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
-    config = Mask2FormerConfig(
-        num_labels=output["classes"].shape[-1] - 1,  # type: ignore[call-arg] # a field that all configs take
-        train_num_points=points,
-    )
+    settings: dict[str, Any] = {"num_labels": output["classes"].shape[-1] - 1, "train_num_points": points}
+    config = Mask2FormerConfig(**settings)
     weights = {
         "loss_cross_entropy": config.class_weight,
         "loss_mask": config.mask_weight,

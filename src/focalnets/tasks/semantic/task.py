@@ -146,9 +146,9 @@ class Semantic(DenseTask):
         A batch whose pixels are all ignored has a loss of 0.
         """
         if not train:
-            single = [self._loss_of(*each) for each in zip(*self._valid(output), batch.targets, strict=True)]
-            stacked_losses = torch.stack(single)
-            return {"cross_entropy": stacked_losses if reduction == "none" else stacked_losses.mean()}
+            pairs = zip(*self._valid(output), batch.targets, strict=True)
+            single = torch.stack([self._loss_of(*pair) for pair in pairs])
+            return {"cross_entropy": single if reduction == "none" else single.mean()}
         size = (batch.inputs.shape[-2], batch.inputs.shape[-1])
         truth = stacked([target["semantic"] for target in batch.targets], size, IGNORED)
         if "logits" not in output:
