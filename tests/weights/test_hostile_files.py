@@ -218,6 +218,14 @@ def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
     refused(path, "sparse")
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_lists_of_tensors_are_no_tensors(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    head = torch.nested.nested_tensor([torch.zeros(3), torch.zeros(2)])
+    torch.save({"model": {**official(), "head.weight": head}}, path)
+    refused(path, "head.bias")
+
+
 def test_settings_that_training_scripts_keep_are_read_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The official script saves its yacs settings, others an argparse namespace; neither runs code."""
 
