@@ -193,7 +193,7 @@ class TrainingConfig:
         check_types(self)
         check_whole_numbers(self, _WHOLE_NUMBERS)
         if self.seed >= 2**32:
-            raise ConfigError(f"seed must be below 2^32, got {self.seed}.")
+            raise ConfigError(f"seed must be below 2^32, got {abridged(self.seed)}.")
         check_whole_numbers(self, _OPTIONAL_WHOLE_NUMBERS, optional=True)
         if type(self.devices) is not int or self.devices < -1 or self.devices == 0:
             raise ConfigError(f"devices must be a whole number from 1 up, or -1 for all, got {abridged(self.devices)}.")
