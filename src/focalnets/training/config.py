@@ -62,8 +62,7 @@ _MOST = {
     "checkpoint_minutes": 10**7,
 }
 _OPTIONAL_WHOLE_NUMBERS = {
-    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1,
-    "patience": 1,
+    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1, "patience": 1
 }  # fmt: skip
 
 
@@ -258,10 +257,12 @@ class TrainingConfig:
         elif own:
             values[self.task] = {**values[self.task], **own}
         if "settings" in changes:
-            settings: Any = changes.pop("settings")
-            if isinstance(settings, type) or not (isinstance(settings, Mapping) or dataclasses.is_dataclass(settings)):
+            settings = changes.pop("settings")
+            if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
+                settings = dataclasses.asdict(settings)
+            if not isinstance(settings, Mapping):
                 raise ConfigError(f"{task} must be a section of settings, got {abridged(settings)}.")
-            values[task] = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
+            values[task] = settings
         return TrainingConfig.from_dict({**values, **changes})
 
     def to_dict(self) -> dict[str, Any]:
