@@ -71,6 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = f" ({error.filename})" if error.filename else ""
         _complain(f"Reading or writing failed: {error.strerror}{place}; nothing was left half-written.")
         return _EXIT_MISTAKE
+    except (MemoryError, RuntimeError) as error:
+        from focalnets.machine.memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        _complain("There is not enough memory for this; use smaller images or batches, or another --device.")
+        return _EXIT_MISTAKE
     finally:
         _give_up_what_cannot_be_shown()
 

@@ -54,6 +54,17 @@ _WHOLE_NUMBERS = {
     "freeze_epochs": 0,
     "repeats": 1,
 }
+_MOST = {
+    "epochs": 10**7,
+    "batch_size": 2**20,
+    "accumulate": 2**20,
+    "repeats": 1000,
+    "nodes": 2**16,
+    "devices": 2**16,
+    "workers": 2**16,
+    "warmup_epochs": 10**7,
+    "checkpoint_minutes": 10**7,
+}
 _OPTIONAL_WHOLE_NUMBERS = {
     "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1,
     "patience": 1,
@@ -187,6 +198,9 @@ class TrainingConfig:
             )
         check_ranges(self, _RANGES)
         check_choices(self, _CHOICES)
+        for name, most in _MOST.items():
+            if (value := getattr(self, name)) is not None and value > most:
+                raise ConfigError(f"{name} may be at most {most:,}, got {value!r:.40}.")
         if hasattr(self.settings, "check_with"):
             self.settings.check_with(self)
         if self.strategy == "fsdp" and (self.ema_decay or self.optimizer == "muon"):

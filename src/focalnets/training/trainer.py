@@ -13,10 +13,19 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import WeightAveraging
 
 from focalnets.data.labelled import TrainingData
-from focalnets.errors import CheckpointError, DataError, ImageError, InterruptedRunError, TrainingError
+from focalnets.errors import (
+    CheckpointError,
+    DataError,
+    FocalNetsError,
+    ImageError,
+    InterruptedRunError,
+    TrainingError,
+)
 from focalnets.files import write_json, write_text
 from focalnets.machine.description import describe_environment
+from focalnets.machine.memory import is_out_of_memory
 from focalnets.machine.process import is_helper
+from focalnets.models.memory import check_memory
 from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
@@ -169,10 +178,11 @@ def _fit(
         averaging: list[Callback] = []
         if config.ema_decay:
             averaging.append(WeightAveraging(multi_avg_fn=ema_average(config.ema_decay)))
-        trainer = build_trainer(
-            config, folder, [recorder, *averaging, *early_stopping, Guard(folder, request, config.checkpoint_minutes)]
-        )
+        guard = Guard(folder, request, config.checkpoint_minutes)
+        trainer = build_trainer(config, folder, [recorder, *averaging, *early_stopping, guard])
         rank = Rank(trainer.global_rank, trainer.world_size)
+        largest = max(config.training_sizes(network.spec.input_size_px).values())
+        check_memory(network.module, largest, min(config.batch_size, len(data.train)), training=True)
         train_batches = training_loader(task, data, config, network.spec, rank)
         val_batches = validation_loader(task, data, config, network.spec, rank)
         steps_an_epoch = math.ceil(len(train_batches) / config.accumulate)
@@ -213,16 +223,31 @@ def _fit(
             raise DataError(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise TrainingError(
-                "A process that reads images was ended from outside, perhaps for want of memory; try fewer --workers. "
-                f"{_explain_resuming(folder, stopped=False)}"
-            ) from error
         except (OSError, CheckpointError) as error:
             raise TrainingError(
                 f"{_explain_failed_writing(error)} {_explain_resuming(folder, stopped=False)}"
+            ) from error
+        except FocalNetsError:
+            raise
+        except Exception as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+                raise TrainingError(
+                    "A process that reads images was ended from outside, perhaps for want of memory; try fewer "
+                    f"--workers. {_explain_resuming(folder, stopped=False)}"
+                ) from error
+            if "more than 1 value per channel" in str(error):
+                raise TrainingError(
+                    f"Batch normalisation has a single number for each channel to learn from: a batch of "
+                    f"{min(config.batch_size, len(data.train))} image of {largest} px shrinks to one place; use "
+                    "--batch_size 2 or more with as many images, a larger --image_size, or a network without batch "
+                    "normalisation (--model_overrides.downsampling single --model_overrides.stem patch)."
+                ) from error
+            if not resumes or guard.has_trained or is_out_of_memory(error):
+                raise
+            # What is restored is used up to the end of the first step, and may be of any kind in a damaged file.
+            raise TrainingError(
+                f"'{folder.resume_point}' is damaged or not of this run ({type(error).__name__}); start a new run with "
+                f"--pretrained {shlex.quote(str(folder.root))}."
             ) from error
     best = recorder.best
     ended_early = any(callback.exhausted for callback in early_stopping)

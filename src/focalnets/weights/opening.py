@@ -17,7 +17,7 @@ from focalnets.files import user_path
 from focalnets.models.config import FocalNetConfig, Preprocessing, check_channels
 from focalnets.models.fields import printable
 from focalnets.models.variants import VARIANTS
-from focalnets.weights.assembly import check_fit, refuse_fewer_numbers
+from focalnets.weights.assembly import check_dense, check_fit, refuse_fewer_numbers
 from focalnets.weights.companions import Companion, read_companion
 from focalnets.weights.description import CLASSIFY, Description, classifier_head, read_description
 from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, expected_shapes, find_networks, from_layout, to_layout
@@ -117,6 +117,7 @@ def open_weights(
     if description is not None and description.task != CLASSIFY:
         return _opened_as_described(raw, description, file)
     layout, tensors, notes = _detect_layout(raw, file)
+    check_dense(tensors, file)
     ours, _, post_norms = from_layout(layout, tensors)
     visible = visible_settings({name: tuple(tensor.shape) for name, tensor in ours.items()}, file)
     if len(post_norms) == 1:

@@ -170,9 +170,9 @@ def read_index(content: Any, location: str, query: str = "") -> ShardedImages:
             raise ValueError("no image")
         split = str(content["split"])
     except (KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise DataError(
-            f"'{location}/{INDEX_NAME}' is no index that focalnets shard wrote ({type(error).__name__}: {error}); make "
-            "the shards again."
+            f"'{location}/{INDEX_NAME}' is no index that focalnets shard wrote ({reason}); make the shards again."
         ) from error
     _refuse_equal_names(location, shards)
     if not remote:

@@ -78,9 +78,11 @@ class Classify(Task):
     worst: int = 24
 
     def __post_init__(self) -> None:
-        for name, least in (("top_k", 1), ("bins", 1), ("worst", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be a whole number from {least} up, got {getattr(self, name)}.")
+        for name, least, most in (("top_k", 1, 10**9), ("bins", 1, 10_000), ("worst", 0, 10_000)):
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(
+                    f"{name} must be a whole number from {least} to {most:,}, got {getattr(self, name):,}."
+                )
 
     def recipe_in_words(self) -> str:
         """Describe augmentation and mixing."""
