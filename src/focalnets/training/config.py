@@ -61,17 +61,6 @@ _MOST = {
     "warmup_epochs": 10**7,
     "checkpoint_minutes": 10**7,
 }
-_MOST = {
-    "epochs": 10**7,
-    "batch_size": 2**20,
-    "accumulate": 2**20,
-    "repeats": 1000,
-    "nodes": 2**16,
-    "devices": 2**16,
-    "workers": 2**16,
-    "warmup_epochs": 10**7,
-    "checkpoint_minutes": 10**7,
-}
 _OPTIONAL_WHOLE_NUMBERS = {
     "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1, "patience": 1
 }  # fmt: skip

@@ -271,28 +271,6 @@ def _fit(
                 f"'{folder.resume_point}' is damaged or not of this run ({type(error).__name__}); start a new run with "
                 f"--pretrained {shlex.quote(str(folder.root))}."
             ) from error
-        except FocalNetsError:
-            raise
-        except Exception as error:
-            if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
-                raise TrainingError(
-                    "A process that reads images was ended from outside, perhaps for want of memory; try fewer "
-                    f"--workers. {_explain_resuming(folder, stopped=False)}"
-                ) from error
-            if "more than 1 value per channel" in str(error):
-                raise TrainingError(
-                    f"Batch normalisation has a single number for each channel to learn from: a batch of "
-                    f"{min(config.batch_size, len(data.train))} image of {largest} px shrinks to one place; use "
-                    "--batch_size 2 or more with as many images, a larger --image_size, or a network without batch "
-                    "normalisation (--model_overrides.downsampling single --model_overrides.stem patch)."
-                ) from error
-            if not resumes or guard.has_trained or is_out_of_memory(error):
-                raise
-            # What is restored is used up to the end of the first step, and may be of any kind in a damaged file.
-            raise TrainingError(
-                f"'{folder.resume_point}' is damaged or not of this run ({type(error).__name__}); start a new run with "
-                f"--pretrained {shlex.quote(str(folder.root))}."
-            ) from error
     best = recorder.best
     ended_early = any(callback.exhausted for callback in early_stopping)
     if best is None or (recorder.history[-1]["epoch"] < config.epochs and not ended_early):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pickle
 import re
@@ -165,8 +164,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise CheckpointError(f"{path} is larger than {_MAX_JSON_BYTES >> 20} MiB; a description is expected.")
-        value = json.loads(path.read_text(encoding="utf-8"))  # others also write NaN
-    except (OSError, ValueError, RecursionError) as error:
+        value = read_json(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {_reason(error)}.") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} must hold a JSON object, got a {type(value).__name__}.")
