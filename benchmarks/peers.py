@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from benchmarks.command import Size
 from benchmarks.measure import Absent, Contender, attempt
+from focalnets.engine.accelerate import accelerate
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.variants import variant
@@ -143,6 +144,15 @@ def _compiled(build: Callable[[FocalNet], nn.Module]) -> Callable[..., Prepare]:
     return network
 
 
+def _accelerated(ours: FocalNet, dynamic: bool) -> Prepare:
+    network = accelerate(ours)
+
+    def prepare(images: Tensor) -> Callable[[], Tensor]:
+        return lambda: network(images)
+
+    return prepare
+
+
 EXPORTS_VARIABLE = "FOCALNETS_BENCHMARKS_EXPORTS"
 """Environment variable by which processes share the folder of exported networks."""
 
@@ -258,6 +268,7 @@ _plain, _last = torch.contiguous_format, torch.channels_last
 
 INFERENCE: dict[str, NetworkPeer] = {
     "focalnets": NetworkPeer((), _eager(lambda ours: ours, _plain)),
+    "focalnets accelerated": NetworkPeer((), _accelerated),
     "focalnets compiled": NetworkPeer((), _compiled(lambda ours: ours), SLOW_TO_BUILD),
     "timm": NetworkPeer(("timm",), _eager(timm_network, _plain)),
     "timm channels_last": NetworkPeer(("timm",), _eager(timm_network, _last), memory_format=_last),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from focalnets.class_names import class_names as class_names
     from focalnets.data.images import read_image as read_image
     from focalnets.data.scenes.generator import SceneGenerator as SceneGenerator
+    from focalnets.engine.accelerate import accelerate as accelerate
     from focalnets.errors import FocalNetsError as FocalNetsError
     from focalnets.models.config import FocalNetConfig as FocalNetConfig
     from focalnets.models.config import Preprocessing as Preprocessing
@@ -43,6 +44,7 @@ _HOMES = {
     "Preprocessing": "focalnets.models.config",
     "SceneGenerator": "focalnets.data.scenes.generator",
     "Trained": "focalnets.api",
+    "accelerate": "focalnets.engine.accelerate",
     "class_names": "focalnets.class_names",
     "create_model": "focalnets.weights.loading",
     "evaluate": "focalnets.api",
@@ -57,7 +59,7 @@ _HOMES = {
     "save_checkpoint": "focalnets.weights.checkpoint",
     "train": "focalnets.api",
 }
-_ROOMS = ("api", "data", "errors", "models", "ops", "tasks", "training", "visualize", "weights")
+_ROOMS = ("api", "data", "engine", "errors", "models", "ops", "tasks", "training", "visualize", "weights")
 
 __all__ = ["__version__", *_HOMES]
 

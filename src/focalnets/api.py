@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from focalnets.data.inputs import Inputs, gather_inputs
 from focalnets.data.labelled import LabelledData, TrainingData
-from focalnets.errors import ConfigError
+from focalnets.errors import ConfigError, DataError
 from focalnets.models.focalnet import FocalNet
+from focalnets.tasks.clips import PredictedClip, clip_outputs, predict_clip
 from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.loading import OpenedData, open_for_evaluation
 from focalnets.tasks.results import Predicted, Results
 from focalnets.tasks.running import predict as predict_all
+from focalnets.tasks.running import spec_at
 from focalnets.tasks.table import build_task
 from focalnets.tasks.trained import TrainedNetwork
 from focalnets.training.result import TrainingResult
@@ -92,43 +94,56 @@ def predict(
     model: Model = None,
     *,
     top_k: int | None = None,
+    threshold: float | None = None,
     size_px: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    output: str | os.PathLike[str] | None = None,
+    every: int = 1,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int | None], None] | None = None,
 ) -> Results:
-    """Say what a network answers to pictures.
+    """Say what a network answers to pictures, and to the frames of videos.
 
     Args:
-        inputs: One or several of: a path of a file or folder, or a pattern; a PIL image; an array (H, W) or
-            (H, W, 1 | 3 | 4); a tensor (1 | 3 | 4, H, W) or as arrays; the bytes of an image file. Arrays and tensors
-            hold uint8, uint16, or floats from 0 to 1, and are not normalised. See
+        inputs: One or several of: a path of a file or folder, or a pattern; a path of a video file; a PIL image; an
+            array (H, W) or (H, W, 1 | 3 | 4); a tensor (1 | 3 | 4, H, W) or as arrays; the bytes of an image file.
+            Arrays and tensors hold uint8, uint16, or floats from 0 to 1, and are not normalised. See
             :func:`focalnets.data.inputs.gather_inputs`.
         model: See :data:`Model`.
         top_k: Classes that a prediction names, at most; None takes 5, or what the network was loaded with.
+        threshold: Least confidence of objects that are named; None takes the usual one of the task.
         size_px: Input size [px]; None takes the network's own.
-        batch_size: Pictures the network sees at once. The result does not depend on it beyond rounding.
+        batch_size: Pictures the network sees at once; None takes the usual number of its task. The result does not
+            depend on it beyond rounding.
+        output: Where videos are written, with the answers drawn into them: a folder, or the file for a single one.
+            Pictures are only written by ``write`` and ``save`` of the results.
+        every: In videos look at each ``every``-th frame only.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
-        on_progress: Called with the number of pictures done, and of all.
+        on_progress: Called with the number of pictures done, and of all; for a video with that of frames, and of all
+            where it is known.
 
     Returns:
-        The results in the order of the inputs, and ``failures`` for those that could not be read.
+        The results in the order of the inputs, ``clips`` for videos, and ``failures`` for what could not be read.
 
     Raises:
         ShapeError: If something is no picture, or an array has another shape or dtype.
         ImageError: If the values of an array are out of range.
         CheckpointError: If the network cannot be loaded, or answers with numbers that are not finite.
-        ConfigError: If a number is out of range.
+        ConfigError: If a number is out of range, or videos lack an output.
+        MissingPackageError: If there are videos and PyAV is not installed.
     """
-    pictures, missing = gather_inputs(inputs)
+    found, missing = gather_inputs(inputs, videos=True)
+    pictures, videos = [each for each in found if not each.is_video], [each for each in found if each.is_video]
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
-    trained = _trained(model, device, top_k=top_k)
-    task = trained.task
+    targets = clip_outputs([video.path for video in videos], output, "_predicted")
+    trained = _trained(model, device, top_k=top_k, threshold=threshold)
+    task, spec = trained.task, spec_at(trained.network, size_px)
+    side, size = task.coarsest_side_px(spec), spec.input_size_px
     answers = predict_all(
         task,
         trained.network,
         [picture.path for picture in pictures],
-        lambda index: pictures[index].read(),
+        lambda index: pictures[index].read(smallest_side_px=side),
         batch_size=batch_size,
         size_px=size_px,
         on_progress=None if on_progress is None else lambda done: on_progress(done, len(pictures)),
@@ -139,8 +154,14 @@ def predict(
             failures.append(answer)
         else:
             entries.append(Predicted(answer, picture, task))
-    size = trained.preprocessing.input_size_px if size_px is None else size_px
-    return Results(entries, failures, task, model=trained.source or trained.origin, input_size_px=size)
+    clips: list[PredictedClip] = []
+    for video, target in zip(videos, targets, strict=True):
+        options: dict[str, Any] = {"batch_size": batch_size, "size_px": size_px, "on_progress": on_progress}
+        try:
+            clips.append(predict_clip(task, trained.network, video.path, target, every=every, **options))
+        except DataError as error:
+            failures.append(Failure(path=video.path, reason=str(error)))
+    return Results(entries, failures, task, model=trained.source or trained.origin, input_size_px=size, clips=clips)
 
 
 def evaluate(
@@ -155,7 +176,7 @@ def evaluate(
     seed: int = 0,
     bins: int | None = None,
     worst: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     device: str = "auto",
     on_progress: OnProgress | None = None,
@@ -176,7 +197,7 @@ def evaluate(
         seed: Of the noise in corrupted pictures.
         bins: Bins of the calibration; None takes 15.
         worst: Most confident errors to keep; None takes 24.
-        batch_size: Inputs the network sees at once.
+        batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
         on_progress: See :data:`focalnets.tasks.report.OnProgress`.
@@ -265,22 +286,24 @@ def explain(
     top_k: int = 5,
     output: str | os.PathLike[str] | None = None,
     every: int = 1,
+    most_frames: int | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> Explanations:
-    """Draw where a classifier looks in photos, and over every frame of videos.
+    """Draw where a network looks in photos, and over every frame of videos.
 
     Args:
         inputs: Photos as for :func:`predict`, and paths of video files.
         model: See :data:`Model`.
         size: Shorter side at which the network sees a photo [px], or ``"native"`` for its own size; None takes the
-            scale of its evaluation.
+            scale of its evaluation. For networks of other tasks than classification it is the size of their input.
         block: Block whose modulator and gates are drawn, as ``"stage.block"`` or a pair of numbers from 0; None takes
             the last one of the last stage but one.
         style: ``overlay``, ``heatmap`` or ``side-by-side``.
         top_k: Classes to name, at most.
         output: Where videos are written: a folder, or the file for a single one. Photos are only written by ``save``.
         every: In videos look at each ``every``-th frame only.
+        most_frames: Videos end after so many frames; None takes all.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
         on_progress: Called with the number of photos done, and of all; for a video with that of frames, and of all
             where it is known.
@@ -296,9 +319,9 @@ def explain(
     entries, missing = gather_inputs(inputs, videos=True)
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
     trained = _trained(model, device)
-    network = trained.classifier("explain")
     explained = explain_inputs(
-        network,
+        trained.task,
+        trained.network,
         entries,
         output=None if output is None else Path(output),
         block=block,
@@ -307,6 +330,7 @@ def explain(
         model_name=trained.source or trained.origin,
         style=style,
         every=every,
+        most_frames=most_frames,
         on_progress=on_progress,
     )
     return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)

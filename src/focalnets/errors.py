@@ -8,7 +8,10 @@ callers would expect, so ``except ValueError`` keeps working.
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 __all__ = [
     "BackendUnavailableError",
@@ -22,13 +25,36 @@ __all__ = [
     "ShapeError",
     "TrainingError",
     "UnknownNameError",
+    "abridged",
     "nearest",
+    "one_line",
     "quoted_list",
 ]
 
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Ends of lines, commands to terminals, what turns the order of letters round, and bytes that are no text."""
+
+_LONGEST_NAME = 200
+_LONGEST_MESSAGE, _LONGEST_END = 3000, 1000
+
+
+def one_line(text: str) -> str:
+    """Write a text that may hold names from files so that it stays on one line and changes nothing around it.
+
+    Ends of lines, escapes and the like are written as Python writes them in texts.
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
 
 class FocalNetsError(Exception):
-    """Base of everything that this package raises about what it was given."""
+    """Base of everything that this package raises about what it was given; its message is one line."""
+
+    def __str__(self) -> str:
+        """Return the message, whatever names it holds, as one line that can be read."""
+        text = super().__str__()
+        if len(text) > _LONGEST_MESSAGE:  # A name in it is absurdly long; the advice stands at the end.
+            text = f"{text[: _LONGEST_MESSAGE - _LONGEST_END]} ... {text[-_LONGEST_END:]}"
+        return one_line(text)
 
 
 class ShapeError(FocalNetsError, ValueError):
@@ -71,9 +97,36 @@ class MissingPackageError(FocalNetsError, ImportError):
     """An optional package is needed for what was asked."""
 
 
+class _Abridged(reprlib.Repr):
+    """Writes values of any depth, also such as hold themselves, in a few words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxstring = self.maxother = self.maxlong = 120
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Write a whole number; Python refuses to write those of very many digits."""
+        try:
+            return super().repr_int(value, level)  # type: ignore[misc]
+        except ValueError:
+            return "a whole number of thousands of digits"
+
+
+_abridged = _Abridged()
+
+
+def abridged(value: Any) -> str:
+    """Write a value that somebody gave, or that stands in a file, for a message: on one line, and not at length."""
+    text = one_line(_abridged.repr(value))
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
+
+
 def quoted_list(names: Sequence[str], most: int = 8) -> str:
-    """Names in quotes, abridged after ``most``."""
-    shown = ", ".join(f"'{name}'" for name in names[:most])
+    """Names in quotes, abridged after ``most``; very long ones are cut."""
+    shown = ", ".join(
+        f"'{name if len(name) <= _LONGEST_NAME else f'{name[: _LONGEST_NAME - 3]}...'}'" for name in names[:most]
+    )
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 

@@ -168,7 +168,10 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
         with _replacing(path, durable) as temporary:
             yield temporary
     except OSError as error:
-        _name_file(error, path)
+        try:
+            _name_file(error, path)
+        except AttributeError:  # Errors of PyAV keep the name that they began with.
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     except (RuntimeError, ValueError) as error:
         # Archives that were left unfinished complain about that alone.
@@ -235,7 +238,7 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: With what is wrong with it, also where it is nested too deeply or not in UTF-8.
     """
     plain = text if isinstance(text, str) else text.decode("utf-8-sig")
-    whole = {"parse_int": _whole_number} if _LONG_NUMBER.search(plain) else {}
+    whole: dict[str, Any] = {"parse_int": _whole_number} if _LONG_NUMBER.search(plain) else {}
     try:
         return json.loads(plain, parse_constant=_refuse_constant, parse_float=_finite_number, **whole)
     except RecursionError:

@@ -9,9 +9,9 @@ import json
 import pytest
 import yaml
 
-from focalnets.cli.config_file import read_yaml
 from focalnets.cli.main import COMMANDS, main
 from focalnets.errors import ConfigError
+from focalnets.yaml_files import read_yaml
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from PIL import Image
 from tests.data.annotated_files import box, coco, mask_folders, mask_image, photo
 
 from focalnets.data.annotated.coco import annotation_mask
-from focalnets.data.annotated.open import FIRST_SCENE, SCENE_TARGET_SIZE, open_annotated_images
+from focalnets.data.annotated.open import open_annotated_images
+from focalnets.data.annotated.scenes import FIRST_SCENE, SCENE_TARGET_SIZE
 from focalnets.data.scenes.generator import SceneGenerator
 from focalnets.data.scenes.writing import run_lengths, write_folders
 from focalnets.demo.settings import full

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from torchvision.ops import masks_to_boxes
 from torchvision.transforms import v2
 
 from focalnets.data.annotated import images as images_module
+from focalnets.data.annotated import polygons as polygons_module
 from focalnets.data.annotated.coco import annotation_mask, open_coco
 from focalnets.data.annotated.encoded_masks import encode_segmentation
 from focalnets.data.annotated.images import AnnotatedImage
@@ -29,9 +28,10 @@ from focalnets.data.annotated.objects import (
     turned_mask,
 )
 from focalnets.data.annotated.open import open_annotated_images
+from focalnets.data.annotated.polygons import PolygonMask
 from focalnets.data.scenes.generator import DISTRACTOR_CLASSES, SCENE_CLASSES
 from focalnets.data.scenes.writing import run_lengths
-from focalnets.errors import DataError, MissingPackageError
+from focalnets.errors import DataError
 
 SQUARE = [2, 1, 7, 1, 7, 5, 2, 5]
 
@@ -267,18 +267,6 @@ def test_annotated_images_can_be_sent_to_other_processes(gaps, tmp_path):
         assert sent[0].boxes.tolist() == images[0].boxes.tolist()
 
 
-def test_what_needs_no_pycocotools_works_without(gaps, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pycocotools", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'focalnets\[localize\]'"):
-        open_annotated_images(gaps)
-    content = json.loads(gaps.read_text())
-    content["annotations"] = content["annotations"][1:]
-    gaps.write_text(json.dumps(content))
-    assert [image.mask.sum() for image in open_annotated_images(gaps)] == [24, 12]
-    assert open_annotated_images("scenes:1")[0].mask.any()
-    assert open_annotated_images(mask_folders(tmp_path / "masks"))[0].mask.any()
-
-
 def test_run_lengths_are_those_of_pycocotools():
     drawing = pytest.importorskip("pycocotools.mask")
     rng = np.random.default_rng(0)
@@ -293,22 +281,43 @@ def test_run_lengths_are_those_of_pycocotools():
             assert (drawn == mask).all()
 
 
+def drawn_by(drawing, polygons, height, width):
+    """Polygons as pycocotools draws them."""
+    counts = drawing.merge(drawing.frPyObjects(polygons, height, width))["counts"].decode()
+    return encode_segmentation({"size": [height, width], "counts": counts}, height, width).decode()
+
+
 def test_polygons_are_those_of_pycocotools_however_many():
     drawing = pytest.importorskip("pycocotools.mask")
     rng = np.random.default_rng(0)
     for count in (1, 2, 16, 17, 300):
         polygons = [(rng.random(2) * 60 + rng.random((4, 2)) * 20 - 10).ravel().tolist() for _ in range(count)]
-        expected = encode_segmentation(
-            {"size": [50, 70], "counts": drawing.merge(drawing.frPyObjects(polygons, 50, 70))["counts"].decode()},
-            50,
-            70,
-        ).decode()
+        expected = drawn_by(drawing, polygons, 50, 70)
         assert (annotation_mask({"segmentation": polygons}, 50, 70) == expected).all()
 
 
+def test_polygons_are_those_of_pycocotools_wherever_their_corners_lie():
+    drawing = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(1)
+    for number in range(600):
+        height, width = (int(side) for side in rng.integers(1, 90, 2))
+        corners = rng.normal(0, (1, 5, 30, 200)[number % 4], (rng.integers(3, 12), 2)) + rng.random(2) * [width, height]
+        if number % 3:  # Whole and half pixels lie on the borders between steps.
+            corners = np.round(corners * (number % 3)) / (number % 3)
+        if number % 5 == 0:
+            corners[1] = corners[0]
+        expected = drawn_by(drawing, [corners.ravel().tolist()], height, width)
+        assert (PolygonMask(height, width, [corners]).decode() == expected).all(), corners
+
+
+def test_long_outlines_are_drawn_in_pieces(monkeypatch):
+    corners = np.random.default_rng(2).random((50, 2)) * 60
+    whole = PolygonMask(60, 60, [corners]).decode()
+    monkeypatch.setattr(polygons_module, "_STEPS_AT_ONCE", 100)
+    assert (PolygonMask(60, 60, [corners]).decode() == whole).all()
+
+
 def test_masks_too_large_are_refused(monkeypatch):
-    with pytest.raises(DataError, match=r"drawn on at most 50 megapixels, the image has 56\.0"):
-        annotation_mask({"id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]}, 7000, 8000)
     monkeypatch.setattr(images_module, "_MOST_BYTES", 100)
     thing = AnnotatedObject(Category(1, "dot"), 0, (0, 0, 2, 2))
     image = AnnotatedImage("a", Image.new("RGB", (5, 6)), [thing] * 4)

@@ -133,7 +133,7 @@ def test_load_for_model_matches_evaluation(tmp_path: Path) -> None:
 
 def test_load_for_model_refuses(tmp_path: Path) -> None:
     Image.new("RGB", (2, 4000)).save(tmp_path / "ribbon.png")
-    with pytest.raises(ImageError, match="keep_aspect"):
+    with pytest.raises(ImageError, match="smaller size"):
         load_for_model(tmp_path / "ribbon.png", SMALL, 1024, keep_aspect=True)
     with pytest.raises(ConfigError, match="size_px"):
         load_for_model(tmp_path / "ribbon.png", SMALL, 0)

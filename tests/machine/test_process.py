@@ -1,11 +1,14 @@
-"""Memory that was freed once is at hand for the next tensor."""
+"""Freed memory is at hand for the next tensor, and no process of a training outlives the one that started it."""
 
 from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +51,61 @@ def test_a_choice_of_the_user_is_left_alone(monkeypatch):
 
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert not keep_freed_memory()
+
+
+PARENT = (
+    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1], sys.argv[2]]); time.sleep(60)"
+)
+CHILD = """
+import os, pathlib, signal, sys, time
+from focalnets.machine import process
+
+process._SECONDS_BETWEEN_LOOKS = 0.1
+file = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: file.with_suffix(".asked").touch())
+process.end_with_parent(grace_s=0.5)
+process.end_with_parent(grace_s=0.5)
+file.write_text(str(os.getpid()))
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux shows them")
+@pytest.mark.parametrize("kind", ["helper", "torchrun"])
+def test_a_process_of_a_training_does_not_outlive_what_started_it(tmp_path, kind):
+    file = tmp_path / "pid"
+    told = {"LOCAL_RANK": "1"} if kind == "helper" else {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0"}
+    environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "LOCAL_RANK")}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, CHILD, str(file)], env=environment | told)
+    try:
+        wait_until(lambda: file.exists() and file.read_text())
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    wait_until(lambda: not is_running(int(file.read_text())))
+    assert file.with_suffix(".asked").exists()
+
+
+def test_other_processes_are_not_watched(monkeypatch):
+    from focalnets.machine import process
+
+    for name in ("RANK", "LOCAL_RANK", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    process.end_with_parent()
+    assert not process._watched
+
+
+def wait_until(done):
+    end = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -13,18 +13,20 @@ import pytest
 
 from focalnets.errors import ConfigError
 from focalnets.models.config import (
-    LARGEST_SIDE_PX,
     ClipInput,
     FocalNetConfig,
     InputSpec,
     Preprocessing,
     TextInput,
+    WholeImage,
     check_channels,
     read_input_spec,
 )
+from focalnets.models.input_specs import LARGEST_SIDE_PX
 
 SPECS: dict[str, InputSpec] = {
     "image": Preprocessing(input_size_px=96, crop_fraction=0.5, interpolation="bilinear", mean=(0.5,), std=(1 / 255,)),
+    "whole_image": WholeImage(input_size_px=512, side="shorter", longest_px=2048),
     "clip": ClipInput(input_size_px=112, crop_fraction=1.0, frames=8, frame_step=2),
     "text": TextInput(context_length=1024, unit="tokens", vocabulary="gpt2 é", vocabulary_size=50257),
 }
@@ -52,7 +54,7 @@ def test_the_kind_may_be_left_out_where_the_class_is_known() -> None:
 
 @pytest.mark.parametrize("values", [{}, {"kind": "sound"}, {"kind": None}, {"kind": ["image"]}, [], None, "image"])
 def test_unknown_kinds_are_refused(values: Any) -> None:
-    with pytest.raises(ConfigError, match="of kind image, clip, text"):
+    with pytest.raises(ConfigError, match="of kind image, whole_image, clip, text"):
         read_input_spec(values)
 
 
@@ -162,3 +164,35 @@ def test_no_torch_is_needed() -> None:
     code = "import sys, focalnets.models.config as c; c.read_input_spec(c.TextInput().to_dict())"
     code += "; assert not ({'torch', 'numpy', 'PIL'} & set(sys.modules))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "size", "expected"),
+    [
+        (WholeImage(input_size_px=800, longest_px=1333), (640, 480), (1067, 800)),
+        (WholeImage(input_size_px=800, longest_px=1333), (2000, 500), (1333, 333)),
+        (WholeImage(input_size_px=256, side="longer"), (640, 480), (256, 192)),
+        (WholeImage(input_size_px=640, side="both"), (1000, 10), (640, 640)),
+        (WholeImage(input_size_px=8, side="longer"), (10_000, 1), (8, 1)),
+    ],
+)
+def test_whole_images_get_the_size_that_is_asked_for(
+    spec: WholeImage, size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert spec.size_of(*size) == expected
+    assert str(spec.input_size_px) in spec.in_words()
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"side": "upper"}, "side must be one of shorter, longer, both"),
+        ({"crop_fraction": 0.9}, "whole images are not cropped"),
+        ({"longest_px": 0}, "longest_px must be a whole number from 1"),
+        ({"longest_px": 12.5}, "longest_px must be a whole number or None"),
+        ({"side": "longer", "longest_px": 900}, "longest_px is for side shorter"),
+    ],
+)
+def test_whole_images_refuse_what_contradicts_itself(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        WholeImage(**fields)

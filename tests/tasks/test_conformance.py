@@ -10,13 +10,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tests.tasks.annotated_places import write_class_maps
 from tests.tasks.brightness import ROW
+from tests.tasks.squares import write_squares
 
 import focalnets
 from focalnets.cli.main import main
 from focalnets.errors import ConfigError, DataError, UnknownNameError
 from focalnets.tasks import running
-from focalnets.tasks.batch import Batch
 from focalnets.tasks.loading import load_trained
 from focalnets.tasks.report import EvaluationReport, write_evaluation
 from focalnets.tasks.table import TASKS, build_task, settings_of
@@ -29,8 +30,11 @@ from focalnets.training.runs import find_runs
 from focalnets.training.trainer import open_data, resume, train
 from focalnets.weights.loading import inspect_checkpoint
 
-NAMES = ("classify", "brightness")
+NAMES = ("classify", "detect", "instance", "semantic", "panoptic", "brightness")
 """The tasks of the package, and the one of these tests."""
+
+DENSE = ("detect", "instance", "semantic", "panoptic")
+"""Those that answer for places in images."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,7 +50,12 @@ def places(coloured_images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("places")
     grey = [round(0.1 + 0.8 * number / 31, 3) for number in range(32)]
     (folder / "grey.json").write_text(json.dumps({"train": grey[::2] + grey[::4], "val": grey[1::2]}))
-    return {"classify": coloured_images, "brightness": folder / "grey.json"}
+    write_class_maps(folder / "maps")
+    squares = write_squares(folder / "squares")
+    return {
+        "classify": coloured_images, "detect": squares, "instance": squares, "semantic": folder / "maps",
+        "panoptic": "scenes:30", "brightness": folder / "grey.json",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +69,8 @@ def runs(places, tmp_path_factory):
 
 
 def settings(name):
-    return in_miniature(TrainingConfig(task=name)).replace(batch_size=8, epochs=2, image_size=24)
+    small = {"channels": 64, "queries": 8, "decoder_layers": 2} if name == "panoptic" else {}
+    return in_miniature(TrainingConfig(task=name)).replace(batch_size=8, epochs=2, image_size=24, **small)
 
 
 def test_all_tasks_of_the_package_are_tried():
@@ -162,6 +172,47 @@ def test_python_serves_it(places, runs, name, tmp_path):
     assert len(measured.to_csv().splitlines()) > 1
 
 
+@pytest.mark.parametrize("name", DENSE)
+def test_an_image_gives_the_same_alone_and_in_a_batch(runs, name):
+    task, model = load_trained(runs / name)
+    transform = task.transform(model.preprocessing, train=False)
+    pictures = [Image.effect_noise(size, 60).convert("RGB") for size in ((40, 30), (33, 61), (90, 28))]
+    items = [transform((picture, 0), index) for index, picture in enumerate(pictures)]
+    with torch.inference_mode():
+        together = task.forward(model, task.collate(items))
+        alone = [task.forward(model, task.collate([item])) for item in items]
+    for number, single in enumerate(alone):
+        if "detections" in single:
+            expected, got = single["detections"][0], together["detections"][number]
+            assert expected["labels"].tolist() == got["labels"].tolist()
+            assert all(torch.allclose(got[key], value, atol=1e-4) for key, value in expected.items())
+            continue
+        height, width = single["sizes"][0].tolist()
+        assert together["sizes"][number].tolist() == [height, width]
+        for key in set(single) - {"sizes", "input_sizes"}:
+            expected, got = single[key][0], together[key][number]
+            got = got[:, :height, :width] if got.ndim == 3 else got
+            assert (got - expected).abs().max() <= 1e-5 * expected.abs().max(), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_about_predictions_goes_into_a_folder(runs, name, tmp_path):
+    results = focalnets.load(runs / name, device="cpu").predict([Image.new("RGB", (40, 30), "red")])
+    written = results.write(tmp_path / "out")
+    assert {"predictions.json", "predictions.csv", "image 0_predicted.png"} <= set(written)
+    assert all((tmp_path / "out" / file).stat().st_size for file in written)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_network_starts_another_training_as_it_is(places, runs, name, tmp_path, capsys):
+    config = settings(name).replace(pretrained=str(runs / name), model_overrides={}, epochs=1)
+    result = train(config, open_data(places[name], config), output=tmp_path / "again", quiet=True)
+    assert [row["epoch"] for row in result.history] == [0, 1]
+    metrics = (runs / name / "metrics.csv").read_text()
+    best = max(float(row[f"val_{result.metric}"]) for row in csv.DictReader(metrics.splitlines()))
+    assert result.history[0][f"val_{result.metric}"] == pytest.approx(best, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_reports(places, runs, name, tmp_path):
     task, model = load_trained(runs / name)
@@ -172,7 +223,7 @@ def test_reports(places, runs, name, tmp_path):
     assert {"evaluation.json", "report.html"} <= set(written)
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert all(metric.label in page for metric in task.metric_labels.values())
-    assert str(Path(places[name]).parent) not in page
+    assert not Path(places[name]).exists() or str(Path(places[name]).parent) not in page
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -205,15 +256,15 @@ def test_bad_data_is_refused_in_one_sentence(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_only_fills_a_batch_does_not_count(runs, name):
+def test_what_only_fills_a_batch_does_not_count(places, runs, name):
     task, model = load_trained(runs / name)
-    inputs = torch.rand(5, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-    targets = torch.tensor([0, 1, 1, 0, 0])
+    data = task.open_evaluation_of(model, places[name])
+    prepare = task.transform(model.preprocessing, train=False)
+    items = [prepare(data[index], index) for index in range(5)]
+    filled = task.collate(items)
+    filled.counted = torch.tensor([True, True, True, False, False])
     measured = []
-    for batch in (
-        Batch(inputs[:3], targets[:3]),
-        Batch(inputs, targets, counted=torch.tensor([True, True, True, False, False])),
-    ):
+    for batch in (task.collate(items[:3]), filled):
         network = own_network(task, model, name=name)
         module = TaskModule(task, network, settings(name), task.labels(model), steps=1, warmup_steps=0).eval()
         with torch.inference_mode():

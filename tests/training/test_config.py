@@ -80,8 +80,9 @@ def test_odd_values_are_refused_or_taken_but_never_trace_back(name):
 
 def test_numbers_as_yaml_1_1_reads_them():
     assert TrainingConfig.from_dict(yaml.safe_load("learning_rate: 1e-3\nmixup: 1e-1")).learning_rate == 1e-3
+    assert TrainingConfig.from_dict({"compile": "no"}).compile is False
     for text, words in (
-        ("compile: 'no'", "true or false"),
+        ("compile: 'perhaps'", "true or false"),
         ("seed: 4294967296", "below 2"),
         ("epochs: '3'", "whole number"),
     ):

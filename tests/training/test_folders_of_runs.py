@@ -84,6 +84,41 @@ def test_a_running_training_is_not_continued(running, tmp_path, capsys):
     assert "Another training writes to" in capsys.readouterr().err
 
 
+HOLDING = """
+import json, platform, subprocess, sys, time
+from filelock import FileLock
+from focalnets.training.run_folder import RunFolder
+
+folder = RunFolder(sys.argv[1])
+folder.root.mkdir()
+with FileLock(folder.lock):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folder.holder.write_text(json.dumps({"process": ended.pid, "computer": platform.node(), "command": []}))
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("waits_s", [60.0, 0.2])
+def test_readers_of_a_killed_training_are_waited_for(tmp_path, monkeypatch, waits_s):
+    monkeypatch.setattr("focalnets.training.run_folder._READERS_END_S", waits_s)
+    command = [sys.executable, "-c", HOLDING, str(tmp_path / "run"), "2" if waits_s > 1 else "60"]
+    reader = subprocess.Popen(command, stdout=subprocess.PIPE)
+    folder = RunFolder(tmp_path / "run")
+    try:
+        assert reader.stdout.readline() == b"held\n"
+        if waits_s > 1:
+            with folder.locked():
+                assert json.loads(folder.holder.read_text())["process"] == os.getpid()
+        else:
+            with pytest.raises(TrainingError, match="Another training writes to"), folder.locked():
+                pass
+    finally:
+        reader.kill()
+        reader.communicate()
+
+
 def test_a_killed_training_leaves_no_lock(running, tmp_path, config, data):
     os.kill(running.pid, signal.SIGKILL)
     running.wait()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from focalnets.training.config import TrainingConfig
-from focalnets.training.optimization import MuonWithAdamW, build_optimizer, ema_average, warmup_cosine
+from focalnets.training.optimization import MuonWithAdamW, build_optimizer, ema_average, scheduled_rates
 from focalnets.weights.loading import create_model
 
 TINY = {"embed_dim": 8, "depths": (1, 1), "focal_levels": (2, 2), "focal_windows": (3, 3)}
@@ -97,7 +97,7 @@ def test_muon_continues_from_its_state(model):
     second = build_optimizer(twin, config)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for optimizer in (first, second):
-        warmup_cosine(optimizer, steps=10, warmup_steps=2, final=0.1)
+        scheduled_rates(optimizer, steps=10, warmup_steps=2, final=0.1)
     step(model, first, 1)
     step(twin, second, 1)
     for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
@@ -106,7 +106,7 @@ def test_muon_continues_from_its_state(model):
 
 def test_rate_rises_and_falls(model):
     optimizer = build_optimizer(model, TrainingConfig(learning_rate=1.0))
-    schedule = warmup_cosine(optimizer, steps=10, warmup_steps=4, final=0.1)
+    schedule = scheduled_rates(optimizer, steps=10, warmup_steps=4, final=0.1)
     rates = []
     for _ in range(11):
         rates.append(optimizer.param_groups[0]["lr"])

@@ -24,7 +24,7 @@ from focalnets.training.data import training_loader, validation_loader
 from focalnets.training.launch import check_devices, is_first_process
 from focalnets.training.recipes import miniature
 from focalnets.training.sampling import EpochBatches, Rank
-from focalnets.training.trainer import _device_name, open_data, train
+from focalnets.training.trainer import open_data, train
 
 PREPROCESSING = Preprocessing(input_size_px=16, crop_fraction=1.0)
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "WORLD_SIZE", "TORCHELASTIC_RUN_ID")
@@ -114,7 +114,7 @@ def test_two_processes_are_one_with_their_batches_together(coloured_images, tmp_
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("best: top-1") == 1
-    assert "2 processes, each on CPU" in done.stdout
+    assert "2 processes, each on cpu, 1 thread," in done.stdout
     rows = list(csv.DictReader((tmp_path / "two" / "metrics.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["step"] for row in rows] == ["3", "6"]
     for expected, got in zip(one.history, rows, strict=True):
@@ -198,8 +198,3 @@ def test_helpers_leave_ctrl_c_to_the_first_process(monkeypatch):
         assert not is_helper()
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_every_kind_of_device_has_a_name():
-    assert _device_name(torch.device("cpu")).startswith("CPU, ")
-    assert _device_name(torch.device("mps")) == "MPS"

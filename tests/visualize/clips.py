@@ -40,9 +40,30 @@ def write_clip(path, ticks, *, size=(64, 48), sound=True, aspect=Fraction(1), co
     return path
 
 
-def write_sound(path):
-    """A file with a tone and no pictures."""
+def write_noise(path, size, frames):
+    """A clip of noise without sound, of any size; returns the path."""
+    random = np.random.default_rng(0)
+    codec, pixel_format = ("ffv1", "bgr0") if path.suffix == ".mkv" else ("libx264", "yuv420p")
     with av.open(str(path), "w") as target:
+        stream = target.add_stream(codec, rate=25)
+        stream.width, stream.height = size
+        stream.pix_fmt = pixel_format
+        target.start_encoding()
+        for index in range(frames):
+            pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = index
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    return path
+
+
+def write_sound(path, *, beside_pictures=False):
+    """A file with a tone and no pictures, or room for some and none there."""
+    with av.open(str(path), "w") as target:
+        if beside_pictures:
+            stream = target.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         tone = target.add_stream("aac", rate=16000, layout="mono")
         sounding = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), format="s16", layout="mono")
         sounding.sample_rate, sounding.pts = 16000, 0

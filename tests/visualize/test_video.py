@@ -18,7 +18,15 @@ from focalnets.visualize import explain_video, video
 from focalnets.visualize.video import LOOK_AHEAD, SteadyRange
 
 av = pytest.importorskip("av", reason="videos need PyAV: pip install 'focalnets[video]'")
-from tests.visualize.clips import pictures_of, sound_of, times_of, turn_clockwise, write_clip, write_sound  # noqa: E402
+from tests.visualize.clips import (  # noqa: E402
+    pictures_of,
+    sound_of,
+    times_of,
+    turn_clockwise,
+    write_clip,
+    write_noise,
+    write_sound,
+)  # fmt: skip
 
 UNEVEN = [0, 40, 80, 200, 230, 400, 440, 480, 700, 720, 730, 900]
 
@@ -138,7 +146,7 @@ def test_colours_follow_slowly():
 
 
 def test_captions_fit_into_any_frame():
-    for size in [(48, 64), (200, 30), (16, 300), (9, 7)]:
+    for size in [(48, 64), (200, 30), (16, 300)]:
         picture = np.full((*size, 3), 200, np.uint8)
         drawn = video._with_caption(picture, "é" * 300 + "  87 %")
         assert drawn.shape == picture.shape
@@ -146,6 +154,9 @@ def test_captions_fit_into_any_frame():
         assert (drawn != 200).any()
         assert (picture == 200).all()
     assert video._with_caption(picture, "") is picture
+    for size in [(9, 7), (2, 4096), (4096, 2), (1, 1)]:  # There is no room.
+        picture = np.full((*size, 3), 200, np.uint8)
+        assert video._with_caption(picture, "a name  87 %") is picture
 
 
 def broken(tmp_path, kind):
@@ -156,6 +167,10 @@ def broken(tmp_path, kind):
         path.touch()
     elif kind == "only sound":
         write_sound(path)
+    elif kind == "no frames":
+        path = write_noise(tmp_path / f"{kind}.mkv", (64, 48), 0)
+    elif kind == "sound without frames":
+        path = write_sound(tmp_path / f"{kind}.mkv", beside_pictures=True)
     elif kind == "cut":
         whole = write_clip(path, UNEVEN).read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
@@ -176,6 +191,8 @@ def broken(tmp_path, kind):
         ("text", "no video that can be read"),
         ("empty", "0 bytes"),
         ("only sound", "only sound"),
+        ("no frames", "no video that can be read"),
+        ("sound without frames", "no frame that can be decoded"),
         ("cut", "no video that can be read"),
         ("cut in the middle", "is cut off"),
         ("unknown codec", "cannot decode"),
@@ -191,6 +208,88 @@ def test_bad_videos_are_one_sentence_and_leave_nothing(model, tmp_path, kind, wo
     assert "\n" not in str(caught.value)
     assert path.name in str(caught.value)
     assert not output.parent.exists() or not list(output.parent.iterdir())
+
+
+@pytest.mark.parametrize("style", ["overlay", "side-by-side"])
+@pytest.mark.parametrize("size", [(4096, 2), (2, 4096), (1, 1), (33, 17)])
+def test_frames_of_any_proportions(model, tmp_path, size, style):
+    clip = write_noise(tmp_path / "clip.mkv", size, 2)
+    done = explain_video(model, clip, tmp_path / "out.mp4", style=style)
+    assert done.frames == 2
+    side = min(explain_video(model, write_noise(tmp_path / "square.mkv", (8, 8), 1), tmp_path / "other.mp4").seen_px)
+    assert done.seen_px[0] * done.seen_px[1] <= 32 * side**2
+    assert (done.seen_px[0] < done.seen_px[1]) == (size[0] < size[1])
+    width, height = (size[0] * (2 if style == "side-by-side" else 1), size[1])
+    written = {picture.shape for picture in pictures_of(tmp_path / "out.mp4")}
+    assert written == {(height + height % 2, width + width % 2, 3)}  # completed by a line
+
+
+@pytest.mark.parametrize("name", ["clip.h264", "clip.ts"])
+def test_frames_whose_size_changes_on_the_way(model, tmp_path, name):
+    parts = [write_noise(tmp_path / f"{size[0]}-{name}", size, 4) for size in ((64, 48), (96, 32))]
+    clip = tmp_path / name
+    clip.write_bytes(b"".join(part.read_bytes() for part in parts))
+    done = explain_video(model, clip, tmp_path / "out.mp4")
+    assert done.frames == 8
+    assert {picture.shape for picture in pictures_of(tmp_path / "out.mp4")} == {(48, 64, 3)}
+
+
+def test_large_frames_are_refused_before_they_are_decoded(model, tmp_path, monkeypatch):
+    parts = [write_noise(tmp_path / f"{size[0]}.h264", size, 4) for size in ((64, 48), (96, 80))]
+    clip = tmp_path / "clip.h264"
+    clip.write_bytes(b"".join(part.read_bytes() for part in parts))
+    monkeypatch.setattr(clips, "MOST_FRAME_PIXELS", 64 * 48)
+    with pytest.raises(DataError, match=r"'.*clip\.h264' has frames of 96 x 80 = .*make it smaller first\.$"):
+        explain_video(model, clip, tmp_path / "out.mp4")
+    monkeypatch.setattr(clips, "_decoded", None)
+    with pytest.raises(DataError, match="96 x 80"):
+        explain_video(model, parts[1], tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_what_cannot_be_written_is_refused(model, tmp_path, monkeypatch):
+    clip = write_noise(tmp_path / "clip.mkv", (64, 48), 2)
+    monkeypatch.setattr(clips, "_LONGEST_WRITTEN_PX", 100)
+    with pytest.raises(DataError, match=r"128 x 48 pixels.*another style"):
+        explain_video(model, clip, tmp_path / "out.mp4", style="side-by-side")
+    monkeypatch.setattr(clips, "_LONGEST_WRITTEN_PX", 40_000)
+    wide = write_noise(tmp_path / "wide.mkv", (16_400, 2), 1)
+    with pytest.raises(ConfigError, match="cannot hold this video of 16400 x 2 pixels: "):
+        explain_video(model, wide, tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_size_that_was_asked_for_is_kept_or_refused(model, tmp_path):
+    clip = write_noise(tmp_path / "clip.mkv", (4096, 2), 1)
+    assert explain_video(model, clip, tmp_path / "out.mkv", size_px="native").seen_px == (4096, 2)
+    assert explain_video(model, clip, tmp_path / "out.mkv", size_px=4).seen_px == (8192, 4)
+    with pytest.raises(DataError, match=r"4096 x 2 pixels and would be seen at 524288 x 256.*smaller size\.$"):
+        explain_video(model, clip, tmp_path / "new.mkv", size_px=256)
+    assert not (tmp_path / "new.mkv").exists()
+
+
+def test_a_video_may_end_early(model, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", UNEVEN)
+    seen = []
+    done = explain_video(model, clip, tmp_path / "out.mp4", most_frames=5, on_progress=lambda *at: seen.append(at))
+    assert done.frames == done.looked == 5
+    assert seen[-1] == (5, 5)
+    assert times_of(tmp_path / "out.mp4") == times_of(clip)[:5]
+    assert 0 < len(sound_of(tmp_path / "out.mp4")) < len(sound_of(clip))
+    assert explain_video(model, clip, tmp_path / "out.mp4", most_frames=500).frames == len(UNEVEN)
+    with pytest.raises(ConfigError, match="most_frames must"):
+        explain_video(model, clip, tmp_path / "out.mp4", most_frames=0)
+
+
+def test_fewer_large_frames_are_looked_at_ahead(model, tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mkv", UNEVEN)
+    monkeypatch.setattr(video, "_AHEAD_PIXELS", 1)
+    seen = []
+    original = video._look
+    monkeypatch.setattr(video, "_look", lambda *given: seen.append(1) or original(*given))
+    explain_video(model, clip, tmp_path / "out.mkv", on_progress=lambda done, _: seen.append(done) or None)
+    assert seen[:3] == [1, 1, 1]  # One frame is looked at before the first is drawn, and one when it is taken.
+    assert len(seen) == 2 * len(UNEVEN)
 
 
 def test_an_interrupted_video_leaves_the_older_one(model, tmp_path):

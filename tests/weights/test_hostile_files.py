@@ -422,7 +422,7 @@ def test_hostile_metadata_are_refused(tmp_path: Path, version: int, changes: dic
         ({"head": '{"kind": "linear", "outputs": NaN}'}, "no valid JSON"),
         ({"head": '{"kind": "linear", "outputs": 1e999}'}, "no valid JSON"),
         ({"input": None}, "lack focalnets.input"),
-        ({"input": {"kind": "sound"}}, "of kind image, clip, text"),
+        ({"input": {"kind": "sound"}}, "of kind image, whole_image, clip, text"),
         ({"input": {"kind": "text"}}, "no field"),
         ({"input": {"kind": "clip"}}, "takes images, got an input of kind clip"),
         ({"input": '{"kind": "text", "context_length": 1000000000000}'}, "context_length"),

@@ -18,7 +18,7 @@ import focalnets
 from focalnets.errors import CheckpointError
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.variants import VARIANTS
-from focalnets.weights.companions import transformers_settings
+from focalnets.weights.companions import read_companion, transformers_settings
 from focalnets.weights.key_maps import expected_shapes, to_layout
 from focalnets.weights.loading import inspect_checkpoint
 
@@ -169,6 +169,32 @@ def test_malformed_descriptions_are_refused(tmp_path: Path) -> None:
         focalnets.load_model(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", {"use_layerscale": True, "layerscale_value": "x"}),
+        ("config.json", {"depths": 3}),
+        ("config.json", {"id2label": {"7": "a"}}),
+        ("preprocessor_config.json", {"rescale_factor": 0, "image_mean": [0.5], "image_std": [0.2], "size": 32}),
+        ("preprocessor_config.json", {"resample": [], "image_mean": [0.5], "image_std": [0.2], "size": 32}),
+        ("preprocessor_config.json", {"size": "x"}),
+        ("preprocessor_config.json", {"size": {"shortest_edge": {"a": 1}}}),
+    ],
+)
+def test_values_of_other_kinds_in_descriptions_are_whole_sentences(
+    tmp_path: Path, name: str, content: dict[str, Any]
+) -> None:
+    described = {"model_type": "focalnet", **(content if name == "config.json" else {})}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    (tmp_path / name).write_text(json.dumps(described if name == "config.json" else content))
+    with pytest.raises(CheckpointError) as caught:
+        read_companion(tmp_path)
+    message = str(caught.value)
+    assert name in message
+    assert message.endswith(").")
+    assert "of another kind or size than expected" in message
+
+
 def test_descriptions_of_something_else_are_passed_over(tmp_path: Path) -> None:
     folder = hub_folder(tmp_path / "hub", small_config("srf"), model_type="resnet")
     assert inspect_checkpoint(folder).layout == "transformers"
@@ -199,16 +225,16 @@ GOOD = {"input_size": [3, 224, 224], "crop_pct": 0.9, "mean": [0.5] * 3, "std": 
 HOSTILE_PREPARATIONS = [
     ("mean", [0.5], "mean and std must have one entry for each channel"),
     ("both", [0.5], "each of the 3 channels of the network, got 1"),
-    ("mean", [float("nan")] * 3, "mean must be finite"),
+    ("mean", [float("nan")] * 3, "NaN is no number of JSON"),
     ("mean", [1e300] * 3, "mean must be finite"),
     ("mean", "bright", "mean"),
     ("mean", 0.5, "not iterable"),
     ("std", [0.5, 0.0, 0.5], "std must be finite"),
-    ("std", [float("inf")] * 3, "std must be finite"),
+    ("std", [float("inf")] * 3, "Infinity is no number of JSON"),
     ("std", [1e-30] * 3, "std must be finite"),
     ("size", 20_000, "from 1 to 8,192, got 20000"),
     ("size", 10**9, "from 1 to 8,192"),
-    ("size", float("inf"), "infinity"),
+    ("size", float("inf"), "Infinity is no number of JSON"),
     ("size", -5, "from 1 to 8,192"),
     ("size", [], "cannot be prepared"),
 ]

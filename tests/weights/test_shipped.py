@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors import safe_open
 from tests.conftest import IMAGENETTE
 
 import focalnets
 from focalnets.cli.main import main
+from focalnets.data.scenes.generator import VAL_OFFSET, SceneGenerator
 from focalnets.errors import CheckpointError
 from focalnets.training.config import TrainingConfig
 from focalnets.weights import shipped
@@ -89,6 +92,21 @@ def test_the_trained_network_keeps_the_promises(no_network: None) -> None:
     assert model(IMAGES).isfinite().all()
     assert focalnets.inspect_checkpoint(DEFAULT).variant == row.variant
     assert row.top1_percent is not None
+
+
+def test_the_trained_network_is_unsure_of_what_it_does_not_know(no_network: None) -> None:
+    network = focalnets.load(device="cpu")
+    assert network.task.for_model(network.network).threshold == network.network.threshold
+    generator, rng = SceneGenerator(image_size_px=128), np.random.default_rng(0)
+    kinds = {
+        "blanks": [Image.new("RGB", (128, 128), colour) for colour in ("blue", "black", "white", "orange")],
+        "noise": [rng.integers(0, 256, (128, 128, 3), dtype=np.uint8) for _ in range(4)],
+        "scenes": [generator.scene(VAL_OFFSET + number).image for number in range(4)],
+    }
+    for name, pictures in kinds.items():
+        results = network.predict(pictures)
+        assert np.mean([result.confidences[0] for result in results]) <= 0.3, name
+        assert all(result.verdict == "none of the ten, as it seems" for result in results), name
 
 
 @pytest.mark.data

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
-import reprlib
 import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from focalnets.errors import ConfigError, nearest
-from focalnets.files import user_path
+from focalnets.errors import ConfigError, abridged, nearest
+from focalnets.yaml_files import read_yaml
 
-__all__ = ["Declared", "read_settings", "read_yaml"]
+__all__ = ["Declared", "read_settings"]
 
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 
@@ -72,7 +70,7 @@ class Declared:
             alone = dataclasses.replace(self, nargs=None)
             return [alone.read(each) for each in (value if isinstance(value, list) else [value])]
         if self.names is not None and value not in self.names:
-            raise ValueError(f"cannot be {reprlib.repr(value)}; {nearest(reprlib.repr(value), map(str, self.names))}")
+            raise ValueError(f"cannot be {abridged(value)}; {nearest(abridged(value), map(str, self.names))}")
         return self._typed(value)
 
     def _typed(self, value: Any) -> Any:
@@ -84,9 +82,9 @@ class Declared:
             if isinstance(value, bool) and self.type is not Any:
                 raise ValueError
             return probe.parse_object({"value": value}, defaults=False).value
-        except (argparse.ArgumentError, TypeError, ValueError, KeyError):
+        except (argparse.ArgumentError, TypeError, ValueError, KeyError, RecursionError):
             advice = "; put it in quotes" if self.type in (None, str) and not isinstance(value, (list, dict)) else ""
-            raise ValueError(f"must be {self.expected}, got {reprlib.repr(value)}{advice}.") from None
+            raise ValueError(f"must be {self.expected}, got {abridged(value)}{advice}.") from None
 
 
 def read_settings(path: str | Path, declared: Mapping[str, Declared], listing: str) -> dict[str, Any]:
@@ -108,7 +106,7 @@ def read_settings(path: str | Path, declared: Mapping[str, Declared], listing: s
         name = str(given).replace("-", "_")
         if name not in declared:
             hint = nearest(name, declared, listing)
-            raise ConfigError(f"The config '{path}' holds {reprlib.repr(str(given))}, which is unknown; {hint}")
+            raise ConfigError(f"The config '{path}' holds {abridged(str(given))}, which is unknown; {hint}")
         if value is None:
             continue
         try:
@@ -118,78 +116,13 @@ def read_settings(path: str | Path, declared: Mapping[str, Declared], listing: s
     return settings
 
 
-def read_yaml(path: str | Path) -> dict[Any, Any]:
-    """Read a YAML file that holds names with values.
-
-    Numbers, true and false are understood as in YAML 1.2: ``1e-3`` is a number, ``no`` and ``12:30`` are texts.
-
-    Raises:
-        ConfigError: If it cannot be read, holds something else, or names something twice.
-    """
-    import yaml
-
-    try:
-        text = user_path(path).read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=_loader())
-    except OSError as error:
-        raise ConfigError(f"The config '{path}' cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"The config '{path}' cannot be read ({' '.join(str(error).split())}).") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"The config '{path}' must hold settings such as 'epochs: 10', got {type(content).__name__}.")
-    return content
-
-
-def _loader() -> Any:
-    """The safe loader of PyYAML with the scalars of YAML 1.2."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Knows fewer and plainer scalars than YAML 1.1."""
-
-        yaml_implicit_resolvers: dict = {}  # noqa: RUF012
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-            """Refuse names that come twice."""
-            names = [self.construct_object(key, deep=True) for key, _ in node.value]
-            twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
-            if twice is not None:
-                raise yaml.constructor.ConstructorError(None, None, f"{twice!r} stands there twice", node.start_mark)
-            return super().construct_mapping(node, deep=deep)
-
-    scalars = {
-        "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-        "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-        "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
-        "float": (
-            r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-            list("-+.0123456789"),
-        ),
-    }
-    for name, (pattern, first) in scalars.items():
-        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(f"^(?:{pattern})$"), first)
-    Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: _whole(loader.construct_scalar(node)))
-    Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: _number(loader.construct_scalar(node)))
-    return Loader
-
-
-def _whole(text: str) -> int:
-    return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
-
-
-def _number(text: str) -> float:
-    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-
-
 def _read_flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     word = value.lower() if isinstance(value, str) else None
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
-    raise ValueError(f"must be true or false, got {reprlib.repr(value)}.")
+    raise ValueError(f"must be true or false, got {abridged(value)}.")
 
 
 def _without_none(kind: Any) -> Any:

@@ -17,9 +17,11 @@ EXAMPLES = """\
   focalnets convert runs/birds --output birds-for-transformers --to transformers
   focalnets convert tiny.safetensors tiny-for-timm --to timm
   focalnets convert runs/birds birds.safetensors --to focalnets --dtype float16    # half the size
+  focalnets convert runs/cells cells.pth --to mmdetection                          # a detector
+  focalnets convert mask_rcnn_epoch_12.pth cells.safetensors --to focalnets --head
 """
 
-_LAYOUTS = ("focalnets", "official", "timm", "transformers")
+_LAYOUTS = ("focalnets", "official", "timm", "transformers", "mmdetection")
 
 
 def add_arguments(parser: Any) -> None:
@@ -60,6 +62,11 @@ def add_arguments(parser: Any) -> None:
         default=None,
         help="true or false, instead of what was recognised, in layouts whose names do not show it",
     )
+    add_flag(
+        parser,
+        "head",
+        "of a detector, from mmdetection or trained here, take the head along and not the backbone alone",
+    )
     add_json(parser, "what was recognised and written")
 
 
@@ -67,6 +74,8 @@ def run(arguments: Any) -> int:
     """Read, say what was recognised, write."""
     if (arguments.destination is None) == (arguments.output is None):
         raise ConfigError("focalnets convert needs one place to write to; give it after SOURCE, or by --output.")
+    if arguments.head or arguments.to == "mmdetection":
+        return _convert_with_head(arguments)
     from focalnets.class_names import readable_names
     from focalnets.weights.conversion import FILE_SUFFIXES, save_in_layout
     from focalnets.weights.loading import load_model
@@ -101,6 +110,49 @@ def run(arguments: Any) -> int:
         json=lambda: {
             "read": str(opened.recognition),
             "notes": list(opened.recognition.notes),
+            "layout": arguments.to,
+            "dtype": arguments.dtype,
+            "files": [{"path": str(path), "bytes": path.stat().st_size} for path in written],
+        },
+    )
+    return 0
+
+
+def _convert_with_head(arguments: Any) -> int:
+    """Rewrite a network for a dense task, which has a head of its own."""
+    if arguments.to not in ("focalnets", "mmdetection"):
+        raise ConfigError(f"--to {arguments.to} has no place for the head of a detector; choose mmdetection.")
+    for option in ("normalize_modulator", "post_norm", "entry"):
+        if getattr(arguments, option) is not None:
+            raise ConfigError(f"--{option} is for backbones and classifiers; leave it out.")
+    from focalnets.tasks.loading import load_trained
+    from focalnets.weights.checkpoint import save_checkpoint
+    from focalnets.weights.loading import inspect_trained
+    from focalnets.weights.mmdetection_writing import save_for_mmdetection
+
+    found = inspect_trained(arguments.source)
+    result_line(f"read {found}")
+    for text in found.notes:
+        result_line(f"note: {text}")
+    task, loaded = load_trained(arguments.source)
+    model: Any = loaded
+    if arguments.origin is not None:
+        model.origin = arguments.origin
+    dtype = None if arguments.dtype == "float32" else arguments.dtype
+    destination = Path(arguments.destination or arguments.output)
+    if arguments.to == "mmdetection":
+        written = save_for_mmdetection(model, destination, dtype=dtype)
+    elif destination.suffix != ".safetensors":
+        raise ConfigError(f"our own layout is one file that ends in .safetensors, got '{destination}'.")
+    else:
+        save_checkpoint(model, destination, dtype=dtype, task=task.name, head=task.head(model))
+        written = [destination]
+    deliver(
+        arguments,
+        lambda: _show(written),
+        json=lambda: {
+            "read": str(found),
+            "notes": list(found.notes),
             "layout": arguments.to,
             "dtype": arguments.dtype,
             "files": [{"path": str(path), "bytes": path.stat().st_size} for path in written],

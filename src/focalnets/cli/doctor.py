@@ -38,14 +38,20 @@ _REQUIRED = (
 _OPTIONAL = {
     "triton": "fused kernels on CUDA devices",
     "av": "reading and writing videos (pip install 'focalnets[video]')",
+    "faster-coco-eval": "average precision of detectors (pip install 'focalnets[dense]')",
     "captum": "Grad-CAM in `focalnets localize` (pip install 'focalnets[localize]')",
     "pillow-avif-plugin": "reading AVIF where Pillow was built without it (pip install 'focalnets[images]')",
     "pillow-heif": "reading HEIC and HEIF (pip install 'focalnets[images]')",
     "pillow-jxl-plugin": "reading JPEG XL (pip install 'focalnets[images]')",
+    "tifffile": "large TIFF files by regions (pip install 'focalnets[large]')",
+    "imagecodecs": "large TIFF files compressed by LZW, JPEG and others (pip install 'focalnets[large]')",
+    "openslide-python": "slides of microscopes (pip install 'focalnets[slides]')",
+    "openslide-bin": "slides of microscopes (pip install 'focalnets[slides]')",
     "tensorboard": "curves of trainings in TensorBoard (pip install 'focalnets[tensorboard]')",
     "timm": "its networks, to compare with and for their weights",
-    "transformers": "its FocalNets, to compare with",
-    "pycocotools": "masks of COCO files (pip install 'focalnets[localize]')",
+    "transformers": "Mask2Former and other heads, its FocalNets to compare with (pip install 'focalnets[dense]')",
+    "scipy": "training Mask2Former (pip install 'focalnets[dense]')",
+    "pycocotools": "drawing polygons, to compare with",
     "onnx": "networks as ONNX files, in benchmarks",
     "onnxscript": "networks as ONNX files, in benchmarks",
     "onnxruntime": "running ONNX files, in benchmarks",
@@ -86,6 +92,7 @@ def examine() -> dict[str, Any]:
         ],
         "devices": _devices(),
         "backends": backends,
+        "engine": _engine(),
         "caches": _caches(),
         "network_in_the_package": _shipped(),
     }
@@ -135,6 +142,14 @@ def _devices() -> dict[str, Any]:
     }
 
 
+def _engine() -> list[dict[str, Any]]:
+    """List the precisions in which `focalnets.accelerate` can compute here."""
+    from focalnets.engine.accelerate import PRECISIONS, why_unavailable
+
+    reasons = {precision: why_unavailable(precision) for precision in PRECISIONS if precision != "auto"}
+    return [{"name": name, "available": reason is None, "reason": reason} for name, reason in reasons.items()]
+
+
 def _caches() -> dict[str, str]:
     from huggingface_hub import constants
 
@@ -169,6 +184,9 @@ def _show(found: dict[str, Any]) -> None:
     for backend in found["backends"]:
         state = "can run" if backend["available"] else f"cannot run: {backend['reason']}"
         lines.append(f"  {backend['name']:<12}{backend['summary']}; {state}")
+    lines += ["", "engine for inference on this CPU (focalnets.accelerate):"]
+    for row in found["engine"]:
+        lines.append(f"  {row['name']:<12}{'can run' if row['available'] else 'cannot run: ' + row['reason']}")
     lines += ["", "optional packages:"]
     for package in found["optional_packages"]:
         lines.append(f"  {package['name']:<14}{package['version'] or 'not installed':<16}adds {package['adds']}")

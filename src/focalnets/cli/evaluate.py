@@ -32,7 +32,7 @@ def add_arguments(parser: Any) -> None:
     add_csv(parser, "one line for each class")
     add_output(parser, "folder for everything: report.html, figures as JSON and CSV, pictures as PNG")
     add_size(parser, "side of the square crop", aliases=("--image_size",), shown_default="the network's own")
-    parser.add_argument("--batch_size", type=int, default=32, help="images at once (default: 32)")
+    parser.add_argument("--batch_size", type=int, help="images at once (default: 32 classified, 4 otherwise)")
     add_device(parser)
     add_flag(parser, "skip_unreadable", "leave out images that cannot be read")
     parser.add_argument("--bins", type=int, default=15, help="bins of the calibration (default: 15)")

@@ -73,6 +73,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="in videos look at each Nth frame only (default: 1)"
     )
+    parser.add_argument(
+        "--most_frames", type=int, metavar="N", help="end videos after so many frames (default: take all)"
+    )
     parser.add_argument("--top_k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
     add_device(parser)
     add_json(parser, "what was explained, and where it was written,")
@@ -124,16 +127,16 @@ def _explain(
     if not photos and (arguments.receptive_field if on_network else not videos):
         return
     from focalnets import api
+    from focalnets.visualize.answers import backbone_of
     from focalnets.visualize.maps import parse_block
 
     model = api.load(source, device=arguments.device)
-    network = model.classifier("explain")
     if on_network:
-        _draw_network(arguments, network, photos, size, done)
+        _draw_network(arguments, model.classifier("explain"), photos, size, done)
         return
     block = arguments.block if arguments.stage is None else f"{arguments.stage}.-1"
     options = {
-        "block": None if block is None else parse_block(block, network),
+        "block": None if block is None else parse_block(block, backbone_of(model.network)),
         "size": size,
         "style": arguments.style,
     }
@@ -153,7 +156,7 @@ def _check(arguments: Any, photos: Sequence[Path], videos: Sequence[Path]) -> No
     """Refuse what contradicts itself before a network is loaded."""
     from focalnets.data.clips import CLIP_FORMATS
 
-    require_whole(arguments, every=1, top_k=1, stage=0)
+    require_whole(arguments, every=1, most_frames=1, top_k=1, stage=0)
     if arguments.block is not None and arguments.stage is not None:
         raise ConfigError("--block and --stage both choose the block; give one of them.")
     if not arguments.inputs and (arguments.receptive_field or not arguments.kernels):
@@ -172,7 +175,8 @@ def _check(arguments: Any, photos: Sequence[Path], videos: Sequence[Path]) -> No
 
 def _check_files(arguments: Any, output: Path, photos: Sequence[Path], videos: Sequence[Path]) -> None:
     """Refuse an output in which a file would be written that cannot be."""
-    from focalnets.visualize.explain import output_names, video_outputs
+    from focalnets.tasks.clips import clip_outputs
+    from focalnets.visualize.explain import output_names
 
     if arguments.kernels or arguments.receptive_field:
         names = [f"{name}{end}" for name in ("kernels", "receptive_field") for end in (f".{arguments.format}", ".npz")]
@@ -181,7 +185,7 @@ def _check_files(arguments: Any, output: Path, photos: Sequence[Path], videos: S
         if arguments.html:
             names += [str(Path(name).with_suffix(".html")) for name in names]
         if videos:
-            names += [file.name for file in video_outputs(videos, output) if file != output]
+            names += [file.name for file in clip_outputs(videos, output, "_explained") if file != output]
     if names:
         require_folder(output, names)
 
@@ -234,13 +238,14 @@ def _explain_videos(arguments: Any, model: Any, videos: Sequence[Path], options:
     """Write a video for each video."""
     if not videos:
         return
-    from focalnets.visualize.explain import video_outputs
+    from focalnets.tasks.clips import clip_outputs
 
-    for file, target in zip(videos, video_outputs(videos, arguments.output), strict=True):
+    for file, target in zip(videos, clip_outputs(videos, arguments.output, "_explained"), strict=True):
         started = time.perf_counter()
         try:
             with _frame_progress(file.name) as show:
-                explained = model.explain(file, output=target, every=arguments.every, on_progress=show, **options)
+                chosen = {"every": arguments.every, "most_frames": arguments.most_frames}
+                explained = model.explain(file, output=target, on_progress=show, **chosen, **options)
         except ConfigError as error:
             done.failures.append(str(error))
             continue

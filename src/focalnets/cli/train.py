@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 
 from focalnets.cli.options import add_flag, add_json, add_output
-from focalnets.cli.output import deliver
+from focalnets.cli.output import deliver, note
 from focalnets.cli.training_options import add_training_options, training_option_names
 from focalnets.errors import ConfigError
-from focalnets.machine.process import ignore_ctrl_c_in_helpers, keep_freed_memory
+from focalnets.machine.process import end_with_parent, ignore_ctrl_c_in_helpers, keep_freed_memory
 from focalnets.training.recipes import RECIPES
 from focalnets.training.resolve import resolve_config
 
@@ -53,12 +53,13 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Train, continue, or show the settings."""
     ignore_ctrl_c_in_helpers()
+    end_with_parent()
     keep_freed_memory()
     names = training_option_names()
     given = {name: value for name, value in vars(arguments).items() if name in names}
     if arguments.resume is not None:
         return _resume(arguments, given)
-    config = resolve_config(arguments.recipe, arguments.config, given)
+    config = resolve_config(arguments.recipe, arguments.config, given, data=arguments.data, on_recognised=note)
     if arguments.print_config is not None:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0

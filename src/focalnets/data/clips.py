@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -22,6 +23,7 @@ from focalnets.files import replacing
 
 __all__ = [
     "CLIP_FORMATS",
+    "MOST_FRAME_PIXELS",
     "VIDEO_EXTENSIONS",
     "ClipFrame",
     "ClipInfo",
@@ -41,6 +43,12 @@ CLIP_FORMATS = {".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4",
 
 _LOST_S, _LOST_SHARE = 1.0, 0.1
 _OF_THE_DISK = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS)
+
+MOST_FRAME_PIXELS = 8192 * 4352
+"""Largest frame that is decoded, as of H.264 at its highest level [px]."""
+
+_LONGEST_WRITTEN_PX = 16_384
+"""Largest width and height of a video that is written, as the encoder of H.264 takes them [px]."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,11 +103,13 @@ def describe_clip(path: str | Path) -> ClipInfo:
     """Open a video and decode its first frame.
 
     Raises:
-        DataError: If it is missing, empty, damaged, without pictures or coded in a way that cannot be decoded.
+        DataError: If it is missing, empty, damaged, without pictures, coded in a way that cannot be decoded, or has
+            frames of more than :data:`MOST_FRAME_PIXELS`.
         MissingPackageError: If PyAV is not installed.
     """
     path = Path(path)
     with _opened(path) as (container, stream):
+        _refuse_large_frames(stream.codec_context, path)  # Before one is decoded.
         first = next((frame for packet in _packets(container, path) for frame in _decoded(packet, stream, path)), None)
         if first is None:
             raise DataError(f"the video '{path}' holds no frame that can be decoded; export it again.")
@@ -118,7 +128,9 @@ def describe_clip(path: str | Path) -> ClipInfo:
         )  # fmt: skip
 
 
-def rewrite_clip(info: ClipInfo, output: str | Path, draw: Draw, *, width_px: int, height_px: int) -> int:
+def rewrite_clip(
+    info: ClipInfo, output: str | Path, draw: Draw, *, width_px: int, height_px: int, most_frames: int | None = None
+) -> int:
     """Write a video again with other pictures.
 
     Time stamps, sound (copied, not coded again), aspect of the pixels and metadata stay. A turned clip is written
@@ -131,19 +143,25 @@ def rewrite_clip(info: ClipInfo, output: str | Path, draw: Draw, *, width_px: in
         draw: Makes the new pictures, see :data:`Draw`.
         width_px: Width of what ``draw`` gives [px].
         height_px: Its height [px].
+        most_frames: The video ends after so many frames, and its sound with them; None writes all.
 
     Returns:
         The number of frames written.
 
     Raises:
-        DataError: If the video cannot be decoded, or ends long before its header says.
-        ConfigError: If the output's format cannot be written or cannot hold the sound, or is the video itself.
+        DataError: If the video cannot be decoded, ends long before its header says, or is too large to be written.
+        ConfigError: If the output's format cannot be written or cannot hold pictures or sound, or is the video itself.
         MissingPackageError: If PyAV is not installed.
     """
     av = _pyav()
     container_format = clip_format(output)
     if os.path.realpath(output) == os.path.realpath(info.path):
         raise ConfigError(f"the output '{output}' is the video itself; name another file.")
+    if max(width_px, height_px) > _LONGEST_WRITTEN_PX:
+        raise DataError(
+            f"the new video of '{info.path}' would have frames of {width_px} x {height_px} pixels, but at most "
+            f"{_LONGEST_WRITTEN_PX:,} pixels can be written along a side; make it smaller, or choose another style."
+        )
     written = 0
     with (
         replacing(output) as temporary,
@@ -154,7 +172,8 @@ def rewrite_clip(info: ClipInfo, output: str | Path, draw: Draw, *, width_px: in
         encoder = target.add_stream(_encoder_name(container_format), rate=info.rate)
         _set_up(encoder.codec_context, info, stream.time_base, width_px, height_px)
         sounds = _copied_sounds(source, target, info.path, output)
-        for frame, picture in draw(_frames(info, source, stream, sounds, target)):
+        frames = itertools.islice(_frames(info, source, stream, sounds, target), most_frames)
+        for frame, picture in draw(frames):
             # From the pixels' sRGB to the matrix that the stream declares.
             image = av.VideoFrame.from_ndarray(_even(picture), format="rgb24").reformat(
                 width_px + width_px % 2, height_px + height_px % 2, "yuv420p", dst_colorspace="ITU709"
@@ -241,6 +260,7 @@ def _frames(info: ClipInfo, source: Any, stream: Any, sounds: dict[int, Any], ta
             target.mux(packet)
             continue
         for frame in _decoded(packet, stream, info.path):
+            _refuse_large_frames(frame, info.path)
             ticks = frame.pts
             if last_ticks is not None and (ticks is None or ticks <= last_ticks):
                 ticks = last_ticks + step  # AVI stores none, and guesses come in the wrong order.
@@ -254,6 +274,15 @@ def _frames(info: ClipInfo, source: Any, stream: Any, sounds: dict[int, Any], ta
         raise DataError(
             f"the video '{info.path}' ends {lost_s:.1f} s before the {promised_s:.1f} s that its header promises; it "
             "is cut off, so copy it again."
+        )
+
+
+def _refuse_large_frames(sized: Any, path: Path) -> None:
+    """Refuse a stream, or a frame of one whose size changes, that is larger than is decoded."""
+    if sized.width * sized.height > MOST_FRAME_PIXELS:
+        raise DataError(
+            f"the video '{path}' has frames of {sized.width} x {sized.height} = {sized.width * sized.height / 1e6:.1f} "
+            f"megapixels, more than the limit of {MOST_FRAME_PIXELS / 1e6:.1f}; make it smaller first."
         )
 
 
@@ -283,10 +312,12 @@ def _copied_sounds(source: Any, target: Any, path: Path, output: str | Path) -> 
     except (av.FFmpegError, ValueError) as error:
         if getattr(error, "errno", None) in _OF_THE_DISK:
             raise
-        codecs = ", ".join(sorted({stream.name or "unknown" for stream in source.streams.audio})) or "none"
+        codecs = ", ".join(sorted({stream.name or "unknown" for stream in source.streams.audio}))
+        sound = f" with its sound ({codecs})" if codecs else ""
+        context = target.streams.video[0].codec_context
         raise ConfigError(
-            f"'{output}' cannot hold this video with its sound ({codecs}): {_reason(error)}; name an output ending in "
-            ".mkv, which holds nearly everything."
+            f"'{output}' cannot hold this video of {context.width} x {context.height} pixels{sound}: {_reason(error)}; "
+            "name an output ending in .mkv, which holds nearly everything."
         ) from error
     return sounds
 

@@ -18,7 +18,7 @@ _FULL_WHITE = 65535
 _FEW_BITS = 12
 
 
-def to_rgb(image: Image.Image, white: int | None = None) -> Image.Image:
+def to_rgb(image: Image.Image, white: int | None = None, limits: tuple[float, float] | None = None) -> Image.Image:
     """Convert a loaded image to RGB.
 
     Transparency is laid on white. 16-bit grey is divided so that ``white``, or 65535, becomes 255. Integers of 32 bits
@@ -29,12 +29,13 @@ def to_rgb(image: Image.Image, white: int | None = None) -> Image.Image:
         image: The image. Its pixels may be taken over.
         white: The largest value by the file's own word, see :func:`declared_white`; not believed where a value is
             larger.
+        limits: Smallest and largest value of the whole picture that this is a part of; None if it is all.
     """
     if image.mode.startswith("I;16"):
-        largest = white if white is not None and _range_of(image)[1] <= white else _FULL_WHITE
+        largest = white if white is not None and (limits or _range_of(image))[1] <= white else _FULL_WHITE
         return _in_strips(image, lambda strip: _grey(np.asarray(strip).astype(np.float64) / largest))
     if image.mode in ("I", "F"):
-        low, high = _range_of(image)
+        low, high = limits or _range_of(image)
         usual = 1.0 if image.mode == "F" else float(_FULL_WHITE)
         if white is not None and low >= 0.0 and high <= white and not (image.mode == "F" and high <= 1.0):
             usual = float(white)
@@ -43,7 +44,7 @@ def to_rgb(image: Image.Image, white: int | None = None) -> Image.Image:
         return _in_strips(image, lambda strip: _grey(_unit_values(np.asarray(strip).astype(np.float64), low, high)))
     if white is not None and white >= 256:
         # Pillow keeps the upper eight bits of colours, so that few steps are left.
-        image = _stretched(image, white >> 8)
+        image = _stretched(image, white >> 8, limits)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         return _in_strips(image, _laid_on_white)
     if image.mode == "RGB":
@@ -144,10 +145,11 @@ def _laid_on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
-def _stretched(image: Image.Image, largest: int) -> Image.Image:
+def _stretched(image: Image.Image, largest: int, limits: tuple[float, float] | None) -> Image.Image:
     bands = [*image.split()]
     colours = len(bands) - (image.mode in ("RGBA", "LA"))
-    if max(band.getextrema()[1] for band in bands[:colours]) > largest:  # type: ignore[type-var, operator]
+    extrema: Any = [limits] if limits else [band.getextrema() for band in bands[:colours]]
+    if max(highest for _, highest in extrema) > largest:
         return image
     for number in range(colours):
         bands[number] = bands[number].point([min(255, round(value * 255 / largest)) for value in range(256)])

@@ -30,6 +30,7 @@ __all__ = [
     "read_image",
     "turned_upright",
     "upright_rgb",
+    "upright_size",
 ]
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -94,13 +95,22 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageError: If the file is missing, unreadable or no image.
     """
+    return upright_size(path)[0]
+
+
+def upright_size(path: str | Path) -> tuple[tuple[int, int], int]:
+    """Width and height [px] after EXIF rotation, and the orientation that says how to turn, from the header alone.
+
+    Raises:
+        ImageError: If the file is missing, unreadable or no image.
+    """
     with open_image_file(path) as file:
-        return _upright_size(file, f"'{path}'")
+        return _size_and_orientation(file, f"'{path}'")
 
 
 def encoded_image_size(data: bytes, *, name: str = "the image") -> tuple[int, int]:
     """Like :func:`image_size` for the bytes of an image file; ``name`` is what errors call it."""
-    return _upright_size(io.BytesIO(data), name)
+    return _size_and_orientation(io.BytesIO(data), name)[0]
 
 
 def image_header(file: BinaryIO, name: str) -> Image.Image:
@@ -188,12 +198,12 @@ def _is_about_texts(error: Exception) -> bool:
     return isinstance(error, ValueError) and "MAX_TEXT" in str(error)
 
 
-def _upright_size(file: BinaryIO, name: str) -> tuple[int, int]:
+def _size_and_orientation(file: BinaryIO, name: str) -> tuple[tuple[int, int], int]:
     image, orientation = _read_header(file, name)
     # Pillow gives the size of a TIFF before or after turning, depending on its version. The tags do not change.
     tags = getattr(image, "tag_v2", None)
     width, height = image.size if tags is None else (tags[_WIDTH_TAG], tags[_HEIGHT_TAG])
-    return (height, width) if orientation >= 5 else (width, height)
+    return ((height, width) if orientation >= 5 else (width, height)), orientation
 
 
 def exif_orientation(image: Image.Image) -> int:

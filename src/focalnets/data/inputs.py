@@ -50,19 +50,20 @@ class Input:
         """Whether it is a file whose ending is that of a video."""
         return isinstance(self.content, Path) and _names_video(self.content)
 
-    def read(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+    def read(self, *, max_pixels: int = DEFAULT_MAX_PIXELS, smallest_side_px: int | None = None) -> Image.Image:
         """Read the picture as upright 8-bit RGB, see :func:`focalnets.data.images.read_image`.
 
         Args:
             max_pixels: Largest picture that is decoded [px].
+            smallest_side_px: Lets files be decoded at a fraction of their size, see there.
 
         Raises:
             ImageError: If it cannot be read.
         """
         if isinstance(self.content, Path):
-            return read_image(self.content, max_pixels=max_pixels)
+            return read_image(self.content, max_pixels=max_pixels, smallest_side_px=smallest_side_px)
         if isinstance(self.content, bytes):
-            return decode_image(self.content, name=self.name, max_pixels=max_pixels)
+            return decode_image(self.content, name=self.name, max_pixels=max_pixels, smallest_side_px=smallest_side_px)
         return self.content
 
 

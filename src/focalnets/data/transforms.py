@@ -6,6 +6,7 @@ in mode RGB.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +17,18 @@ from PIL import Image
 
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
 from focalnets.errors import ConfigError, ImageError
-from focalnets.models.config import Preprocessing
+from focalnets.models.config import Preprocessing, WholeImage
+from focalnets.models.input_specs import LARGEST_SIDE_PX
 
 __all__ = [
+    "LONGEST_ASPECT",
     "Augmentation",
     "ResizeAndCrop",
+    "ResizeWhole",
+    "bounded_size",
     "denormalize",
     "evaluation_transform",
+    "framing",
     "load_for_model",
     "resize_whole",
     "to_tensor",
@@ -32,6 +38,9 @@ __all__ = [
 Augmentation = Literal["none", "light", "strong"]
 """``none`` = as in evaluation; ``light`` = random crop and mirroring; ``strong`` = also random colours, geometry and
 erasing."""
+
+LONGEST_ASPECT = 32
+"""Longer over shorter side beyond which a network sees a whole picture smaller, with as many pixels as one so long."""
 
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -67,6 +76,46 @@ class ResizeAndCrop:
 
     def __repr__(self) -> str:
         return f"ResizeAndCrop(size_px={self.size_px}, shorter_side_px={self.shorter_side_px})"
+
+
+class ResizeWhole:
+    """Resize the whole picture to the size at which a network sees it, see :meth:`WholeImage.size_of`.
+
+    Args:
+        spec: The size, and the interpolation, which smooths where it makes smaller.
+        max_pixels: Largest picture that is made [px].
+    """
+
+    def __init__(self, spec: WholeImage, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        self.spec, self.max_pixels = spec, max_pixels
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Return the resized picture.
+
+        Raises:
+            ImageError: If it would be larger than ``max_pixels``.
+        """
+        width, height = self.spec.size_of(*image.size)
+        if width * height > self.max_pixels:
+            raise ImageError(
+                f"A picture of {image.width} x {image.height} pixels would become {width} x {height}; use a smaller "
+                "input size."
+            )
+        return (
+            image
+            if (width, height) == image.size
+            else image.resize((width, height), _RESAMPLING[self.spec.interpolation])
+        )
+
+    def __repr__(self) -> str:
+        return f"ResizeWhole({self.spec.in_words()})"
+
+
+def framing(spec: Preprocessing) -> ResizeAndCrop | ResizeWhole:
+    """Make what turns a picture into what a network sees of it, in evaluation."""
+    if isinstance(spec, WholeImage):
+        return ResizeWhole(spec)
+    return ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)
 
 
 class NormalizedTensor:
@@ -128,12 +177,11 @@ class Steps:
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> Steps:
-    """Picture to (C, S, S) float32: resize, centre crop, scale to 0..1, normalise.
+    """Picture to (C, S, S) float32, or (C, H, W) of a whole image: resize, centre crop, scale to 0..1, normalise.
 
     Source: evaluation of the official code: bicubic, shorter side 256/224 of the crop, rounded down.
     """
-    crop = ResizeAndCrop(preprocessing.input_size_px, preprocessing.crop_fraction, preprocessing.interpolation)
-    return Steps(crop, to_tensor(preprocessing))
+    return Steps(framing(preprocessing), to_tensor(preprocessing))
 
 
 def training_transform(
@@ -233,11 +281,11 @@ def load_for_model(
 
     Raises:
         ImageError: If the file cannot be read, or would be larger than ``max_pixels`` after resizing.
-        ConfigError: If ``size_px`` is below 1.
+        ConfigError: If ``size_px`` is out of range.
     """
     size = preprocessing.input_size_px if size_px is None else size_px
-    if size < 1:
-        raise ConfigError(f"size_px must be a whole number from 1 up, got {size}.")
+    if not 1 <= size <= LARGEST_SIDE_PX:
+        raise ConfigError(f"size_px must be a whole number from 1 to {LARGEST_SIDE_PX:,}, got {size}.")
     image = read_image(path, max_pixels=max_pixels)
     if keep_aspect:
         image = resize_whole(image, size, preprocessing, name=f"'{path}'", max_pixels=max_pixels)
@@ -253,19 +301,43 @@ def resize_whole(
     *,
     name: str = "the image",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    longest_aspect: float | None = None,
 ) -> Image.Image:
     """The whole picture in its own proportions, with a shorter side as asked; ``name`` is what errors call it.
+
+    Args:
+        image: The picture.
+        shorter_side_px: Its new shorter side [px].
+        preprocessing: The interpolation.
+        name: What errors call it.
+        max_pixels: Largest picture that is made [px].
+        longest_aspect: Longer over shorter side beyond which it becomes smaller than asked, see :func:`bounded_size`.
 
     Raises:
         ImageError: If it would be larger than ``max_pixels``.
     """
     width, height = _size_with_shorter_side(image.size, shorter_side_px)
+    if longest_aspect is not None:
+        width, height = bounded_size(width, height, int(longest_aspect * shorter_side_px**2))
     if width * height > max_pixels:
         raise ImageError(
-            f"{name} would have {width} x {height} pixels with a shorter side of {shorter_side_px}; use a smaller size "
-            "or leave keep_aspect out."
+            f"{name} has {image.width} x {image.height} pixels and would have {width} x {height} with a shorter side "
+            f"of {shorter_side_px}, more than the limit of {max_pixels / 1e6:.1f} megapixels; use a smaller size."
         )
     return image.resize((width, height), _RESAMPLING[preprocessing.interpolation])
+
+
+def bounded_size(width: int, height: int, most_pixels: int) -> tuple[int, int]:
+    """Shrink a size, in its proportions, to at most so many pixels; smaller ones stay.
+
+    One pixel stays across whatever the proportions; then only the longer side shrinks on.
+    """
+    if width * height <= most_pixels:
+        return width, height
+    scale = math.sqrt(most_pixels / (width * height))
+    shorter = max(1, int(scale * min(width, height)))
+    longer = min(int(scale * max(width, height)), most_pixels // shorter)
+    return (longer, shorter) if width >= height else (shorter, longer)
 
 
 def _size_with_shorter_side(size: tuple[int, int], shorter_side_px: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ __all__ = [
     "describe_environment",
     "describe_machine",
     "describe_versions",
+    "memory_bytes",
     "processor_name",
     "read_commit",
     "utc_now",
@@ -90,7 +91,7 @@ def describe_machine() -> Machine:
         usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         threads=torch.get_num_threads(),
         instruction_set=torch.backends.cpu.get_cpu_capability(),
-        memory_bytes=_memory_bytes(),
+        memory_bytes=memory_bytes(),
         system=f"{platform.system()} {platform.release()}",
         platform=platform.platform(),
         gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
@@ -181,7 +182,8 @@ def _processor_fields() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _memory_bytes() -> int | None:
+def memory_bytes() -> int | None:
+    """Read how much memory the machine has; None where nobody says."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

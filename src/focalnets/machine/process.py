@@ -9,8 +9,11 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 
 __all__ = [
+    "end_with_parent",
     "how_idle_threads_wait",
     "ignore_ctrl_c_in_helpers",
     "is_helper",
@@ -84,6 +87,32 @@ def keep_freed_memory() -> bool:
 def is_helper() -> bool:
     """Tell whether another process of the training started this one; torchrun's and SLURM's stand for themselves."""
     return "RANK" not in os.environ and int(os.environ.get("LOCAL_RANK", 0)) > 0
+
+
+def end_with_parent(*, grace_s: float = 60.0) -> None:
+    """Watch, in a process of several that train together, the one that started it, and do not outlive it for long.
+
+    A helper of a training that was killed, or a process whose torchrun was, would go on without end, or wait for others
+    without end. When the starting process ends, this one is asked to stop as by SIGTERM, and stops at once ``grace_s``
+    seconds later. To be called before anything slow; calls after the first do nothing.
+    """
+    if _watched or not (is_helper() or "TORCHELASTIC_RUN_ID" in os.environ):
+        return
+    parent = os.getppid()
+    _watched.append(parent)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_s)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch of the starting process", daemon=True).start()
+
+
+_watched: list[int] = []
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def ignore_ctrl_c_in_helpers() -> None:

@@ -1,13 +1,19 @@
-"""What a FocalNet is made of, and what its input must look like: an image, a clip or a text. Imports no torch."""
+"""What a FocalNet is made of; what its input must look like stands in ``models/input_specs.py``. Imports no torch."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 from focalnets.errors import ConfigError
-from focalnets.models.fields import check_types, check_whole_number, checked_keys, is_finite, shortened
+from focalnets.models.fields import check_types, checked_keys, is_finite, shortened
+from focalnets.models.input_specs import ClipInput as ClipInput
+from focalnets.models.input_specs import InputSpec
+from focalnets.models.input_specs import Preprocessing as Preprocessing
+from focalnets.models.input_specs import TextInput as TextInput
+from focalnets.models.input_specs import WholeImage as WholeImage
+from focalnets.models.input_specs import read_input_spec as read_input_spec
 
 Stem = Literal["patch", "overlapped", "convolutional"]
 """How pixels become tokens: ``patch`` = one strided convolution without overlap; ``overlapped`` = 7x7 stride 4
@@ -23,9 +29,6 @@ Initialization = Literal["official", "fan_in", "identity"]
 layers drawn at standard deviation 1 / sqrt(inputs); ``identity`` = as ``fan_in``, but the last layer of each branch is
 zero, so that every block returns what it receives until it has learnt something."""
 
-TextUnit = Literal["bytes", "characters", "tokens"]
-"""What one position of a text input stands for."""
-
 LARGEST_STAGES = 16
 """Stages that a network may have; more is taken for a mistake or a hostile file. So with the next."""
 
@@ -39,24 +42,6 @@ LARGEST_FIELDS = {
     "num_classes": 2**26,
 }
 """Whole numbers in a network's config, at most."""
-
-LARGEST_SIDE_PX = 8192
-"""Shorter side that an input may ask images to be resized to [px]; more is taken for a damaged or hostile file."""
-
-LARGEST_MEAN = 10.0
-"""How far from 0 the mean of a channel may lie, for pixel values from 0 to 1."""
-
-STD_RANGE = (1e-3, 10.0)
-"""Smallest and largest standard deviation of a channel, for pixel values from 0 to 1."""
-
-LARGEST_CLIP_FRAMES = 4096
-"""Frames that a clip may have, and frames of the video that one step may span."""
-
-LARGEST_CONTEXT = 2**20
-"""Positions that a text input may have."""
-
-LARGEST_VOCABULARY = 2**24
-"""Entries that a vocabulary may have."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,169 +176,6 @@ class FocalNetConfig:
             ConfigError: If a key is unknown or a value out of range.
         """
         return cls(**checked_keys(cls, values))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """How an image becomes the input of a network; part of every checkpoint.
-
-    Attributes:
-        input_size_px: Height and width of the evaluation crop [px].
-        crop_fraction: The image is resized so that the crop covers this fraction of its shorter side.
-        interpolation: ``bicubic`` or ``bilinear``.
-        mean, std: Channel statistics in RGB order, for pixel values from 0 to 1.
-    """
-
-    kind: ClassVar[str] = "image"
-
-    input_size_px: int = 224
-    crop_fraction: float = 0.875
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_whole_number("input_size_px", self.input_size_px, LARGEST_SIDE_PX)
-        if not 0.0 < self.crop_fraction <= 1.0:
-            raise ConfigError(f"crop_fraction must lie above 0 and at most at 1, got {self.crop_fraction!r}.")
-        if self.input_size_px > LARGEST_SIDE_PX * self.crop_fraction:
-            raise ConfigError(
-                f"input_size_px / crop_fraction is the side that images are resized to, at most {LARGEST_SIDE_PX:,} "
-                f"px; got {self.input_size_px} / {self.crop_fraction:g}."
-            )
-        if self.interpolation not in ("bicubic", "bilinear"):
-            raise ConfigError(f"interpolation must be 'bicubic' or 'bilinear', got {self.interpolation!r}.")
-        if not self.mean or len(self.mean) != len(self.std):
-            raise ConfigError(
-                f"mean and std must have one entry for each channel, got {len(self.mean)} and {len(self.std)} entries."
-            )
-        if not all(abs(value) <= LARGEST_MEAN for value in self.mean):
-            raise ConfigError(
-                f"mean must be finite and, for pixel values from 0 to 1, lie within {LARGEST_MEAN:g} of 0, got "
-                f"{shortened(self.mean)}."
-            )
-        if not all(STD_RANGE[0] <= value <= STD_RANGE[1] for value in self.std):
-            raise ConfigError(
-                f"std must be finite and, for pixel values from 0 to 1, lie between {STD_RANGE[0]:g} and "
-                f"{STD_RANGE[1]:g}, got {shortened(self.std)}."
-            )
-        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
-        object.__setattr__(self, "std", tuple(float(value) for value in self.std))
-
-    @property
-    def channels(self) -> int:
-        """Channels that the statistics are given for."""
-        return len(self.mean)
-
-    def with_channels(self, channels: int) -> Preprocessing:
-        """Average the statistics of the channels for one channel, repeat them in turn for others."""
-
-        def fitted(values: tuple[float, ...]) -> tuple[float, ...]:
-            if channels == 1:
-                return (sum(values) / len(values),)
-            return tuple(values[channel % len(values)] for channel in range(channels))
-
-        return dataclasses.replace(self, mean=fitted(self.mean), std=fitted(self.std))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Write plain values that survive JSON, with the kind of input."""
-        return {"kind": self.kind, **dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """Build from plain values; ``kind`` may be left out.
-
-        Raises:
-            ConfigError: If a key is unknown, a value out of range, or the kind another one.
-        """
-        return cls(**checked_keys(cls, values))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClipInput(Preprocessing):
-    """How a piece of a video becomes the input of a network; each frame is prepared as an image.
-
-    Attributes:
-        frames: Frames of a clip.
-        frame_step: Frames of the video from one frame of the clip to the next.
-    """
-
-    kind: ClassVar[str] = "clip"
-
-    frames: int = 16
-    frame_step: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_whole_number("frames", self.frames, LARGEST_CLIP_FRAMES)
-        check_whole_number("frame_step", self.frame_step, LARGEST_CLIP_FRAMES)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TextInput:
-    """How a text becomes the input of a network.
-
-    Attributes:
-        context_length: Most positions that the network reads at once.
-        unit: What one position stands for, see :data:`TextUnit`.
-        vocabulary: Name of the vocabulary or tokenizer that turns the text into numbers, e.g. ``bytes``.
-        vocabulary_size: Its entries; numbers run from 0 to below it.
-    """
-
-    kind: ClassVar[str] = "text"
-
-    context_length: int = 256
-    unit: TextUnit = "bytes"
-    vocabulary: str = "bytes"
-    vocabulary_size: int = 256
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_whole_number("context_length", self.context_length, LARGEST_CONTEXT)
-        check_whole_number("vocabulary_size", self.vocabulary_size, LARGEST_VOCABULARY)
-        if self.unit not in get_args(TextUnit):
-            raise ConfigError(f"unit must be one of {', '.join(get_args(TextUnit))}, got {self.unit!r}.")
-        if not 0 < len(self.vocabulary) <= 200 or not self.vocabulary.isprintable():
-            raise ConfigError(
-                f"vocabulary must be a name of 1 to 200 printable characters, got {shortened(self.vocabulary)}."
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Write plain values that survive JSON, with the kind of input."""
-        return {"kind": self.kind, **dataclasses.asdict(self)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TextInput:
-        """Build from plain values; ``kind`` may be left out.
-
-        Raises:
-            ConfigError: If a key is unknown, a value out of range, or the kind another one.
-        """
-        return cls(**checked_keys(cls, values))
-
-
-InputSpec = Preprocessing | ClipInput | TextInput
-"""What a checkpoint says of its input: an image (:class:`Preprocessing`), a clip or a text."""
-
-_INPUTS: dict[str, type[Preprocessing] | type[TextInput]] = {
-    spec.kind: spec for spec in (Preprocessing, ClipInput, TextInput)
-}
-
-
-def read_input_spec(values: Mapping[str, Any]) -> InputSpec:
-    """Build what ``to_dict`` of an input gave, by its ``kind``.
-
-    Raises:
-        ConfigError: If the kind is missing or unknown, a key is unknown or a value out of range.
-    """
-    kind = values.get("kind") if isinstance(values, Mapping) else None
-    if not isinstance(kind, str) or kind not in _INPUTS:
-        raise ConfigError(
-            f"an input must be of kind {', '.join(_INPUTS)}, got {shortened(kind)}; a newer kind needs a newer "
-            "focalnets."
-        )
-    return _INPUTS[kind].from_dict(values)
 
 
 def check_channels(config: FocalNetConfig, spec: InputSpec) -> None:

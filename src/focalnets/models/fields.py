@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from focalnets.errors import ConfigError
+from focalnets.errors import ConfigError, abridged
 
 __all__ = ["check_types", "check_whole_number", "checked_keys", "is_finite", "printable", "shortened"]
 
@@ -77,8 +77,5 @@ def printable(name: str) -> str:
 
 def shortened(*values: Any) -> str:
     """Write values as a message shows them, abridged."""
-    try:
-        text = ", ".join(map(repr, values))
-    except (ValueError, RecursionError):  # whole numbers of thousands of digits, lists within lists
-        text = "a value that is too long to show"
+    text = ", ".join(map(abridged, values))
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -25,6 +25,7 @@ from focalnets.models.layers import (
     Recompute,
     drop_path_schedule,
 )
+from focalnets.models.size import refuse_absurd_size
 
 __all__ = ["FocalNet", "FocalStage"]
 
@@ -60,10 +61,15 @@ class FocalNet(nn.Module):
         preprocessing: How images must be prepared for it; None takes the usual way for its channels.
         class_names: One name an output, or None where unknown.
 
+    Raises:
+        ConfigError: If no machine, or not this one, can hold such a network.
+
     Attributes:
         config, preprocessing, class_names: As given; written into every checkpoint. Names belong to the classifier that
             is there when they are set, see :meth:`names_fit_head`.
         origin: Where the weights came from, in words.
+        threshold: Confidence from 0 to 1 below which an image seems to show none of the classes; None where that was
+            not measured. Written into every checkpoint; a new classifier has none.
 
     Source: Yang et al., Focal Modulation Networks, NeurIPS 2022, section 4, and the settings of the official
     repository. Deliberate deviations: sizes that the stride does not divide are completed with zeros instead of being
@@ -78,10 +84,12 @@ class FocalNet(nn.Module):
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        refuse_absurd_size(config)
         names = self._checked_names(class_names, config.num_classes)
         self.config = config
         self.preprocessing = preprocessing or Preprocessing().with_channels(config.in_chans)
         self.origin = "random weights"
+        self.threshold: float | None = None
 
         stages = []
         rates = drop_path_schedule(config.drop_path, config.depths)
@@ -249,6 +257,7 @@ class FocalNet(nn.Module):
             nn.init.zeros_(head.bias)
         self.head = head.to(self.norm.weight.device, self.norm.weight.dtype)
         self.class_names = names
+        self.threshold = None
 
     def set_recompute(self, level: Recompute) -> None:
         """Choose what training computes twice to save memory, see :data:`focalnets.models.layers.Recompute`."""

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from focalnets.errors import ConfigError
 from focalnets.models.drop_path import StochasticDepth
-from focalnets.models.plain import add_branch, is_plain_linear, project
+from focalnets.models.plain import add_branch, is_plain_linear, project, project_aligned
 from focalnets.models.rows import goes_by_rows, refine_by_rows
 from focalnets.ops.aggregation import focal_aggregation
 from focalnets.ops.eager import is_transformed
@@ -114,7 +114,7 @@ class FocalModulation(nn.Module):
         Returns:
             (B, *S, C).
         """
-        projected = project(self.input_projection, tokens)
+        projected = project_aligned(self.input_projection, tokens)
         if self.recompute and _can_recompute(self):
             modulated = checkpoint(self._aggregate_and_modulate, projected, mask, use_reentrant=False)
         else:
@@ -122,7 +122,9 @@ class FocalModulation(nn.Module):
         return self.project_out(modulated)
 
     def _aggregate_and_modulate(self, projected: Tensor, mask: Tensor | None) -> Tensor:
-        query, context_and_gates = projected.split((self.dim, self.dim + self.focal_levels + 1), -1)
+        sizes = [self.dim, self.dim + self.focal_levels + 1]
+        further = projected.shape[-1] - sum(sizes)
+        query, context_and_gates, *_ = projected.split([*sizes, further] if further else sizes, -1)
         return query * project(self.modulator_projection, self.aggregate(context_and_gates, mask))
 
     def aggregate(self, context_and_gates: Tensor, mask: Tensor | None) -> Tensor:

@@ -66,8 +66,10 @@ def parameter_groups(
 def layer_depth(name: str, depths: tuple[int, ...]) -> int:
     """Count a parameter's depth from below: 0 for the stem, then one a block; final norms count with the last block.
 
-    The embedding in front of a stage counts with that stage's first block.
+    The embedding in front of a stage counts with that stage's first block. The network may stand below ``backbone.`` in
+    another one, whose own parameters count with the last block.
     """
+    name = name.removeprefix("backbone.")
     if name.startswith("stem."):
         return 0
     if match := re.match(r"stages\.(\d+)\.(?:blocks\.(\d+)|downsample)\.", name):

@@ -24,7 +24,7 @@ from focalnets.ops.mlp import hidden_rows
 if TYPE_CHECKING:
     from focalnets.models.drop_path import StochasticDepth
 
-__all__ = ["Block", "goes_by_rows", "refine_by_rows"]
+__all__ = ["Block", "finish_block", "goes_by_rows", "project_context", "refine_by_rows"]
 
 
 class Block(Protocol):
@@ -109,24 +109,53 @@ def refine_by_rows(block: Block, tokens: Tensor, mask: Tensor | None, modulation
         for out, group in zip(_groups(result, rows), _groups(refined, rows), strict=True):
             out.copy_(block.add_mlp(group))
         return result
-    tokens, focal = tokens.contiguous(), block.modulation
-    weight, bias = focal.input_projection.weight[focal.dim :], focal.input_projection.bias[focal.dim :]
-    context_and_gates = tokens.new_empty(*tokens.shape[:-1], len(weight))
-    for out, group in zip(_groups(context_and_gates, rows), _groups(tokens, rows), strict=True):
-        out.copy_(linear(block.prepare_tokens(group), weight, bias))
-    result = focal.aggregate(context_and_gates, mask).contiguous()
-    for out, group in zip(_groups(result, rows), _groups(tokens, rows), strict=True):
+    tokens = tokens.contiguous()
+    aggregated = block.modulation.aggregate(project_context(block, tokens), mask)
+    return finish_block(block, tokens, aggregated.contiguous())
+
+
+def project_context(block: Block, tokens: Tensor) -> Tensor:
+    """Compute what the aggregation of a block takes: context and gates (B, *S, C + L + 1) of tokens (B, *S, C)."""
+    focal = block.modulation
+    result: Tensor | None = None
+    first = 0
+    for group in _groups(tokens, hidden_rows(block.mlp.fc1.out_features)):
+        part = _part_of(focal.input_projection, block.prepare_tokens(group), slice(focal.dim, None))
+        if result is None:
+            result = part.new_empty(*tokens.shape[:-1], part.shape[-1])
+        result.flatten(0, -2)[first : first + len(part)] = part
+        first += len(part)
+    assert result is not None
+    return result
+
+
+def finish_block(block: Block, tokens: Tensor, aggregated: Tensor) -> Tensor:
+    """Compute the block's result for some of its tokens, from what their aggregation gave.
+
+    Args:
+        block: The block.
+        tokens: What the block received, (B, *S, C), contiguous.
+        aggregated: Their context (B, *S, C), contiguous; overwritten by the result.
+    """
+    rows = hidden_rows(block.mlp.fc1.out_features)
+    for out, group in zip(_groups(aggregated, rows), _groups(tokens, rows), strict=True):
         modulated = _modulate(block, group, out)
         out.copy_(block.add_mlp(block.add_modulated(group, modulated)))
-    return result
+    return aggregated
 
 
 def _modulate(block: Block, tokens: Tensor, aggregated: Tensor) -> Tensor:
     """Give what the modulation makes of some of the tokens (N, C) and their aggregated context (N, C)."""
     focal = block.modulation
-    weight, bias = focal.input_projection.weight[: focal.dim], focal.input_projection.bias[: focal.dim]
-    query = linear(block.prepare_tokens(tokens), weight, bias)
+    query = _part_of(focal.input_projection, block.prepare_tokens(tokens), slice(focal.dim))
     return focal.project_out(query * project(focal.modulator_projection, aggregated))
+
+
+def _part_of(layer: nn.Module, tokens: Tensor, part: slice) -> Tensor:
+    """Compute some of the outputs of a linear layer; all of them where it is more than that."""
+    if is_plain_linear(layer) and type(layer.weight) is nn.Parameter and layer.bias is not None:
+        return linear(tokens, layer.weight[part], layer.bias[part])
+    return layer(tokens)[..., part]
 
 
 def _groups(tokens: Tensor, most: int) -> Sequence[Tensor]:

@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 from typing import Any
 
-from focalnets.errors import UnknownNameError, nearest
+from focalnets.errors import UnknownNameError, abridged, nearest
 from focalnets.models.config import FocalNetConfig, Preprocessing
 
 __all__ = ["VARIANTS", "Published", "Variant", "list_models", "variant"]
@@ -231,5 +231,5 @@ def variant(name: str) -> Variant:
     """
     if name not in VARIANTS:
         hint = nearest(name, VARIANTS, "`focalnets models` lists them.")
-        raise UnknownNameError(f"There is no model called {name!r}; {hint}")
+        raise UnknownNameError(f"There is no model called {abridged(name)}; {hint}")
     return VARIANTS[name]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import ShapeError
-from focalnets.ops.backends import select_backend
+from focalnets.ops.backends import BACKENDS, select_backend
 
-__all__ = ["focal_aggregation"]
+__all__ = ["focal_aggregation", "local_aggregation"]
 
 
 def focal_aggregation(
@@ -58,6 +58,48 @@ def focal_aggregation(
     _check(context, gates, kernels, mask)
     chosen = select_backend(context, gates, kernels, mask, backend)
     return chosen.function(context, gates, kernels, normalize=normalize, mask=mask)
+
+
+@torch.no_grad()
+def local_aggregation(
+    context: Tensor,
+    gates: Tensor,
+    kernels: Sequence[Tensor],
+    *,
+    rows: tuple[int, int] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Aggregate some rows of a map without the global level, and sum the last level over them.
+
+    Whoever goes through a map by bands of rows gets the global level from the sums of all bands:
+    ``focal_aggregation`` = local part + ``gates[..., -1:] * GELU(sums / positions)``. For inference: no gradients.
+
+    Args:
+        context: Tokens (B, *S, C) as for :func:`focal_aggregation`. Rows, those of the first spatial axis, beyond the
+            wanted ones are there to be read; where the map has them, it takes half of every kernel's height of them on
+            each side. Beyond what is given everything counts as zero.
+        gates: (B, *S, L + 1); the last is not used.
+        kernels: L tensors (C, *k).
+        rows: First and last row that are wanted, the last excluded; None for all.
+
+    Returns:
+        The gated sum of the L levels (B, rows, ..., C), contiguous, in the dtype of ``context``, and the sums of the
+        last level (B, C), float64.
+
+    Raises:
+        ShapeError: If shapes, dtypes or devices do not fit together, or the rows are not there.
+    """
+    kernels = list(kernels)
+    _check(context, gates, kernels, None)
+    height = context.shape[1]
+    first, last = (0, height) if rows is None else rows
+    if not 0 <= first < last <= height:
+        raise ShapeError(f"rows must be some of the {height} rows of the context, got {first} to {last}.")
+    chosen = next(
+        backend.local_function
+        for backend in BACKENDS.values()
+        if backend.local_function is not None and backend.why_not(context, gates, kernels, None) is None
+    )
+    return chosen(context, gates, kernels, rows=(first, last))
 
 
 def _check(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from focalnets.errors import BackendUnavailableError, UnknownNameError, nearest
@@ -21,6 +22,7 @@ class Backend:
         name: What users write for ``backend=``.
         summary: What it is, for ``focalnets doctor``.
         function: The implementation; arguments and result as :func:`focalnets.focal_aggregation` without ``backend``.
+        local_function: The same for :func:`focalnets.ops.aggregation.local_aggregation`; None where it has no such way.
         why_unavailable: Why it cannot run on this machine, one sentence, or None if it can.
         why_unsupported: Why it cannot take these tensors although it is available, one sentence, or None if it can.
     """
@@ -28,6 +30,7 @@ class Backend:
     name: str
     summary: str
     function: Callable[..., Tensor]
+    local_function: Callable[..., tuple[Tensor, Tensor]] | None
     why_unavailable: Callable[[], str | None]
     why_unsupported: Callable[[Tensor, Tensor, Sequence[Tensor], Tensor | None], str | None]
 
@@ -43,6 +46,7 @@ BACKENDS: dict[str, Backend] = {
             "triton",
             "fused Triton kernels for GPUs",
             triton_backend.focal_aggregation_triton,
+            None,
             triton_backend.why_unavailable,
             triton_backend.why_unsupported,
         ),
@@ -50,6 +54,7 @@ BACKENDS: dict[str, Backend] = {
             "cpu",
             "fused C++ kernels for CPUs",
             cpu.focal_aggregation_cpu,
+            cpu.local_aggregation_cpu,
             cpu.why_unavailable,
             cpu.why_unsupported,
         ),
@@ -57,6 +62,7 @@ BACKENDS: dict[str, Backend] = {
             "reference",
             "plain PyTorch, any device",
             reference.focal_aggregation_reference,
+            reference.local_aggregation_reference,
             reference.why_unavailable,
             reference.why_unsupported,
         ),
@@ -70,11 +76,16 @@ def select_backend(
 ) -> Backend:
     """Choose the backend asked for, or the best one that can take these tensors.
 
+    While ``torch.export`` makes a graph for others to read, the best one is the reference, of which they know every
+    operator.
+
     Raises:
         UnknownNameError: If no backend has that name.
         BackendUnavailableError: If the backend asked for by name cannot run here or on these tensors; it is never
             replaced silently.
     """
+    if name is None and torch.compiler.is_exporting():
+        return BACKENDS["reference"]
     if name is None:
         for backend in BACKENDS.values():
             if backend.why_not(context, gates, kernels, mask) is None:

@@ -22,14 +22,14 @@ from torch.utils.flop_counter import register_flop_formula
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
 from focalnets.ops.constant import constant_when_compiled
+from focalnets.ops.cpu_call import UNUSED_LEVELS, check_status, problem, readable, strides
 from focalnets.ops.cpu_library import MAX_LEVELS
 from focalnets.ops.eager import below_autograd, is_transformed
 from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formula
 
-__all__ = ["focal_aggregation_cpu", "instruction_set", "why_unavailable", "why_unsupported"]
+__all__ = ["focal_aggregation_cpu", "instruction_set", "local_aggregation_cpu", "why_unavailable", "why_unsupported"]
 
 _MAX_KERNEL_SIZE = 63
-_UNUSED_LEVELS = [[0] * (MAX_LEVELS - levels) for levels in range(MAX_LEVELS + 1)]
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _TRANSFORMED = (
     "The C++ kernels know no transforms of torch.func and no forward-mode derivatives; use backend=None or "
@@ -111,51 +111,31 @@ def focal_aggregation_cpu(
     return _forward_operator(context, gates, kernels, mask, normalize)[0]
 
 
-def _readable(tensor: Tensor) -> Tensor:
-    """Turn into float32 with adjacent channels; returns the tensor itself wherever possible."""
-    tensor = tensor if tensor.dtype == torch.float32 else tensor.float()
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+def local_aggregation_cpu(
+    context: Tensor, gates: Tensor, kernels: Sequence[Tensor], *, rows: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Aggregate rows by the C++ kernels; arguments and results as :func:`focalnets.ops.aggregation.local_aggregation`.
 
+    Not differentiable.
 
-def _strides(tensor: Tensor) -> tuple[int, ...]:
-    """Give the strides of image, row and column; one spatial axis is a single row."""
-    strides = tensor.stride()
-    return strides[:3] if len(strides) == 4 else (strides[0], 0, strides[1])
-
-
-def _problem(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None, normalize: bool) -> array[int]:
-    """Fill ``Problem`` of csrc/problem.h; it holds addresses, so the tensors must outlive it."""
-    shape = context.shape
-    unused = _UNUSED_LEVELS[len(kernels)]
-    flat = len(shape) == 3
-    return array(
-        "q",
-        [
-            shape[0],
-            1 if flat else shape[1],
-            shape[-2],
-            shape[-1],
-            len(kernels),
-            torch.get_num_threads(),
-            normalize,
-            context.data_ptr(),
-            *_strides(context),
-            gates.data_ptr(),
-            *_strides(gates),
-            *((0, 0, 0, 0) if mask is None else (mask.data_ptr(), *_strides(mask.unsqueeze(-1)))),
-            *[kernel.data_ptr() for kernel in kernels],
-            *unused,
-            *[1 if flat else kernel.shape[1] for kernel in kernels],
-            *unused,
-            *[kernel.shape[-1] for kernel in kernels],
-            *unused,
-        ],
-    )
-
-
-def _check(status: int) -> None:
-    if status != 0:
-        raise MemoryError("The C++ kernels could not allocate their scratch memory; use smaller images or batches.")
+    Raises:
+        BackendUnavailableError: As :func:`focal_aggregation_cpu`.
+    """
+    if context.ndim == 3:  # The axis is the library's rows then.
+        filters = [kernel.unsqueeze(2) for kernel in kernels]
+        local, sums = local_aggregation_cpu(context.unsqueeze(2), gates.unsqueeze(2), filters, rows=rows)
+        return local.squeeze(2), sums
+    library = _library()
+    result = torch.empty(context.shape[0], rows[1] - rows[0], *context.shape[2:])
+    sums = torch.empty((context.shape[0], context.shape[-1]), dtype=torch.float64)
+    if result.numel() > 0:
+        tokens, weights, filters = readable(context), readable(gates), [readable(k).contiguous() for k in kernels]
+        filled = problem(tokens, weights, filters, None, False, rows)
+        status = library.forward(
+            library.instruction_set, filled.buffer_info()[0], result.data_ptr(), None, sums.data_ptr()
+        )
+        check_status(status)
+    return (result if context.dtype == torch.float32 else result.to(context.dtype)), sums
 
 
 def _forward(
@@ -165,10 +145,12 @@ def _forward(
     result = torch.empty(context.shape)
     means = torch.empty((context.shape[0], context.shape[-1]))
     if result.numel() > 0:
-        tokens, weights, filters = _readable(context), _readable(gates), [_readable(k).contiguous() for k in kernels]
-        problem = _problem(tokens, weights, filters, mask, normalize)
-        status = library.forward(library.instruction_set, problem.buffer_info()[0], result.data_ptr(), means.data_ptr())
-        _check(status)
+        tokens, weights, filters = readable(context), readable(gates), [readable(k).contiguous() for k in kernels]
+        filled = problem(tokens, weights, filters, mask, normalize)
+        status = library.forward(
+            library.instruction_set, filled.buffer_info()[0], result.data_ptr(), means.data_ptr(), None
+        )
+        check_status(status)
     return result if context.dtype == torch.float32 else result.to(context.dtype), means
 
 
@@ -188,23 +170,23 @@ def _backward(
     create = torch.empty if context.numel() > 0 else torch.zeros
     results = [create(shape) for shape in shapes]
     if context.numel() > 0:
-        tokens, weights, filters = _readable(context), _readable(gates), [_readable(k).contiguous() for k in kernels]
-        upstream = _readable(upstream)
-        problem = _problem(tokens, weights, filters, mask, normalize)
+        tokens, weights, filters = readable(context), readable(gates), [readable(k).contiguous() for k in kernels]
+        upstream = readable(upstream)
+        filled = problem(tokens, weights, filters, mask, normalize)
         gradients = array(
             "q",
             [
                 means.data_ptr(),
                 upstream.data_ptr(),
-                *_strides(upstream),
+                *strides(upstream),
                 results[0].data_ptr() if wanted[0] else 0,
                 results[1].data_ptr() if wanted[1] else 0,
                 wanted[2],
                 *[result.data_ptr() for result in results[2:]],
-                *_UNUSED_LEVELS[len(kernels)],
+                *UNUSED_LEVELS[len(kernels)],
             ],
         )
-        _check(library.backward(library.instruction_set, problem.buffer_info()[0], gradients.buffer_info()[0]))
+        check_status(library.backward(library.instruction_set, filled.buffer_info()[0], gradients.buffer_info()[0]))
     inputs = (context, gates, *kernels)
     results = [
         result if tensor.dtype == torch.float32 else result.to(tensor.dtype)

@@ -7,19 +7,52 @@ another library file.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from focalnets.errors import BackendUnavailableError
 
-__all__ = ["MAX_LEVELS", "Library", "load"]
+__all__ = ["MAX_LEVELS", "Engine", "Library", "load"]
 
 MAX_LEVELS = 16
 """Most focal levels that the library takes."""
 
-INTERFACE = 3_000_000 + 1000 * 8 * (7 + 3 * 4 + 3 * MAX_LEVELS) + 8 * (8 + MAX_LEVELS)
+INTERFACE = 4_000_000 + 1000 * 8 * (9 + 3 * 4 + 3 * MAX_LEVELS) + 8 * (8 + MAX_LEVELS)
 """Version of the interface and sizes of its structures; the library must name the same number."""
+
+
+ENGINE_SETS = ("bfloat16", "int8")
+"""Instruction sets of the engine that come beside AVX-512."""
+
+ENGINE_INTERFACE = 1_000_000 + 8 * (42 * 1000 + 22 + 10)
+"""The same of the engine's structures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """What multiplies rows with packed weights.
+
+    Attributes:
+        index: How the library knows it.
+        precision: ``float32``, ``bfloat16`` or ``int8``.
+        instruction_set: What it needs of the processor.
+        panel: Outputs of a packed layer are padded to a multiple.
+        group: So are its inputs.
+        element_bytes: Bytes of a packed number.
+        runs: Whether this processor has the instructions.
+    """
+
+    index: int
+    precision: str
+    instruction_set: str
+    panel: int
+    group: int
+    element_bytes: int
+    runs: bool
 
 
 class Library:
@@ -49,13 +82,19 @@ class Library:
             self._name = library.focal_instruction_set
             self._name.restype = ctypes.c_char_p
             self.forward, self.backward = library.focal_forward, library.focal_backward
-            self.forward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 3]
+            self.forward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 4]
             self.backward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 2]
             self.gelu = library.focal_gelu
             self.gelu.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3]
+            self._engine, engine_interface = library.focal_engine, library.focal_engine_interface
+            engine_interface.restype = ctypes.c_int64
+            self.engine_pack = library.focal_engine_pack
+            self.engine_pack.argtypes = [ctypes.c_int64, ctypes.c_void_p, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3]
+            self.engine_rows, self.engine_embed = library.focal_engine_rows, library.focal_engine_embed
+            self.engine_rows.argtypes = self.engine_embed.argtypes = [ctypes.c_int64, ctypes.c_void_p]
         except (OSError, AttributeError) as error:
             raise BackendUnavailableError(f"The kernels in {path} cannot be loaded ({error}); install again.") from None
-        if interface() != INTERFACE:
+        if interface() != INTERFACE or engine_interface() != ENGINE_INTERFACE:
             raise BackendUnavailableError(f"{path} was built from another version of focalnets; build it again.")
         forced = os.environ.get("FOCALNETS_CPU_ISA") or None
         status = ctypes.c_int32()
@@ -64,6 +103,21 @@ class Library:
             reason = "this processor does not have" if name else "is none of avx512, avx2 and baseline"
             raise BackendUnavailableError(f"FOCALNETS_CPU_ISA asks for {forced!r}, which {reason}; unset it.")
         self.instruction_set: bytes = name
+        self.engines: tuple[Engine, ...] = tuple(self._list_engines())
+
+    def _list_engines(self) -> Iterator[Engine]:
+        """List the engines that were built, best first; a forced instruction set leaves out those that need more."""
+        forced = os.environ.get("FOCALNETS_CPU_ISA")
+        precision, name = ctypes.c_char_p(), ctypes.c_char_p()
+        numbers = (ctypes.c_int64 * 4)()
+        for index in itertools.count():
+            if not self._engine(ctypes.c_int64(index), ctypes.byref(precision), ctypes.byref(name), numbers):
+                return
+            instruction_set = (name.value or b"").decode().removeprefix("engine_")
+            allowed = not forced or instruction_set == forced or (forced == "avx512" and instruction_set in ENGINE_SETS)
+            panel, group, element_bytes, runs = numbers
+            label = (precision.value or b"").decode()
+            yield Engine(index, label, instruction_set, panel, group, element_bytes, bool(runs) and allowed)
 
 
 @functools.cache

@@ -18,6 +18,7 @@ __all__ = [
     "ONEDNN_IS_AT_HAND",
     "below_autograd",
     "compiler_takes_operators",
+    "count_of_changes",
     "has_hooks",
     "is_batched_gradient",
     "is_plain_float32_on_cpu",
@@ -51,6 +52,11 @@ def is_transformed() -> bool:
 def is_batched_gradient(upstream: Tensor) -> bool:
     """Tell whether a gradient is a batch of them, as ``torch.autograd.grad`` makes by ``is_grads_batched``."""
     return torch._C._functorch.is_legacy_batchedtensor(upstream)
+
+
+def count_of_changes(tensor: Tensor) -> int | None:
+    """Count how often the tensor was changed in place; None if PyTorch does not count it."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def is_traced_or_transformed() -> bool:

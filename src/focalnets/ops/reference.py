@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["focal_aggregation_reference", "why_unavailable", "why_unsupported"]
+__all__ = ["focal_aggregation_reference", "local_aggregation_reference", "why_unavailable", "why_unsupported"]
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -42,7 +42,7 @@ def focal_aggregation_reference(
     convolve = _CONVOLUTIONS[context.ndim - 2]
     valid = None if mask is None else mask.unsqueeze(1)  # (B, 1, *S)
 
-    level = context.movedim(-1, 1)  # (B, C, *S)
+    level = context.movedim(context.ndim - 1, 1)  # (B, C, *S)
     if valid is not None:
         level = torch.where(valid, level, 0)
     gated_sum = torch.zeros_like(level)
@@ -63,4 +63,24 @@ def focal_aggregation_reference(
         gated_sum = gated_sum / (len(kernels) + 1)
     if valid is not None:
         gated_sum = torch.where(valid, gated_sum, 0)
-    return gated_sum.movedim(1, -1).contiguous()
+    return gated_sum.movedim(1, context.ndim - 1).contiguous()
+
+
+def local_aggregation_reference(
+    context: Tensor, gates: Tensor, kernels: Sequence[Tensor], *, rows: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Compute the levels as above, but the global one, and the sum of the last.
+
+    Arguments and results are those of :func:`focalnets.ops.aggregation.local_aggregation`.
+    """
+    wanted = slice(*rows)
+    level = context.movedim(-1, 1)  # (B, C, *S)
+    gated_sum = torch.zeros_like(level[:, :, wanted])
+    for index, kernel in enumerate(kernels):
+        padding = [size // 2 for size in kernel.shape[1:]]
+        level = F.gelu(
+            _CONVOLUTIONS[context.ndim - 2](level, kernel.unsqueeze(1), padding=padding, groups=context.shape[-1])
+        )
+        gated_sum = gated_sum + gates[:, wanted, ..., index].unsqueeze(1) * level[:, :, wanted]
+    sums = level[:, :, wanted].double().flatten(2).sum(2)
+    return gated_sum.movedim(1, context.ndim - 1).contiguous(), sums

@@ -330,7 +330,7 @@ def position_sum_kernel(
         positions = chunk * chunk_positions + step + tl.arange(0, BLOCK_P)
         tokens = valid_tokens(valid + wide_image * height * width, image * 0, positions, 1, height * width, HAS_MASK)
         rows = (positions // width).to(tl.int64)
-        columns = positions % width
+        columns = (positions % width).to(tl.int64)
         offsets = (rows * source_row_stride + columns * source_column_stride) * ALIGNMENT
         weight = tl.where(tokens, 1.0, 0.0)
         if GATED:

@@ -6,8 +6,10 @@ Legend: B images, H W height and width of the map (H = 1 for sequences), C chann
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ import triton
 from torch import Tensor
 
 from focalnets.ops import triton_kernels, triton_tiles
+from focalnets.ops.eager import count_of_changes
 from focalnets.ops.triton_tiles import LAUNCH_OPTIONS, Tile, TileTuner
 
 __all__ = ["forward"]
@@ -23,6 +26,47 @@ TUNER = TileTuner()
 # Programs of two warps that a persistent grid gives each streaming multiprocessor.
 PROGRAMS_A_PROCESSOR = 8
 _POSITIONS_A_PARTIAL_SUM = 1024
+
+
+class PackedTaps:
+    """The kernels of all levels in one tensor, packed once as long as they stay as they are.
+
+    Nothing is remembered while a CUDA graph is captured, whose replays are to see weights as they are then, nor of
+    tensors whose changes PyTorch does not count.
+    """
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._packed: dict[tuple[int, ...], tuple[tuple[Any, ...], Tensor]] = {}
+
+    def get(self, kernels: Sequence[Tensor]) -> Tensor:
+        """Pack kernels (C, *k): (sum of KH KW, C), so that neighbouring channels of a tap lie side by side."""
+        if any(count_of_changes(kernel) is None for kernel in kernels) or _is_capturing(kernels[0]):
+            return _pack(kernels)
+        stream = torch.cuda.current_stream(kernels[0].device).cuda_stream if kernels[0].is_cuda else 0
+        identity = (stream, *(id(kernel) for kernel in kernels))
+        state = tuple((weakref.ref(kernel), kernel.data_ptr(), count_of_changes(kernel)) for kernel in kernels)
+        known = self._packed.get(identity)
+        if known is not None and all(
+            old[0]() is kernel and old[1:] == new[1:] for old, new, kernel in zip(known[0], state, kernels, strict=True)
+        ):
+            return known[1]
+        if known is None and len(self._packed) >= self._most:
+            self._packed.pop(next(iter(self._packed)))
+        packed = _pack(kernels)
+        self._packed[identity] = (state, packed)
+        return packed
+
+
+def _pack(kernels: Sequence[Tensor]) -> Tensor:
+    return torch.cat([kernel.detach().flatten(1) for kernel in kernels], 1).t().contiguous()
+
+
+def _is_capturing(tensor: Tensor) -> bool:
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+PACKED_TAPS = PackedTaps()
 
 
 class Problem:
@@ -35,11 +79,7 @@ class Problem:
         self.batch, self.height, self.width, self.channels = self.context.shape
         self.levels = len(kernels)
         self.sizes = [(1, kernel.shape[1]) if sequence else tuple(kernel.shape[1:]) for kernel in kernels]
-        if kernels:
-            # (sum of KH KW, C): neighbouring channels of a tap lie side by side.
-            self.taps = torch.cat([kernel.flatten(1) for kernel in kernels], 1).t().contiguous()
-        else:
-            self.taps = self.context
+        self.taps = PACKED_TAPS.get(kernels) if kernels else self.context
         self.has_mask = mask is not None
         self.valid = self.context if mask is None else mask.contiguous().view(torch.uint8)
         # Valid tokens of each image, at least 1: (B, 1) float32, or one number for all.
@@ -76,7 +116,13 @@ class Problem:
 
 
 def _with_unit_stride(tensor: Tensor) -> Tensor:
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+    """Copy a tensor (B, H, W, C) unless its channels are neighbours in memory and a tile's columns are within 32 bits.
+
+    A whole map laid out column by column can be so large that the columns of a tile lie more than 2^31 elements apart.
+    """
+    neighbours = tensor.stride(-1) == 1 or tensor.shape[-1] == 1
+    near = triton_tiles.MOST_COLUMNS * tensor.stride(2) < 1 << 31
+    return tensor if neighbours and near else tensor.contiguous()
 
 
 def on_device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
@@ -95,27 +141,35 @@ def forward(
 ) -> Tensor:
     """Compute the aggregated context, contiguous; arguments as :func:`focalnets.focal_aggregation`.
 
-    ``whole_map`` forces one program an image and channel block, or forbids it; None lets the size of the map decide.
+    ``whole_map`` forces one program an image and channel block, or forbids it; None takes what is faster, where both
+    will do.
     """
     out = torch.empty(context.shape, dtype=context.dtype, device=context.device)
     if out.numel() == 0:
         return out
     with on_device_of(context):
         problem = Problem(context, gates, kernels, mask)
+        ways: list[Callable[[], None]] = []
         programs = _whole_map_programs(problem, whole_map)
         if programs:
-            _launch_whole_map(problem, out, normalize, programs)
-        else:
-            if kernels:
-                partial_sums = launch_levels(problem, problem.new_map(problem.levels - 1), out, None)
-            else:
-                partial_sums = launch_position_sum(problem, problem.context, gated=False)
-            _launch_finish(problem, out, torch.nn.functional.gelu(partial_sums.sum(1) / problem.tokens), normalize)
+            ways.append(functools.partial(_launch_whole_map, problem, out, normalize, programs))
+        if not programs or whole_map is None:
+            ways.append(functools.partial(_go_level_by_level, problem, out, normalize))
+        kind = ("whole map or levels", *problem.sizes, problem.has_mask, normalize, bool(programs))
+        TUNER.choose(ways, problem.context, *kind)
     return out
 
 
+def _go_level_by_level(problem: Problem, out: Tensor, normalize: bool) -> None:
+    if problem.levels:
+        partial_sums = launch_levels(problem, problem.new_map(problem.levels - 1), out, None)
+    else:
+        partial_sums = launch_position_sum(problem, problem.context, gated=False)
+    _launch_finish(problem, out, torch.nn.functional.gelu(partial_sums.sum(1) / problem.tokens), normalize)
+
+
 def _whole_map_programs(problem: Problem, wanted: bool | None) -> int:
-    """Choose the number of programs of the whole-map kernel; 0 to go level by level.
+    """Choose the number of programs that the whole-map kernel would have; 0 where only going level by level will do.
 
     A program needs its maps to stay in the L2 cache, of which half is left to everything else, and there must be enough
     programs to fill the processors, unless the map is so small that launches cost more than idle processors.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focalnets.files import replacing
 from focalnets.report.colours import LIGHT, Theme
+from focalnets.report.fonts import FAMILY, first_letters, fitting_fonts, printable, width_in_letters
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -40,18 +39,14 @@ PAGE_DPI, _MOST_PAGE_PX = 160, 2400
 
 _FILE_DPI = 110
 
-_OTHER_FONTS = (
-    "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "Noto Serif CJK SC", "Hiragino Sans", "PingFang SC",
-    "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai",
-    "Arial Unicode MS",
-)  # fmt: skip
-"""Where letters come from that matplotlib's own font lacks, if one of these is installed."""
-
 
 def shortened(text: str, most: int = 24) -> str:
-    """Leave out the middle of a long text, and put a sign in the place of letters that cannot be printed."""
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) + 1 :]}"
+    """Leave out the middle of a long text, which may be as wide as ``most`` Latin letters, and make it printable."""
+    text = printable(text)
+    if width_in_letters(text) <= most:
+        return text
+    end = first_letters(text[::-1], max(0, most - most // 2 - 1))[::-1]
+    return f"{first_letters(text, most // 2)}…{end}"
 
 
 @contextlib.contextmanager
@@ -60,7 +55,7 @@ def themed(theme: Theme) -> Iterator[None]:
     from matplotlib import rc_context
 
     # Names hold dollar signs that begin no formula.
-    settings: dict[Any, Any] = {"font.family": ["DejaVu Sans", *_installed_fonts()], "text.parse_math": False}
+    settings: dict[Any, Any] = {"font.family": [FAMILY], "text.parse_math": False}
     if theme != LIGHT:
         settings |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "legend.facecolor"), theme.card)
         settings |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), theme.ink)
@@ -171,15 +166,5 @@ def chart_png(draw: DrawChart, theme: Theme) -> tuple[bytes, int]:
 
 
 def _save(figure: Figure, target: Any, dpi: float) -> None:
-    with warnings.catch_warnings():
-        # Letters that no font here has are drawn as boxes; names of classes may be in any language.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with fitting_fonts(figure):
         figure.savefig(target, format="png", dpi=dpi, bbox_inches="tight")
-
-
-@functools.cache
-def _installed_fonts() -> tuple[str, ...]:
-    from matplotlib.font_manager import fontManager
-
-    installed = set(fontManager.get_font_names())
-    return tuple(name for name in _OTHER_FONTS if name in installed)

@@ -1,12 +1,17 @@
-"""How pages call files: by their names, not by where they lie on the machine that wrote the page. Imports nothing."""
+"""How pages call files: by their names, not by where they lie on the machine that wrote the page."""
 
 from __future__ import annotations
 
+import collections
+import os
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
-__all__ = ["list_some", "shown_command", "without_folders"]
+__all__ = ["list_some", "shown_command", "unique_names", "without_folders"]
+
+_MOST_NAME_BYTES = 255
 
 _START = r"(?:~[\w.-]*|[A-Za-z]:|file://|\\)?[\\/]"
 _QUOTED = re.compile(rf"(?P<quote>['\"`])(?P<place>{_START}[^'\"`\n]*)(?P=quote)")
@@ -39,6 +44,42 @@ def list_some(names: Sequence[str], most: int = 5) -> str:
     """Write down the first of many names, and how many more there are."""
     listed = ", ".join(names[:most])
     return listed if len(names) <= most else f"{listed} and {len(names) - most:,} more"
+
+
+def unique_names(files: Sequence[Path], ending: str) -> list[str]:
+    """Name a file for each of some files: ``NAME`` and the ending, with folders in front where names meet.
+
+    Args:
+        files: What they are about.
+        ending: What all names end in, e.g. ``_explained.png``.
+    """
+    names = [_name_within(file.stem, ending) for file in files]
+    for level in (1, 2):
+        folded = [name.casefold() for name in names]
+        meeting = {name for name, count in collections.Counter(folded).items() if count > 1}
+        names = [
+            _name_within("-".join([*file.absolute().parts[-1 - level : -1], file.stem]), ending)
+            if name.casefold() in meeting
+            else name
+            for file, name in zip(files, names, strict=True)
+        ]
+    used: set[str] = set()
+    for index, (file, name) in enumerate(zip(files, names, strict=True)):
+        number = 1
+        while name.casefold() in used:
+            number += 1
+            name = _name_within(file.stem, f"-{number}{ending}")
+        used.add(name.casefold())
+        names[index] = name
+    return names
+
+
+def _name_within(stem: str, ending: str) -> str:
+    """Join both, with the stem cut where a name would be longer than systems allow, also with a longer extension."""
+    room = _MOST_NAME_BYTES - len(os.fsencode(ending)) - len(".html")
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return f"{stem}{ending}"
 
 
 def _last_part(path: str) -> str:

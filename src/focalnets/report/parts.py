@@ -17,6 +17,7 @@ from PIL import Image
 
 from focalnets.report.colours import DARK, LIGHT
 from focalnets.report.figure import DrawChart, chart_png
+from focalnets.report.pictures import fit_within
 from focalnets.report.words import Mark, Words
 
 __all__ = [
@@ -235,10 +236,8 @@ class Picture:
     def image(self) -> Image.Image:
         """Return the picture as it is kept in the page, in RGB."""
         drawn = self.pixels if isinstance(self.pixels, Image.Image) else Image.fromarray(self.pixels)
-        drawn = drawn.convert("RGB")
-        scale = 1.0 if self.longest_px is None else min(1.0, self.longest_px / max(drawn.size))
-        size = (max(1, round(scale * drawn.width)), max(1, round(scale * drawn.height)))
-        return drawn if size == drawn.size else drawn.resize(size, Image.Resampling.LANCZOS)
+        drawn = drawn if drawn.mode == "RGB" else drawn.convert("RGB")
+        return drawn if self.longest_px is None else fit_within(drawn, self.longest_px)
 
     def address(self) -> str:
         """Return the picture as a JPEG file in a data address."""

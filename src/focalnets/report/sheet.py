@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from focalnets.report.colours import SHEET
+from focalnets.report.figure import shortened
+from focalnets.report.fonts import choose_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,8 +101,8 @@ class Page:
         figure = Figure((content + 2 * _MARGIN, height), dpi=min(max(detail, _DPI), _MOST_DPI), facecolor=SHEET.paper)
         FigureCanvasAgg(figure)
         pen = _Pen(figure, height)
-        pen.text(_MARGIN, _MARGIN, _shorten(self.title, int(content * 7.0)), size=17, weight="bold")
-        pen.text(_MARGIN, _MARGIN + 0.37, _shorten(self.notes, characters), size=9.5, colour=SHEET.muted)
+        pen.text(_MARGIN, _MARGIN, shortened(self.title, int(content * 7.0)), size=17, weight="bold")
+        pen.text(_MARGIN, _MARGIN + 0.37, shortened(self.notes, characters), size=9.5, colour=SHEET.muted)
         top = _MARGIN + 0.78
         pen.panels(self._large, large, top)
         if self._predictions:
@@ -116,6 +118,7 @@ class Page:
             if shared:
                 pen.scale(shared, _MARGIN, top + 0.05, min(grid.total_width, 4.0))
                 top += 0.45
+        choose_fonts(figure)
         return figure
 
 
@@ -135,8 +138,8 @@ class _Pen:
         for line in text.split("\n"):
             y += size / 72
             self.figure.text(
-                x / self.width_in, 1 - y / self.height_in, _plain(line), size=size, weight=weight, color=colour,
-                ha=align, va="baseline",
+                x / self.width_in, 1 - y / self.height_in, line, size=size, weight=weight, color=colour,
+                ha=align, va="baseline", parse_math=False,
             )  # fmt: skip
             y += 0.4 * size / 72
 
@@ -151,7 +154,7 @@ class _Pen:
         for index, panel in enumerate(panels):
             row, column = divmod(index, grid.columns)
             x, y = _MARGIN + column * (grid.width + _GAP), top + row * step
-            self.text(x, y + 0.05, _shorten(panel.label, int(grid.width * 13)), size=9.5)
+            self.text(x, y + 0.05, shortened(panel.label, int(grid.width * 13)), size=9.5)
             axes = self.axes(x, y + _LABEL_HEIGHT, grid.width, grid.height)
             axes.set_anchor("NW")
             axes.imshow(panel.picture, interpolation="antialiased")
@@ -176,7 +179,7 @@ class _Pen:
         y += _LABEL_HEIGHT + 0.05
         for rank, (name, probability) in enumerate(predictions):
             weight, colour = ("bold", SHEET.accent) if rank == 0 else ("normal", SHEET.bar)
-            self.text(x, y, _shorten(name, 26), size=10.5, weight=weight)
+            self.text(x, y, shortened(name, 26), size=10.5, weight=weight)
             self.text(x + width, y, f"{100 * probability:.1f} %", size=10.5, weight=weight, align="right")
             axes = self.axes(x, y + 0.23, width, 0.075)
             axes.set_xlim(0, 1)
@@ -201,14 +204,3 @@ def _panel_height(grid: _Grid, panels: Sequence[Panel]) -> float:
 
 def _grid_height(grid: _Grid, panels: Sequence[Panel]) -> float:
     return grid.rows * _panel_height(grid, panels)
-
-
-def _shorten(text: str, characters: int) -> str:
-    return text if len(text) <= characters else text[: max(1, characters // 2 - 1)] + "…" + text[-(characters // 2) :]
-
-
-def _plain(text: str) -> str:
-    # A dollar sign would start a formula, and names of files and classes may hold one; so may they unprintable letters.
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text).replace(
-        "$", r"\$"
-    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from focalnets.errors import MissingPackageError
+from focalnets.report.pictures import fit_within
 
 if TYPE_CHECKING:
     import pandas
@@ -64,12 +65,12 @@ def data_frame(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> pandas.
 
 
 def contact_sheet(
-    pictures: Sequence[Image.Image], *, cell_px: int = 320, most_columns: int = 5, gap_px: int = 12
+    pictures: Iterable[Image.Image], *, cell_px: int = 320, most_columns: int = 5, gap_px: int = 12
 ) -> Image.Image:
     """Put pictures side by side in rows, each made smaller where it is larger than its cell.
 
     Args:
-        pictures: In mode RGB, of any size; at least one.
+        pictures: In mode RGB, of any size; at least one. Taken one by one, so that they need not all be in memory.
         cell_px: Largest width and height of a picture on the sheet [px].
         most_columns: Pictures in a row, at most.
         gap_px: Room around pictures [px].
@@ -77,11 +78,7 @@ def contact_sheet(
     Returns:
         The sheet in mode RGB.
     """
-    shown = []
-    for picture in pictures:
-        scale = min(1.0, cell_px / max(picture.size))
-        size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
-        shown.append(picture.resize(size, Image.Resampling.LANCZOS) if scale < 1.0 else picture)
+    shown = [fit_within(picture, cell_px) for picture in pictures]
     columns = min(most_columns, len(shown))
     rows = [shown[start : start + columns] for start in range(0, len(shown), columns)]
     width = max(picture.width for picture in shown)

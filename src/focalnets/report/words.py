@@ -1,11 +1,11 @@
-"""Texts of pages: plain words, some of them marked. Imports nothing."""
+"""Texts of pages: plain words, some of them marked, and counts in words. Imports nothing."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Literal
 
-__all__ = ["Mark", "MarkKind", "Words", "marks_of", "plain_text"]
+__all__ = ["Mark", "MarkKind", "Words", "count_in_words", "marks_of", "plain_text"]
 
 MarkKind = Literal["", "strong", "soft", "good", "bad", "code", "below"]
 """How marked words look: bold, of less weight, in the colour of right or of wrong, as code, small on a line of their
@@ -38,3 +38,13 @@ def marks_of(words: Words) -> tuple[str | Mark, ...]:
 def plain_text(words: Words) -> str:
     """Write a text without its marks."""
     return "".join(piece.text if isinstance(piece, Mark) else piece for piece in marks_of(words))
+
+
+_COUNTS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
+
+
+def count_in_words(count: int) -> str:
+    """Write a count as a word where it is small, else in figures."""
+    return _COUNTS[count] if count < len(_COUNTS) else f"{count:,}"

@@ -8,7 +8,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from focalnets.files import user_path
+from focalnets.files import csv_text, user_path
 from focalnets.report.names import without_folders
 from focalnets.report.parts import Column, Facts, Paragraph, Row, Table
 from focalnets.report.showing import data_frame, display_in_notebook, has_display
@@ -71,7 +71,7 @@ class Evaluated:
 
     def to_csv(self) -> str:
         """The evaluation as CSV, as ``focalnets evaluate --csv`` writes it; of a classifier one line a class."""
-        return self.task.to_csv(self.evaluation)
+        return csv_text(*self.task.evaluation_table(self.evaluation))
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The table of :meth:`to_csv` as a data frame.

@@ -10,10 +10,9 @@ from typing import Any
 from torch import nn
 
 from focalnets.data.labelled import LabelledData
-from focalnets.errors import CheckpointError, DataError
+from focalnets.errors import CheckpointError, ConfigError, DataError
 from focalnets.files import is_there, read_json, user_path
 from focalnets.models.config import Preprocessing
-from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.table import TASKS, build_task, task_class
 from focalnets.tasks.task import Task
 from focalnets.weights.assembly import assemble_into
@@ -70,11 +69,13 @@ def load_trained(source: str | os.PathLike[str], **options: Any) -> tuple[Task, 
     if found.task == "classify":
         return task, build_classifier(opened)
     assert isinstance(found.input, Preprocessing)
-    backbone = FocalNet(found.config, preprocessing=found.input)
-    module: Any = task.build(backbone, found.labels or (), pretrained=False)
+    try:
+        module: Any = task.rebuild(found.config, found.input, found.labels or (), found.head)
+    except ConfigError as error:
+        raise CheckpointError(f"{opened.place} describes a head that this version cannot build: {error}") from error
     assemble_into(module, opened.tensors, opened.place)
     module.origin = opened.origin
-    return task, module
+    return task.suited_to(module), module
 
 
 def open_for_evaluation(

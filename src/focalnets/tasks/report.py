@@ -12,7 +12,7 @@ from focalnets.data.corruptions import check_corruptions
 from focalnets.data.labelled import LabelledData
 from focalnets.errors import ConfigError
 from focalnets.files import listed, write_json, write_text
-from focalnets.models.config import Preprocessing
+from focalnets.models.config import Preprocessing, read_input_spec
 from focalnets.models.memory import check_memory
 from focalnets.report.names import without_folders
 from focalnets.report.page import write_page
@@ -48,7 +48,7 @@ def evaluate_in_passes(
     corruptions: Sequence[str] = (),
     severities: Sequence[int] = (1, 3, 5),
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     on_progress: OnProgress | None = None,
 ) -> EvaluationReport:
@@ -66,7 +66,7 @@ def evaluate_in_passes(
         corruptions: One or several names of corruptions, one pass for each of them and of the severities.
         severities: From 1 to 5.
         seed: Of the noise in corrupted pictures.
-        batch_size: Inputs the network sees at once.
+        batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
         on_progress: See :data:`OnProgress`.
 
@@ -75,6 +75,7 @@ def evaluate_in_passes(
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
     sizes = sorted(set(listed(resolutions_px)))
+    batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
     for size in sizes:
         if size < 1:
@@ -183,7 +184,8 @@ def _study_sections(task: Task, report: EvaluationReport) -> list[Section]:
         sections.append(resolutions_section(report.resolutions, task.metric_labels))
     if report.corruptions is not None:
         first = _first_readable(report)
-        spec = Preprocessing.from_dict(report.evaluation.preprocessing)
+        spec = read_input_spec(report.evaluation.preprocessing)
+        assert isinstance(spec, Preprocessing)
         example = (task.seen(report.dataset[first], spec), first)
         sections.append(corruptions_section(report.corruptions, clean, watched, example))
     return sections
@@ -191,13 +193,13 @@ def _study_sections(task: Task, report: EvaluationReport) -> list[Section]:
 
 def _footer(report: EvaluationReport) -> list[Part]:
     evaluation = report.evaluation
-    preprocessing = evaluation.preprocessing
-    mean, deviation = (", ".join(f"{value:g}" for value in preprocessing[key]) for key in ("mean", "std"))
+    spec = read_input_spec(evaluation.preprocessing)
+    assert isinstance(spec, Preprocessing)
+    mean, deviation = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
     parts: list[Part] = [
         Paragraph(
-            f"How the images were prepared: input {preprocessing['input_size_px']} px, centre crop of "
-            f"{preprocessing['crop_fraction']:g} of the shorter side, {preprocessing['interpolation']}, mean {mean}, "
-            f"standard deviation {deviation}. Intervals are Wilson's at 95 %. Loss {evaluation.loss:.4f}. focalnets "
+            f"How the images were prepared: input {spec.in_words()}, {spec.interpolation}, mean {mean}, standard "
+            f"deviation {deviation}. Intervals are Wilson's at 95 %. Loss {evaluation.loss:.4f}. focalnets "
             f"{__version__}."
         )
     ]

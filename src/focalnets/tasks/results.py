@@ -12,10 +12,11 @@ from PIL import Image
 from focalnets.data.inputs import Input
 from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.files import csv_text, replacing, user_path, write_json, write_text
-from focalnets.report.names import without_folders
+from focalnets.report.names import unique_names, without_folders
 from focalnets.report.parts import Column, Picture, Row, Table, TableCell
 from focalnets.report.showing import contact_sheet, data_frame, show_picture
 from focalnets.report.words import plain_text
+from focalnets.tasks.clips import PredictedClip
 from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.task import Task
 
@@ -93,6 +94,7 @@ class Results(Sequence[Predicted]):
         task: What the network is for.
         model: Where the network came from, in words.
         input_size_px: Size at which it saw the inputs [px].
+        clips: What it says about videos, frame by frame.
     """
 
     def __init__(
@@ -103,12 +105,14 @@ class Results(Sequence[Predicted]):
         *,
         model: str = "",
         input_size_px: int | None = None,
+        clips: Sequence[PredictedClip] = (),
     ) -> None:
         self._entries = tuple(entries)
         self.failures = tuple(failures)
         self.task = task
         self.model = model
         self.input_size_px = input_size_px
+        self.clips = tuple(clips)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -124,9 +128,7 @@ class Results(Sequence[Predicted]):
 
     def __getitem__(self, index: int | slice) -> Predicted | Results:
         if isinstance(index, slice):
-            return Results(
-                self._entries[index], self.failures, self.task, model=self.model, input_size_px=self.input_size_px
-            )
+            return self._with(self._entries[index])
         try:
             return self._entries[index]
         except IndexError:
@@ -139,22 +141,28 @@ class Results(Sequence[Predicted]):
 
     def with_failures(self, failures: Sequence[Failure]) -> Results:
         """The same results with further failures before its own."""
-        return Results(
-            self._entries, [*failures, *self.failures], self.task, model=self.model, input_size_px=self.input_size_px
-        )
+        return self._with(self._entries, [*failures, *self.failures])
+
+    def _with(self, entries: Sequence[Predicted], failures: Sequence[Failure] | None = None) -> Results:
+        failures = self.failures if failures is None else failures
+        options: dict[str, Any] = {"model": self.model, "input_size_px": self.input_size_px, "clips": self.clips}
+        return Results(entries, failures, self.task, **options)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``focalnets predict --json`` writes them."""
+        clips = {"videos": [clip.to_dict() for clip in self.clips]} if self.clips else {}
         return {
             "model": self.model,
             "input_size_px": self.input_size_px,
             "predictions": [result.to_dict() for result in self],
+            **clips,
             "failures": [failure.to_dict() for failure in self.failures],
         }
 
     def to_csv(self) -> str:
-        """The results as CSV, as ``focalnets predict --csv`` writes them; failures are left out."""
-        return csv_text(*self.task.result_table([result.value for result in self]))
+        """The results as CSV, as ``focalnets predict --csv`` writes them, those of frames last; without failures."""
+        frames = [result for clip in self.clips for result in clip.results]
+        return csv_text(*self.task.result_table([*(result.value for result in self), *frames]))
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The table of :meth:`to_csv` as a data frame.
@@ -176,12 +184,33 @@ class Results(Sequence[Predicted]):
         """
         if not self:
             raise DataError(f"There is nothing to draw: {self._in_words()}.")
-        return contact_sheet([result.draw() for result in itertools.islice(self, most)])
+        return contact_sheet(result.draw() for result in itertools.islice(self, most))
 
     def show(self) -> None:
         """Show the results on their pictures, in the notebook or in a window."""
         sentence = f"{self._in_words()} (there is no display here; write a picture with save('results.png'))"
         show_picture(self.sheet(), sentence)
+
+    def write(self, folder: str | Path) -> list[str]:
+        """Write everything into a folder: results as JSON and CSV, a picture of each, and the task's own files.
+
+        Pictures are called ``NAME_predicted.png``; of the task's own files one of naming pixels is the map of classes.
+
+        Returns:
+            The files' names.
+
+        Raises:
+            ImageError: If a picture cannot be read any more.
+        """
+        folder = user_path(folder)
+        write_json(folder / "predictions.json", self.to_dict())
+        write_text(folder / "predictions.csv", self.to_csv())
+        names = ["predictions.json", "predictions.csv"]
+        pictures = unique_names([result.path for result in self], "_predicted.png")
+        for result, name in zip(self, pictures, strict=True):
+            with replacing(folder / name) as temporary:
+                result.draw().save(temporary, format="png")
+        return [*names, *pictures, *self.task.write_results([result.value for result in self], folder)]
 
     def save(self, path: str | Path) -> Path:
         """Write the results, by the ending of the file: .json, .csv, or .png with their pictures; returns the file.
@@ -217,6 +246,8 @@ class Results(Sequence[Predicted]):
 
     def _in_words(self) -> str:
         counted = f"{len(self):,} result{'' if len(self) == 1 else 's'}"
+        if self.clips:
+            counted += f", {len(self.clips):,} video{'' if len(self.clips) == 1 else 's'}"
         if not self.failures:
             return counted
         first = self.failures[0].reason.rstrip(".")

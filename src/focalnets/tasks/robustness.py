@@ -31,7 +31,7 @@ def evaluate_resolutions(
     data: LabelledData,
     sizes_px: Sequence[int] = RESOLUTIONS_PX,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     on_progress: OnProgress | None = None,
 ) -> ResolutionStudy:
@@ -66,7 +66,7 @@ def evaluate_corruptions(
     severities: Sequence[int] = (1, 3, 5),
     *,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     size_px: int | None = None,
     skip_unreadable: bool = False,
     on_progress: OnProgress | None = None,

@@ -22,7 +22,8 @@ from focalnets.models.config import Preprocessing
 from focalnets.models.memory import check_memory
 from focalnets.tasks.batch import Batch, apply, tensors_of
 from focalnets.tasks.evaluation import Failure, Measured
-from focalnets.tasks.task import Alter, Task
+from focalnets.tasks.picture_transform import Alter
+from focalnets.tasks.task import Task
 
 __all__ = ["evaluate", "predict", "require_positive", "spec_at"]
 
@@ -35,7 +36,7 @@ def predict(
     paths: Sequence[Path],
     read: Callable[[int], Any],
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     size_px: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Iterator[Any]:
@@ -46,7 +47,8 @@ def predict(
         model: The network, on the device to use, with ``preprocessing``. It is in evaluation mode meanwhile.
         paths: What the inputs are called.
         read: Reads the input of a number, e.g. as PIL image in mode RGB; raises ImageError where that fails.
-        batch_size: Inputs the network sees at once. The result does not depend on it beyond rounding.
+        batch_size: Inputs the network sees at once; None takes the task's usual number. The result does not depend on
+            it beyond rounding.
         size_px: Input size; None takes the network's own.
         on_progress: Called with the number of inputs done.
 
@@ -57,7 +59,9 @@ def predict(
         ConfigError: If a number is out of range or the network is not for the task.
         CheckpointError: If the network answers with numbers that are not finite.
     """
+    batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
+    task = task.for_model(model)
     labels = task.labels(model)
     spec = spec_at(model, size_px)
     check_memory(model, spec.input_size_px, min(batch_size, len(paths)))
@@ -95,7 +99,7 @@ def evaluate(
     model: nn.Module,
     data: LabelledData,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     size_px: int | None = None,
     skip_unreadable: bool = False,
     alter: Alter | None = None,
@@ -107,7 +111,7 @@ def evaluate(
         task: What the network is for.
         model: The network, on the device to use, with ``preprocessing``. It is in evaluation mode meanwhile.
         data: What to measure on; see :class:`focalnets.tasks.task.LabelledData`.
-        batch_size: Inputs the network sees at once.
+        batch_size: Inputs the network sees at once; None takes the task's usual number.
         size_px: Input size; None takes the network's own.
         skip_unreadable: Leave damaged inputs out and say so in the result, instead of refusing.
         alter: Changes what the network sees, e.g. to measure how much noise it stands.
@@ -121,12 +125,15 @@ def evaluate(
         DataError: If there is no input, an answer is none that the network can give, or an input cannot be read.
         ConfigError: If a number is out of range or the network is not for the task.
     """
+    batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
+    task = task.for_model(model)
     started = time.monotonic()
     labels = task.labels(model)
     spec = spec_at(model, size_px)
     check_memory(model, spec.input_size_px, min(batch_size, len(data)))
     transform = task.transform(spec, train=False, alter=alter)
+    data = task.for_evaluation(data, spec)
     metrics = task.metrics(labels)
     loss, counted = torch.zeros(()), torch.zeros(())
     answers: list[Any] = []
@@ -186,9 +193,11 @@ def spec_at(model: nn.Module, size_px: int | None) -> Preprocessing:
 
 
 def path_of(data: LabelledData, index: int) -> Path:
-    """Name an item of some data: its file, or ``image 7`` for data that is no files."""
-    samples = getattr(data, "samples", None)
-    return Path(f"image {index}") if samples is None else samples[index][0]
+    """Name an item of some data: its file, its own name, or ``image 7`` for data that is no files."""
+    samples, names = getattr(data, "samples", None), getattr(data, "names", None)
+    if samples is not None:
+        return samples[index][0]
+    return Path(f"image {index}" if names is None else names[index])
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from focalnets.errors import ConfigError, nearest
+from focalnets.errors import ConfigError, abridged, nearest
 
 __all__ = [
     "NoSettings",
@@ -34,7 +34,8 @@ class NoSettings:
 def check_types(settings: Any) -> None:
     """Refuse values of another type than the fields of a dataclass declare.
 
-    Whole numbers are taken for fractions, and so are texts such as ``1e-3``, which YAML 1.1 does not take for a number.
+    Whole numbers are taken for fractions, and so are texts such as ``1e-3``, which YAML 1.1 does not take for a number;
+    ``yes`` and ``no``, which YAML 1.2 does not take for true and false, are.
 
     Raises:
         ConfigError: With the name of the field.
@@ -46,10 +47,14 @@ def check_types(settings: Any) -> None:
             continue
         if float in kinds and isinstance(value, str) and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value):
             object.__setattr__(settings, name, float(value))
+        elif bool in kinds and isinstance(value, str) and value.lower() in _FLAGS:
+            object.__setattr__(settings, name, _FLAGS[value.lower()])
         elif not any(_is_of(value, kind) for kind in kinds):
             expected = " or ".join(_WORDS.get(typing.get_origin(kind) or kind, "a text") for kind in kinds)
-            raise ConfigError(f"{name} must be {expected}, got {value!r:.80}.")
+            raise ConfigError(f"{name} must be {expected}, got {abridged(value)}.")
 
+
+_FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 _WORDS: dict[Any, str] = {
     bool: "true or false", int: "a whole number", float: "a number", type(None): "nothing", Mapping: "a section",
@@ -78,7 +83,7 @@ def check_ranges(settings: Any, ranges: Mapping[str, Range]) -> None:
         fits = low <= value < float("inf") and (high is None or value <= high)
         fits = fits and not ("above 0" in words and value == 0) and not ("below 1" in words and value == 1)
         if not fits:
-            raise ConfigError(f"{name} must be {words}, got {value!r}.")
+            raise ConfigError(f"{name} must be {words}, got {abridged(value)}.")
 
 
 def check_whole_numbers(settings: Any, smallest: Mapping[str, int], *, optional: bool = False) -> None:
@@ -92,7 +97,7 @@ def check_whole_numbers(settings: Any, smallest: Mapping[str, int], *, optional:
         if value is None and optional:
             continue
         if type(value) is not int or value < least:
-            raise ConfigError(f"{name} must be a whole number from {least} up, got {value!r}.")
+            raise ConfigError(f"{name} must be a whole number from {least} up, got {abridged(value)}.")
 
 
 def check_choices(settings: Any, choices: Mapping[str, Sequence[str]]) -> None:
@@ -104,13 +109,14 @@ def check_choices(settings: Any, choices: Mapping[str, Sequence[str]]) -> None:
     for name, allowed in choices.items():
         given = getattr(settings, name)
         if given not in allowed:
-            raise ConfigError(f"{name} cannot be {given!r}; {nearest(str(given), allowed)}")
+            raise ConfigError(f"{name} cannot be {abridged(given)}; {nearest(abridged(given), allowed)}")
 
 
 def field_descriptions(config_class: type) -> dict[str, str]:
-    """Read what the docstring of a dataclass says about each field, on one line."""
-    text = (inspect.getdoc(config_class) or "").partition("Attributes:\n")[2]
+    """Read what the docstrings of a dataclass and of those that it extends say about each field, on one line."""
     descriptions: dict[str, str] = {}
-    for match in re.finditer(r"^    (\w+): (.*(?:\n     +.*)*)", text, re.MULTILINE):
-        descriptions[match[1]] = re.sub(r"\s+", " ", match[2])
+    for documented in reversed(config_class.__mro__):
+        text = inspect.cleandoc(documented.__doc__ or "").partition("Attributes:\n")[2]
+        for match in re.finditer(r"^    (\w+): (.*(?:\n     +.*)*)", text, re.MULTILINE):
+            descriptions[match[1]] = re.sub(r"\s+", " ", match[2])
     return descriptions

@@ -22,11 +22,13 @@ class TaskRow:
         summary: What it does, for people.
         settings: Module and class of its settings, which import no torch, e.g. ``package.module:Class``.
         task: Module and class of the task.
+        recipe: Recipe of a training that names none; empty takes ``small``, or ``finetune`` with pretrained weights.
     """
 
     summary: str
     settings: str
     task: str
+    recipe: str = ""
 
 
 TASKS: dict[str, TaskRow] = {
@@ -34,6 +36,30 @@ TASKS: dict[str, TaskRow] = {
         summary="name the class of an image",
         settings="focalnets.tasks.classify.settings:ClassifySettings",
         task="focalnets.tasks.classify.task:Classify",
+    ),
+    "detect": TaskRow(
+        summary="find objects: a box, a class and a score for each",
+        settings="focalnets.tasks.detect.settings:DetectSettings",
+        task="focalnets.tasks.detect.task:Detect",
+        recipe="detect",
+    ),
+    "instance": TaskRow(
+        summary="find objects and the pixels of each",
+        settings="focalnets.tasks.instance.settings:InstanceSettings",
+        task="focalnets.tasks.instance.task:Instance",
+        recipe="instance",
+    ),
+    "semantic": TaskRow(
+        summary="name the class of each pixel of an image",
+        settings="focalnets.tasks.semantic.settings:SemanticSettings",
+        task="focalnets.tasks.semantic.task:Semantic",
+        recipe="segment",
+    ),
+    "panoptic": TaskRow(
+        summary="find every object and every kind of ground, each pixel in one of them",
+        settings="focalnets.tasks.panoptic.settings:PanopticSettings",
+        task="focalnets.tasks.panoptic.task:PanopticTask",
+        recipe="panoptic",
     ),
 }
 

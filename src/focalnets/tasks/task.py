@@ -20,26 +20,20 @@ from torch import Tensor, nn
 
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.errors import ConfigError
-from focalnets.files import csv_text
-from focalnets.models.config import Preprocessing
-from focalnets.report.parts import Column, Fact, Section, TableCell
+from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.tasks.batch import Batch
-from focalnets.tasks.evaluation import Evaluation, EvaluationReport, Measured
+from focalnets.tasks.evaluation import Evaluation, Measured
 from focalnets.tasks.metric import Metric, Watch
-from focalnets.tasks.plain_tables import plain_row, plain_table
+from focalnets.tasks.picture_transform import Alter, PictureTransform
+from focalnets.tasks.presentation import Presentation
 from focalnets.tasks.settings import NoSettings
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torchmetrics import MetricCollection
 
     from focalnets.models.focalnet import FocalNet
 
-__all__ = ["Alter", "PictureTransform", "Result", "Task"]
-
-Alter = Callable[["Image.Image", int], "Image.Image"]
-"""Takes what the network is to see of a picture and the picture's number in its data, and returns a changed one of the
-same size; see :mod:`focalnets.tasks.robustness`."""
+__all__ = ["Result", "Task"]
 
 
 class Result(Protocol):
@@ -51,30 +45,8 @@ class Result(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-class PictureTransform:
-    """A transform of an item's picture that leaves the answer alone. Reading processes need it, so it can be pickled.
-
-    Args:
-        crop: Picture to what the network is to see of it.
-        tensor: That to a tensor.
-        alter: Changes it in between.
-    """
-
-    def __init__(
-        self, crop: Callable[[Any], Any], tensor: Callable[[Any], Tensor] | None = None, alter: Alter | None = None
-    ) -> None:
-        self.crop, self.tensor, self.alter = crop, tensor, alter
-
-    def __call__(self, item: tuple[Any, Any], index: int) -> tuple[Any, Any]:
-        """Prepare the item (picture, answer) of a number."""
-        picture = self.crop(item[0])
-        if self.alter is not None:
-            picture = self.alter(picture, index)
-        return (picture if self.tensor is None else self.tensor(picture)), item[1]
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Task(abc.ABC):
+class Task(Presentation):
     """What a network is trained for; :class:`focalnets.tasks.classify.task.Classify` is one.
 
     Subclasses are frozen dataclasses whose fields are options of a task, e.g. how many classes a prediction names.
@@ -88,6 +60,8 @@ class Task(abc.ABC):
         limits: What a model card says of the limits of such networks.
         files: Files that :meth:`write_files` always writes.
         optional_files: Files that :meth:`write_files` writes only where there is something to show.
+        on_pyramid: Whether its head stands on the maps of all stages, each normalised, in place of a classifier.
+        usual_batch: Inputs that a network sees at once where nobody says how many.
         settings: What a training config says about this task alone; a frozen dataclass that needs no torch.
     """
 
@@ -98,6 +72,8 @@ class Task(abc.ABC):
     limits: ClassVar[str] = ""
     files: ClassVar[tuple[str, ...]] = ()
     optional_files: ClassVar[tuple[str, ...]] = ()
+    on_pyramid: ClassVar[bool] = False
+    usual_batch: ClassVar[int] = 32
     settings: Any = dataclasses.field(default_factory=NoSettings)
 
     def recipe_in_words(self) -> str:
@@ -143,15 +119,22 @@ class Task(abc.ABC):
         """
 
     def open_evaluation_of(self, model: nn.Module, place: str | Path, *, split: Path | None = None) -> LabelledData:
-        """Find what a network is measured on, see :meth:`open_evaluation`.
-
-        Raises:
-            DataError: If the data does not fit the network.
-        """
+        """Find what a network is measured on, see :meth:`open_evaluation`; DataError if it does not fit the network."""
         return self.open_evaluation(place, labels=self.labels(model), split=split)[1]
 
     def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
         """Return the data as training reads it: inputs no larger than this, e.g. with pictures decoded coarsely."""
+        return data
+
+    def coarsest_side_px(self, spec: Preprocessing) -> int | None:
+        """Shorter side down to which a picture may be decoded with hardly any change of the answer [px]; None: none.
+
+        Results in pixels of the picture forbid it.
+        """
+        return None
+
+    def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
+        """Return the data as measuring reads it, e.g. with pictures decoded as coarsely as the input's size allows."""
         return data
 
     def transform(
@@ -164,10 +147,9 @@ class Task(abc.ABC):
             train: Whether to change the item at random, by torch's random numbers alone.
             alter: Changes the picture that the network is to see.
         """
-        from focalnets.data.transforms import ResizeAndCrop, to_tensor
+        from focalnets.data.transforms import framing, to_tensor
 
-        crop = ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)
-        return PictureTransform(crop, to_tensor(spec), alter)
+        return PictureTransform(framing(spec), to_tensor(spec), alter)
 
     def collate(self, items: Sequence[tuple[Any, Any]]) -> Batch:
         """Put prepared items into a batch."""
@@ -180,6 +162,18 @@ class Task(abc.ABC):
         """Make what changes whole batches at random in training, by the epoch counted from 0; None if nothing does."""
         return None
 
+    def choose_settings(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
+        """Choose from the data what the settings leave open, before a training begins.
+
+        Args:
+            data: What will be trained on.
+            image_size: Of the config; None if it is open too.
+
+        Returns:
+            Fields of the training config or of the task's section, with their values.
+        """
+        return {}
+
     # The network
 
     def network_fields(self, labels: Sequence[str]) -> dict[str, Any]:
@@ -191,12 +185,41 @@ class Task(abc.ABC):
         """Give a network the head for these labels; the keys of its backbone stay.
 
         Args:
-            network: Drawn with :meth:`network_fields`, or loaded.
+            network: Drawn with :meth:`network_fields`, or loaded; with maps of all stages if ``on_pyramid``.
             labels: What answers are to be called.
             pretrained: Whether it was loaded.
         """
 
-    def can_answer(self, network: FocalNet, labels: Sequence[str]) -> bool:
+    def adopt(self, module: nn.Module, labels: Sequence[str]) -> nn.Module:
+        """Take a network that this task has trained before, for these labels; what its head knows of them is kept."""
+        return self.build(module.backbone, labels, pretrained=True)  # type: ignore[arg-type]
+
+    def rebuild(
+        self, config: FocalNetConfig, spec: Preprocessing, labels: Sequence[str], head: Mapping[str, Any]
+    ) -> nn.Module:
+        """Build the network that a file describes; all its numbers are loaded afterwards.
+
+        It is built on the device meta, for nobody knows who wrote the file: what it says must not allocate anything.
+
+        Args:
+            config: Of the backbone.
+            spec: How inputs are prepared.
+            labels: What answers are called.
+            head: As :meth:`head` has described it.
+
+        Raises:
+            ConfigError: If there is no such head.
+        """
+        from focalnets.models.focalnet import FocalNet
+
+        with torch.device("meta"):
+            return self.build(FocalNet(config, preprocessing=spec), labels, pretrained=False)
+
+    def suited_to(self, model: nn.Module) -> Task:
+        """Return the task with what a loaded network says of it."""
+        return self
+
+    def can_answer(self, network: nn.Module, labels: Sequence[str]) -> bool:
         """Whether loaded weights can be measured on these labels before they are trained further."""
         return False
 
@@ -215,6 +238,23 @@ class Task(abc.ABC):
             ConfigError: If the network is not for this task.
         """
         return tuple(getattr(model, "class_names", None) or ())
+
+    def for_model(self, model: nn.Module) -> Task:
+        """Return the task with what this network says that matters for its answers; itself where there is nothing."""
+        return self
+
+    def complete(self, weights: Path, data: TrainingData, *, device: torch.device) -> str | None:
+        """Measure what only a trained network can tell, and note it in its file of weights.
+
+        Args:
+            weights: The file, which is written anew.
+            data: What the network was trained and validated on.
+            device: Where to measure.
+
+        Returns:
+            What was measured, in a sentence; None where there is nothing to measure and the file stays as it is.
+        """
+        return None
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Compute the network's output for a batch."""
@@ -246,7 +286,7 @@ class Task(abc.ABC):
     def metrics(self, labels: Sequence[str]) -> MetricCollection:
         """Make fresh metrics by name; the same in training and in evaluation."""
 
-    def check_targets(self, batch: Batch, labels: Sequence[str]) -> None:  # noqa: B027 - most tasks need none
+    def check_targets(self, batch: Batch, labels: Sequence[str]) -> None:
         """Refuse answers that a network with these labels cannot give.
 
         Raises:
@@ -272,64 +312,3 @@ class Task(abc.ABC):
             model=measured.model,
             seconds=measured.seconds,
         )
-
-    # Showing
-
-    @abc.abstractmethod
-    def results(
-        self, output: Any, *, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], labels: Sequence[str]
-    ) -> list[Any]:
-        """Make typed results of a batch, in pixels of the pictures, whose sizes are (width, height)."""
-
-    def row(self, result: Any) -> dict[Column, TableCell]:
-        """A result as a row of a table for people: a cell for each column; the first is the input."""
-        return {Column("image"): str(result.path), **plain_row(result.to_dict())}
-
-    def result_table(self, results: Sequence[Any]) -> tuple[list[str], list[list[Any]]]:
-        """Heading and rows of results as a table for programs; a result may take several rows."""
-        return plain_table([result.to_dict() for result in results])
-
-    @abc.abstractmethod
-    def draw(self, picture: Image.Image, result: Any) -> Image.Image:
-        """Draw the result on the picture."""
-
-    def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:
-        """Return what the network sees of the picture of an item."""
-        from focalnets.data.transforms import ResizeAndCrop
-
-        return ResizeAndCrop(spec.input_size_px, spec.crop_fraction, spec.interpolation)(item[0])
-
-    def summary(self, evaluation: Any) -> list[str]:
-        """Sum up an evaluation in a line or two, for terminals."""
-        figures = evaluation.figures()
-        shown = [
-            f"{metric.label} {metric.format(figures.value(name), 2)}" for name, metric in self.metric_labels.items()
-        ]
-        size = evaluation.preprocessing["input_size_px"]
-        return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size} px"]
-
-    def evaluation_table(self, evaluation: Any) -> tuple[list[str], list[list[Any]]]:
-        """Return heading and rows of an evaluation as a table."""
-        row = evaluation.figures().to_row()
-        return list(row), [list(row.values())]
-
-    def to_csv(self, evaluation: Any) -> str:
-        """The table of an evaluation as CSV."""
-        return csv_text(*self.evaluation_table(evaluation))
-
-    def heading(self, evaluation: Any) -> str:
-        """Return the title of an evaluation's page."""
-        return f"How well it does on {evaluation.inputs:,} inputs"
-
-    def facts(self, evaluation: Any) -> list[Fact]:
-        """Choose the figures of an evaluation that count most."""
-        figures = evaluation.figures()
-        return [Fact(metric.format(figures.value(name)), metric.label) for name, metric in self.metric_labels.items()]
-
-    def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
-        """Write the task's own tables and pictures of an evaluation; returns the files' names."""
-        return []
-
-    def sections(self, report: EvaluationReport) -> list[Section]:
-        """Make the task's part of the page about an evaluation."""
-        return []

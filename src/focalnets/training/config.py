@@ -7,18 +7,19 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from focalnets.errors import ConfigError, nearest
+from focalnets.errors import ConfigError, abridged, nearest, quoted_list
 from focalnets.tasks.settings import Range, check_choices, check_ranges, check_types, check_whole_numbers
-from focalnets.tasks.table import TASKS, build_task, settings_of
+from focalnets.tasks.table import TASKS, build_task, settings_of, task_class
 
 if TYPE_CHECKING:
     from focalnets.tasks.task import Task
 
-__all__ = ["TrainingConfig"]
+__all__ = ["Schedule", "TrainingConfig"]
 
 Optimizer = Literal["adamw", "muon"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Strategy = Literal["auto", "ddp", "fsdp"]
+Schedule = Literal["cosine", "linear", "steps"]
 Recompute = Literal["none", "aggregation", "mlp", "block"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -26,6 +27,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
     "strategy": get_args(Strategy),
     "recompute": get_args(Recompute),
+    "schedule": get_args(Schedule),
 }
 
 _RANGES: dict[str, Range] = {
@@ -46,14 +48,8 @@ _RANGES: dict[str, Range] = {
 
 # Smallest whole number; those of the second table may also be None.
 _WHOLE_NUMBERS = {
-    "epochs": 1,
-    "batch_size": 1,
-    "accumulate": 1,
-    "seed": 0,
-    "nodes": 1,
-    "freeze_epochs": 0,
-    "repeats": 1,
-}
+    "epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0, "nodes": 1, "freeze_epochs": 0, "repeats": 1,
+}  # fmt: skip
 _MOST = {
     "epochs": 10**7,
     "batch_size": 2**20,
@@ -66,8 +62,7 @@ _MOST = {
     "checkpoint_minutes": 10**7,
 }
 _OPTIONAL_WHOLE_NUMBERS = {
-    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1,
-    "patience": 1,
+    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1, "patience": 1
 }  # fmt: skip
 
 
@@ -77,7 +72,8 @@ class TrainingConfig:
 
     Attributes:
         task: What the network is trained for, see :data:`focalnets.tasks.table.TASKS`.
-        model: Name of the network, see `focalnets models`. Ignored with pretrained weights, which know theirs.
+        model: Name of the network, see `focalnets models`. Pretrained weights know theirs; of the name only the head
+            counts then, where it has one.
         model_overrides: Fields of the network's config to change, e.g. `--model_overrides.stem convolutional`.
         pretrained: Weights to start from: a file, a run's folder or the name of published weights. The classifier is
             replaced unless the classes are the same.
@@ -91,14 +87,18 @@ class TrainingConfig:
         learning_rate: Highest rate of the schedule, for the topmost layer.
         reference_batch: Images a step for which the rates are given; they are scaled in proportion to the images that a
             step really takes. None uses the rates as they are.
-        final_learning_rate: Rate at the end of the cosine, as a fraction of the highest.
-        minimum_learning_rate: Rate at the end of the cosine itself, in place of final_learning_rate.
+        schedule: How the rate falls after the warm-up: cosine, linear, or steps, to a tenth at each of step_epochs.
+        step_epochs: Epochs, counted from 0, with which the rate falls to a tenth in schedule steps, e.g. "8,11".
+        final_learning_rate: Rate at the end of the cosine or line, as a fraction of the highest.
+        minimum_learning_rate: Rate at the end of the cosine or line itself, in place of final_learning_rate.
         warmup_epochs: Epochs during which the rate rises linearly; may be a fraction.
         warmup_learning_rate: Rate of the first step of the warm-up; None begins near zero.
         weight_decay: Decay of matrices and kernels; biases, norms and layer scales never decay.
         layer_decay: Factor from each layer to the one below on the learning rate; below 1 is for fine-tuning.
         beta2: Decay of AdamW's second moments.
-        freeze_epochs: Epochs at the beginning during which only the classifier learns.
+        freeze_epochs: Epochs at the beginning during which only the head learns.
+        freeze_norms: Keep means and variances of the batch norms below the head as they came with pretrained weights;
+            for batches of a few images.
         patience: End the training after this many epochs without a better top-1; None trains to the end.
         gradient_clip: Largest norm of all gradients together; 0 turns clipping off.
         ema_decay: Decay of the moving average of the weights that is evaluated and saved; 0 turns it off. It starts
@@ -138,6 +138,8 @@ class TrainingConfig:
     optimizer: Optimizer = "adamw"
     learning_rate: float = 1e-3
     reference_batch: int | None = None
+    schedule: Schedule = "cosine"
+    step_epochs: str | None = None
     final_learning_rate: float = 0.01
     minimum_learning_rate: float | None = None
     warmup_epochs: float = 0.5
@@ -146,6 +148,7 @@ class TrainingConfig:
     layer_decay: float = 1.0
     beta2: float = 0.999
     freeze_epochs: int = 0
+    freeze_norms: bool = False
     patience: int | None = None
     gradient_clip: float = 5.0
     ema_decay: float = 0.0
@@ -169,28 +172,32 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, str) or self.task not in TASKS:
-            raise ConfigError(f"task cannot be {self.task!r}; {nearest(str(self.task), TASKS)}")
+            raise ConfigError(f"task cannot be {abridged(self.task)}; {nearest(abridged(self.task), TASKS)}")
         section = settings_of(self.task)
         if not isinstance(self.settings, section):
             values = {} if self.settings is None else self.settings
             if not isinstance(values, Mapping):
-                raise ConfigError(f"{self.task} must be a section of settings, got {values!r}.")
+                raise ConfigError(f"{self.task} must be a section of settings, got {abridged(values)}.")
             object.__setattr__(self, "settings", _section(self.task, values))
         if not isinstance(self.model_overrides, Mapping | None):
             raise ConfigError(
-                f"model_overrides must be a section such as 'stem: patch', got {self.model_overrides!r:.80}."
+                f"model_overrides must be a section such as 'stem: patch', got {abridged(self.model_overrides)}."
             )
+        odd = [name for name in self.model_overrides or () if not isinstance(name, str)]
+        if odd:
+            raise ConfigError(f"model_overrides must hold names with values, got {abridged(odd[0])} as a name.")
         object.__setattr__(self, "model_overrides", dict(self.model_overrides or {}))
         object.__setattr__(self, "image_size_schedule", _canonical_schedule(self.image_size_schedule))
+        object.__setattr__(self, "step_epochs", _canonical_step_epochs(self.step_epochs))
         check_types(self)
         check_whole_numbers(self, _WHOLE_NUMBERS)
         if self.seed >= 2**32:
-            raise ConfigError(f"seed must be below 2^32, got {self.seed}.")
+            raise ConfigError(f"seed must be below 2^32, got {abridged(self.seed)}.")
         check_whole_numbers(self, _OPTIONAL_WHOLE_NUMBERS, optional=True)
         if type(self.devices) is not int or self.devices < -1 or self.devices == 0:
-            raise ConfigError(f"devices must be a whole number from 1 up, or -1 for all, got {self.devices!r}.")
+            raise ConfigError(f"devices must be a whole number from 1 up, or -1 for all, got {abridged(self.devices)}.")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", str(self.device)):
-            raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}.")
+            raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, got {abridged(self.device)}.")
         if str(self.device).startswith("cuda:") and (self.devices != 1 or self.nodes != 1):
             raise ConfigError(
                 f"device {self.device} is one GPU, but devices is {self.devices} and nodes {self.nodes}; give device "
@@ -198,6 +205,13 @@ class TrainingConfig:
             )
         check_ranges(self, _RANGES)
         check_choices(self, _CHOICES)
+        if (self.schedule == "steps") != (self.step_epochs is not None):
+            raise ConfigError(
+                f"schedule steps and step_epochs belong together, got {self.schedule} and {self.step_epochs}; give "
+                "e.g. --schedule steps --step_epochs 8,11."
+            )
+        if self.freeze_norms and self.pretrained is None:
+            raise ConfigError("freeze_norms keeps what pretrained weights bring; give pretrained, or leave it out.")
         for name, most in _MOST.items():
             if (value := getattr(self, name)) is not None and value > most:
                 raise ConfigError(f"{name} may be at most {most:,}, got {value!r:.40}.")
@@ -211,7 +225,8 @@ class TrainingConfig:
 
     def build_task(self) -> Task:
         """Make the task with its settings."""
-        return build_task(self.task, settings=self.settings)
+        knows_model = "model" in _field_names(task_class(self.task))
+        return build_task(self.task, settings=self.settings, **({"model": self.model} if knows_model else {}))
 
     def training_sizes(self, default: int) -> dict[int, int]:
         """List sizes to train at [px] by the epoch, from 0, that each begins with; ``default`` if there is one only."""
@@ -219,6 +234,10 @@ class TrainingConfig:
             return {0: default}
         pairs = (entry.split(":") for entry in self.image_size_schedule.split(","))
         return {int(epoch): int(size) for size, epoch in pairs}
+
+    def drops(self, steps_an_epoch: int) -> tuple[int, ...]:
+        """List the steps at which the rate falls to a tenth."""
+        return tuple(int(epoch) * steps_an_epoch for epoch in (self.step_epochs or "").split(",") if epoch)
 
     def images_a_step(self, processes: int = 1) -> int:
         """Count the images that one optimiser step takes on so many processes together."""
@@ -232,13 +251,18 @@ class TrainingConfig:
         """Build the same config with some fields changed, also those of the task; unknown fields are errors."""
         values = self.to_dict()
         own = {name: changes.pop(name) for name in list(changes) if name in _field_names(type(self.settings))}
-        if changes.get("task", self.task) != self.task:
+        task = changes.get("task", self.task)
+        if task != self.task:
             del values[self.task]
         elif own:
             values[self.task] = {**values[self.task], **own}
         if "settings" in changes:
             settings = changes.pop("settings")
-            values[self.task] = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
+            if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
+                settings = dataclasses.asdict(settings)
+            if not isinstance(settings, Mapping):
+                raise ConfigError(f"{task} must be a section of settings, got {abridged(settings)}.")
+            values[task] = settings
         return TrainingConfig.from_dict({**values, **changes})
 
     def to_dict(self) -> dict[str, Any]:
@@ -261,22 +285,21 @@ class TrainingConfig:
         values = dict(values)
         task = values.get("task", "classify")
         if not isinstance(task, str) or task not in TASKS:
-            raise ConfigError(f"task cannot be {task!r}; {nearest(str(task), TASKS)}")
+            raise ConfigError(f"task cannot be {abridged(task)}; {nearest(abridged(task), TASKS)}")
         general, own = [name for name in _field_names(cls) if name != "settings"], _field_names(settings_of(task))
         section = values.pop(task, None)
         if section is None:
             section = {}
         if not isinstance(section, Mapping):
-            raise ConfigError(f"{task} must be a section of settings, got {section!r}.")
+            raise ConfigError(f"{task} must be a section of settings, got {abridged(section)}.")
         flat = {name: values.pop(name) for name in own if name in values and name not in general}
         double = sorted(set(flat) & set(section))
         if double:
             raise ConfigError(f"{', '.join(double)} stands in the section {task} and outside of it; give it once.")
-        unknown = sorted(set(values) - set(general))
+        unknown = sorted(map(str, set(values) - set(general)))
         if unknown:
             raise ConfigError(
-                f"a training config has no field {', '.join(map(repr, unknown))}; "
-                f"{nearest(str(unknown[0]), [*general, *own])}"
+                f"a training config has no field {quoted_list(unknown)}; {nearest(unknown[0], [*general, *own])}"
             )
         return cls(**values, settings=_section(task, {**section, **flat}))
 
@@ -284,11 +307,9 @@ class TrainingConfig:
 def _section(task: str, values: Mapping[str, Any]) -> Any:
     section = settings_of(task)
     known = _field_names(section)
-    unknown = sorted(set(values) - set(known))
+    unknown = sorted(map(str, set(values) - set(known)))
     if unknown:
-        raise ConfigError(
-            f"the section {task} has no field {', '.join(map(repr, unknown))}; {nearest(str(unknown[0]), known)}"
-        )
+        raise ConfigError(f"the section {task} has no field {quoted_list(unknown)}; {nearest(unknown[0], known)}")
     return section(**values)
 
 
@@ -296,19 +317,30 @@ def _field_names(config_class: type) -> list[str]:
     return [field.name for field in dataclasses.fields(config_class)]
 
 
+def _canonical_step_epochs(epochs: Any) -> str | None:
+    """Check the epochs of a schedule in steps and write them as text in their order."""
+    if epochs is None:
+        return None
+    given = epochs if isinstance(epochs, (list, tuple)) else str(epochs).split(",")
+    numbers = [str(epoch).strip() for epoch in given]
+    if not all(number.isascii() and number.isdecimal() and int(number) > 0 for number in numbers):
+        raise ConfigError(f"step_epochs must be epochs from 1 up such as 8,11, got {epochs!r:.80}.")
+    return ",".join(map(str, sorted(set(map(int, numbers)))))
+
+
 def _canonical_schedule(schedule: str | Mapping[Any, Any] | None) -> str | None:
     """Check the schedule and write it as text in the order of its epochs."""
     if schedule is None:
         return None
-    expected = f"image_size_schedule must be sizes with their first epochs such as 64:0,96:30, got {schedule!r}"
+    expected = f"image_size_schedule must be sizes with their first epochs such as 64:0,96:30, got {abridged(schedule)}"
     try:
         pairs = (
             list(schedule.items())
             if isinstance(schedule, Mapping)
-            else [tuple(entry.split(":")) for entry in str(schedule).split(",")]
+            else [tuple(entry.split(":")) for entry in schedule.split(",")]
         )
         entries = sorted((int(epoch), int(size)) for size, epoch in pairs)
-    except ValueError:
+    except (AttributeError, TypeError, ValueError, OverflowError):
         raise ConfigError(f"{expected}.") from None
     epochs = [epoch for epoch, _ in entries]
     if epochs[:1] != [0] or len(set(epochs)) < len(epochs):

@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from focalnets.data.labelled import TrainingData
+from focalnets.data.outliers import WithOutliers
 from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
 from focalnets.tasks.batch import Batch
@@ -81,6 +82,7 @@ def training_loader(
         labels=labels,
         class_balance=config.class_balance,
         shards=getattr(dataset, "shard_of", None),
+        beside=dataset.beside(together) if isinstance(dataset, WithOutliers) else 0,
     )
     workers = _count_workers(config, len(batches))
     return TrainingLoader(
@@ -101,7 +103,7 @@ def validation_loader(
     task: Task, data: TrainingData, config: TrainingConfig, spec: Preprocessing, rank: Rank = SINGLE
 ) -> DataLoader:
     """Load every item once as in evaluation, in the order of the data; with a limit, items from all over it."""
-    dataset: Any = data.val
+    dataset: Any = task.for_evaluation(data.val, spec)
     images = len(dataset)
     wanted = (config.limit_val_batches or images) * config.batch_size * rank.processes
     if wanted < images:
@@ -179,7 +181,8 @@ class _Prepared(Dataset):
 
 def damaged_image_message(error: ImageError) -> str:
     """Find the sentence of an error that a worker process may have wrapped in its traceback."""
-    found = re.findall(r"^(?:focalnets\.errors\.)?ImageError: (.+)$", str(error), re.MULTILINE)
+    whole = str(error.args[0]) if error.args else str(error)  # As text an error is one line.
+    found = re.findall(r"^(?:focalnets\.errors\.)?ImageError: (.+)$", whole, re.MULTILINE)
     return found[-1] if found else str(error)
 
 

@@ -66,6 +66,7 @@ def model_card(
     classes = list(data["classes"])
     more = f" and {len(classes) - _CLASSES_SHOWN} more" if len(classes) > _CLASSES_SHOWN else ""
     names = ", ".join(classes[:_CLASSES_SHOWN]) + more
+    load = "load_model" if task.name == "classify" else "load"
     hours = sum(row["seconds"] for row in history) / 3600
     return f"""---
 {header.to_yaml()}
@@ -96,7 +97,7 @@ The images held out also chose the epoch: on other images expect a little less, 
 ```python
 import focalnets
 
-model = focalnets.load_model("best.safetensors")  # of the best epoch; last.safetensors is the newest
+model = focalnets.{load}("best.safetensors")  # of the best epoch; last.safetensors is the newest
 ```
 
 From the command line: `focalnets predict IMAGE --model .` in this folder.

@@ -5,13 +5,14 @@ Axes: B batch.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
@@ -21,9 +22,12 @@ from focalnets.tasks.batch import Batch, apply, select
 from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
 from focalnets.training.network import NetworkToTrain
-from focalnets.training.optimization import build_optimizer, warmup_cosine
+from focalnets.training.optimization import build_optimizer, scheduled_rates
 
 __all__ = ["TaskModule"]
+
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class TaskModule(LightningModule):
@@ -64,6 +68,16 @@ class TaskModule(LightningModule):
         network.set_recompute(config.recompute)
         if config.compile:
             self.model.compile()
+        self.train()  # Lightning keeps the modes that it finds.
+
+    def train(self, mode: bool = True) -> TaskModule:
+        """Switch to training, or back; batch norms that are frozen stay as in evaluation."""
+        super().train(mode)
+        if mode and self.config.freeze_norms:
+            for name, module in self.model.named_modules():
+                if isinstance(module, _BATCH_NORMS) and not self.task.is_head(f"{name}.weight"):
+                    module.eval()
+        return self
 
     def forward(self, batch: Batch) -> Any:
         """Compute the network's output for a batch."""
@@ -100,12 +114,14 @@ class TaskModule(LightningModule):
         final, start = config.final_learning_rate, config.warmup_learning_rate
         if config.minimum_learning_rate is not None:
             final = config.minimum_learning_rate / config.learning_rate
-        schedule = warmup_cosine(
+        schedule = scheduled_rates(
             optimizer,
             steps=self.steps,
             warmup_steps=self.warmup_steps,
             final=final,
             start=None if start is None else start / config.learning_rate,
+            schedule=config.schedule,
+            drops=config.drops(math.ceil(self.steps / config.epochs)),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -12,10 +12,13 @@ from torch import nn
 from focalnets.errors import ConfigError
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
+from focalnets.models.heads.table import DENSE_NETWORKS
+from focalnets.tasks.loading import load_trained
 from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
 from focalnets.weights.checkpoint import describe
-from focalnets.weights.loading import create_model, load_model
+from focalnets.weights.description import CLASSIFY
+from focalnets.weights.loading import create_model, load_model, open_trained
 
 __all__ = ["BuildNetwork", "NetworkToTrain", "build_network", "own_network"]
 
@@ -72,14 +75,20 @@ def build_network(task: Task, config: TrainingConfig, labels: Sequence[str]) -> 
         raise ConfigError(
             f"model_overrides cannot hold {', '.join(fixed)}; the data decides how many classes there are."
         )
+    can_answer = False
     if config.pretrained is None:
-        backbone = create_model(config.model, **fields, **overrides)
+        row = DENSE_NETWORKS.get(config.model)
+        name, own = (config.model, {}) if row is None else (row.backbone, dict(row.backbone_fields))
+        module: Any = task.build(create_model(name, **{**own, **fields, **overrides}), labels, pretrained=False)
     else:
-        backbone = _pretrained_model(config.pretrained, overrides)
-    can_answer = config.pretrained is not None and task.can_answer(backbone, labels)
-    module: Any = task.build(backbone, labels, pretrained=config.pretrained is not None)
+        loaded, trained_for = _pretrained_network(task, config.pretrained, overrides)
+        can_answer = trained_for == task.name and task.can_answer(loaded, labels)
+        if trained_for == task.name != CLASSIFY:
+            module = task.adopt(loaded, labels)
+        else:
+            module = task.build(loaded, labels, pretrained=True)
     if config.image_size is not None:
-        module.preprocessing = dataclasses.replace(backbone.preprocessing, input_size_px=config.image_size)
+        module.preprocessing = dataclasses.replace(module.preprocessing, input_size_px=config.image_size)
     name = config.model if config.pretrained is None else config.pretrained
     return dataclasses.replace(own_network(task, module.train(), name=name), can_answer=can_answer)
 
@@ -95,7 +104,8 @@ def own_network(task: Task, module: Any, *, name: str) -> NetworkToTrain:
     )
 
 
-def _pretrained_model(pretrained: str, overrides: dict[str, Any]) -> FocalNet:
+def _pretrained_network(task: Task, pretrained: str, overrides: dict[str, Any]) -> tuple[Any, str]:
+    """Load what training starts from, and name the task that it was trained for; of another task the backbone alone."""
     unusable = sorted(
         set(overrides) - {"drop_path", "focal_levels", "focal_windows", "normalize_modulator", "post_norm"}
     )
@@ -103,4 +113,22 @@ def _pretrained_model(pretrained: str, overrides: dict[str, Any]) -> FocalNet:
         raise ConfigError(
             f"model_overrides cannot change {', '.join(unusable)} of pretrained weights; leave it out or start afresh."
         )
-    return load_model(pretrained, **overrides)
+    found = open_trained(pretrained).recognition
+    if found.task == CLASSIFY:
+        options = {**overrides, "pyramid_norms": True} if task.on_pyramid else overrides
+        return load_model(pretrained, **options), CLASSIFY
+    if overrides:
+        raise ConfigError(
+            f"model_overrides cannot change a network that was trained for the task {found.task}, as '{pretrained}' "
+            "was; leave it out."
+        )
+    _, module = load_trained(pretrained)
+    if found.task == task.name:
+        return module, found.task
+    backbone = getattr(module, "backbone", None)
+    if not isinstance(backbone, FocalNet) or not task.on_pyramid:
+        raise ConfigError(
+            f"'{pretrained}' was trained for the task {found.task}, whose network cannot start one for the task "
+            f"{task.name}; name other weights."
+        )
+    return backbone, found.task

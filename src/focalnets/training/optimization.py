@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,9 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from focalnets.models.parameter_groups import parameter_groups
-from focalnets.training.config import TrainingConfig
+from focalnets.training.config import Schedule, TrainingConfig
 
-__all__ = ["MUON_MOMENTUM", "MuonWithAdamW", "build_optimizer", "ema_average", "orthogonalize", "warmup_cosine"]
+__all__ = ["MUON_MOMENTUM", "MuonWithAdamW", "build_optimizer", "ema_average", "orthogonalize", "scheduled_rates"]
 
 MUON_MOMENTUM = 0.95
 """Decay of Muon's mean of gradients."""
@@ -117,24 +117,37 @@ def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
     return (result.mT if is_tall else result).to(matrices.dtype)
 
 
-def warmup_cosine(
-    optimizer: Optimizer, *, steps: int, warmup_steps: int, final: float, start: float | None = None
+def scheduled_rates(
+    optimizer: Optimizer,
+    *,
+    steps: int,
+    warmup_steps: int,
+    final: float,
+    start: float | None = None,
+    schedule: Schedule = "cosine",
+    drops: Sequence[float] = (),
 ) -> LambdaLR:
-    """Scale every group's rate: linearly from ``start`` to 1, then along a cosine down to ``final``.
+    """Scale every group's rate: linearly from ``start`` to 1, then down as the schedule says.
 
     Args:
         optimizer: Its groups hold their highest rates.
         steps: Optimiser steps of the whole training.
         warmup_steps: Steps below the highest rate.
-        final: Factor at the end.
+        final: Factor at the end of a cosine or line.
         start: Factor of the first step; None takes 1 / (warmup_steps + 1).
+        schedule: ``cosine`` or ``linear`` down to ``final``, or ``steps``: a tenth from each of ``drops`` on.
+        drops: Steps at which the rate falls to a tenth.
     """
     first = 1 / (warmup_steps + 1) if start is None else start
 
     def factor(step: int) -> float:
         if step < warmup_steps:
             return first + (1 - first) * step / warmup_steps
+        if schedule == "steps":
+            return 0.1 ** sum(step >= drop for drop in drops)
         progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
+        if schedule == "linear":
+            return final + (1 - final) * (1 - progress)
         return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 
     return LambdaLR(optimizer, factor)
@@ -159,7 +172,8 @@ def ema_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor
 
 
 def _divide_groups(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    inside = {id(p) for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("stages.")}
+    blocks = ("stages.", "backbone.stages.")
+    inside = {id(p) for name, p in model.named_parameters() if p.ndim == 2 and name.startswith(blocks)}
     divided = []
     for group in groups:
         for orthogonal in (True, False):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from focalnets.errors import ConfigError, UnknownNameError, nearest
-from focalnets.files import user_path
+from focalnets.errors import ConfigError, UnknownNameError, abridged, nearest
+from focalnets.models.heads.table import DENSE_NETWORKS
+from focalnets.tasks.recognition import recognise_task
+from focalnets.tasks.table import TASKS
 from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import RECIPES
+from focalnets.yaml_files import read_yaml
 
 __all__ = ["default_output", "resolve_config"]
 
@@ -22,17 +23,26 @@ def resolve_config(
     recipe: str | None = None,
     config: TrainingConfig | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    on_recognised: Callable[[str], None] | None = None,
 ) -> TrainingConfig:
     """Put the settings of a training together: those of the recipe, then the config, then what was given.
 
+    Which task is trained follows from what is given first of: the task itself, a network for one task, a recipe for
+    one, the data.
+
     Args:
-        recipe: A key of :data:`focalnets.training.recipes.RECIPES`; None takes ``finetune`` where weights are given to
-            start from, else ``small``.
+        recipe: A key of :data:`focalnets.training.recipes.RECIPES`; None takes that of the task, or else ``finetune``
+            where weights are given to start from, else ``small``.
         config: Some settings as a mapping or a YAML file, e.g. the ``config.yaml`` of a run; or all of them, which
             leaves no room for a recipe.
         settings: Fields of :class:`TrainingConfig` and of its task that override all others.
+        data: What will be trained on, which may say what task it is for; None leaves it unasked.
+        on_recognised: Takes a sentence on what the data was recognised as.
 
     Raises:
+        DataError: If the data is for several tasks and none is named.
         ConfigError: If a setting is unknown or out of range, the file cannot be read, or a recipe is given beside a
             complete config.
         UnknownNameError: If there is no such recipe.
@@ -47,18 +57,45 @@ def resolve_config(
     place = "the config" if config is None or isinstance(config, Mapping) else f"'{os.fspath(config)}'"
     from_file: dict[str, Any] = {}
     if config is not None:
-        from_file = dict(config) if isinstance(config, Mapping) else _read_config(user_path(config))
+        from_file = dict(config) if isinstance(config, Mapping) else read_yaml(config)
+    odd = [name for name in from_file if not isinstance(name, str)]
+    if odd:
+        raise ConfigError(
+            f"{place} holds {abridged(odd[0])}, which is no name of a setting; put names before the colons."
+        )
+    weights = given.get("pretrained") or from_file.get("pretrained")
+    if recipe is not None and recipe not in RECIPES:
+        raise UnknownNameError(f"There is no recipe {abridged(recipe)}; {nearest(abridged(recipe), RECIPES)}")
+    task = given.get("task", from_file.get("task"))
+    if task is None:
+        task = _task_without_name(recipe, given.get("model", from_file.get("model")), data, on_recognised)
+    if not isinstance(task, str):
+        raise ConfigError(f"task in {place} must be a name, got {abridged(task)}.")
     if recipe is None:
-        recipe = "finetune" if (given.get("pretrained") or from_file.get("pretrained")) else "small"
-    if recipe not in RECIPES:
-        raise UnknownNameError(f"There is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
+        row = TASKS.get(task)
+        recipe = (row.recipe if row is not None else "") or ("finetune" if weights else "small")
     base = RECIPES[recipe]()
-    overrides = {**base.model_overrides, **from_file.get("model_overrides", {}), **given.get("model_overrides", {})}
-    task = given.get("task", from_file.get("task", base.task))
-    section = from_file.pop(task, None) or {}
-    if not isinstance(section, Mapping):
-        raise ConfigError(f"{task} in {place} must be a section of settings, got {section!r}.")
-    return base.replace(**{**from_file, **section, **given, "model_overrides": overrides})
+    overrides = {
+        **base.model_overrides,
+        **_section_of(from_file, "model_overrides", place),
+        **_section_of(given, "model_overrides", place),
+    }
+    section = _section_of(from_file, task, place)
+    from_file.pop(task, None)
+    return base.replace(**{**from_file, **section, **given, "task": task, "model_overrides": overrides})
+
+
+def _task_without_name(recipe: str | None, model: Any, data: Any, on_recognised: Callable[[str], None] | None) -> str:
+    """Find the task that a network, a recipe or the data is for."""
+    if isinstance(model, str) and model in DENSE_NETWORKS:
+        return DENSE_NETWORKS[model].task
+    usual = "classify" if recipe is None else RECIPES[recipe]().task
+    if usual != "classify" or data is None:
+        return usual
+    task, sentence = recognise_task(data)
+    if sentence and on_recognised is not None:
+        on_recognised(sentence)
+    return task
 
 
 def default_output(config: TrainingConfig) -> Path:
@@ -66,11 +103,9 @@ def default_output(config: TrainingConfig) -> Path:
     return Path("runs") / f"{config.model}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"The config '{path}' cannot be read ({' '.join(str(error).split())}).") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"The config '{path}' must hold settings such as 'epochs: 10', got {type(content).__name__}.")
-    return content
+def _section_of(settings: Mapping[str, Any], name: str, place: str) -> Mapping[str, Any]:
+    """What stands below a name; nothing where it is missing or empty."""
+    section = settings.get(name)
+    if not isinstance(section, Mapping | None):
+        raise ConfigError(f"{name} in {place} must be a section of settings, got {abridged(section)}.")
+    return section or {}

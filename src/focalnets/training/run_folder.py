@@ -28,6 +28,9 @@ __all__ = ["RunFolder"]
 _COMPLETE = "focalnets.run_complete"
 _MOST_HEADER_BYTES = 100_000_000
 
+_READERS_END_S = 30.0
+"""How long after a training was killed its processes that read images may still hold its lock [s]."""
+
 
 class RunFolder:
     """Names and contents of a run's files.
@@ -137,8 +140,8 @@ class RunFolder:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.lock, timeout=0)
-            lock.acquire()
+            lock = FileLock(self.lock)
+            lock.acquire(timeout=_READERS_END_S if self._holder_has_ended() else 0)
         except Timeout:
             raise TrainingError(
                 f"Another training writes to '{self.root}' now{self._holder_in_words()}; wait for it, stop it, or name "
@@ -160,12 +163,30 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 self.root.rmdir()  # only where nothing was written
 
-    def _holder_in_words(self) -> str:
+    def _read_holder(self) -> tuple[int, str] | None:
+        """The process that holds the lock, by its own note, and its computer."""
         try:
             holder = read_json(self.holder)
-            return f" (process {int(holder['process'])} on {str(holder['computer'])[:60]})"
+            return int(holder["process"]), str(holder["computer"])
         except (OSError, ValueError, KeyError, TypeError):
-            return ""
+            return None
+
+    def _holder_in_words(self) -> str:
+        holder = self._read_holder()
+        return "" if holder is None else f" (process {holder[0]} on {holder[1][:60]})"
+
+    def _holder_has_ended(self) -> bool:
+        """Whether the process that holds the lock was killed: those that it started hold it until they notice."""
+        holder = self._read_holder()
+        if holder is None or holder[1] != platform.node() or sys.platform == "win32":  # where asking would end it
+            return False
+        try:
+            os.kill(holder[0], 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            return False
+        return False
 
     def card_is_ours(self) -> bool:
         """Whether README.md is a card that a training wrote, or there is none."""
@@ -233,7 +254,8 @@ class RunFolder:
         """
         try:
             content = read_json(self.environment)
-            if not isinstance(content["data"]["fingerprint"], str) or not isinstance(content["data"]["classes"], list):
+            data = content["data"]
+            if not isinstance(data["fingerprint"], str | None) or not isinstance(data["classes"], list):
                 raise TypeError("data")
             return content
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -85,6 +85,8 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
             1 - class_balance. The length of the epoch stays.
         shards: Number of the shard that each image lies in, if these have to be fetched: their order is shuffled, and
             the images of a few at a time.
+        beside: How many items that no epoch counts go with a batch, of all processes together, after its images; their
+            indices go on from the number of images without end, from a place that the seed chooses.
     """
 
     def __init__(
@@ -99,15 +101,18 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         labels: Sequence[int] | None = None,
         class_balance: float = 0.0,
         shards: Sequence[int] | None = None,
+        beside: int = 0,
     ) -> None:
         assert not class_balance or labels is not None, "balancing classes needs the labels"
         self.images, self.batch_size, self.seed, self.rank, self.repeats = images, batch_size, seed, rank, repeats
         self.labels = torch.tensor(labels) if class_balance else None
         self.class_balance = class_balance
+        self.beside = beside
         self.shards = None if shards is None else torch.tensor(shards)
         self.count = min(max(1, images * repeats // batch_size), limit or images * repeats)
         self.epoch = 0
         self.first_batch = 0
+        self._first_beside = mixed_seed(seed, -2) % 2**31
 
     def __len__(self) -> int:
         return self.count
@@ -134,7 +139,10 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
                 # Neighbours are blended; copies side by side would be blended with themselves.
                 generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, batch))
                 chosen = [chosen[place] for place in torch.randperm(len(chosen), generator=generator).tolist()]
-            yield list(self.rank.part_of([(epoch, index, copy) for index, copy in chosen]))
+            part_of_batch = self.rank.part_of([(epoch, index, copy) for index, copy in chosen])
+            first_beside = self.images + self._first_beside + (epoch * self.count + batch) * self.beside
+            further = [(epoch, first_beside + number, 0) for number in range(self.beside)]
+            yield [*part_of_batch, *self.rank.part_of(further)]
 
     def _order(self, epoch: int) -> Tensor:
         """Order the indices of the images of an epoch, (images * repeats,) int64."""

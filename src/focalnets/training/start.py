@@ -38,7 +38,13 @@ def start_training(
         ConfigError: If no data is given, or as :func:`focalnets.training.resolve.resolve_config`.
         FocalNetsError: As :func:`focalnets.training.trainer.train`.
     """
-    resolved = resolve_config(recipe, config, settings)
+    place = data if isinstance(data, (str, os.PathLike)) else None
+
+    def tell(sentence: str) -> None:
+        if not quiet:
+            print(sentence, file=sys.stderr, flush=True)
+
+    resolved = resolve_config(recipe, config, settings, data=place, on_recognised=tell)
     if data is None:
         raise ConfigError("expected a folder of images to train on, got none; name one, or a run to resume.")
     folder = default_output(resolved) if output is None else Path(output)
@@ -49,11 +55,8 @@ def start_training(
         if isinstance(data, TrainingData)
         else open_data(Path(data) if not isinstance(data, str) else data, resolved)
     )
-    if not quiet:
-        for text in opened.notes:
-            print(text, file=sys.stderr, flush=True)
-        for file, reason in opened.left_out:
-            print(f"left out {file}: {reason}", file=sys.stderr, flush=True)
+    for text in (*opened.notes, *(f"left out {file}: {reason}" for file, reason in opened.left_out)):
+        tell(text)
     return train(resolved, opened, output=folder, overwrite=overwrite, quiet=quiet)
 
 

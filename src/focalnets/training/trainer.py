@@ -23,14 +23,17 @@ from focalnets.errors import (
 )
 from focalnets.files import write_json, write_text
 from focalnets.machine.description import describe_environment
+from focalnets.machine.devices import device_name
 from focalnets.machine.memory import is_out_of_memory
-from focalnets.machine.process import is_helper
+from focalnets.machine.process import end_with_parent
+from focalnets.models.focalnet import FocalNet
 from focalnets.models.memory import check_memory
 from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import damaged_image_message, training_loader, validation_loader
+from focalnets.training.endings import explain_failed_writing, explain_resuming, tells_of_lost_process
 from focalnets.training.launch import build_trainer, check_devices, is_first_process, quiet_lightning
 from focalnets.training.model_card import model_card
 from focalnets.training.module import TaskModule
@@ -72,6 +75,7 @@ def train(
     """
     folder = RunFolder(output)
     build = build or build_network
+    config, chosen = _choose_settings(config, data)
     task = config.build_task()
     check_devices(config)
     if not is_first_process(config):
@@ -94,7 +98,7 @@ def train(
         write_json(folder.environment, environment | {"parameters": network.parameters})
         if data.write_split is not None:
             data.write_split(folder.split)
-        return _fit(task, config, data, network, folder, quiet=quiet, resumes=False)
+        return _fit(task, config, data, network, folder, quiet=quiet, resumes=False, chosen=chosen)
 
 
 def resume(
@@ -158,6 +162,15 @@ def open_data(place: str | Path, config: TrainingConfig) -> TrainingData:
     )
 
 
+def _choose_settings(config: TrainingConfig, data: TrainingData) -> tuple[TrainingConfig, str]:
+    """Take what the data decides into a config, with a line that says what that is; empty where it is nothing."""
+    chosen = config.build_task().choose_settings(data, image_size=config.image_size)
+    if not chosen:
+        return config, ""
+    words = ", ".join(f"{name} {value}" for name, value in chosen.items())
+    return config.replace(**chosen), f"chosen for this data: {words}"
+
+
 def _fit(
     task: Task,
     config: TrainingConfig,
@@ -167,8 +180,10 @@ def _fit(
     *,
     quiet: bool,
     resumes: bool,
+    chosen: str = "",
 ) -> TrainingResult:
     first = is_first_process(config)
+    end_with_parent()
     if first:
         folder.remove_unfinished()
     console = TrainingConsole(folder, quiet=quiet, mute=not first)
@@ -196,6 +211,8 @@ def _fit(
         )
         network.module.origin = f"trained on {data.description}, from {network.origin}"  # type: ignore[assignment]
         device = trainer.strategy.root_device
+        if chosen:
+            console.line(chosen)
         console.line(
             _headline(
                 config,
@@ -215,25 +232,30 @@ def _fit(
                 ckpt_path=folder.resume_point if resumes else None, weights_only=True,
             )  # fmt: skip
         except (Stopped, KeyboardInterrupt, SystemExit) as error:
-            if is_helper():
+            if not first:
                 # The first process tells; Lightning kills it if a helper ends with another status before it does.
                 raise SystemExit(0 if isinstance(error, Stopped) else 1) from None
-            raise InterruptedRunError(_explain_resuming(folder)) from None
+            raise InterruptedRunError(explain_resuming(folder)) from None
         except ImageError as error:
             raise DataError(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
         except (OSError, CheckpointError) as error:
-            raise TrainingError(
-                f"{_explain_failed_writing(error)} {_explain_resuming(folder, stopped=False)}"
-            ) from error
+            raise TrainingError(f"{explain_failed_writing(error)} {explain_resuming(folder, stopped=False)}") from error
         except FocalNetsError:
             raise
         except Exception as error:
+            if isinstance(error, RuntimeError) and tells_of_lost_process(error):
+                if not first:
+                    raise SystemExit(1) from None  # The first process tells, or is the one that was lost.
+                raise TrainingError(
+                    "Another process of the training ended or was ended from outside; what it said stands above. "
+                    f"{explain_resuming(folder, stopped=False)}"
+                ) from error
             if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
                 raise TrainingError(
                     "A process that reads images was ended from outside, perhaps for want of memory; try fewer "
-                    f"--workers. {_explain_resuming(folder, stopped=False)}"
+                    f"--workers. {explain_resuming(folder, stopped=False)}"
                 ) from error
             if "more than 1 value per channel" in str(error):
                 raise TrainingError(
@@ -265,11 +287,15 @@ def _fit(
     )
     if first:
         try:
+            if isinstance(network.module, FocalNet):
+                found = [task.complete(weights, data, device=device) for weights in (folder.last, folder.best)]
+                if found[-1] is not None:
+                    console.line(found[-1])
             _complete(folder, config, network, task, result)
         except OSError as error:
             raise TrainingError(
-                f"{_explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
-                f"{_explain_resuming(folder, stopped=False)}"
+                f"{explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
+                f"{explain_resuming(folder, stopped=False)}"
             ) from error
     return result
 
@@ -304,7 +330,10 @@ def _headline(
     processes: int,
     resumes: bool,
 ) -> str:
-    place = _device_name(device)
+    place = device_name(device)
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        place += f", {threads} thread{'s'[: threads - 1]}"
     if processes > 1:
         place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} images a step"
     return (
@@ -313,24 +342,3 @@ def _headline(
         f"{len(data.train):,} images to train, {len(data.val):,} held out; {config.epochs} epochs of {steps} steps, "
         f"{place}"
     )
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cpu":
-        return f"CPU, {torch.get_num_threads()} threads"
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-
-
-def _explain_resuming(folder: RunFolder, *, stopped: bool = True) -> str:
-    name = shlex.quote(str(folder.root))
-    if folder.resume_point.exists():
-        saved = "Stopped; everything so far is saved." if stopped else "What was saved before is whole."
-        return f"{saved} Go on with: focalnets train --resume {name}"
-    saved = "Stopped before anything was saved" if stopped else "Nothing was saved before"
-    return f"{saved}; start again with --overwrite (the folder is {name})."
-
-
-def _explain_failed_writing(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"The run could not be written ({error.strerror})."
-    return str(error)

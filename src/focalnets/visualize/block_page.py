@@ -14,8 +14,9 @@ from focalnets.report.figure import shortened
 from focalnets.report.names import without_folders
 from focalnets.report.page import write_page
 from focalnets.report.parts import Column, Opening, Paragraph, Picture, Row, Section, Table, Templated
+from focalnets.report.pictures import seen_well
 from focalnets.visualize.draw import level_name, overlay, robust_limits
-from focalnets.visualize.maps import focus_map, gate_maps, modulator_map
+from focalnets.visualize.maps import focus_map, gate_maps, has_evidence, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
 
 __all__ = ["write_block_page"]
@@ -51,13 +52,13 @@ def write_block_page(
         index: Which image of the batch.
     """
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
-    photo = Picture(picture, "The photo", longest_px=_PHOTO_PX)
+    photo = Picture(seen_well(picture, _PHOTO_PX), "The photo")
     size = Picture(photo.image(), "", longest_px=_MAP_PX).image().size
     heat = focus_map(inside, focus)[index]
     seen = {
         "photo": photo.address(),
         "heat": _map(heat, (0.0, max(robust_limits(heat)[1], 1e-30)), HEAT_MAP, size),
-        "focus": f"{focus[0]}.{focus[1]}",
+        "focus": f"{focus[0]}.{focus[1]}{' × evidence' if has_evidence(inside) else ''}",
         "answers": _answers(predictions) if predictions else None,
     }
     blocks = {

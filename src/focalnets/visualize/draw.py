@@ -15,8 +15,10 @@ from PIL import Image
 from focalnets.errors import ConfigError
 from focalnets.files import replacing
 from focalnets.report.colours import HEAT_MAP, SIGNED_MAP
+from focalnets.report.fonts import fitting_fonts
+from focalnets.report.pictures import seen_well
 from focalnets.report.sheet import Page, Panel, Scale
-from focalnets.visualize.maps import focus_map, gate_maps, modulator_map
+from focalnets.visualize.maps import focus_map, gate_maps, has_evidence, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
 
 if TYPE_CHECKING:
@@ -155,11 +157,12 @@ def explain_figure(
     notes: str = "",
     index: int = 0,
     style: Style = "overlay",
+    answer: Image.Image | None = None,
 ) -> Figure:
     """Draw one page on one picture: what the network says, where it looks, stage by stage and level by level.
 
     Args:
-        picture: What the network saw, in any resolution.
+        picture: What the network saw, in any resolution; one more than 36 times as long as wide is drawn wider.
         inside: What ``look_inside`` recorded while it ran.
         predictions: Class names with probabilities, most probable first.
         focus: Stage and block whose modulator counts in the large map; None takes the last block of the last stage
@@ -169,23 +172,25 @@ def explain_figure(
         notes: Second line in small letters.
         index: Which image of the batch.
         style: How maps are shown.
+        answer: The picture with the network's answer drawn in, which takes its place.
 
     Returns:
         A figure with an axes for each panel and colour bar; see :func:`save_figure`.
     """
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
     gates_of = focus if gates_of is None else gates_of
-    ground = _limit_size(picture)
+    ground = seen_well(picture if picture.mode == "RGB" else picture.convert("RGB"), _MOST_DETAIL_PX)
     pair = style == "side-by-side"
     page = Page(aspect=ground.width / ground.height * (2 if pair else 1), title=title, notes=notes)
 
     heat = focus_map(inside, focus)[index]
     seen = Panel(
         styled(ground, heat, style, limits=(0.0, max(robust_limits(heat)[1], 1e-30))),
-        f"Where it looks: modulator of block {_block_label(focus)} × evidence",
+        f"Where it looks: modulator of block {_block_label(focus)}{' × evidence' if has_evidence(inside) else ''}",
         scale=(HEAT_MAP, (0.0, 1.0)),
     )
-    page.add_large([seen] if pair else [Panel(np.asarray(ground), "The picture"), seen], predictions)
+    first = Panel(np.asarray(ground), "The picture") if answer is None else _answer_panel(answer, ground)
+    page.add_large([seen] if pair and answer is None else [first, seen], predictions)
 
     page.add_row(
         "How strongly the surroundings speak, stage by stage",
@@ -201,6 +206,14 @@ def explain_figure(
         shared_scale=scale,
     )
     return page.figure()
+
+
+def _answer_panel(answer: Image.Image, ground: Image.Image) -> Panel:
+    """Bring an answer, which may have a key below it, to the proportions of the picture."""
+    width = max(answer.width, round(answer.height * ground.width / ground.height))
+    page = Image.new("RGB", (width, max(answer.height, round(width * ground.height / ground.width))), "white")
+    page.paste(answer, ((page.width - answer.width) // 2, 0))
+    return Panel(np.asarray(seen_well(page, _MOST_DETAIL_PX)), "What it says")
 
 
 def stage_panels(
@@ -250,6 +263,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     with (
         replacing(path) as temporary,
         rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "focalnets"}),
+        fitting_fonts(figure),
     ):
         figure.savefig(temporary, format=kind, facecolor=figure.get_facecolor(), metadata=undated)
     return path
@@ -262,14 +276,6 @@ def level_name(number: int, levels: int, widths_px: Sequence[int]) -> str:
 
 def _block_label(block: BlockId) -> str:
     return f"{block[0]}.{block[1]}"
-
-
-def _limit_size(picture: Image.Image) -> Image.Image:
-    shrink = min(1.0, _MOST_DETAIL_PX / max(picture.size))
-    if shrink == 1.0:
-        return picture.convert("RGB")
-    size = (max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink)))
-    return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
 def _colour(values: np.ndarray, limits: tuple[float, float], colours: str) -> np.ndarray:

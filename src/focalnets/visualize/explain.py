@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from focalnets.data.clips import CLIP_FORMATS
 from focalnets.data.images import DEFAULT_MAX_PIXELS, read_image
-from focalnets.data.transforms import resize_whole, to_tensor
+from focalnets.data.transforms import LONGEST_ASPECT, resize_whole, to_tensor
 from focalnets.errors import ConfigError
 from focalnets.files import user_path
 from focalnets.models.complexity import complexity
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
-from focalnets.report.names import without_folders
+from focalnets.report.fonts import fitting_fonts
+from focalnets.report.names import unique_names, without_folders
+from focalnets.report.pictures import widening
 from focalnets.report.showing import show_picture
 from focalnets.visualize.block_page import write_block_page
 from focalnets.visualize.draw import Style, explain_figure, save_figure
@@ -32,16 +32,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "MOST_SEEN_PIXELS",
     "Explanation",
     "explain_file",
     "explain_picture",
     "named_probabilities",
     "output_names",
     "shorter_side",
-    "video_outputs",
 ]
 
-_MOST_NAME_BYTES = 255
+MOST_SEEN_PIXELS = 2**25
+"""Largest picture that a network is looked into with [px]: its gradients need hundreds of bytes for each pixel."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,6 +60,7 @@ class Explanation:
         photo: The photo in mode RGB.
         figure: The page as a matplotlib figure.
         title, notes: First lines of the page.
+        result: What the network says, as its task types it, where it is no classifier.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Explanation:
     figure: Figure
     title: str
     notes: str
+    result: Any = None
 
     def __repr__(self) -> str:
         return f"Explanation({self._in_words()})"
@@ -92,8 +95,10 @@ class Explanation:
             maps.append(
                 {"block": _name(block), "tokens": tokens, **{key: float(value) for key, value in figures.items()}}
             )
+        answer = {} if self.result is None else {"result": self.result.to_dict()}
         return {
             "input": self.name,
+            **answer,
             "classes": [{"name": name, "confidence": confidence} for name, confidence in self.predictions],
             "seen_px": list(self.seen_px),
             "macs": self.macs,
@@ -123,7 +128,8 @@ class Explanation:
     def draw(self) -> Image.Image:
         """The page as a picture in mode RGB."""
         stream = io.BytesIO()
-        self.figure.savefig(stream, format="png", facecolor=self.figure.get_facecolor())
+        with fitting_fonts(self.figure):
+            self.figure.savefig(stream, format="png", facecolor=self.figure.get_facecolor())
         return Image.open(stream).convert("RGB")
 
     def show(self) -> None:
@@ -149,10 +155,13 @@ def explain_picture(
     size_px: int | Literal["native"] | None = None,
     top_k: int = 5,
     model_name: str = "",
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_pixels: int = MOST_SEEN_PIXELS,
     style: Style = "overlay",
 ) -> Explanation:
     """Run a network on one whole photo, aspect kept, and draw what happened inside.
+
+    Memory is bounded whatever the proportions: unless a size is given, the network sees a photo more than 32 times as
+    long as wide smaller than usual, with as many pixels as one that is 32 times as long.
 
     Args:
         model: The network, on the device to use and in evaluation mode.
@@ -177,7 +186,8 @@ def explain_picture(
     side = min(photo.size) if size_px == "native" else shorter_side(spec) if size_px is None else size_px
     if side < 1:
         raise ConfigError(f"size_px must be a whole number from 1 up, got {side}.")
-    seen_photo = resize_whole(photo, side, spec, name=f"'{name}'", max_pixels=max_pixels)
+    aspect = LONGEST_ASPECT if size_px is None else None
+    seen_photo = resize_whole(photo, side, spec, name=f"'{name}'", max_pixels=max_pixels, longest_aspect=aspect)
     seen = seen_photo.size
     inside, probabilities = look_inside(model, to_tensor(spec)(seen_photo).unsqueeze(0))
     predictions = named_probabilities(model, probabilities[0].tolist(), top_k)
@@ -185,6 +195,8 @@ def explain_picture(
     notes = f"{file_name}, {photo.width} × {photo.height} px"
     notes += "" if seen == photo.size else f", seen at {seen[0]} × {seen[1]} px"
     notes += f" by {without_folders(model_name)}" if model_name else ""
+    if (times := widening(photo.size)) > 1.0:
+        notes += f", drawn {times:.3g} times as {'high' if photo.width > photo.height else 'wide'} as it is"
     title = f"{predictions[0][0]}, {100 * predictions[0][1]:.0f} %" if predictions else file_name
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
     figure = explain_figure(photo, inside, predictions=predictions, focus=focus, title=title, notes=notes, style=style)
@@ -206,14 +218,14 @@ def explain_file(
         path: The photo.
         output: The file to write (.png, .pdf, .svg or .html), complete or not at all; its folder is made if needed.
         max_pixels: Largest photo that is read [px].
-        **options: Those of :func:`explain_picture`.
+        **options: Those of :func:`explain_picture`, without ``max_pixels``.
 
     Raises:
         ImageError: If the photo cannot be read.
         ConfigError: If a number is out of range.
     """
     photo = read_image(path, max_pixels=max_pixels)
-    explanation = explain_picture(model, photo, name=str(path), max_pixels=max_pixels, **options)
+    explanation = explain_picture(model, photo, name=str(path), **options)
     explanation.save(output)
     return explanation
 
@@ -239,55 +251,8 @@ def output_names(files: Sequence[Path], extension: str = ".png") -> list[str]:
         files: The photos.
         extension: What all names end in.
     """
-    names = [_page_name(file.stem, extension) for file in files]
-    for level in (1, 2):
-        meeting = _find_repeated(names)
-        names = [
-            _page_name("-".join([*file.absolute().parts[-1 - level : -1], file.stem]), extension)
-            if name.casefold() in meeting
-            else name
-            for file, name in zip(files, names, strict=True)
-        ]
-    used: set[str] = set()
-    for index, (file, name) in enumerate(zip(files, names, strict=True)):
-        number = 1
-        while name.casefold() in used:
-            number += 1
-            name = _page_name(file.stem, extension, f"-{number}")
-        used.add(name.casefold())
-        names[index] = name
-    return names
-
-
-def video_outputs(videos: Sequence[Path], output: str | Path) -> list[Path]:
-    """The file to write for each video: ``output`` itself if it is named like a video, else one in that folder.
-
-    Raises:
-        ConfigError: If several videos would be written to one file.
-    """
-    output = user_path(output)
-    if output.suffix.lower() in CLIP_FORMATS and not output.is_dir():
-        if len(videos) != 1:
-            raise ConfigError(f"The output '{output}' is one video; give exactly one video as input, or name a folder.")
-        return [output]
-    names = output_names(videos, "")
-    endings = [file.suffix.lower() if file.suffix.lower() in CLIP_FORMATS else ".mkv" for file in videos]
-    return [output / f"{name}{ending}" for name, ending in zip(names, endings, strict=True)]
-
-
-def _page_name(stem: str, extension: str, number: str = "") -> str:
-    """Name a page; photos whose names are as long as a system allows are shortened by what comes behind."""
-    end = f"{number}_explained"
-    room = _MOST_NAME_BYTES - len(end) - max(len(extension), len(".html"))
-    while len(os.fsencode(stem)) > room:
-        stem = stem[:-1]
-    return f"{stem}{end}{extension}"
+    return unique_names(files, f"_explained{extension}")
 
 
 def _name(block: BlockId) -> str:
     return f"{block[0]}.{block[1]}"
-
-
-def _find_repeated(names: Sequence[str]) -> set[str]:
-    folded = [name.casefold() for name in names]
-    return {name for name in folded if folded.count(name) > 1}

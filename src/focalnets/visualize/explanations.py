@@ -6,15 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
+from torch import nn
+
 from focalnets.data.inputs import Input
-from focalnets.errors import ConfigError, DataError, ImageError
+from focalnets.errors import DataError, ImageError
 from focalnets.files import user_path
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.names import without_folders
 from focalnets.report.parts import Paragraph, Part, Picture
+from focalnets.tasks.clips import clip_outputs
 from focalnets.tasks.evaluation import Failure
+from focalnets.tasks.task import Task
+from focalnets.visualize.answers import backbone_of, explain_answer
 from focalnets.visualize.draw import FIGURE_FORMATS, Style
-from focalnets.visualize.explain import Explanation, explain_picture, output_names, video_outputs
+from focalnets.visualize.explain import Explanation, explain_picture, output_names
 from focalnets.visualize.maps import parse_block
 from focalnets.visualize.recording import BlockId
 from focalnets.visualize.video import VideoExplanation, explain_video
@@ -116,7 +121,8 @@ class Explanations(Sequence[Explanation]):
 
 
 def explain_inputs(
-    network: FocalNet,
+    task: Task,
+    network: nn.Module,
     inputs: Sequence[Input],
     *,
     output: str | Path | None = None,
@@ -126,6 +132,7 @@ def explain_inputs(
     model_name: str = "",
     style: Style = "overlay",
     every: int = 1,
+    most_frames: int | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> Explanations:
     """Explain photos and videos, see :func:`focalnets.explain` for the arguments.
@@ -135,13 +142,10 @@ def explain_inputs(
         MissingPackageError: If there are videos and PyAV is not installed.
     """
     photos, clips = [entry for entry in inputs if not entry.is_video], [entry for entry in inputs if entry.is_video]
-    if clips and output is None:
-        raise ConfigError(
-            f"'{clips[0].name}' is a video, which is explained in a new one; name an output, a folder or a file."
-        )
-    targets = video_outputs([clip.path for clip in clips], output or "")
+    targets = clip_outputs([clip.path for clip in clips], output, "_explained")
     text = block if block is None or isinstance(block, str) else ".".join(map(str, block))
-    focus = None if text is None else parse_block(text, network)
+    backbone = backbone_of(network)
+    focus = None if text is None else parse_block(text, backbone)
     explained: list[Explanation] = []
     videos: list[VideoExplanation] = []
     failures: list[Failure] = []
@@ -149,17 +153,19 @@ def explain_inputs(
         options: dict[str, Any] = {"focus": focus, "size_px": size_px, "style": style}
         try:
             picture = photo.read()
-            explained.append(
-                explain_picture(network, picture, name=photo.name, top_k=top_k, model_name=model_name, **options)
-            )
+            options |= {"name": photo.name, "model_name": model_name}
+            if isinstance(network, FocalNet):
+                explained.append(explain_picture(network, picture, top_k=top_k, **options))
+            else:
+                explained.append(explain_answer(task, network, picture, **options))
         except ImageError as error:
             failures.append(Failure(path=photo.path, reason=str(error)))
         if on_progress is not None:
             on_progress(number, len(photos))
     for clip, target in zip(clips, targets, strict=True):
-        options = {"focus": focus, "size_px": size_px, "style": style, "every": every, "on_progress": on_progress}
+        options = {"focus": focus, "size_px": size_px, "style": style, "every": every, "most_frames": most_frames}
         try:
-            videos.append(explain_video(network, clip.path, target, **options))
+            videos.append(explain_video(network, clip.path, target, **options, on_progress=on_progress))
         except DataError as error:
             failures.append(Failure(path=clip.path, reason=str(error)))
     return Explanations(explained, failures, videos)

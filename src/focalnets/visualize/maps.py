@@ -20,6 +20,7 @@ __all__ = [
     "evidence_map",
     "focus_map",
     "gate_maps",
+    "has_evidence",
     "mean_kernels",
     "modulator_map",
     "parse_block",
@@ -63,17 +64,24 @@ def focus_map(inside: Inside, block: BlockId) -> np.ndarray:
 
     The length of the modulator, from its smallest value up, tells coarsely which place the network lets context change;
     the evidence of the first stage tells finely what there decided. Their product lies on small objects better than
-    either alone, see docs/looking_inside.md.
+    either alone, see docs/looking_inside.md. Where no evidence was recorded, as of networks that answer for each place,
+    the length stands alone.
 
     Args:
-        inside: What ``look_inside`` recorded.
+        inside: What ``look_inside`` or ``capture`` recorded.
         block: The block of the first factor.
 
     Returns:
         (B, H, W) float32, from 0 up; only proportions within one image mean something.
     """
     length = modulator_map(inside, block)
-    return (length - length.min((1, 2), keepdims=True)) * evidence_map(inside, 0)
+    above = length - length.min((1, 2), keepdims=True)
+    return above * evidence_map(inside, 0) if has_evidence(inside) else above
+
+
+def has_evidence(inside: Inside) -> bool:
+    """Whether it was recorded what the answer rests on."""
+    return all(inside[block].evidence is not None for block in inside if block[0] == 0) and (0, 0) in inside
 
 
 def evidence_map(inside: Inside, stage: int) -> np.ndarray:

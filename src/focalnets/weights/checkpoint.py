@@ -156,7 +156,7 @@ def describe(
                 f"it is not known what stands on the backbone of {name} for the task {task!r}: give head, such as "
                 '{"kind": "linear", "outputs": 10}.'
             )
-        head = classifier_head(config)
+        head = classifier_head(config, getattr(model, "threshold", None))
     return Description(
         task=task,
         config=config,

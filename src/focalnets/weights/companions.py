@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from focalnets.errors import CheckpointError
+from focalnets.errors import CheckpointError, ConfigError
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.layers import NORM_EPSILON
 from focalnets.models.variants import VARIANTS
@@ -21,6 +21,8 @@ from focalnets.weights.readers import read_json_object
 __all__ = ["Companion", "read_companion", "timm_settings", "transformers_settings"]
 
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}
+_MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+"""What reading values of other kinds than those that are usual ends in."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,10 +63,10 @@ def read_companion(folder: Path) -> Companion | None:
             return _read_transformers(content, file)
         if str(content.get("architecture", "")).startswith("focalnet"):
             return _read_timm(content, file)
-    except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{file} is malformed: {error}") from error
+    except CheckpointError:
+        raise
+    except _MALFORMED as error:
+        raise CheckpointError(f"{file} is malformed{_in_words(error)}") from error
     return None
 
 
@@ -203,8 +205,14 @@ def _transformers_preprocessing(content: Mapping[str, Any]) -> Preprocessing | N
 def _prepared(file: Path, read: Callable[[], Preprocessing | None]) -> Preprocessing | None:
     try:
         return read()
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{file} describes images that cannot be prepared: {error}") from error
+    except _MALFORMED as error:
+        raise CheckpointError(f"{file} describes images that cannot be prepared{_in_words(error)}") from error
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ConfigError):
+        return f": {error}"
+    return f"; a value in it is of another kind or size than expected ({str(error).rstrip('.')})."
 
 
 def _edge(size: Any) -> int:

@@ -79,7 +79,7 @@ def choose_tensors(content: Any, path: Path, entry: str | None = None) -> tuple[
     if not found:
         raise CheckpointError(f"{path} holds no named tensors; a state dict is expected.")
     if entry is None:
-        chosen = _choose(found, path)
+        chosen = _exchanged(found, content) or _choose(found, path)
     else:
         named = next((candidate for candidate in found if candidate.name == entry), None)
         if named is None:
@@ -112,7 +112,12 @@ def _state_dicts(content: Any) -> list[_StateDict]:
         if not isinstance(entries, Mapping) or id(entries) in seen:
             continue
         seen.add(id(entries))
-        tensors = {key: value for key, value in entries.items() if isinstance(key, str) and isinstance(value, Tensor)}
+        tensors = {
+            key: value
+            for key, value in entries.items()
+            # Lists of tensors that torch calls a tensor have no shape.
+            if isinstance(key, str) and isinstance(value, Tensor) and not value.is_nested
+        }
         if tensors:
             found.append(_StateDict(keys, entries, tensors))
         if len(keys) < _DEEPEST:
@@ -138,6 +143,13 @@ def _choose(found: Sequence[_StateDict], path: Path) -> _StateDict:
         f"{path} holds several networks, {quoted_list(names)}, and it is not clear which one is meant; name it: "
         f"entry={names[0]!r} for focalnets.load_model, --entry {names[0]} for `focalnets convert`."
     )
+
+
+def _exchanged(found: Sequence[_StateDict], content: Any) -> _StateDict | None:
+    """Find the averaged network that mmengine, alone among all, keeps as ``state_dict`` beside ``ema_state_dict``."""
+    if not isinstance(content, Mapping) or not {"message_hub", "ema_state_dict"} <= set(map(str, content)):
+        return None
+    return next((candidate for candidate in found if candidate.keys == ("state_dict",)), None)
 
 
 def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:

@@ -22,7 +22,7 @@ from focalnets.weights.checkpoint import describe, save_checkpoint, stored_state
 from focalnets.weights.companions import timm_settings, transformers_settings
 from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, to_layout
 
-__all__ = ["FILE_SUFFIXES", "TARGETS", "save_in_layout", "why_inexpressible"]
+__all__ = ["FILE_SUFFIXES", "TARGETS", "save_in_layout", "why_inexpressible", "write_pickle"]
 
 TARGETS = (OWN_LAYOUT, *LAYOUTS)
 """Layouts that can be written."""
@@ -93,7 +93,7 @@ def save_in_layout(
     tensors = to_layout(layout, state, post_norm=model.config.post_norm)
     assert len(tensors) == len(state), "a rule is missing for a network that the layout can express"
     if suffix in _PICKLED:
-        _write_pickle({"model": tensors} if layout == "official" else tensors, path)
+        write_pickle({"model": tensors} if layout == "official" else tensors, path)
         return [path]
     if suffix:
         write_safetensors(tensors, path, describe(model, notes, dtype))
@@ -221,7 +221,12 @@ def _transformers_descriptions(model: FocalNet, dtype: str | None) -> dict[str, 
     return {"config.json": description, "preprocessor_config.json": preprocessor}
 
 
-def _write_pickle(content: dict[str, Any], path: Path) -> None:
+def write_pickle(content: dict[str, Any], path: Path) -> None:
+    """Write what ``torch.save`` takes under a temporary name, then rename.
+
+    Raises:
+        CheckpointError: If writing fails; an older file is untouched.
+    """
     try:
         # Through a file of Python's, whose errors say what the system says.
         with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
@@ -234,7 +239,9 @@ def _detached(content: Any) -> Any:
     if isinstance(content, Tensor):
         # Cloned, because a view would drag the whole memory of what it views into the file.
         return content.detach().cpu().clone(memory_format=torch.contiguous_format)
-    return {key: _detached(value) for key, value in content.items()}
+    if isinstance(content, dict):
+        return {key: _detached(value) for key, value in content.items()}
+    return content
 
 
 def _write_description(content: dict[str, Any], path: Path) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "PREFIX",
     "STORED_DTYPE_NAMES",
     "Description",
+    "Interface",
     "classifier_head",
     "image_preparation",
     "read_description",
@@ -46,16 +47,48 @@ _DESCENT = ", descended from "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Description:
-    """What a checkpoint is.
+class Interface:
+    """What goes into a network, and what comes out.
 
     Attributes:
-        task: What the network does, e.g. ``classify``; small letters, digits and underscores.
         config: The FocalNet, or that of the backbone where the task has put another head on it.
         head: What stands on the backbone, as plain JSON values; ``kind`` names it, ``outputs`` counts what it tells
             apart, the rest is for the task to read.
         input: How images, clips or texts must be prepared.
-        labels: One name for each of the head's outputs, or None.
+        labels: One name for each of the head's outputs, or None where unknown.
+    """
+
+    config: FocalNetConfig
+    head: dict[str, Any]
+    input: InputSpec
+    labels: tuple[str, ...] | None
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the head; 0 where there is none, or where it does not say."""
+        return int(self.head.get("outputs", 0))
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The labels, under the name that a FocalNet has for them."""
+        return self.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images, or the frames of a clip, must be prepared.
+
+        Raises:
+            ConfigError: If the input is a text.
+        """
+        return image_preparation(self.input)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Description(Interface):
+    """What a checkpoint is.
+
+    Attributes:
+        task: What the network does, e.g. ``classify``; small letters, digits and underscores.
         notes: Free texts by name, e.g. epoch and score.
         origin: Where the weights came from, in words.
         stored_dtype: What the weights were kept as, or None where the file does not tell.
@@ -66,10 +99,6 @@ class Description:
     """
 
     task: str
-    config: FocalNetConfig
-    head: dict[str, Any]
-    input: InputSpec
-    labels: tuple[str, ...] | None
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
     origin: str = ""
     stored_dtype: str | None = None
@@ -95,29 +124,20 @@ class Description:
         if self.task == CLASSIFY:
             self._check_classifier()
 
+    @property
+    def threshold(self) -> float | None:
+        """Confidence below which a classifier names no class, or None."""
+        return self.head.get("threshold") if self.task == CLASSIFY else None
+
     def _check_classifier(self) -> None:
         if self.input.kind != Preprocessing.kind:
             raise ConfigError(f"a network for {CLASSIFY} takes images, got an input of kind {self.input.kind}.")
-        expected = classifier_head(self.config)
+        expected = classifier_head(self.config, self.threshold)
         if self.head != expected:
             raise ConfigError(
                 f"its head, {shortened(self.head)}, contradicts its config, by which a network for {CLASSIFY} has "
                 f"{expected}."
             )
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """The labels, under the name that a FocalNet has for them."""
-        return self.labels
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How images, or the frames of a clip, must be prepared.
-
-        Raises:
-            ConfigError: If the input is a text.
-        """
-        return image_preparation(self.input)
 
     def origin_after(self, path: Path) -> str:
         """Say where weights of this description came from, once read from ``path``; names the first origin only."""
@@ -154,11 +174,26 @@ class Description:
         return metadata
 
 
-def classifier_head(config: FocalNetConfig) -> dict[str, Any]:
-    """Describe the head of a plain FocalNet: a linear classifier; none in dense backbones and for pooled features."""
+def classifier_head(config: FocalNetConfig, threshold: float | None = None) -> dict[str, Any]:
+    """Describe the head of a plain FocalNet: a linear classifier; none in dense backbones and for pooled features.
+
+    Args:
+        config: The network.
+        threshold: Confidence below which it names no class, from 0 to 1; None where it has none.
+
+    Raises:
+        ConfigError: If the threshold is no number from 0 to 1.
+    """
     if config.pyramid_norms or not config.num_classes:
         return {"kind": "none"}
-    return {"kind": "linear", "outputs": config.num_classes}
+    head: dict[str, Any] = {"kind": "linear", "outputs": config.num_classes}
+    if threshold is None:
+        return head
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0.0 <= threshold <= 1.0:
+        raise ConfigError(
+            f"the threshold of a classifier is a confidence, a number from 0 to 1, got {shortened(threshold)}."
+        )
+    return {**head, "threshold": threshold}
 
 
 def image_preparation(spec: InputSpec) -> Preprocessing:

@@ -27,14 +27,19 @@ __all__ = [
     "expected_shapes",
     "find_networks",
     "from_layout",
+    "from_rules",
     "to_layout",
+    "to_rules",
 ]
 
 OWN_LAYOUT = "focalnets"
 
-Arrangement = Literal["same", "pointwise", "depthwise"]
+Arrangement = Literal["same", "pointwise", "depthwise", "regions"]
 """How a layout keeps a tensor: ``same`` as ours; ``pointwise`` = our linear weight (O, I) as a 1x1 convolution
-(O, I, 1, 1); ``depthwise`` = our kernel (C, k, k) as a convolution weight (C, 1, k, k)."""
+(O, I, 1, 1); ``depthwise`` = our kernel (C, k, k) as a convolution weight (C, 1, k, k); ``regions`` = our linear weight
+(O, 7 x 7 x C) on the values of a region, whose channels come last, as (O, C x 7 x 7)."""
+
+_REGION_BINS = 49
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,11 +226,18 @@ def from_layout(layout: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, T
     """
     if layout == OWN_LAYOUT:
         return dict(tensors), [], set()
+    return from_rules(LAYOUTS[layout].rules, tensors)
+
+
+def from_rules(
+    rules: tuple[Rule, ...], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str], set[bool]]:
+    """Rename and rearrange a state dict by rules into ours; returns what :func:`from_layout` does."""
     ours: dict[str, Tensor] = {}
     unknown: list[str] = []
     post_norms: set[bool] = set()
     for name, tensor in tensors.items():
-        found = _rename(name, _reading_patterns(layout))
+        found = _rename(name, _reading_patterns(rules))
         if found is None or found[0] in ours:
             unknown.append(name)
             continue
@@ -243,9 +255,14 @@ def to_layout(layout: str, tensors: Mapping[str, Tensor], *, post_norm: bool) ->
     """
     if layout == OWN_LAYOUT:
         return dict(tensors)
+    return to_rules(LAYOUTS[layout].rules, tensors, post_norm=post_norm)
+
+
+def to_rules(rules: tuple[Rule, ...], tensors: Mapping[str, Tensor], *, post_norm: bool) -> dict[str, Tensor]:
+    """Rename and rearrange our state dict by rules; names that no rule knows are left out."""
     theirs: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        found = _rename(name, _writing_patterns(layout, post_norm))
+        found = _rename(name, _writing_patterns(rules, post_norm))
         if found is not None:
             theirs[found[0]] = _write_arrangement(tensor, found[1].arrangement)
     return theirs
@@ -268,6 +285,8 @@ def _read_arrangement(tensor: Tensor, arrangement: Arrangement) -> Tensor:
         return tensor.flatten(1)
     if arrangement == "depthwise" and tensor.ndim == 4 and tensor.shape[1] == 1:
         return tensor.squeeze(1)
+    if arrangement == "regions" and tensor.ndim == 2 and tensor.shape[1] % _REGION_BINS == 0:
+        return tensor.unflatten(1, (-1, _REGION_BINS)).mT.flatten(1)
     return tensor
 
 
@@ -276,6 +295,8 @@ def _write_arrangement(tensor: Tensor, arrangement: Arrangement) -> Tensor:
         return tensor[:, :, None, None]
     if arrangement == "depthwise":
         return tensor.unsqueeze(1)
+    if arrangement == "regions" and tensor.ndim == 2:
+        return tensor.unflatten(1, (_REGION_BINS, -1)).mT.flatten(1)
     return tensor
 
 
@@ -284,16 +305,14 @@ Patterns = tuple[tuple[re.Pattern[str], str, int, Rule], ...]
 
 
 @functools.cache
-def _reading_patterns(layout: str) -> Patterns:
-    return _patterns((rule.theirs, rule.ours, -rule.stage_offset, rule) for rule in LAYOUTS[layout].rules)
+def _reading_patterns(rules: tuple[Rule, ...]) -> Patterns:
+    return _patterns((rule.theirs, rule.ours, -rule.stage_offset, rule) for rule in rules)
 
 
 @functools.cache
-def _writing_patterns(layout: str, post_norm: bool) -> Patterns:
+def _writing_patterns(rules: tuple[Rule, ...], post_norm: bool) -> Patterns:
     return _patterns(
-        (rule.ours, rule.theirs, rule.stage_offset, rule)
-        for rule in LAYOUTS[layout].rules
-        if rule.post_norm in (None, post_norm)
+        (rule.ours, rule.theirs, rule.stage_offset, rule) for rule in rules if rule.post_norm in (None, post_norm)
     )
 
 

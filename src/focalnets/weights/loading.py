@@ -25,7 +25,10 @@ from focalnets.weights.adaptation import (
 from focalnets.weights.assembly import assemble
 from focalnets.weights.description import CLASSIFY
 from focalnets.weights.key_maps import OWN_LAYOUT
-from focalnets.weights.opening import Opened, open_weights
+from focalnets.weights.mmdetection import open_detector
+from focalnets.weights.mmsegmentation import open_segmenter
+from focalnets.weights.opening import Opened, locate, open_raw, open_weights
+from focalnets.weights.readers import read_weights
 from focalnets.weights.recognition import Recognition
 from focalnets.weights.sources import fetch_variant
 
@@ -34,6 +37,7 @@ __all__ = [
     "build_classifier",
     "create_model",
     "inspect_checkpoint",
+    "inspect_trained",
     "load_checkpoint",
     "load_model",
     "open_trained",
@@ -253,6 +257,8 @@ def _finish(opened: Opened, edits: _Edits) -> FocalNet:
         )
     model = assemble(config, tensors, opened.place, preprocessing=preprocessing, class_names=class_names)
     model.origin = opened.origin
+    if (edits.num_classes, edits.in_chans, edits.focal_levels, edits.focal_windows) == (None, None, None, None):
+        model.threshold = None if edits.pyramid_norms else recognition.head.get("threshold")
     _logger.info("Loaded %s.", recognition)
     for note in notes:
         _logger.info("%s", note)
@@ -287,7 +293,17 @@ def open_trained(source: str | os.PathLike[str], *, entry: str | None = None) ->
     Raises:
         CheckpointError: As :func:`load_model`.
     """
-    return open_weights(source, entry=entry)
+    raw = read_weights(locate(source), entry)
+    return open_detector(raw) or open_segmenter(raw) or open_raw(raw)
+
+
+def inspect_trained(source: str | os.PathLike[str]) -> Recognition:
+    """Say what :func:`open_trained` reads from a source; of a detector in another layout also its head.
+
+    Raises:
+        CheckpointError: As :func:`open_trained`.
+    """
+    return open_trained(source).recognition
 
 
 def build_classifier(opened: Opened) -> FocalNet:

@@ -26,7 +26,7 @@ from focalnets.weights.recognition import Recognition, contradictions, matching_
 from focalnets.weights.shipped import SHIPPED
 from focalnets.weights.sources import fetch_hub, fetch_variant, hub_id
 
-__all__ = ["Opened", "locate", "open_weights"]
+__all__ = ["Opened", "locate", "open_raw", "open_weights"]
 
 _WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".json")
 
@@ -82,9 +82,8 @@ def locate(source: str | os.PathLike[str]) -> Path:
         try:
             return fetch_hub(*hub)
         except CheckpointError as error:
-            raise CheckpointError(
-                f"There is no file or folder {text}, and as a hub id it did not work: {error}"
-            ) from error
+            sentence = f"There is no file or folder {text}, and as a hub id it did not work: {error}"
+            raise CheckpointError(sentence) from error
     raise CheckpointError(
         f"There is no file or folder {text}; expected weights, a run folder, a hub id such as "
         "timm/focalnet_tiny_srf.ms_in1k, or a name that `focalnets models` lists with weights."
@@ -111,9 +110,21 @@ def open_weights(
     Raises:
         CheckpointError: If the file cannot be read, is no FocalNet, or does not fit.
     """
-    raw = read_weights(locate(source), entry)
-    file = ", ".join(map(str, raw.files[:2])) + (", ..." if len(raw.files) > 2 else "")
-    description = read_description(raw.metadata, file)
+    return open_raw(
+        read_weights(locate(source), entry), normalize_modulator=normalize_modulator, post_norm=post_norm,
+        allow_missing_pyramid_norms=allow_missing_pyramid_norms,
+    )  # fmt: skip
+
+
+def open_raw(
+    raw: RawWeights,
+    *,
+    normalize_modulator: bool | None = None,
+    post_norm: bool | None = None,
+    allow_missing_pyramid_norms: bool = False,
+) -> Opened:
+    """Recognise what was read; see :func:`open_weights`."""
+    description = read_description(raw.metadata, file := raw.place)
     if description is not None and description.task != CLASSIFY:
         return _opened_as_described(raw, description, file)
     layout, tensors, notes = _detect_layout(raw, file)
@@ -138,13 +149,13 @@ def open_weights(
         labels, notes_on_labels = _settled_labels(config, companion)
         notes += notes_on_settings + notes_on_labels
     _check_names(layout, config, tensors, file, allow_missing_pyramid_norms)
-    halves = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
-    if halves - {"float32"}:
-        notes += (f"Weights kept as {', '.join(sorted(halves - {'float32'}))} were converted to float32.",)
+    kinds = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
+    if halves := sorted(kinds - {"float32"}):
+        notes += (f"Weights kept as {', '.join(halves)} were converted to float32.",)
     recognition = Recognition(
         layout=layout,
         config=config,
-        head=classifier_head(config),
+        head=classifier_head(config, None if description is None else description.threshold),
         variant=variant,
         input=spec,
         labels=labels,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import CheckpointError
+from focalnets.files import read_json
 from focalnets.models.fields import printable, shortened
 from focalnets.weights.containers import choose_tensors, tensors_below
 from focalnets.weights.file_kinds import describe_cut, pickle_protocol, recognise_file
@@ -51,6 +52,7 @@ class RawWeights:
         files: The files read, without the descriptions beside them.
         folder: Where descriptions may lie beside the weights.
         notes: What was left out, sentences.
+        about: What a training script kept beside the weights under ``meta``: plain values by name.
     """
 
     tensors: dict[str, Tensor]
@@ -58,6 +60,12 @@ class RawWeights:
     files: tuple[Path, ...]
     folder: Path
     notes: tuple[str, ...] = ()
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """The files, for messages."""
+        return ", ".join(map(str, self.files[:2])) + (", ..." if len(self.files) > 2 else "")
 
 
 def read_weights(path: Path, entry: str | None = None) -> RawWeights:
@@ -80,8 +88,17 @@ def read_weights(path: Path, entry: str | None = None) -> RawWeights:
         tensors, metadata = read_safetensors(path)
         raw = RawWeights(tensors=tensors, metadata=metadata, files=(path,), folder=path.parent)
     else:
-        tensors, notes = choose_tensors(read_pickle(path), path, entry)
-        return RawWeights(tensors=tensors, metadata={}, files=(path,), folder=path.parent, notes=notes)
+        content = read_pickle(path)
+        tensors, notes = choose_tensors(content, path, entry)
+        about = content.get("meta") if isinstance(content, Mapping) else None
+        return RawWeights(
+            tensors=tensors,
+            metadata={},
+            files=(path,),
+            folder=path.parent,
+            notes=notes,
+            about=about if isinstance(about, Mapping) else {},
+        )
     if entry is not None:
         tensors = tensors_below(raw.tensors, entry)
         if not tensors:
@@ -147,8 +164,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise CheckpointError(f"{path} is larger than {_MAX_JSON_BYTES >> 20} MiB; a description is expected.")
-        value = json.loads(path.read_text(encoding="utf-8"))  # others also write NaN
-    except (OSError, ValueError, RecursionError) as error:
+        value = read_json(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {_reason(error)}.") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} must hold a JSON object, got a {type(value).__name__}.")

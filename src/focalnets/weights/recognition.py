@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from focalnets.errors import CheckpointError
-from focalnets.models.config import FocalNetConfig, InputSpec, Preprocessing
+from focalnets.models.config import FocalNetConfig
 from focalnets.models.fields import shortened
 from focalnets.models.variants import VARIANTS
-from focalnets.weights.description import CLASSIFY, image_preparation
+from focalnets.weights.description import CLASSIFY, Interface
 
 __all__ = ["Recognition", "contradictions", "matching_variants", "variant_of", "visible_settings"]
 
@@ -22,49 +22,22 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recognition:
+class Recognition(Interface):
     """What was found in a weights file.
 
     Attributes:
         layout: ``focalnets``, ``official``, ``timm`` or ``transformers``.
         task: What the network does; ``classify`` unless our metadata say otherwise.
-        config: The network that the tensors fit; for other tasks that of the backbone.
-        head: What stands on the backbone, see :class:`focalnets.weights.description.Description`.
         variant: Name of the published variant with these layers, or None.
-        input: How images, clips or texts must be prepared.
-        labels: One name an output, or None where unknown.
         notes: What was chosen although the tensors do not show it, what was left out, what was replaced; sentences.
         files: The files read.
     """
 
     layout: str
     task: str = CLASSIFY
-    config: FocalNetConfig
-    head: dict[str, Any]
     variant: str | None
-    input: InputSpec
-    labels: tuple[str, ...] | None
     notes: tuple[str, ...]
     files: tuple[str, ...]
-
-    @property
-    def num_classes(self) -> int:
-        """Outputs of the head; 0 where there is none, or where it does not say."""
-        return int(self.head.get("outputs", 0))
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """The labels, under the name that a FocalNet has for them."""
-        return self.labels
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How images, or the frames of a clip, must be prepared.
-
-        Raises:
-            ConfigError: If the input is a text.
-        """
-        return image_preparation(self.input)
 
     def __str__(self) -> str:
         name = self.variant or f"a FocalNet of {self.config.embed_dim} channels and depths {self.config.depths}"

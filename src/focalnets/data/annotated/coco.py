@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from focalnets.data.annotated.coco_content import CocoFile, CocoImage, abridge, read_coco
-from focalnets.data.annotated.encoded_masks import (
-    LARGEST_COORDINATE_PX,
-    EncodedMask,
-    encode_segmentation,
-    finite_numbers,
-    polygon_extent,
-    require_pycocotools,
-)
-from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, read_photo
+from focalnets.data.annotated.coco_content import CocoFile, CocoImage, read_coco
+from focalnets.data.annotated.encoded_masks import EncodedMask, encode_segmentation, finite_numbers
+from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, DenseTask, find_photo
 from focalnets.data.annotated.objects import (
     AnnotatedObject,
     Box,
@@ -32,11 +26,17 @@ from focalnets.data.annotated.objects import (
     turn_between,
     turned_box,
 )
-from focalnets.data.images import exif_orientation, image_header, image_size, open_image_file
-from focalnets.errors import DataError
+from focalnets.data.annotated.parts import Recognised
+from focalnets.data.annotated.polygons import LARGEST_COORDINATE_PX, PolygonMask, polygon_extent
+from focalnets.data.annotated.problems import Problems, abridge
+from focalnets.data.annotated.sniffing import holds
+from focalnets.data.finding import list_folder
+from focalnets.data.images import upright_size
+from focalnets.data.split_names import SplitRole, role_of_name, role_of_shard
+from focalnets.errors import DataError, ImageError
 from focalnets.files import user_path
 
-__all__ = ["annotation_mask", "find_coco_file", "open_coco", "read_annotation"]
+__all__ = ["annotation_mask", "find_coco_file", "open_coco", "read_annotation", "recognise_coco"]
 
 
 def find_coco_file(path: Path) -> Path | None:
@@ -56,8 +56,61 @@ def find_coco_file(path: Path) -> Path | None:
     return None
 
 
+def recognise_coco(place: Path) -> Recognised | None:
+    """Find COCO files for objects: one file, or those of a folder, told apart by ``train`` and ``val`` in their names.
+
+    Raises:
+        DataError: If several files may be meant.
+    """
+    files = {None: place} if place.is_file() else _files_of_parts(place)
+    files = {part: file for part, file in files.items() if _is_coco(file)}
+    if not files:
+        return None
+    shaped = any(holds(file, _SHAPES) for file in files.values())
+    return Recognised(
+        format="COCO json",
+        place=place,
+        tasks=frozenset({"detect", "instance", "semantic"} if shaped else {"detect"}),
+        open=lambda task, problems: {
+            part: open_coco(file, everything=True, problems=problems) for part, file in files.items()
+        },
+    )
+
+
+def _files_of_parts(root: Path) -> dict[SplitRole | None, Path]:
+    found: dict[SplitRole | None, list[Path]] = {}
+    folders = [root, root / "annotations"]
+    folders += [root / entry.name for entry in list_folder(root) if entry.is_dir() and role_of_name(entry.name)]
+    for folder in folders:
+        for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+            part = role_of_shard(file.name) or role_of_name(folder.name)
+            if _is_coco(file):
+                found.setdefault(part, []).append(file)
+    for part, files in found.items():
+        instances = [file for file in files if file.name.startswith("instances")]
+        found[part] = files = instances or files
+        if len(files) > 1:
+            names = ", ".join(f"'{file.relative_to(root)}'" for file in files)
+            raise DataError(f"'{root}' holds several COCO files of the same part: {names}; name one, or keep one.")
+    return {part: files[0] for part, files in found.items()}
+
+
+_OBJECTS = re.compile(rb'"bbox"|"annotations"\s*:\s*\[\s*\]|"segmentation"')
+_OTHERS = re.compile(rb'"segments_info"')
+_SHAPES = re.compile(rb'"segmentation"\s*:\s*(\[\s*\[|\{)')
+
+
+def _is_coco(file: Path) -> bool:
+    return file.suffix == ".json" and holds(file, _OBJECTS) and not holds(file, _OTHERS)
+
+
 def open_coco(
-    file: Path, category: str | None = None, images: str | Path | None = None, *, everything: bool = False
+    file: Path,
+    category: str | None = None,
+    images: str | Path | None = None,
+    *,
+    everything: bool = False,
+    problems: Problems | None = None,
 ) -> AnnotatedImages:
     """Open the images of a COCO file that show an object, or all of them.
 
@@ -70,14 +123,15 @@ def open_coco(
         images: Folder of the images; None looks beside the file and in the folders above it, also in ``images/``, in
             the folder that the file's name ends in (``instances_val2017.json``: ``val2017/``) and in both.
         everything: Whether images without such an object are there too, with none.
+        problems: Takes what is wrong with single images and annotations, which are then left out; None raises it.
 
     Raises:
         DataError: If the file is no such json, if images are missing or of another size, if there is no such category,
             or if no image shows an object of it.
         ImageError: If the header of an image cannot be read.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
-    content = read_coco(file)
+    problems = Problems() if problems is None else problems
+    content = read_coco(file, problems)
     words = "all objects"
     if category is not None:
         content, words = content.of_category(category)
@@ -85,19 +139,29 @@ def open_coco(
         content = content.with_objects()
     if not content.images:
         raise DataError(f"No image of '{file}' shows an object{f' of category {category!r}' if category else ''}.")
-    shapes = (annotation.get("segmentation") for image in content.images for annotation in image.annotations)
-    if any(isinstance(shape, list) and shape for shape in shapes):
-        require_pycocotools()
-    folder = _image_folder(content, images)
-    for image in content.images:
-        _check_image(image, folder, file)
+    folder = image_folder(file, [image.file_name for image in content.images], images)
+    content = dataclasses.replace(
+        content, images=[image for image in content.images if _check_image(image, folder, file, problems)]
+    )
     return AnnotatedImages(
         data=str(file),
         objects=words,
         names=[image.file_name for image in content.images],
         read=_CocoReader(content, folder),
         categories=content.categories,
+        kinds=_kinds(content),
+        files=[folder / image.file_name for image in content.images],
+        sources=[file],
+        counts=[len(image.annotations) for image in content.images],
     )
+
+
+def _kinds(content: CocoFile) -> frozenset[DenseTask]:
+    """Boxes train detection; where objects have masks too, masks and classes of pixels as well."""
+    annotations = [each for image in content.images for each in image.annotations if not each.get("iscrowd")]
+    if any(each.get("segmentation") for each in annotations):
+        return frozenset({"detect", "instance", "semantic"})
+    return frozenset({"detect"})
 
 
 def annotation_mask(annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
@@ -107,7 +171,6 @@ def annotation_mask(annotation: dict[str, Any], height: int, width: int) -> np.n
 
     Raises:
         DataError: If ``segmentation`` or ``bbox`` is not as expected.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
     mask, box, _ = _read_shape(annotation, height, width)
     if mask is not None:
@@ -131,7 +194,6 @@ def read_annotation(
 
     Raises:
         DataError: If it is not as COCO has it.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
     width, height = size
     mask, box, area = _read_shape(annotation, height, width)
@@ -160,10 +222,10 @@ class _CocoReader:
     def __call__(self, index: int) -> AnnotatedImage:
         entry = self.content.images[index]
         path = self.folder / entry.file_name
-        photo, orientation = read_photo(path)
-        size = entry.size or _stored_size(path)
+        photo = find_photo(path)
+        size = entry.size or (photo.size[::-1] if photo.orientation >= 5 else photo.size)
         names = (f"image {abridge(entry.id)} in '{self.content.path}'", f"'{path}'")
-        turn = turn_between(size, photo.size, orientation, names=names)
+        turn = turn_between(size, photo.size, photo.orientation, names=names)
         objects = []
         for annotation in entry.annotations:
             label = self.labels[annotation.get("category_id")]
@@ -172,7 +234,9 @@ class _CocoReader:
         return AnnotatedImage(entry.file_name, photo, objects)
 
 
-def _read_shape(annotation: dict[str, Any], height: int, width: int) -> tuple[EncodedMask | None, Box, float | None]:
+def _read_shape(
+    annotation: dict[str, Any], height: int, width: int
+) -> tuple[EncodedMask | PolygonMask | None, Box, float | None]:
     """Check and read mask, box and area of an annotation."""
     try:
         if annotation.get("iscrowd") not in (None, 0, 1):
@@ -184,8 +248,8 @@ def _read_shape(annotation: dict[str, Any], height: int, width: int) -> tuple[En
         mask = encode_segmentation(segmentation, height, width)
         if mask is None or annotation.get("bbox") not in (None, []):
             box = _stated_box(annotation.get("bbox"))
-        elif isinstance(segmentation, list):
-            box = polygon_extent(segmentation, height, width)
+        elif isinstance(mask, PolygonMask):
+            box = polygon_extent(mask.polygons, height, width)
         else:
             box = box_around(mask.decode())
     except ValueError as error:
@@ -205,50 +269,61 @@ def _stated_box(stated: Any) -> Box:
     return left, top, left + width, top + height
 
 
-def _image_folder(content: CocoFile, images: str | Path | None) -> Path:
-    file, first = content.path, content.images[0].file_name
+def image_folder(file: Path, names: Sequence[str], images: str | Path | None = None) -> Path:
+    """Find the folder of the images of a json file: the one that holds the first of them, or else another one.
+
+    Args:
+        file: The json file.
+        names: Of the images, below the folder.
+        images: The folder as the user gives it; None looks beside the file, see :func:`open_coco`.
+
+    Raises:
+        DataError: If there is none.
+    """
     if images is not None:
         candidates: Sequence[Path] = [user_path(images)]
     else:
         split = file.stem.rsplit("_", 1)[-1]
         below = (Path(), Path("images"), Path(split), Path("images") / split)
         candidates = [above / place for above in (file.parent, file.parent.parent) for place in below]
-    for folder in candidates:
-        if _is_file(folder / first):
-            return folder
+    for name in (names[0], *names[1 :: max(1, len(names) // 20)]):
+        for folder in candidates:
+            if is_file(folder / name):
+                return folder
     searched = f"'{images}'" if images is not None else f"and around '{file.parent}'"
     raise DataError(
-        f"The images of '{file}' are not in {searched}, where {abridge(first)} was looked for; name their folder."
+        f"The images of '{file}' are not in {searched}, where {abridge(names[0])} was looked for; name their folder."
     )
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no system allows is the name of none."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # A name that no system allows is the name of no file.
+    except (OSError, ValueError):
         return False
 
 
-def _stored_size(path: Path) -> tuple[int, int]:
-    """Width and height of the pixels in the file, before EXIF turns them."""
-    upright = image_size(path)
-    return upright[::-1] if _orientation(path) >= 5 else upright
-
-
-def _orientation(path: Path) -> int:
-    with open_image_file(path) as opened:
-        return exif_orientation(image_header(opened, f"'{path}'"))
-
-
-def _check_image(image: CocoImage, folder: Path, file: Path) -> None:
+def _check_image(image: CocoImage, folder: Path, file: Path, problems: Problems) -> bool:
     """Compare headers, so that a mistake shows before an hour of work and not after it."""
     path, stated = folder / image.file_name, image.size
-    if not _is_file(path):
-        raise DataError(f"'{file}' lists the image {abridge(image.file_name)}, which is not in '{folder}'.")
-    upright = image_size(path)
-    if stated is None or stated == upright or (stated == upright[::-1] and _orientation(path) >= 5):
-        return
-    raise DataError(
+    if not is_file(path):
+        sentence = f"'{file}' lists the image {abridge(image.file_name)}, which is not in '{folder}'."
+        problems.add("annotation-without-image", image.file_name, sentence)
+        return False
+    try:
+        upright, orientation = upright_size(path)
+    except ImageError as error:
+        if not problems.collect:
+            raise
+        problems.add("unreadable", image.file_name, str(error))
+        return False
+    if stated is None or stated == upright or (stated == upright[::-1] and orientation >= 5):
+        return True
+    problems.add(
+        "another-size",
+        image.file_name,
         f"'{path}' has {upright[0]} x {upright[1]} pixels but '{file}' says {stated[0]} x {stated[1]}; expected the "
-        "same."
+        "same.",
     )
+    return False

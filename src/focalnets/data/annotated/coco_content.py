@@ -5,27 +5,28 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from focalnets.data.annotated.objects import Category
+from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.images import DEFAULT_MAX_PIXELS
 from focalnets.errors import DataError
 
-__all__ = ["CocoFile", "CocoImage", "abridge", "read_coco"]
+__all__ = [
+    "CocoFile",
+    "CocoImage",
+    "is_id",
+    "is_inside",
+    "read_categories",
+    "read_coco",
+    "read_images",
+    "read_json",
+]
 
 _UNNAMED = "object"
 _MOST_NAMES = 100
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = _short.maxlong = 120
-
-
-def abridge(value: Any) -> str:
-    """Write a value from a json file for an error: on one line, and not at length."""
-    return _short.repr(value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,47 +91,75 @@ class CocoFile:
         return dataclasses.replace(self, images=[image for image in self.images if image.annotations])
 
 
-def read_coco(file: Path) -> CocoFile:
+def read_coco(file: Path, problems: Problems | None = None) -> CocoFile:
     """Read a COCO file for objects.
+
+    Args:
+        file: The json file.
+        problems: Takes annotations of unknown categories or images, which are then left out; None raises the first.
 
     Raises:
         DataError: If it cannot be read, or images, categories and annotations are not as COCO has them.
     """
-    content = _read_json(file)
-    categories = _read_categories(content, file)
-    annotations = _read_annotations(content, categories, file)
+    problems = Problems() if problems is None else problems
+    content = read_json(file)
+    categories = read_categories(content, file)
+    annotations = _read_annotations(content, categories, file, problems)
+    images = [
+        dataclasses.replace(image, annotations=annotations.pop(image.id, ())) for image in read_images(content, file)
+    ]
+    for left in annotations.values():
+        problems.add(
+            "annotation-without-image", abridge(left[0].get("image_id")), unlisted_image(left[0], "without id", file)
+        )
+    return CocoFile(file, categories, images)
+
+
+def read_images(content: dict[str, Any], file: Path) -> list[CocoImage]:
+    """Check the entries of ``images``.
+
+    Raises:
+        DataError: If one lacks an id or a name, or has an id or a size that cannot be.
+    """
     images = []
     known = set()
     for number, entry in enumerate(content["images"]):
         identity: Any = entry.get("id")
         name = entry.get("file_name")
-        if not _is_id(identity) or not isinstance(name, str) or not name:
+        if not is_id(identity) or not isinstance(name, str) or not name:
             raise DataError(
                 f"An image in '{file}' has no file_name or no id; expected both, but number {number} lacks one."
             )
         if identity in known:
             raise DataError(f"Two images in '{file}' have the id {abridge(identity)}; expected another one for each.")
         known.add(identity)
-        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        if not is_inside(name):
             raise DataError(
                 f"Image {abridge(identity)} in '{file}' has the file_name {abridge(name)}; expected a path below the "
                 "folder of the images."
             )
-        size = _read_size(entry, file)
-        images.append(CocoImage(identity, name, size, annotations.pop(identity, ())))
-    for left in annotations.values():
-        raise _unlisted_image(left[0], "without id", file)
-    return CocoFile(file, categories, images)
+        images.append(CocoImage(identity, name, _read_size(entry, file), ()))
+    return images
 
 
-def _read_json(file: Path) -> dict[str, list[dict[str, Any]]]:
+def is_inside(name: str) -> bool:
+    """Whether a name of a file lies below the folder that it counts from."""
+    return not (Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name)
+
+
+def read_json(file: Path, *, keys: Sequence[str] = ("images", "annotations")) -> dict[str, Any]:
+    """Read a json file that holds a list of objects under each of some keys, and images.
+
+    Raises:
+        DataError: If it does not.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"'{file}' cannot be read ({error}); expected a COCO json file.") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"'{file}' is no json or incomplete ({error}); expected a COCO json file.") from error
-    for key in ("images", "annotations"):
+    for key in keys:
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DataError(f"'{file}' holds no list '{key}'; expected a COCO json file for objects.")
@@ -139,7 +168,8 @@ def _read_json(file: Path) -> dict[str, list[dict[str, Any]]]:
     return content
 
 
-def _is_id(value: Any) -> bool:
+def is_id(value: Any) -> bool:
+    """Whether a value can be an id: a whole number or a text."""
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
@@ -158,11 +188,15 @@ def _read_size(entry: dict[str, Any], file: Path) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
-def _read_categories(content: dict[str, Any], file: Path) -> list[Category]:
-    """Categories in the order of their ids; where none are listed, those that annotations name by a number."""
+def read_categories(content: dict[str, Any], file: Path) -> list[Category]:
+    """Read the categories in the order of their ids; where none are listed, those that annotations name by a number.
+
+    Raises:
+        DataError: If one has no id or no name, or two have the same id.
+    """
     listed = content.get("categories")
     if listed is None or listed == []:
-        used = {each.get("category_id") for each in content["annotations"] if _is_id(each.get("category_id"))}
+        used = {each.get("category_id") for each in content["annotations"] if is_id(each.get("category_id"))}
         categories = [Category(identity, str(identity)) for identity in used]
         if any(each.get("category_id") is None for each in content["annotations"]):
             categories.append(Category(None, _UNNAMED))
@@ -172,13 +206,14 @@ def _read_categories(content: dict[str, Any], file: Path) -> list[Category]:
     found: dict[Any, Category] = {}
     for entry in listed:
         identity, name, above = entry.get("id"), entry.get("name"), entry.get("supercategory")
-        if not _is_id(identity) or not _is_id(name):
+        if not is_id(identity) or not is_id(name):
             raise DataError(f"A category in '{file}' has no id or no name; expected both, got {abridge(entry)}.")
         if identity in found:
             raise DataError(
                 f"Two categories in '{file}' have the id {abridge(identity)}; expected another one for each."
             )
-        found[identity] = Category(identity, str(name), str(above) if _is_id(above) else None)
+        thing = entry.get("isthing") not in (0, False)
+        found[identity] = Category(identity, str(name), str(above) if is_id(above) else None, thing)
     return sorted(found.values(), key=_order)
 
 
@@ -191,24 +226,28 @@ def _order(category: Category) -> tuple[int, int, str]:
 
 
 def _read_annotations(
-    content: dict[str, Any], categories: Sequence[Category], file: Path
+    content: dict[str, Any], categories: Sequence[Category], file: Path, problems: Problems
 ) -> dict[int | str, list[dict[str, Any]]]:
     """Annotations by the id of their image; each of them belongs to a category."""
     known = {category.id for category in categories}
     by_image: dict[int | str, list[dict[str, Any]]] = collections.defaultdict(list)
     for number, annotation in enumerate(content["annotations"]):
         image, category = annotation.get("image_id"), annotation.get("category_id")
-        if not _is_id(image):
-            raise _unlisted_image(annotation, number, file)
-        if (category is not None and not _is_id(category)) or category not in known:
-            raise DataError(
+        if not is_id(image):
+            problems.add("annotation-without-image", abridge(image), unlisted_image(annotation, number, file))
+        elif (category is not None and not is_id(category)) or category not in known:
+            problems.add(
+                "unknown-category",
+                abridge(category),
                 f"Annotation {abridge(annotation.get('id', number))} in '{file}' has the category_id "
-                f"{abridge(category)}, which is not among the categories there."
+                f"{abridge(category)}, which is not among the categories there.",
             )
-        by_image[image].append(annotation)
+        else:
+            by_image[image].append(annotation)
     return by_image
 
 
-def _unlisted_image(annotation: dict[str, Any], otherwise: int | str, file: Path) -> DataError:
+def unlisted_image(annotation: dict[str, Any], otherwise: int | str, file: Path) -> str:
+    """Say that an annotation belongs to no image."""
     identity = abridge(annotation.get("id", otherwise))
-    return DataError(f"Annotation {identity} in '{file}' belongs to no image that is listed there.")
+    return f"Annotation {identity} in '{file}' belongs to no image that is listed there."

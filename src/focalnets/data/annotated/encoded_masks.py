@@ -1,7 +1,4 @@
-"""Polygons and run lengths of COCO files, checked and kept as run lengths.
-
-Polygons are drawn by pycocotools, which is C code that trusts what it gets: corners far outside the image make it write
-beyond its memory. Nothing reaches it that was not checked before, and what it returns is checked too.
+"""Run lengths and polygons of COCO files, checked before anything is made of them.
 
 Axes: H W height and width [px], R runs. Run lengths count pixels down the columns, in turn outside and on the object.
 """
@@ -9,37 +6,14 @@ Axes: H W height and width [px], R runs. Run lengths count pixels down the colum
 from __future__ import annotations
 
 import dataclasses
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from focalnets.data.annotated.objects import Box, turned_mask
-from focalnets.errors import MissingPackageError
+from focalnets.data.annotated.objects import turned_mask
+from focalnets.data.annotated.polygons import PolygonMask, check_outline, check_polygon
 
-__all__ = [
-    "LARGEST_COORDINATE_PX",
-    "EncodedMask",
-    "encode_segmentation",
-    "finite_numbers",
-    "polygon_extent",
-    "require_pycocotools",
-]
-
-LARGEST_COORDINATE_PX = 1e6
-"""Corners of polygons and boxes lie at most so far from the corner of the image [px]."""
-
-_LARGEST_DRAWN = 50_000_000
-"""Largest H x W on which polygons are drawn [px].
-
-From 3 x 2^24 on, pycocotools may write beyond its memory: it keeps six letters for each run, and no place for the end
-of the text where all of them need six.
-"""
-
-_LONGEST_OUTLINE_PX = 4_000_000
-"""Longest outline of one object, corners counted in [px]: pycocotools takes 80 bytes for each."""
-
-_MERGED_AT_ONCE = 16
+__all__ = ["EncodedMask", "check_runs", "encode_segmentation", "finite_numbers"]
 
 _MOST_LETTERS = 6
 """Most letters of one number in compressed run lengths: 30 bits, far more than an image has pixels."""
@@ -67,23 +41,8 @@ class EncodedMask:
         return turned_mask(np.ascontiguousarray(columns.T), self.orientation)
 
 
-def require_pycocotools() -> ModuleType:
-    """Import what draws polygons.
-
-    Raises:
-        MissingPackageError: If it is not installed.
-    """
-    try:
-        from pycocotools import mask
-    except ImportError:
-        raise MissingPackageError(
-            "Polygons in COCO files need pycocotools, which is not installed; pip install 'focalnets[localize]'."
-        ) from None
-    return mask
-
-
-def encode_segmentation(segmentation: Any, height: int, width: int) -> EncodedMask | None:
-    """Check what an annotation has under ``segmentation``, and encode it.
+def encode_segmentation(segmentation: Any, height: int, width: int) -> EncodedMask | PolygonMask | None:
+    """Check what an annotation has under ``segmentation``.
 
     Args:
         segmentation: Polygons, which are joined, or run lengths as numbers or as text.
@@ -95,17 +54,15 @@ def encode_segmentation(segmentation: Any, height: int, width: int) -> EncodedMa
 
     Raises:
         ValueError: If it is not as COCO has it; the message is a reason without a full stop.
-        MissingPackageError: If there are polygons and pycocotools is not installed.
     """
     if segmentation is None or segmentation == []:
         return None
-    if isinstance(segmentation, dict):
-        runs = _read_run_lengths(segmentation, height, width)
-    elif isinstance(segmentation, list):
-        runs = _draw_polygons(segmentation, height, width)
-    else:
+    if isinstance(segmentation, list):
+        return PolygonMask(height, width, _read_polygons(segmentation))
+    if not isinstance(segmentation, dict):
         raise ValueError("segmentation needs a list of polygons, or size and counts of run lengths")
-    _check_runs(runs, height * width)
+    runs = _read_run_lengths(segmentation, height, width)
+    check_runs(runs, height * width)
     return EncodedMask(height, width, runs.astype(np.uint32))
 
 
@@ -130,41 +87,17 @@ def finite_numbers(values: Any, words: str) -> np.ndarray:
     return numbers
 
 
-def polygon_extent(polygons: list[list[float]], height: int, width: int) -> Box:
-    """Find the smallest box around the corners of polygons, within the image."""
-    points = np.array([number for polygon in polygons for number in polygon], dtype=np.float64).reshape(-1, 2)
-    low, high = points.min(axis=0), points.max(axis=0)
-    left, right = np.clip([low[0], high[0]], 0, width).tolist()
-    top, bottom = np.clip([low[1], high[1]], 0, height).tolist()
-    return left, top, right, bottom
-
-
-def _draw_polygons(polygons: list[Any], height: int, width: int) -> np.ndarray:
-    """Run lengths of what lies in any of the polygons."""
-    if height * width > _LARGEST_DRAWN:
-        raise ValueError(
-            f"polygons are drawn on at most {_LARGEST_DRAWN / 1e6:.0f} megapixels, the image has "
-            f"{height * width / 1e6:.1f}"
-        )
-    corners, outline_px = [], 0.0
+def _read_polygons(polygons: list[Any]) -> list[np.ndarray]:
+    """Corners (C, 2) float64 of each polygon."""
+    found, outline_px = [], 0.0
     for polygon in polygons:
         numbers = finite_numbers(polygon, "a polygon needs an even number of at least six finite numbers")
         if numbers.size < 6 or numbers.size % 2:
             raise ValueError("a polygon needs an even number of at least six finite numbers")
-        if np.abs(numbers).max() > LARGEST_COORDINATE_PX:
-            raise ValueError(f"a corner of a polygon lies more than {LARGEST_COORDINATE_PX:.0f} px away")
-        steps = np.abs(np.diff(numbers.reshape(-1, 2), axis=0, append=numbers[None, :2]))
-        outline_px += float(steps.max(axis=1).sum()) + len(steps)
-        corners.append(numbers)
-    if outline_px > _LONGEST_OUTLINE_PX:
-        raise ValueError(f"its outline is {outline_px:.0f} px long, more than the limit of {_LONGEST_OUTLINE_PX}")
-    drawing = require_pycocotools()
-    encoded = drawing.frPyObjects(corners, height, width)
-    while len(encoded) > 1:  # In rounds: one after the other, each step would walk along all that was joined before.
-        encoded = [
-            drawing.merge(encoded[start : start + _MERGED_AT_ONCE]) for start in range(0, len(encoded), _MERGED_AT_ONCE)
-        ]
-    return _runs_in_text(encoded[0]["counts"], height * width)
+        found.append(numbers.reshape(-1, 2))
+        outline_px += check_polygon(found[-1])
+    check_outline(outline_px)
+    return found
 
 
 def _read_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> np.ndarray:
@@ -203,8 +136,12 @@ def _runs_in_text(text: bytes, pixels: int) -> np.ndarray:
     return values
 
 
-def _check_runs(runs: np.ndarray, pixels: int) -> None:
-    """Refuse run lengths that are no whole numbers from 0 up, or do not cover the image exactly."""
+def check_runs(runs: np.ndarray, pixels: int) -> None:
+    """Refuse run lengths that are no whole numbers from 0 up, or do not cover the image exactly.
+
+    Raises:
+        ValueError: The message is a reason without a full stop.
+    """
     if not runs.size or runs.size > pixels + 1 or runs.min() < 0 or runs.max() > pixels or (runs % 1).any():
         raise ValueError(f"its run lengths must be whole numbers from 0 to {pixels}, at most {pixels + 1} of them")
     if runs.sum() != pixels:

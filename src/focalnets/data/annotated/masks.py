@@ -1,4 +1,4 @@
-"""Folders of images with a mask image for each: Penn-Fudan, images/ with masks/, and class maps.
+"""Folders of images with masks for each: numbers of objects, numbers or colours of classes, or a mask for each object.
 
 Axes: H W height and width [px].
 """
@@ -6,13 +6,15 @@ Axes: H W height and width [px].
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, read_photo
+from focalnets.data.annotated.class_table import find_class_table, is_background, is_ignored
+from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages, find_photo
+from focalnets.data.annotated.label_images import read_label_image
+from focalnets.data.annotated.mask_folders import MaskFolders, masks_of_photos, paired
 from focalnets.data.annotated.objects import (
     AnnotatedObject,
     Box,
@@ -22,53 +24,27 @@ from focalnets.data.annotated.objects import (
     turn_between,
     turned_mask,
 )
-from focalnets.data.finding import find_images, list_folder
-from focalnets.data.images import exif_orientation, image_header, image_size, open_image_file, turned_upright
-from focalnets.data.split_names import rank_of_name, role_of_name
-from focalnets.errors import DataError, ImageError
+from focalnets.data.finding import find_images
+from focalnets.data.images import image_size, upright_size
+from focalnets.errors import DataError
 
-__all__ = ["MaskFolders", "find_mask_folders", "open_masks", "read_label_image"]
+__all__ = ["open_masks"]
 
-_PAIRS = (("PNGImages", "PedMasks"), ("images", "masks"))
 _PENN_FUDAN_NAMES = ("pedestrian", "person")
-_NO_OBJECT_NAMES = ("background", "_background_", "none", "nothing", "unlabelled", "unlabeled", "void")
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskFolders:
-    """Where images and masks lie, and the folder in which names of classes may stand."""
-
-    root: Path
-    images: Path
-    masks: Path
-
-
-def find_mask_folders(root: Path) -> MaskFolders | None:
-    """Find the folders of images and masks in ``root``, or in its ``val/`` or ``test/``, whatever these are called.
-
-    Masks that repeat the folders of a COCO file, as generated scenes are written, have none of these layouts.
-    """
-    parts = [(role, entry.name) for entry in list_folder(root) if (role := role_of_name(entry.name)) in ("val", "test")]
-    names = sorted(parts, key=lambda part: (part[0] == "test", rank_of_name(part[1])))
-    for place in (root, *(root / name for _, name in names)):
-        for images, masks in _PAIRS:
-            if (place / images).is_dir() and (place / masks).is_dir():
-                return MaskFolders(root, place / images, place / masks)
-    return None
 
 
 def open_masks(folders: MaskFolders, category: str | None = None, *, everything: bool = False) -> AnnotatedImages:
     """Open images with one mask image each, of the same name in the other folder, with ``_mask`` behind it or not.
 
     Numbers in a mask are 0 where nothing is and another number on objects: their own number, as in Penn-Fudan, or that
-    of their class. Names of classes are read from ``classes.json`` or ``classes.txt``, the first one standing for 0.
+    of their class. Names of classes are read from a table, see :mod:`focalnets.data.annotated.class_table`.
 
     Each number is one object: in Penn-Fudan a pedestrian; elsewhere all that is of one class in the image. A number
-    behind the last name is a region to ignore (``crowd``). Without names the number is the category's id and its name.
-    Masks in colour or with fractions show one object.
+    without a name beside others with names is a region to ignore (``crowd``). Without names the number is the
+    category's id and its name. Masks in colour or with fractions show one object.
 
     Args:
-        folders: See :func:`find_mask_folders`.
+        folders: See :func:`focalnets.data.annotated.mask_folders.find_mask_folders`.
         category: Name or number of a class; None takes everything that is not 0.
         everything: Whether 0 is an object too where it stands for a class like the others.
 
@@ -77,17 +53,18 @@ def open_masks(folders: MaskFolders, category: str | None = None, *, everything:
             is a class like the others.
         ImageError: If the header of a file cannot be read.
     """
-    names = [] if _is_penn_fudan(folders) else _class_names(folders)
-    zero_counts = bool(names) and names[0].casefold() not in _NO_OBJECT_NAMES
-    number, words = _chosen_number(folders, names, category, everything=everything)
+    table = None if is_penn_fudan(folders) else find_class_table(table_folders(folders))
+    names = {} if table is None else dict(table.names)
+    zero_counts = 0 in names and not is_background(names[0]) and not is_ignored(names[0])
+    number, words = _chosen_number(folders, names, category, zero_counts and not everything)
     photos = find_images([folders.images])
-    masks = _masks_of(photos, folders)
+    masks = paired(masks_of_photos(photos, folders), photos, folders)
     for photo, mask in zip(photos, masks, strict=True):
-        _check_sizes(photo, mask)
-    if _is_penn_fudan(folders):
+        check_sizes(photo, mask)
+    if is_penn_fudan(folders):
         categories = [Category(1, _PENN_FUDAN_NAMES[0])]
     else:
-        categories = [Category(place, name) for place, name in enumerate(names)][0 if zero_counts else 1 :]
+        categories = [Category(place, name) for place, name in sorted(names.items()) if place or zero_counts]
     return AnnotatedImages(
         data=str(folders.root),
         objects=words,
@@ -98,15 +75,27 @@ def open_masks(folders: MaskFolders, category: str | None = None, *, everything:
             names,
             categories,
             number,
-            instances=_is_penn_fudan(folders),
+            instances=is_penn_fudan(folders),
             with_zero=zero_counts and everything,
         ),
         categories=categories,
+        files=photos,
+        sources=masks,
     )
 
 
+def is_penn_fudan(folders: MaskFolders) -> bool:
+    """Whether folders are called as those of Penn-Fudan, whose masks tell pedestrians apart."""
+    return folders.masks.name == "PedMasks"
+
+
+def table_folders(folders: MaskFolders) -> tuple[Path, ...]:
+    """List the folders in which a table of classes may lie."""
+    return tuple(dict.fromkeys((folders.images.parent, folders.masks, folders.masks.parent, folders.root)))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class _NumberMask:
+class NumberMask:
     """Where a map (H, W) holds a number."""
 
     numbers: np.ndarray
@@ -117,6 +106,19 @@ class _NumberMask:
         return np.asarray(self.numbers == self.number)
 
 
+def read_upright_mask(mask: Path, photo: Path, photo_size: tuple[int, int], orientation: int) -> np.ndarray:
+    """Read the numbers (H, W) or colours (H, W, 3) of a mask so that they lie on the upright photo.
+
+    Raises:
+        DataError: If it is of another size than the photo.
+        ImageError: If it cannot be read.
+    """
+    numbers = read_label_image(mask)
+    names = (f"The mask '{mask}'", f"'{photo}'")
+    turn = turn_between((numbers.shape[1], numbers.shape[0]), photo_size, orientation, names=names)
+    return turned_mask(numbers, turn)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _MaskReader:
     """Reads the image of a number, with its objects.
@@ -124,7 +126,7 @@ class _MaskReader:
     Attributes:
         photos: Files.
         masks: A file for each.
-        names: Of the numbers from 0 up; none where they are not known.
+        names: Of the numbers; none where they are not known.
         categories: What objects can be; none where numbers have no names.
         number: The one number that counts; None takes all but 0.
         instances: Whether numbers tell objects of the one category apart.
@@ -133,7 +135,7 @@ class _MaskReader:
 
     photos: Sequence[Path]
     masks: Sequence[Path]
-    names: Sequence[str]
+    names: dict[int, str]
     categories: Sequence[Category]
     number: int | None
     instances: bool
@@ -141,156 +143,85 @@ class _MaskReader:
 
     def __call__(self, index: int) -> AnnotatedImage:
         photo, mask = self.photos[index], self.masks[index]
-        image, orientation = read_photo(photo)
-        numbers = read_label_image(mask)
+        image = find_photo(photo)
+        numbers = read_upright_mask(mask, photo, image.size, image.orientation)
         colours = numbers.ndim == 3
         if self.number is not None and colours:
             raise DataError(f"The mask '{mask}' holds colours; a category can be told apart in numbers only.")
         if colours:
             numbers = np.any(numbers, axis=-1)
-        height, width = numbers.shape
-        names = (f"The mask '{mask}'", f"'{photo}'")
-        numbers = turned_mask(numbers, turn_between((width, height), image.size, orientation, names=names))
         inside = np.asarray(numbers != 0 if self.number is None else numbers == self.number)
         if self.number is not None or colours or numbers.dtype.kind == "f":
             objects = [self._object(self.number, box_around(inside), inside)] if inside.any() else []
             return AnnotatedImage(photo.name, image, objects, union=inside)
-        if numbers.dtype == bool:
-            numbers = numbers.astype(np.uint8)
-        try:
-            boxes = boxes_around_numbers(numbers)
-        except ValueError as error:
-            raise DataError(f"The mask '{mask}' cannot be one of objects or classes: {error}.") from error
-        objects = [self._object(number, box, _NumberMask(numbers, number)) for number, box in boxes.items()]
+        objects = [self._object(number, box, shape) for number, box, shape in numbered_objects(numbers, mask)]
         if self.with_zero and not inside.all():
             objects.insert(0, self._object(0, box_around(~inside), ~inside))
             inside = np.ones_like(inside)
         return AnnotatedImage(photo.name, image, objects, union=inside)
 
-    def _object(self, number: int | None, box: Box, mask: np.ndarray | _NumberMask) -> AnnotatedObject:
+    def _object(self, number: int | None, box: Box, mask: np.ndarray | NumberMask) -> AnnotatedObject:
         """One object; ``number`` None where the mask does not tell what it is."""
         if self.instances:
             return AnnotatedObject(self.categories[0], 0, box, mask)
         if number is None:
             return AnnotatedObject(Category(None, "object"), -1, box, mask)
-        if not 0 <= number < len(self.names):
+        if number not in self.names:
             return AnnotatedObject(Category(number, str(number)), -1, box, mask, crowd=bool(self.names))
         category = Category(number, self.names[number])
         label = self.categories.index(category) if category in self.categories else -1
         return AnnotatedObject(category, label, box, mask)
 
 
-def read_label_image(path: Path) -> np.ndarray:
-    """Read the numbers that a mask image holds, turned as its own EXIF data says.
-
-    Returns:
-        (H, W), of whole numbers or booleans: of a palette image the indices, not the colours. (H, W, 3) uint8 for
-        images in colour, whatever their transparency.
+def numbered_objects(numbers: np.ndarray, mask: Path) -> list[tuple[int, Box, NumberMask]]:
+    """List the numbers but 0 in a mask (H, W) with box and place of each, in rising order.
 
     Raises:
-        ImageError: If it cannot be read, or is a JPEG, which does not keep numbers as they were.
+        DataError: If there are too many, as in a photo.
     """
-    with open_image_file(path) as file:
-        image = image_header(file, f"'{path}'")
-        if image.format in ("JPEG", "MPO"):
-            raise ImageError(f"the mask '{path}' is a JPEG, which blurs numbers into each other; store it as PNG.")
-        try:
-            image.load()
-        except Exception as error:  # Damaged files make decoders raise anything.
-            reason = str(error).rstrip(".") or type(error).__name__
-            raise ImageError(
-                f"the mask '{path}' is damaged or incomplete ({reason}); save or fetch it again."
-            ) from error
-        orientation = exif_orientation(image)
-        if image.mode in ("LA", "La", "PA"):
-            image = image.getchannel(0)
-        elif image.mode not in ("1", "L", "P", "I", "F") and not image.mode.startswith("I;16"):
-            image = image.convert("RGBA" if image.mode == "RGBa" else "RGB").convert("RGB")
-        return np.asarray(turned_upright(image, orientation))
+    if numbers.dtype == bool:
+        numbers = numbers.astype(np.uint8)
+    try:
+        boxes = boxes_around_numbers(numbers)
+    except ValueError as error:
+        raise DataError(f"The mask '{mask}' cannot be one of objects or classes: {error}.") from error
+    return [(number, box, NumberMask(numbers, number)) for number, box in boxes.items()]
 
 
-def _masks_of(photos: Sequence[Path], folders: MaskFolders) -> list[Path]:
-    stored = {mask.relative_to(folders.masks).with_suffix("").as_posix(): mask for mask in find_images([folders.masks])}
-    masks, missing = [], []
-    for photo in photos:
-        stem = photo.relative_to(folders.images).with_suffix("").as_posix()
-        found = stored.get(stem) or stored.get(f"{stem}_mask")
-        if found is None:
-            missing.append(photo)
-        else:
-            masks.append(found)
-    if missing:
-        raise DataError(
-            f"{len(missing)} of the {len(photos)} images in '{folders.images}' have no mask of their name in "
-            f"'{folders.masks}', the first is '{missing[0].name}'; add the masks, all black where nothing is to be "
-            "found, or take the images away."
-        )
-    return masks
+def check_sizes(photo: Path, mask: Path) -> None:
+    """Compare headers, so that a mistake shows before an hour of work and not after it.
 
-
-def _check_sizes(photo: Path, mask: Path) -> None:
-    """Compare headers, so that a mistake shows before an hour of work and not after it."""
-    upright, drawn = image_size(photo), image_size(mask)
-    if drawn == upright:
-        return
-    with open_image_file(photo) as file:
-        turned = exif_orientation(image_header(file, f"'{photo}'")) >= 5
-    if not (turned and drawn == upright[::-1]):
+    Raises:
+        DataError: If a mask is of another size than its photo.
+    """
+    (upright, orientation), drawn = upright_size(photo), image_size(mask)
+    if drawn != upright and not (orientation >= 5 and drawn == upright[::-1]):
         raise DataError(
             f"The mask '{mask}' has {drawn[0]} x {drawn[1]} pixels but '{photo}' {upright[0]} x {upright[1]}; "
             "expected the same."
         )
 
 
-def _is_penn_fudan(folders: MaskFolders) -> bool:
-    return folders.masks.name == "PedMasks"
-
-
 def _chosen_number(
-    folders: MaskFolders, names: Sequence[str], category: str | None, *, everything: bool
+    folders: MaskFolders, names: dict[int, str], category: str | None, must_choose: bool
 ) -> tuple[int | None, str]:
     """The number that counts in masks, None for all but 0, and what it stands for in words."""
-    if _is_penn_fudan(folders):
+    if is_penn_fudan(folders):
         if category is not None and category.casefold() not in _PENN_FUDAN_NAMES:
             raise DataError(f"'{folders.root}' shows pedestrians only, got the category {category!r}; leave it out.")
         return None, "all pedestrians"
+    listed = ", ".join(names[number] for number in sorted(names))
     if category is None:
-        if names and names[0].casefold() not in _NO_OBJECT_NAMES and not everything:
+        if must_choose:
             raise DataError(
                 f"The masks in '{folders.masks}' give every pixel a class, 0 for {names[0]}; name the category that is "
-                f"to be found: {', '.join(names)}."
+                f"to be found: {listed}."
             )
         return None, "all objects"
-    matching = [number for number, name in enumerate(names) if name.casefold() == category.casefold()]
+    matching = [number for number, name in sorted(names.items()) if name.casefold() == category.casefold()]
     if matching:
         return matching[0], names[matching[0]]
     if category.isdecimal():
         return int(category), f"number {category} in the masks"
-    known = f"choose from {', '.join(names)}" if names else "without classes.json give the number that masks hold"
+    known = f"choose from {listed}" if names else "without classes.json give the number that masks hold"
     raise DataError(f"'{folders.root}' knows no category {category!r}; {known}.")
-
-
-def _class_names(folders: MaskFolders) -> list[str]:
-    for place in dict.fromkeys((folders.images.parent, folders.root)):
-        if (place / "classes.json").is_file():
-            return _names_in_json(place / "classes.json")
-        if (place / "classes.txt").is_file():
-            return [line.strip() for line in _text(place / "classes.txt").splitlines() if line.strip()]
-    return []
-
-
-def _names_in_json(file: Path) -> list[str]:
-    try:
-        names = json.loads(_text(file))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"'{file}' is no json ({error}); expected a list of names.") from error
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise DataError(f"'{file}' must hold a list of names of classes, the first one for number 0.")
-    return names
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{file}' cannot be read ({error}); expected text in UTF-8.") from error

@@ -41,11 +41,13 @@ class Category:
         id: As the data write it: a number, which may leave gaps, or a text. None where they give none.
         name: For people.
         supercategory: The group that it belongs to, where the data name one.
+        thing: Whether it is counted in objects; others are stuff, such as sky, of which there are only pixels.
     """
 
     id: int | str | None
     name: str
     supercategory: str | None = None
+    thing: bool = True
 
 
 class LazyMask(Protocol):

@@ -5,30 +5,17 @@ Axes: H W height and width [px].
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from focalnets.data.annotated.coco import find_coco_file, open_coco
-from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages
-from focalnets.data.annotated.masks import find_mask_folders, open_masks
-from focalnets.data.annotated.objects import AnnotatedObject, Category
-from focalnets.data.scenes.generator import DISTRACTOR_CLASSES, SCENE_CLASSES, SceneGenerator
+from focalnets.data.annotated.images import AnnotatedImages
+from focalnets.data.annotated.mask_folders import find_mask_folders
+from focalnets.data.annotated.masks import open_masks
+from focalnets.data.annotated.scenes import open_scenes, scenes_count
 from focalnets.errors import DataError
 from focalnets.files import user_path
 
-__all__ = ["FIRST_SCENE", "SCENE_TARGET_SIZE", "open_annotated_images"]
-
-SCENE_TARGET_SIZE = (0.14, 0.22)
-"""Longer side of the object in generated scenes, as a fraction of the picture's side: as in ``focalnets demo``."""
-
-FIRST_SCENE = 2_000_000
-"""Number of the first generated scene: far from all that the demonstration trains on, chooses by or measures on."""
-
-_USUAL_SCENES = 400
+__all__ = ["open_annotated_images"]
 
 _LAYOUTS = (
     "expected `scenes` or `scenes:COUNT`, a COCO json file, a folder with images/ and masks/, or one with PNGImages/ "
@@ -55,13 +42,12 @@ def open_annotated_images(
     Raises:
         DataError: If there is no such data, if it is not as expected, or if nothing in it is of that category.
         ImageError: If the header of an image cannot be read.
-        MissingPackageError: If a COCO file holds polygons and pycocotools is not installed.
     """
-    scenes = re.fullmatch(r"scenes(?::(.*))?", str(data)) if isinstance(data, str) else None
-    if scenes is not None:
+    count = scenes_count(data)
+    if count is not None:
         if images is not None:
             raise DataError("Generated scenes need no folder of images; leave it out.")
-        return _open_scenes(scenes[1], category, everything=everything)
+        return open_scenes(count, category, everything=everything)
     path = user_path(data)
     try:
         exists = path.exists()
@@ -76,56 +62,3 @@ def open_annotated_images(
     if file is None:
         raise DataError(f"'{data}' holds no images with masks or boxes; {_LAYOUTS}.")
     return open_coco(file, category, images, everything=everything)
-
-
-def _open_scenes(count: str | None, category: str | None, *, everything: bool) -> AnnotatedImages:
-    if count is not None and (not count.isdecimal() or int(count) < 1):
-        raise DataError(f"expected scenes:COUNT with a whole number from 1 up, got 'scenes:{count}'.")
-    generator = SceneGenerator(target_size=SCENE_TARGET_SIZE)
-    known = (*SCENE_CLASSES, *DISTRACTOR_CLASSES)
-    if category is not None and category not in known:
-        raise DataError(f"scenes hold no {category!r}; choose from {', '.join(known)}.")
-    numbers: Sequence[int] = range(FIRST_SCENE, FIRST_SCENE + int(count or _USUAL_SCENES))
-    if category in SCENE_CLASSES and not everything:
-        numbers = [number for number in numbers if generator.classes[generator.label(number)] == category]
-    if not numbers:
-        raise DataError(f"None of {int(count or _USUAL_SCENES)} scenes shows a {category}; ask for more.")
-    only_target = category is None and not everything
-    all_words = "everything that stands and flies around" if everything else "the thing that the scene is named after"
-    return AnnotatedImages(
-        data=f"{len(numbers)} generated scenes of {generator.image_size_px} px",
-        objects=category or all_words,
-        names=[f"scene {number}" for number in numbers],
-        read=_SceneReader(generator, numbers, category, only_target),
-        categories=_scene_categories(),
-    )
-
-
-def _scene_categories() -> list[Category]:
-    """Kinds of things in scenes, with the numbers that written scenes give them."""
-    return [
-        Category(place, name, "target" if name in SCENE_CLASSES else "distractor")
-        for place, name in enumerate((*SCENE_CLASSES, *DISTRACTOR_CLASSES), start=1)
-    ]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _SceneReader:
-    """Draws the scene of a number, with its objects."""
-
-    generator: SceneGenerator
-    numbers: Sequence[int]
-    category: str | None
-    only_target: bool
-
-    def __call__(self, index: int) -> AnnotatedImage:
-        scene = self.generator.scene(self.numbers[index])
-        things = [scene.target] if self.only_target else scene.objects
-        labels = {category.name: (label, category) for label, category in enumerate(_scene_categories())}
-        objects = []
-        for thing in things:
-            if self.category in (None, thing.class_name):
-                label, category = labels[thing.class_name]
-                area = float(thing.mask.sum())
-                objects.append(AnnotatedObject(category, label, thing.box_xyxy, thing.mask, area_px=area))
-        return AnnotatedImage(f"scene {self.numbers[index]}", Image.fromarray(scene.image), objects)

@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from focalnets.data.decoding import declared_white, has_16_bits, uses_few_bits
-from focalnets.data.images import decode_image, image_header
+from focalnets.data.images import decode_image, encoded_image_size, image_header
 from focalnets.data.samples import ImageFile, Sample
 from focalnets.errors import ImageError
 
 __all__ = ["InspectedImage", "inspect_images", "perceptual_hash"]
 
-_HASH_SIDE = 8
+_HASH_SIDE, _COMPARED_PX = 8, 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,9 @@ def perceptual_hash(image: Image.Image) -> int:
 
 def _inspect(data: bytes, name: str, side: str, label: int) -> InspectedImage:
     quoted = f"'{name}'"
-    picture = decode_image(data, name=quoted)
+    # Decoding coarsely reads a file to its end too, and what is compared is much smaller.
+    picture = decode_image(data, name=quoted, smallest_side_px=_COMPARED_PX)
+    width, height = encoded_image_size(data, name=quoted)
     with image_header(io.BytesIO(data), quoted) as header:
         mode, frames = header.mode, 1
         # Counting reads the later pictures, which may be damaged in any way; the first one is whole.
@@ -118,8 +120,8 @@ def _inspect(data: bytes, name: str, side: str, label: int) -> InspectedImage:
         name=name,
         side=side,
         label=label,
-        width=picture.width,
-        height=picture.height,
+        width=width,
+        height=height,
         mode=mode,
         frames=frames,
         sha256=hashlib.sha256(data).hexdigest(),

@@ -63,11 +63,14 @@ class Scene:
         image: Pixels (H, W, 3), uint8, RGB.
         label: Index of the class of the target in ``SceneGenerator.classes``.
         objects: Everything with at least a few visible pixels, from back to front; the target comes last.
+        land: What is at each pixel or behind the object there: place in
+            :data:`focalnets.data.scenes.landscapes.LAND`, (H, W) uint8.
     """
 
     image: np.ndarray
     label: int
     objects: tuple[SceneObject, ...]
+    land: np.ndarray
 
     @property
     def target(self) -> SceneObject:
@@ -170,7 +173,7 @@ class _Painter:
             name = str(rng.choice(list(FLOATING)))
             self._paint_floating(name, *FLOATING[name])
         self._paint_floating(target_name, *TARGETS[target_name])
-        return Scene(image=canvas.finish(), label=label, objects=self._objects())
+        return Scene(image=canvas.finish(), label=label, objects=self._objects(), land=canvas.land)
 
     def _paint_plants(self, ridge: np.ndarray, nearness: float) -> None:
         rng, mood = self.rng, self.mood
@@ -251,7 +254,7 @@ class _Painter:
     def _objects(self) -> tuple[SceneObject, ...]:
         objects = []
         for number, name in enumerate(self.names, start=1):
-            mask = self.canvas.owner == number
+            mask = (self.canvas.owner == number) & ~self.canvas.flooded
             rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
             if mask.sum() < _SMALLEST_VISIBLE_PX:
                 continue

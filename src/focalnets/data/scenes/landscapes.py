@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from focalnets.data.scenes.shapes import Colour, mix
 
-__all__ = ["DISTRACTOR_PALETTES", "MOODS", "TARGET_PALETTES", "Canvas", "Mood", "Palette"]
+__all__ = ["DISTRACTOR_PALETTES", "LAND", "MOODS", "TARGET_PALETTES", "Canvas", "Mood", "Palette"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +76,9 @@ MOODS = (
         (170, 196, 188), (74, 118, 92), (52, 98, 78), (160, 196, 194),
     ),
 )  # fmt: skip
+
+LAND = ("sky", "mountain", "ground", "water")
+"""What there is where no object is seen. Clouds, stars and far birds are part of what is behind them."""
 
 Palette = tuple[Colour, Colour, Colour]
 """The main colour of a thing, a second one and one for small parts."""
@@ -155,6 +158,8 @@ class Canvas:
     Attributes:
         pixels: The image so far, (S, S, 3) float32.
         owner: Number of the object seen at each pixel, (S, S) int16; 0 where there is none.
+        flooded: Where water lies over an object, (S, S) bool; the object stays the owner, for what is placed later.
+        land: Place in :data:`LAND` of what is at each pixel or behind the object there, (S, S) uint8.
     """
 
     def __init__(self, side: int, mood: Mood, rng: np.random.Generator) -> None:
@@ -162,6 +167,8 @@ class Canvas:
         self.mood = mood
         self.rng = rng
         self.owner = np.zeros((side, side), dtype=np.int16)
+        self.flooded = np.zeros((side, side), dtype=bool)
+        self.land = np.zeros((side, side), dtype=np.uint8)
         self.x, self.y = _grids(side)
         self.pixels = np.empty((side, side, 3), dtype=np.float32)
 
@@ -193,7 +200,7 @@ class Canvas:
         heights = np.where(np.arange(2 * count + 1) % 2, rng.uniform(0.08, 0.26, 2 * count + 1), 0.03)
         ridge = base - np.interp(self.x[0], xs, heights)
         colour = mix(self.mood.far, self.mood.sky[2], 0.25)
-        self._paint_ground(ridge, colour, 0.0)
+        self._paint_ground(ridge, colour, 0.0, "mountain")
         falling = np.gradient(ridge) > 0
         snow = np.clip((base - 0.15 - self.y) * self.side * 0.5, 0, 1) * (self.y > ridge[None])
         self._blend(mix(self.mood.cloud, colour, 0.2), snow * 0.8)
@@ -204,6 +211,8 @@ class Canvas:
         surface = mix(self.mood.water, self.mood.sky[1], 0.3)
         below = np.clip((self.y - shore) * self.side + 0.5, 0, 1) * np.ones_like(self.x)
         self._blend(surface, below)
+        self.land[below >= 0.5] = LAND.index("water")
+        self.flooded |= (below >= 0.5) & (self.owner > 0)
         shift = self.rng.uniform(0, 6.28)
         depth = np.maximum(self.y - shore, 0.0)
         # Streaks lie closer together towards the far shore and break off along the way.
@@ -217,7 +226,7 @@ class Canvas:
         for octave in range(1, 4):
             wave = math.pi * 2 * (self.x[0] * octave * rng.uniform(0.6, 1.1) + rng.uniform())
             ridge += np.float32(roughness / octave**1.4) * np.sin(wave)
-        self._paint_ground(ridge, mix(self.mood.near, self.mood.far, distance), 1.0 - distance)
+        self._paint_ground(ridge, mix(self.mood.near, self.mood.far, distance), 1.0 - distance, "ground")
         return ridge
 
     def paint_sprite(self, sprite: np.ndarray, left: int, top: int, number: int) -> None:
@@ -232,6 +241,7 @@ class Canvas:
         region *= 1.0 - part[..., 3:]
         region += part[..., :3]
         self.owner[y0:y1, x0:x1][part[..., 3] >= 0.5] = number
+        self.flooded[y0:y1, x0:x1][part[..., 3] >= 0.5] = False
 
     def finish(self) -> np.ndarray:
         """The image as uint8 (S, S, 3), with the grain of paper."""
@@ -254,7 +264,7 @@ class Canvas:
     def _below(self, ridge: np.ndarray) -> np.ndarray:
         return np.clip((self.y - ridge[None]) * self.side + 0.5, 0, 1)
 
-    def _paint_ground(self, ridge: np.ndarray, colour: Colour, texture: float) -> None:
+    def _paint_ground(self, ridge: np.ndarray, colour: Colour, texture: float, land: str) -> None:
         start = max(int(ridge.min() * self.side) - 1, 0)
         below = self._below(ridge)[start:]
         depth = np.clip((self.y[start:] - ridge[None]) * 2.5, 0, 1)[..., None]
@@ -265,6 +275,8 @@ class Canvas:
         region = self.pixels[start:]
         region += (ground - region) * below[..., None]
         self.owner[start:][below >= 0.5] = 0
+        self.flooded[start:][below >= 0.5] = False
+        self.land[start:][below >= 0.5] = LAND.index(land)
 
     def _texture_here(self) -> np.ndarray:
         dx, dy = self.rng.integers(0, 256, 2)

@@ -13,7 +13,7 @@ from focalnets.data.finding import natural_key
 from focalnets.data.samples import Sample
 from focalnets.data.shards.members import ScannedSample, Shard, ShardMember
 from focalnets.data.split_names import role_of_shard
-from focalnets.errors import DataError, quoted_list
+from focalnets.errors import DataError, abridged, quoted_list
 from focalnets.files import list_of
 
 __all__ = [
@@ -144,8 +144,10 @@ def read_index(content: Any, location: str, query: str = "") -> ShardedImages:
         DataError: If it is no index, contradicts itself, or the shards beside it are missing or of another size.
     """
     try:
+        if not isinstance(content, dict):
+            raise TypeError(f"expected names with values, got a {type(content).__name__}")
         if content["format"] != INDEX_FORMAT or content["version"] != 1:
-            raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
+            raise ValueError(f"format {abridged(content['format'])}, version {abridged(content['version'])}")
         classes = tuple(list_of(str, content["classes"]))
         remote = "://" in location
         placed: dict[Side, list[tuple[int, Sample]]] = {}
@@ -160,6 +162,8 @@ def read_index(content: Any, location: str, query: str = "") -> ShardedImages:
             shard = Shard(f"{location.rstrip('/')}/{name}{query}", size, str(entry["sha256"]))
             shards.append(shard)
             columns = [list_of(kind, entry[column]) for column, kind in _COLUMNS.items()]
+            if len(set(map(len, columns))) > 1:
+                raise ValueError(f"its lists about {name} are not of one length")
             for member, offset, length, label, position, origin in zip(*columns, strict=True):
                 if not (0 <= label < len(classes) and 0 <= offset <= offset + length <= size):
                     raise ValueError(f"member {member[:80]!r} of {name}")
@@ -170,7 +174,7 @@ def read_index(content: Any, location: str, query: str = "") -> ShardedImages:
             raise ValueError("no image")
         split = str(content["split"])
     except (KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)[:200]
         raise DataError(
             f"'{location}/{INDEX_NAME}' is no index that focalnets shard wrote ({reason}); make the shards again."
         ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import http.client
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -151,7 +152,7 @@ def scan_shard(shard: Shard, stream: IO[bytes] | None = None) -> list[ScannedSam
                         f"the shard '{shard.place}' holds the member '{member.name}', which points outside; "
                         "use shards from a source that you trust."
                     )
-                if not member.isreg() or member.issparse():
+                if not member.isreg() or member.issparse() or not path.name:
                     continue
                 stem, _, extension = path.name.partition(".")
                 key, extension = str(path.with_name(stem or path.name)), extension.lower()
@@ -165,13 +166,15 @@ def scan_shard(shard: Shard, stream: IO[bytes] | None = None) -> list[ScannedSam
                     if label is not None:
                         labels[key] = label
             end = tar.offset
-    except tarfile.TarError as error:
-        raise DataError(
-            f"'{shard.place}' is no plain tar file or is truncated ({error}); expected an uncompressed tar of "
-            "images, write or fetch it again."
-        ) from error
+    except (DataError, http.client.HTTPException):
+        raise
     except OSError as error:
         raise DataError(f"the shard '{shard.place}' cannot be read ({error.strerror or error}).") from error
+    except Exception as error:  # Damaged heads of members make the reader raise anything.
+        raise DataError(
+            f"'{shard.place}' is no plain tar file or is truncated ({str(error).rstrip('.') or type(error).__name__}); "
+            "expected an uncompressed tar of images, write or fetch it again."
+        ) from error
     last = max((image.offset + image.size for image in images.values()), default=0)
     # A whole tar file ends with empty blocks behind the last member.
     if shard.size is not None and (last > shard.size or end + tarfile.BLOCKSIZE > shard.size):

@@ -1,23 +1,9 @@
 // The C ABI: picks the instruction set, cuts a call into tasks and runs them on the threads asked for.
 #include <cstdlib>
 #include <cstring>
-#include <new>
 
+#include "parallel.h"
 #include "problem.h"
-
-#if defined(_OPENMP)
-#include <omp.h>
-#else
-#include <atomic>
-#include <thread>
-#include <vector>
-#endif
-
-#if defined(_WIN32)
-#define FOCAL_EXPORT extern "C" __declspec(dllexport)
-#else
-#define FOCAL_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
 
 namespace focal_baseline {
 extern const focal::Kernels kernels;
@@ -38,12 +24,16 @@ using focal::Kernels;
 using focal::Plan;
 using focal::Problem;
 using focal::RingShape;
-
-enum Status { done = 0, out_of_memory = 1, unknown_instruction_set = 2, missing_instruction_set = 3 };
-
-int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+using focal::Memory;
+using focal::Status;
+using focal::ceil_divide;
+using focal::done;
+using focal::in_parallel;
+using focal::larger;
+using focal::missing_instruction_set;
+using focal::out_of_memory;
+using focal::smaller;
+using focal::unknown_instruction_set;
 
 struct Choice {
   const Kernels* kernels;
@@ -77,53 +67,6 @@ Choice choose_kernels(const char* name) {
   return {nullptr, unknown_instruction_set};
 }
 
-// Memory of one call. Addresses are those of cache lines; null once an allocation failed.
-class Memory {
- public:
-  ~Memory() {
-    for (int i = 0; i < count_; ++i) ::operator delete(blocks_[i], std::align_val_t(64));
-  }
-
-  float* floats(int64_t size) {
-    void* block =
-        ::operator new(static_cast<size_t>(larger(size, 1)) * sizeof(float), std::align_val_t(64), std::nothrow);
-    if (!block)
-      failed = true;
-    else
-      blocks_[count_++] = block;
-    return static_cast<float*>(block);
-  }
-
-  bool failed = false;
-
- private:
-  void* blocks_[8];
-  int count_ = 0;
-};
-
-// Runs tasks 0 .. count - 1; run(task, thread).
-template <class Run>
-void in_parallel(int64_t threads, int64_t count, const Run& run) {
-  threads = smaller(threads, count);
-  if (threads <= 1) {
-    for (int64_t task = 0; task < count; ++task) run(task, 0);
-    return;
-  }
-#if defined(_OPENMP)
-#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast<int>(threads))
-  for (int64_t task = 0; task < count; ++task) run(task, omp_get_thread_num());
-#else
-  std::atomic<int64_t> next{0};
-  const auto work = [&](int64_t thread) {
-    for (int64_t task = next++; task < count; task = next++) run(task, thread);
-  };
-  std::vector<std::thread> others;
-  for (int64_t thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
-  work(0);
-  for (auto& other : others) other.join();
-#endif
-}
-
 // What follows from the levels alone.
 void describe_levels(Plan& plan) {
   const Problem& p = *plan.problem;
@@ -149,9 +92,10 @@ void cut(Plan& plan, int64_t lanes, int64_t channels, int64_t rows_at_least) {
   plan.vectors = ceil_divide(p.channels, lanes);
   plan.vectors_per_block = smaller(channels / lanes, plan.vectors);
   plan.blocks = ceil_divide(plan.vectors, plan.vectors_per_block);
-  const int64_t bands = smaller(ceil_divide(tasks_wanted, p.images * plan.blocks), p.height / rows_at_least);
-  plan.band_rows = ceil_divide(p.height, larger(bands, 1));
-  plan.bands = ceil_divide(p.height, plan.band_rows);
+  const int64_t rows = p.last_row - p.first_row;
+  const int64_t bands = smaller(ceil_divide(tasks_wanted, p.images * plan.blocks), rows / rows_at_least);
+  plan.band_rows = ceil_divide(rows, larger(bands, 1));
+  plan.bands = ceil_divide(rows, plan.band_rows);
   plan.apart = plan.bands > 1 || p.height * p.width * channels * 4 > 1024 * 1024;
 }
 
@@ -220,7 +164,7 @@ float* zeroed_scratch(const Plan& plan, float* scratch, int64_t thread, bool* re
 }  // namespace
 
 // Changes with the structures that Python fills, so that a library left over from another version is not used.
-FOCAL_EXPORT int64_t focal_interface() { return 3000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
+FOCAL_EXPORT int64_t focal_interface() { return 4000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
 
 // Name of the instruction set that `name` (null or empty: the best one here) stands for; null and a status if it cannot
 // run.
@@ -230,8 +174,11 @@ FOCAL_EXPORT const char* focal_instruction_set(const char* name, int32_t* status
   return choice.kernels ? choice.kernels->name : nullptr;
 }
 
-// Writes `result` (B, H, W, C) and `means` (B, C), the mean of Z_L that the backward call needs; both contiguous.
-FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* problem, float* result, float* means) {
+// Writes `result` (B, rows, W, C) and, unless null, `means` (B, C), the mean of Z_L that the backward call needs. With
+// `sums` in place of `means` the global level is left out, and `sums` (B, C) become those of Z_L over the rows of the
+// result. All contiguous.
+FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* problem, float* result, float* means,
+                                   double* sums) {
   const Problem& p = *problem;
   const Choice choice = choose_kernels(instruction_set);
   if (choice.status != done) return choice.status;
@@ -240,6 +187,7 @@ FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* p
   plan.problem = problem;
   plan.result = result;
   plan.means = means;
+  plan.local = sums != nullptr;
   describe_levels(plan);
   const int64_t levels = p.levels, lag = plan.lag[levels];
   cut_and_lay(plan, kernels.lanes, larger(64, 8 * lag), [&] {
@@ -256,8 +204,8 @@ FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* p
   bool* ready = reinterpret_cast<bool*>(memory.floats(ceil_divide(workers, sizeof(float))));
   plan.packed_kernels = memory.floats(plan.vectors * plan.taps * plan.lanes);
   plan.inverse_counts = memory.floats(p.images);
-  plan.band_sums = memory.floats(p.images * plan.bands * plan.vectors * plan.lanes);
-  if (plan.apart) plan.global_levels = memory.floats(p.images * plan.vectors * plan.lanes);
+  plan.band_sums = reinterpret_cast<double*>(memory.floats(2 * p.images * plan.bands * plan.vectors * plan.lanes));
+  if (plan.apart && !plan.local) plan.global_levels = memory.floats(p.images * plan.vectors * plan.lanes);
   if (memory.failed) return out_of_memory;
   std::memset(ready, 0, static_cast<size_t>(workers));
 
@@ -266,7 +214,15 @@ FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* p
   in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
     kernels.forward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
   });
-  if (plan.apart) {
+  if (plan.local) {
+    const int64_t stride = plan.vectors * plan.lanes;
+    for (int64_t image = 0; image < p.images; ++image)
+      for (int64_t channel = 0; channel < p.channels; ++channel) {
+        double& sum = sums[image * p.channels + channel] = 0.0;
+        for (int64_t band = 0; band < plan.bands; ++band)
+          sum += plan.band_sums[(image * plan.bands + band) * stride + channel];
+      }
+  } else if (plan.apart) {
     in_parallel(threads, p.images, [&](int64_t image, int64_t) { kernels.global_levels_of_image(plan, image); });
     in_parallel(threads, p.images * p.height,
                 [&](int64_t row, int64_t) { kernels.add_global_level_to_row(plan, row); });

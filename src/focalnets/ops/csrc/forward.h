@@ -63,10 +63,15 @@ void sum_row(const float* row, int64_t width, int64_t count, float* result, int6
 // The global level of one image and one vector of channels, once the sums of all bands are known.
 Vector global_level(const Plan& plan, int64_t image, int64_t vector) {
   const int64_t channels = plan.problem->channels, channel = vector * lanes;
-  Vector sum = {};
-  for (int64_t band = 0; band < plan.bands; ++band)
-    sum += load(plan.band_sums + ((image * plan.bands + band) * plan.vectors + vector) * lanes);
-  const Vector mean = sum * plan.inverse_counts[image];
+  double sums[lanes] = {};
+  for (int64_t band = 0; band < plan.bands; ++band) {
+    const double* of_band = plan.band_sums + ((image * plan.bands + band) * plan.vectors + vector) * lanes;
+    for (int64_t lane = 0; lane < lanes; ++lane) sums[lane] += of_band[lane];
+  }
+  alignas(Vector) float means[lanes];
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    means[lane] = static_cast<float>(sums[lane] * static_cast<double>(plan.inverse_counts[image]));
+  const Vector mean = load(means);
   store_some(plan.means + image * channels + channel, mean, smaller(lanes, channels - channel));
   return gelu(mean);
 }
@@ -117,6 +122,14 @@ void add_global_level_to_row(const Plan& plan, int64_t row) {
   }
 }
 
+// Sums of a row are added up in double: there may be millions of tokens.
+void add_to_total(Vector* row_sum, double* total) {
+  alignas(Vector) float values[lanes];
+  store(values, *row_sum);
+  for (int64_t lane = 0; lane < lanes; ++lane) total[lane] += static_cast<double>(values[lane]);
+  *row_sum = Vector{};
+}
+
 const float* kernel(const Plan& plan, const ChannelBlock& block, int64_t vector, int64_t level) {
   return plan.packed_kernels + ((block.first + vector) * plan.taps + plan.first_tap[level - 1]) * lanes;
 }
@@ -132,6 +145,7 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
   const int64_t total_lag = plan.lag[levels];
   const RowRange needed(plan, band, total_lag);
   Vector sums[focal::max_vectors_per_block] = {};
+  double totals[focal::max_vectors_per_block][lanes] = {};
   for (int64_t step = needed.first; step < rows.last + total_lag; ++step) {
     if (needed.has(step))
       for (int64_t v = 0; v < block.vectors; ++v)
@@ -152,10 +166,12 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
     const int64_t context_ahead = needed.has(step + 1) ? step + 1 : step, y_ahead = rows.has(y + 1) ? y + 1 : y;
     for (int64_t v = 0; v < block.vectors; ++v) {
       const auto result_row = [&](int64_t row) {
-        return plan.result + ((image * p.height + row) * p.width) * p.channels + block.channel(v);
+        const int64_t of_result = image * (p.last_row - p.first_row) + row - p.first_row;
+        return plan.result + of_result * p.width * p.channels + block.channel(v);
       };
       if (levels == 0) {
         sum_row(ring[0].row(y, v), p.width, block.count(v), result_row(y), p.channels, &sums[v]);
+        add_to_total(&sums[v], totals[v]);
         continue;
       }
       GateAndStore finish = {};
@@ -174,12 +190,15 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
       finish.result_ahead = result_row(y_ahead);
       convolve(ring[levels - 1], v, y, kernel(plan, block, v, levels), p.kernel_heights[levels - 1],
                p.kernel_widths[levels - 1], p.height, p.width, finish);
+      add_to_total(&sums[v], totals[v]);
     }
   }
 
-  for (int64_t v = 0; v < block.vectors; ++v)
-    store(plan.band_sums + ((image * plan.bands + band) * plan.vectors + block.first + v) * lanes, sums[v]);
-  if (!plan.apart) add_global_level_to_block(plan, image, block);
+  for (int64_t v = 0; v < block.vectors; ++v) {
+    double* of_band = plan.band_sums + ((image * plan.bands + band) * plan.vectors + block.first + v) * lanes;
+    for (int64_t lane = 0; lane < lanes; ++lane) of_band[lane] = totals[v][lane];
+  }
+  if (!plan.apart && !plan.local) add_global_level_to_block(plan, image, block);
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ struct Strides {
 // Filled by Python, which writes them as arrays of 64-bit integers; the order of the fields is the interface.
 struct Problem {
   int64_t images, height, width, channels, levels, threads;
-  int64_t normalize;     // whether to divide the result by L + 1
+  int64_t normalize;            // whether to divide the result by L + 1
+  int64_t first_row, last_row;  // rows of the result, the last excluded; the others are there to be read
   const float* context;  // (B, H, W, C)
   Strides context_strides;
   const float* gates;  // (B, H, W, L + 1)
@@ -40,7 +41,7 @@ struct Gradients {
   int64_t wants_kernels;
   float* kernels[max_levels];  // L contiguous tensors like the kernels
 };
-static_assert(sizeof(Problem) == (7 + 3 * 4 + 3 * max_levels) * 8 && sizeof(Gradients) == (8 + max_levels) * 8,
+static_assert(sizeof(Problem) == (9 + 3 * 4 + 3 * max_levels) * 8 && sizeof(Gradients) == (8 + max_levels) * 8,
               "64-bit pointers");
 
 // A window of the last `depth` rows of a map, for each vector of a channel block. Columns outside the map stay zero.
@@ -81,9 +82,10 @@ struct Plan {
 
   float* packed_kernels;   // (vectors, taps, lanes)
   float* inverse_counts;   // (B): 1 / number of valid tokens
-  float* band_sums;        // (B, bands, vectors * lanes): sums of Z_L
-  float* means;            // forward: (B, C), written
-  float* result;           // forward: (B, H, W, C) contiguous, written
+  double* band_sums;       // (B, bands, vectors * lanes): sums of Z_L
+  bool local;              // forward: whether the global level is left out
+  float* means;            // forward: (B, C), written unless local
+  float* result;           // forward: (B, last_row - first_row, W, C) contiguous, written
   float* global_levels;    // (B, vectors * lanes), only if apart
   float* row_sums;         // (B * H, vectors * lanes), only if apart: sums of upstream gradient times the last gate
   float* mean_gradients;   // (B, vectors * lanes): gradient that the mean sends to every valid token of Z_L

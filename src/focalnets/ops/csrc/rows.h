@@ -103,8 +103,9 @@ struct RowRange {
 
   // The rows of a band and `halo` rows around it, as far as the map has them.
   RowRange(const Plan& plan, int64_t band, int64_t halo)
-      : first(larger(0, band * plan.band_rows - halo)),
-        last(smaller(plan.problem->height, (band + 1) * plan.band_rows + halo)) {}
+      : first(larger(0, plan.problem->first_row + band * plan.band_rows - halo)),
+        last(smaller(plan.problem->height,
+                     smaller(plan.problem->last_row, plan.problem->first_row + (band + 1) * plan.band_rows) + halo)) {}
 
   bool has(int64_t y) const { return y >= first && y < last; }
 };

@@ -147,8 +147,8 @@ FOCAL_INLINE void transpose(const float* source, int64_t source_stride, float* t
 }
 
 // The same for any matrix, (rows, columns) to (columns, rows).
-void transpose(const float* source, int64_t source_stride, float* target, int64_t target_stride, int64_t rows,
-               int64_t columns) {
+[[maybe_unused]] void transpose(const float* source, int64_t source_stride, float* target, int64_t target_stride,
+                                int64_t rows, int64_t columns) {
   if (rows < 4 || columns < 4) {
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t column = 0; column < columns; ++column)

@@ -44,11 +44,13 @@ def predict_images(
         ConfigError: If a number is out of range or the network has no classes.
     """
     files = [Path(path) for path in ((paths,) if isinstance(paths, str | os.PathLike) else paths)]
+    task = Classify(top_k=top_k)
+    side = task.coarsest_side_px(running.spec_at(model, size_px))
     return running.predict(
-        Classify(top_k=top_k),
+        task,
         model,
         files,
-        lambda index: read_image(files[index], max_pixels=max_pixels),
+        lambda index: read_image(files[index], max_pixels=max_pixels, smallest_side_px=side),
         batch_size=batch_size,
         size_px=size_px,
     )

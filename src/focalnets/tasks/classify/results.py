@@ -15,11 +15,21 @@ import torch
 
 from focalnets.files import csv_text
 from focalnets.intervals import wilson_interval
+from focalnets.report.words import count_in_words
 from focalnets.tasks.classify.calibration import Calibration, measure_calibration
 from focalnets.tasks.evaluation import Failure, Measured
 from focalnets.tasks.running import path_of
 
-__all__ = ["Answer", "ClassFigures", "ConfidentError", "Evaluation", "Figures", "Prediction", "make_evaluation"]
+__all__ = [
+    "Answer",
+    "ClassFigures",
+    "ConfidentError",
+    "Evaluation",
+    "Figures",
+    "Prediction",
+    "make_evaluation",
+    "none_of_the_classes",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,20 +41,44 @@ class Prediction:
         class_names: The likeliest classes, likeliest first.
         class_indices: Their numbers among the network's outputs.
         confidences: Their probabilities after softmax, from 0 to 1.
+        threshold: Confidence below which the image seems to show none of the classes; None where the network does not
+            tell.
+        class_count: How many classes the network has; 0 where that is not told.
     """
 
     path: Path
     class_names: tuple[str, ...]
     class_indices: tuple[int, ...]
     confidences: tuple[float, ...]
+    threshold: float | None = None
+    class_count: int = 0
+
+    @property
+    def is_none_of_the_classes(self) -> bool:
+        """Whether the image seems to show none of the classes; False where the network has no threshold."""
+        return self.threshold is not None and self.confidences[0] < self.threshold
+
+    @property
+    def verdict(self) -> str:
+        """The likeliest class, or in words that it is none of them."""
+        return none_of_the_classes(self.class_count) if self.is_none_of_the_classes else self.class_names[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values; without a threshold nothing is said about none of the classes."""
         rows = zip(self.class_names, self.class_indices, self.confidences, strict=True)
+        told = {} if self.threshold is None else {
+            "none_of_the_classes": self.is_none_of_the_classes, "threshold": self.threshold,
+        }  # fmt: skip
         return {
             "path": str(self.path),
             "classes": [{"name": name, "index": index, "confidence": confidence} for name, index, confidence in rows],
+            **told,
         }
+
+
+def none_of_the_classes(count: int) -> str:
+    """Say that an image shows none of so many classes."""
+    return f"none of the {count_in_words(count) if count > 1 else 'classes'}, as it seems"
 
 
 class Answer(NamedTuple):
@@ -151,6 +185,9 @@ class Evaluation:
         calibration: Confidence against accuracy.
         mistakes: The wrong predictions of highest confidence, the most confident first.
         left_out: Images that could not be read and are not counted.
+        threshold: Confidence below which the network names no class, or None. The figures above are those of the
+            likeliest class all the same.
+        called_none: How many images were below it; None without a threshold.
         model: Where the weights came from, in words.
         seconds: Duration, with reading the images.
     """
@@ -168,6 +205,8 @@ class Evaluation:
     calibration: Calibration
     mistakes: tuple[ConfidentError, ...] = ()
     left_out: tuple[Failure, ...] = ()
+    threshold: float | None = None
+    called_none: int | None = None
     model: str = ""
     seconds: float = 0.0
 
@@ -226,13 +265,16 @@ class Evaluation:
         return csv_text(["true class", *names], rows)
 
 
-def make_evaluation(measured: Measured, *, bins: int = 15, worst: int = 24) -> Evaluation:
+def make_evaluation(
+    measured: Measured, *, bins: int = 15, worst: int = 24, threshold: float | None = None
+) -> Evaluation:
     """Make the evaluation of a classifier from what one pass over the images gathered.
 
     Args:
         measured: Its ``answers`` are :class:`Answer`, its metrics ``top1`` and ``top5``.
         bins: Bins of the calibration.
         worst: Most confident errors to keep, at most.
+        threshold: Confidence below which the network names no class, or None.
     """
     names, answers = measured.labels, measured.answers
     counts = np.zeros((len(names), len(names)), dtype=np.int64)
@@ -258,6 +300,8 @@ def make_evaluation(measured: Measured, *, bins: int = 15, worst: int = 24) -> E
         ),
         mistakes=_most_confident_errors(measured, worst),
         left_out=measured.left_out,
+        threshold=threshold,
+        called_none=None if threshold is None else sum(answer.confidence < threshold for answer in answers),
         model=measured.model,
         seconds=measured.seconds,
     )

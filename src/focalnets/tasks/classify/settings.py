@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from focalnets.errors import ConfigError
 from focalnets.tasks.settings import Range, check_choices, check_ranges, check_types, check_whole_numbers
 
-__all__ = ["Augmentation", "ClassifySettings"]
+__all__ = ["GENERATED", "Augmentation", "ClassifySettings"]
 
 Augmentation = Literal["none", "light", "strong"]
 
@@ -23,7 +23,12 @@ _RANGES: dict[str, Range] = {
     "mixup": (0.0, None, "0 or more"),
     "cutmix": (0.0, None, "0 or more"),
     "mixup_switch": (0.0, 1.0, "from 0 to 1"),
+    "outlier_fraction": (0.0, 4.0, "above 0 and at most 4"),
+    "outlier_weight": (0.0, None, "above 0"),
 }
+
+GENERATED = "generated"
+"""The source of outliers that are drawn."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,10 @@ class ClassifySettings:
         mixup_switch: Probability of cutmix for a batch where both are on; otherwise it is mixup.
         mixup_off_epoch: Epoch, counted from 0, from which on images are neither blended nor pasted into each other, so
             that the last epochs see them as they are; None goes on to the end.
+        outliers: Pictures of none of the classes, of which the network learns to be unsure: ``generated`` draws them, a
+            folder holds some, several of these are separated by commas and take turns; None goes without.
+        outlier_fraction: How many outliers are learnt from beside each labelled image.
+        outlier_weight: Weight of the outliers' loss beside that of the labelled images.
     """
 
     label_smoothing: float = 0.1
@@ -58,12 +67,27 @@ class ClassifySettings:
     cutmix: float = 0.0
     mixup_switch: float = 0.5
     mixup_off_epoch: int | None = None
+    outliers: str | None = None
+    outlier_fraction: float = 0.5
+    outlier_weight: float = 0.5
 
     def __post_init__(self) -> None:
+        if isinstance(self.outliers, list | tuple) and all(isinstance(source, str) for source in self.outliers):
+            object.__setattr__(self, "outliers", ",".join(self.outliers))
         check_types(self)
         check_whole_numbers(self, {"mixup_off_epoch": 0}, optional=True)
         check_ranges(self, _RANGES)
         check_choices(self, {"augmentation": get_args(Augmentation)})
+
+        if self.outliers is not None and not all(self.outlier_sources()):
+            raise ConfigError(
+                f"outliers must be '{GENERATED}', a folder, or several of these separated by commas, got "
+                f"{self.outliers!r:.80}."
+            )
+
+    def outlier_sources(self) -> tuple[str, ...]:
+        """Where outliers come from: :data:`GENERATED` or a folder each; none where the network goes without."""
+        return () if self.outliers is None else tuple(source.strip() for source in self.outliers.split(","))
 
     def augmentation_options(self) -> dict[str, Any]:
         """The options of :func:`focalnets.data.transforms.training_transform`."""
@@ -76,6 +100,19 @@ class ClassifySettings:
             "colour_jitter": self.colour_jitter,
             "erasing": self.erasing,
         }
+
+    def in_words(self) -> str:
+        """Describe augmentation, mixing and outliers, with a comma and a space at the end."""
+        off = self.mixup_off_epoch
+        until = "" if off is None else f" (neither from epoch {off} on)"
+        outliers = (
+            f"{self.outlier_fraction:g} outliers beside each image ({self.outliers}), weighing "
+            f"{self.outlier_weight:g}, "
+        )
+        return (
+            f"augmentation {self.augmentation}, mixup {self.mixup:g}, cutmix {self.cutmix:g}{until}, "
+            f"{'' if self.outliers is None else outliers}"
+        )
 
     def check_with(self, config: Any) -> None:
         """Refuse what contradicts the general settings.

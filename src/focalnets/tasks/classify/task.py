@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from focalnets.data.class_matching import known_classes
 from focalnets.data.labelled import LabelledData, TrainingData
+from focalnets.data.outliers import NO_CLASS, WithOutliers
 from focalnets.data.samples import ImageFolder
 from focalnets.data.sources import read_split
 from focalnets.errors import ConfigError, DataError
@@ -25,17 +26,31 @@ from focalnets.models.focalnet import FocalNet
 from focalnets.report.caption import with_caption
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
-from focalnets.tasks.classify.data import open_held_out, open_labelled_images, training_data
-from focalnets.tasks.classify.report import evaluation_facts, evaluation_sections, write_evaluation_files
+from focalnets.tasks.classify.blending import build_blend
+from focalnets.tasks.classify.data import open_held_out, open_labelled_images, read_coarsely, training_data
+from focalnets.tasks.classify.outliers import OutlierTransform, add_threshold, training_outliers, uniformity
+from focalnets.tasks.classify.report import (
+    evaluation_facts,
+    evaluation_sections,
+    evaluation_summary,
+    pictures_of_errors,
+    prediction_row,
+    predictions_table,
+    write_evaluation_files,
+)  # fmt: skip
 from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, make_evaluation
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.tasks.evaluation import EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
-from focalnets.tasks.task import Alter, PictureTransform, Task
+from focalnets.tasks.picture_transform import Alter, PictureTransform
+from focalnets.tasks.task import Task
+from focalnets.weights.description import classifier_head
 
 if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
+
+    from focalnets.tasks.classify.large import LargeClassification
 
 __all__ = ["Classify"]
 
@@ -49,6 +64,8 @@ class Classify(Task):
         top_k: Classes that a prediction names, at most; there are never more than the network has.
         bins: Bins of the calibration in evaluations.
         worst: Most confident errors that an evaluation keeps, at most.
+        threshold: Confidence below which no class is named; None names one always. A network that has its own
+            overrides it.
     """
 
     name: ClassVar[str] = "classify"
@@ -59,7 +76,8 @@ class Classify(Task):
     }
     pipeline_tag: ClassVar[str | None] = "image-classification"
     limits: ClassVar[str] = (
-        "An image of none of the classes gets one all the same. How well single classes do: `focalnets evaluate`."
+        "An image of none of the classes gets one all the same, unless the training knew outliers and its confidence "
+        "stays below the threshold that was chosen then. How well single classes do: `focalnets evaluate`."
     )
 
     files: ClassVar[tuple[str, ...]] = (
@@ -76,6 +94,7 @@ class Classify(Task):
     top_k: int = 5
     bins: int = 15
     worst: int = 24
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         for name, least, most in (("top_k", 1, 10**9), ("bins", 1, 10_000), ("worst", 0, 10_000)):
@@ -86,10 +105,7 @@ class Classify(Task):
 
     def recipe_in_words(self) -> str:
         """Describe augmentation and mixing."""
-        settings = self.settings
-        off = settings.mixup_off_epoch
-        until = "" if off is None else f" (neither from epoch {off} on)"
-        return f"augmentation {settings.augmentation}, mixup {settings.mixup:g}, cutmix {settings.cutmix:g}{until}, "
+        return self.settings.in_words()
 
     # Data
 
@@ -122,12 +138,25 @@ class Classify(Task):
         return data
 
     def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
-        """Decode JPEGs no finer than the smallest random crop needs."""
-        if not isinstance(data, ImageFolder) or self.settings.augmentation == "none":
+        """Decode JPEGs no finer than the smallest random crop needs; put outliers beside them where asked for."""
+        smallest_side: int | None = None
+        if self.settings.augmentation != "none":
+            # Enough pixels for the smallest crop to be made smaller, not larger.
+            smallest_side = math.ceil(largest_size_px / math.sqrt(self.settings.min_crop_scale))
+            if isinstance(data, ImageFolder):
+                data = ImageFolder(data.samples, data.classes, smallest_side_px=smallest_side)
+        if self.settings.outliers is None:
             return data
-        # Enough pixels for the smallest crop to be made smaller, not larger.
-        smallest_side = math.ceil(largest_size_px / math.sqrt(self.settings.min_crop_scale))
-        return ImageFolder(data.samples, data.classes, smallest_side_px=smallest_side)
+        outliers = training_outliers(self.settings, data, side_px=largest_size_px, smallest_side_px=smallest_side)
+        return WithOutliers(data, outliers, self.settings.outlier_fraction)
+
+    def coarsest_side_px(self, spec: Preprocessing) -> int | None:
+        """Four times what is seen: the input then differs by 0.1 of 255 on average, see docs/evaluation.md."""
+        return math.ceil(4 * spec.input_size_px / spec.crop_fraction)
+
+    def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
+        """Decode large JPEGs at a fraction of their size."""
+        return read_coarsely(data, self.coarsest_side_px(spec))
 
     def transform(
         self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
@@ -135,33 +164,16 @@ class Classify(Task):
         """Crop and normalise pictures; in training at random, as the settings say."""
         if not train:
             return super().transform(spec, train=False, alter=alter)
-        from focalnets.data.transforms import training_transform
+        from focalnets.data.transforms import evaluation_transform, training_transform
 
         change = training_transform(spec, **self.settings.augmentation_options())
-        return PictureTransform(change)
+        if self.settings.outliers is None:
+            return PictureTransform(change)
+        return OutlierTransform(change, evaluation_transform(spec))
 
     def blend(self, labels: Sequence[str]) -> Callable[[Batch, int], Batch] | None:
-        """Mix images and their labels, or paste parts of images into others, as the settings say."""
-        from torchvision.transforms import v2
-
-        settings = self.settings
-        blends: list[v2.Transform] = []
-        if settings.mixup:
-            blends.append(v2.MixUp(alpha=settings.mixup, num_classes=len(labels)))
-        if settings.cutmix:
-            blends.append(v2.CutMix(alpha=settings.cutmix, num_classes=len(labels)))
-        if not blends:
-            return None
-        chances = [1 - settings.mixup_switch, settings.mixup_switch] if len(blends) == 2 else None
-        choose, off = v2.RandomChoice(blends, p=chances), settings.mixup_off_epoch
-
-        def blend(batch: Batch, epoch: int) -> Batch:
-            if off is not None and epoch >= off:
-                return batch
-            images, targets = choose(batch.inputs, batch.targets)
-            return dataclasses.replace(batch, inputs=images, targets=targets)
-
-        return blend
+        """Mix images and their labels, or paste parts of images into others, as the settings say; never outliers."""
+        return build_blend(self.settings, len(labels))
 
     # The network
 
@@ -175,6 +187,7 @@ class Classify(Task):
         Loaded weights get a new classifier unless their classes are these; the rows of classes that they know, by name
         or WordNet id, are kept.
         """
+        network.threshold = None  # It belongs to the weights of before.
         if not pretrained:
             network.class_names = tuple(labels)
         elif network.class_names != tuple(labels):
@@ -188,8 +201,24 @@ class Classify(Task):
                 network.origin += f", with what its classifier knew of {len(known)} of {len(labels)} classes"
         return network
 
-    def can_answer(self, network: FocalNet, labels: Sequence[str]) -> bool:
+    def head(self, model: nn.Module) -> dict[str, Any]:
+        """Describe the linear classifier, with its threshold."""
+        return classifier_head(model.config, model.threshold)  # type: ignore[arg-type]
+
+    def for_model(self, model: nn.Module) -> Classify:
+        """Take over the threshold of a network that has one."""
+        threshold = getattr(model, "threshold", None)
+        return self if threshold is None else dataclasses.replace(self, threshold=threshold)
+
+    def complete(self, weights: Path, data: TrainingData, *, device: torch.device) -> str | None:
+        """Choose the threshold of a network that was trained with outliers."""
+        return None if self.settings.outliers is None else add_threshold(self, weights, data, device=device)
+
+    def can_answer(self, network: nn.Module, labels: Sequence[str]) -> bool:
         """Whether loaded weights know all of these classes."""
+        if self.settings.outliers is not None:
+            return False  # Weights of before would be kept as the best, though they know no outliers.
+        assert isinstance(network, FocalNet)
         return bool(network.class_names) and len(known_classes(labels, network.class_names or ())) == len(labels)
 
     def labels(self, model: nn.Module) -> tuple[str, ...]:
@@ -206,8 +235,16 @@ class Classify(Task):
     def losses(
         self, output: Tensor, batch: Batch, *, train: bool, reduction: Literal["mean", "none"] = "mean"
     ) -> dict[str, Tensor]:
-        """Compute the cross-entropy of logits (B, K) with labels (B,) or mixtures (B, K); smoothed in training."""
+        """Compute the cross-entropy of logits (B, K) with labels (B,) or mixtures (B, K); smoothed in training.
+
+        For outliers, whose label or mixture is :data:`focalnets.data.outliers.NO_CLASS`, it is the divergence of what
+        the network says from naming all classes alike.
+        """
         smoothing = self.settings.label_smoothing if train else 0.0
+        if train and self.settings.outliers is not None:
+            unknown = batch.targets.reshape(len(batch.targets), -1)[:, 0] == NO_CLASS
+            labelled = F.cross_entropy(output[~unknown], batch.targets[~unknown], label_smoothing=smoothing)
+            return {"cross_entropy": labelled, "outliers": self.settings.outlier_weight * uniformity(output[unknown])}
         return {"cross_entropy": F.cross_entropy(output, batch.targets, reduction=reduction, label_smoothing=smoothing)}
 
     def guessing_loss(self, labels: Sequence[str]) -> float | None:
@@ -247,7 +284,7 @@ class Classify(Task):
 
     def evaluation(self, measured: Measured) -> Evaluation:
         """Put together accuracy with intervals, class by class, calibration and the most confident errors."""
-        return make_evaluation(measured, bins=self.bins, worst=self.worst)
+        return make_evaluation(measured, bins=self.bins, worst=self.worst, threshold=self.threshold)
 
     # Showing
 
@@ -262,43 +299,35 @@ class Classify(Task):
                 class_names=tuple(labels[index] for index in chosen),
                 class_indices=tuple(chosen),
                 confidences=tuple(confidences),
+                threshold=self.threshold,
+                class_count=len(labels),
             )
             for path, confidences, chosen in zip(paths, fractions.tolist(), indices.tolist(), strict=True)
         ]
 
+    def large(self, model: nn.Module) -> LargeClassification:
+        """Classify images of any size."""
+        from focalnets.tasks.classify.large import LargeClassification
+
+        if not isinstance(model, FocalNet) or model.norm is None or not self.labels(model):
+            raise ConfigError("Images of any size are classified by FocalNets with a classifier; leave context out.")
+        return LargeClassification(self, model)
+
     def row(self, result: Prediction) -> dict[Column, TableCell]:
-        """The likeliest class with its confidence, and the others in one cell."""
-        (name, confidence), *others = zip(result.class_names, result.confidences, strict=True)
-        row: dict[Column, TableCell] = {Column("image"): str(result.path), Column("class"): name}
-        row[Column("confidence", "number", ".1%")] = confidence
-        return row | ({Column("then"): ", ".join(f"{name} {value:.1%}" for name, value in others)} if others else {})
+        """The likeliest class with its confidence, and the others in one cell; all are there if none seems right."""
+        return prediction_row(result)
 
     def result_table(self, results: Sequence[Prediction]) -> tuple[list[str], list[list[Any]]]:
-        """A row for each class of each image."""
-        rows = [
-            [str(result.path), rank, name, confidence]
-            for result in results
-            for rank, (name, confidence) in enumerate(zip(result.class_names, result.confidences, strict=True), 1)
-        ]
-        return ["path", "rank", "class", "confidence"], rows
+        """A row for each class of each image; whether it seems to show none of them, where the network tells."""
+        return predictions_table(results)
 
     def draw(self, picture: Image.Image, result: Prediction) -> Image.Image:
         """Write the likeliest class below the picture."""
-        return with_caption(picture, f"{result.class_names[0]}  {result.confidences[0]:.1%}")
+        return with_caption(picture, f"{result.verdict}  {result.confidences[0]:.1%}")
 
     def summary(self, evaluation: Evaluation) -> list[str]:
         """Tell accuracy, speed and calibration."""
-        low, high = evaluation.top1_interval
-        preprocessing, calibration = evaluation.preprocessing, evaluation.calibration
-        return [
-            f"top-1 {evaluation.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {evaluation.top5:.2%}, "
-            f"loss {evaluation.loss:.4f} on {evaluation.images:,} images at {preprocessing['input_size_px']} px "
-            f"(crop {preprocessing['crop_fraction']:g}, {preprocessing['interpolation']}), "
-            f"{evaluation.images / max(evaluation.seconds, 1e-9):.0f} images/s",
-            f"mean recall {evaluation.mean_recall:.2%}, mean confidence {calibration.mean_confidence:.2%}, expected "
-            f"calibration error {calibration.ece_equal_width:.2%} ({len(calibration.equal_width)} bins of equal "
-            f"width), {calibration.ece_equal_count:.2%} ({len(calibration.equal_count)} bins of equal count)",
-        ]
+        return evaluation_summary(evaluation)
 
     def evaluation_table(self, evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
         """Return a row for each class."""
@@ -314,12 +343,8 @@ class Classify(Task):
 
     def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
         """Write tables of classes, confusions, calibration and the most confident errors, with their pictures."""
-        return write_evaluation_files(report.evaluation, self._pictures_of_errors(report), folder)
+        return write_evaluation_files(report.evaluation, pictures_of_errors(report, self.seen), folder)
 
     def sections(self, report: EvaluationReport) -> list[Section]:
         """Show class by class, confusions, calibration and the most confident errors."""
-        return evaluation_sections(report.evaluation, self._pictures_of_errors(report))
-
-    def _pictures_of_errors(self, report: EvaluationReport) -> list[Image.Image]:
-        spec = Preprocessing.from_dict(report.evaluation.preprocessing)
-        return [self.seen(report.dataset[mistake.index], spec) for mistake in report.evaluation.mistakes]
+        return evaluation_sections(report.evaluation, pictures_of_errors(report, self.seen))

@@ -41,7 +41,9 @@ _COLOURS = {"modulator": "orange", "evidence": "purple", "gradcam": "blue", "pee
 _LINES = (("gradcam", "blue", "-."), ("untrained", "yellow", ":"), ("centre", "grey", "--"))
 """Methods to compare blocks with: how their keys begin, their colour and the style of their line."""
 
-_EXAMPLE_PX = 320
+_EXAMPLE_PX, _LONGEST_EXAMPLE_PX = 320, 1600
+"""Shorter side of an example, and its longer side beyond which it is smaller [px]."""
+
 _COLUMNS = 3
 
 
@@ -151,7 +153,7 @@ def draw_examples(examples: Sequence[Example], path: str | Path) -> None:
 def _example(model: FocalNet, images: AnnotatedImages, score: ImageScore, size_px: int, focus: BlockId) -> Example:
     view = make_view(images[score.index], score.index, model.preprocessing, size_px)
     heat = main_map(model, view, focus)[0]
-    scale = _EXAMPLE_PX / min(view.picture.size)
+    scale = min(_EXAMPLE_PX / min(view.picture.size), _LONGEST_EXAMPLE_PX / max(view.picture.size))
     size = (max(1, round(view.picture.width * scale)), max(1, round(view.picture.height * scale)))
     picture = np.asarray(view.photo.resize(size, Image.Resampling.LANCZOS))
     row, column = peak(heat)

@@ -13,12 +13,12 @@ from PIL import Image
 
 from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages
 from focalnets.data.read_ahead import read_ahead
-from focalnets.data.transforms import resize_whole, to_tensor
+from focalnets.data.transforms import LONGEST_ASPECT, resize_whole, to_tensor
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
 from focalnets.intervals import Estimate, bootstrap, estimates
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
-from focalnets.visualize.explain import shorter_side
+from focalnets.visualize.explain import MOST_SEEN_PIXELS, shorter_side
 from focalnets.visualize.localization.gradcam import has_grad_cam
 from focalnets.visualize.localization.results import FIGURES, Difference, ImageScore, Localization, MethodScore
 from focalnets.visualize.localization.scores import (
@@ -161,12 +161,16 @@ def make_view(annotated: AnnotatedImage, number: int, preprocessing: Preprocessi
     """Show the whole photo in its own proportions, as the network sees it, with the mask at that size.
 
     A pixel belongs to the shrunk mask if at least half of it is covered; where an object is so small that no pixel is,
-    those count that are covered most.
+    those count that are covered most. A photo more than 32 times as long as wide is shown smaller, with as many pixels
+    as one that is 32 times as long.
 
     Raises:
-        ImageError: If the photo is so long and narrow that it would be too large.
+        ImageError: If the photo would be too large at that size.
     """
-    picture = resize_whole(annotated.image, size_px, preprocessing, name=f"'{annotated.name}'")
+    picture = resize_whole(
+        annotated.image, size_px, preprocessing, name=f"'{annotated.name}'", max_pixels=MOST_SEEN_PIXELS,
+        longest_aspect=LONGEST_ASPECT,
+    )  # fmt: skip
     cover = Image.fromarray(annotated.mask.astype(np.float32)).resize(picture.size, Image.Resampling.BOX)
     covered = np.asarray(cover)
     mask = (covered >= min(0.5, float(covered.max()))) & (covered > 0)

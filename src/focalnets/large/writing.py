@@ -1,0 +1,99 @@
+"""Results of a large image as files: class maps as tiled TIFF with smaller copies inside, objects as GeoJSON.
+
+Coordinates are pixels of the image, x to the right and y down from its upper left corner, as viewers of slides read
+them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from focalnets.errors import MissingPackageError
+from focalnets.files import replacing, write_json
+from focalnets.large.labels import ClassMap
+from focalnets.large.merging import WindowObject
+from focalnets.large.outlines import outline_mask
+
+__all__ = ["require_tifffile", "write_class_tiff", "write_geojson"]
+
+_TILE_PX = 512
+_SMALLEST_COPY_PX = 1024
+
+
+def require_tifffile() -> Any:
+    """Import tifffile.
+
+    Raises:
+        MissingPackageError: If it is not installed.
+    """
+    try:
+        import tifffile
+    except ImportError:
+        raise MissingPackageError(
+            "a class map of a large image is written by tifffile; install it with pip install 'focalnets[large]'."
+        ) from None
+    return tifffile
+
+
+def write_class_tiff(path: Path, classes: ClassMap, colours: Sequence[tuple[int, int, int]]) -> None:
+    """Write a class map as a tiled TIFF compressed by deflate; its numbers are those of the classes.
+
+    Args:
+        path: The file.
+        classes: The map.
+        colours: Red, green and blue of each class, which viewers show; from 257 classes on it is grey.
+    """
+    tifffile = require_tifffile()
+    levels = max(0, math.ceil(math.log2(max(classes.height, classes.width) / _SMALLEST_COPY_PX)))
+    options: dict[str, Any] = {"tile": (_TILE_PX, _TILE_PX), "compression": "zlib", "dtype": classes.labels.dtype}
+    if classes.labels.dtype == np.uint8:
+        palette = np.zeros((3, 256), np.uint16)
+        palette[:, : len(colours)] = np.array(colours, np.uint16).T * 257
+        options |= {"photometric": "palette", "colormap": palette}
+    else:
+        options["photometric"] = "minisblack"
+    large = classes.labels.nbytes > 2**31
+    with replacing(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as writer:
+        for level in range(levels + 1):
+            step = 2**level
+            shape = (math.ceil(classes.height / step), math.ceil(classes.width / step))
+            place = {"subifds": levels} if level == 0 and levels else {"subfiletype": 1} if level else {}
+            writer.write(_tiles(classes.labels, step, shape), shape=shape, **options, **place)
+
+
+def _tiles(labels: np.ndarray, step: int, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    for top in range(0, shape[0], _TILE_PX):
+        for left in range(0, shape[1], _TILE_PX):
+            rows = slice(top * step, (top + _TILE_PX) * step, step)
+            part = np.ascontiguousarray(labels[rows, left * step : (left + _TILE_PX) * step : step])
+            yield np.pad(part, ((0, _TILE_PX - part.shape[0]), (0, _TILE_PX - part.shape[1])))
+
+
+def write_geojson(path: Path, objects: Sequence[WindowObject], class_names: Sequence[str]) -> None:
+    """Write objects as polygons with their class and score."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": _geometry(each),
+            "properties": {"class": class_names[each.label], "score": round(each.score, 4), "box": list(each.box)},
+        }
+        for each in objects
+    ]
+    write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def _geometry(each: WindowObject) -> dict[str, Any]:
+    if each.mask is not None:
+        polygons = outline_mask(each.mask.pixels, each.mask.left, each.mask.top)
+        if len(polygons) == 1:
+            return {"type": "Polygon", "coordinates": polygons[0]}
+        if polygons:
+            return {"type": "MultiPolygon", "coordinates": polygons}
+    left, top, right, bottom = each.box
+    ring = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    return {"type": "Polygon", "coordinates": [ring]}

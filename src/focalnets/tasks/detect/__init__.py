@@ -1,0 +1,1 @@
+"""Finding objects: a box, a class and a score for each."""

@@ -1,0 +1,1 @@
+"""Finding objects and the pixels of each."""

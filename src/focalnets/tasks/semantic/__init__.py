@@ -1,0 +1,1 @@
+"""The task of naming the class of each pixel."""
