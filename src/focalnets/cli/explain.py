@@ -156,7 +156,7 @@ def _check(arguments: Any, photos: Sequence[Path], videos: Sequence[Path]) -> No
     """Refuse what contradicts itself before a network is loaded."""
     from focalnets.data.clips import CLIP_FORMATS
 
-    require_whole(arguments, every=1, most_frames=1, top_k=1, stage=0)
+    require_whole(arguments, every=1, most_frames=1, top_k=1)
     if arguments.block is not None and arguments.stage is not None:
         raise ConfigError("--block and --stage both choose the block; give one of them.")
     if not arguments.inputs and (arguments.receptive_field or not arguments.kernels):
