@@ -24,6 +24,7 @@ _HEADINGS = {
     "training_step": "Training step",
     "memory": "Peak memory",
     "resolution": "Cost over resolution",
+    "dense_semantic": "Naming pixels",
 }
 
 _INTRODUCTION = """# Performance

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from focalnets.files import replacing, try_file, try_folder, write_json, write_text
+from focalnets.files import (
+    list_of,
+    listed,
+    parse_json,
+    read_json,
+    replacing,
+    try_file,
+    try_folder,
+    write_json,
+    write_text,
+)
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -155,3 +165,44 @@ def test_errors_name_the_file_and_not_the_temporary_one(tmp_path, wrap):
     if wrap is not None:
         with pytest.raises(wrap, match="unfinished"):
             finish_badly(path, None, wrap)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "Expecting value"),
+        ("{", "Expecting"),
+        ("NaN", "no number of JSON"),
+        ("[Infinity]", "no number of JSON"),
+        ("1e999", "beyond the range of numbers"),
+        ('{"a": -1e400}', "beyond the range of numbers"),
+        ("9223372036854775808", "beyond the range of whole numbers"),
+        ("-9223372036854775808", "beyond the range of whole numbers"),
+        ("9" * 5000, "beyond the range of whole numbers"),
+        ("[" * 100_000, "nested too deeply"),
+        (b"\xff", "can't decode"),
+    ],
+)
+def test_json_of_unknown_origin_holds_what_can_be_worked_with(text, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        parse_json(text)
+    (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=words):
+        read_json(tmp_path / "a.json")
+
+
+def test_json_is_read_as_it_is(tmp_path):
+    content = {"a": [1, -2.5e300, "12345678901234567890", None, True], "b": 9223372036854775807}
+    (tmp_path / "a.json").write_text(json.dumps(content), encoding="utf-8-sig")
+    assert read_json(tmp_path / "a.json") == content
+
+
+def test_a_text_is_no_list_of_its_letters():
+    assert listed("abc") == ["abc"]
+    assert listed(Path("abc")) == [Path("abc")]
+    assert listed(3) == [3]
+    assert listed(("a", "b")) == ["a", "b"]
+    assert list_of(str, ["a"]) == ["a"]
+    for kind, value in ((str, "abc"), (str, [1]), (int, [True]), (int, [1.0]), (int, None), (dict, {"a": 1})):
+        with pytest.raises(TypeError, match="expected a list"):
+            list_of(kind, value)

@@ -137,8 +137,8 @@ def predict(
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
     targets = clip_outputs([video.path for video in videos], output, "_predicted")
     trained = _trained(model, device, top_k=top_k, threshold=threshold)
-    task = trained.task
-    side = task.coarsest_side_px(spec_at(trained.network, size_px))
+    task, spec = trained.task, spec_at(trained.network, size_px)
+    side, size = task.coarsest_side_px(spec), spec.input_size_px
     answers = predict_all(
         task,
         trained.network,
@@ -161,7 +161,6 @@ def predict(
             clips.append(predict_clip(task, trained.network, video.path, target, every=every, **options))
         except DataError as error:
             failures.append(Failure(path=video.path, reason=str(error)))
-    size = trained.preprocessing.input_size_px if size_px is None else size_px
     return Results(entries, failures, task, model=trained.source or trained.origin, input_size_px=size, clips=clips)
 
 

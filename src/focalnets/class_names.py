@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Literal
 
-from focalnets.errors import UnknownNameError, nearest
+from focalnets.errors import ConfigError, UnknownNameError, nearest
 
-__all__ = ["LABEL_MAP_GAP", "class_names", "names_for_outputs", "readable_names", "wordnet_ids"]
+__all__ = ["LABEL_MAP_GAP", "as_class_names", "class_names", "names_for_outputs", "readable_names", "wordnet_ids"]
 
 Dataset = Literal["imagenet1k", "imagenet22k"]
 
@@ -58,6 +58,17 @@ def names_for_outputs(outputs: int) -> tuple[tuple[str, ...], str] | None:
         note = "21841 outputs are taken for the lines of the official ImageNet-22K label map, without n04399382."
         return names[:LABEL_MAP_GAP] + names[LABEL_MAP_GAP + 1 :], note
     return None
+
+
+def as_class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of classes as a tuple; a single text is refused, which would be taken for its letters.
+
+    Raises:
+        ConfigError: If they are something else.
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"class_names must be a list of texts, one for each class, got {names!r:.80}.")
+    return tuple(names)
 
 
 def readable_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ __all__ = [
     "is_there",
     "json_text",
     "list_of",
+    "listed",
     "parse_json",
     "read_json",
     "replacing",
@@ -39,6 +40,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_NAME_BYTES = 200
 _LONG_NUMBER = re.compile("[0-9]{19}")
 _LARGEST_WHOLE = 2**63 - 1
+
+
+def listed(given: Any) -> list[Any]:
+    """List what was given; a single path, name or number counts as one thing, not as its letters."""
+    return [given] if isinstance(given, (str, os.PathLike, int)) else list(given)
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:

@@ -55,7 +55,7 @@ class Damage:
 
 def damages(run: Path) -> Iterator[Damage]:
     """List all damages that are tried on copies of a run."""
-    for file in FILES:
+    for file in (file for file in FILES if (run / file).exists()):
         for name, change in _OF_ANY_FILE.items():
             yield Damage(file, name, lambda folder, file=file, change=change: change(folder / file))
     for file in (*TABLES, CONFIG):

@@ -112,3 +112,28 @@ def test_half_the_size_in_every_layout(source: Path, tmp_path: Path, layout: str
     assert main(["convert", str(source), str(target), "--to", layout, "--dtype", "float16"]) == 0
     state = focalnets.load_model(target).state_dict()
     assert all(torch.equal(state[name], one) for name, one in expected.items())
+
+
+def test_detectors_go_to_mmdetection_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.weights.mmdetection_files import save, state_dict
+
+    tensors = state_dict()
+    path = str(save(tmp_path / "epoch_12.pth", tensors))
+    own, again = str(tmp_path / "own.safetensors"), str(tmp_path / "again.pth")
+    assert main(["convert", path, own, "--to", "focalnets", "--head"]) == 0
+    shown = capsys.readouterr().out
+    assert "task instance, head rcnn of 5 outputs" in shown
+    assert "note: Its settings were read from the checkpoint." in shown
+    assert main(["convert", own, again, "--to", "mmdetection"]) == 0
+    written = torch.load(again, weights_only=True)["state_dict"]
+    assert written.keys() == tensors.keys()
+    assert all(torch.equal(written[name], tensor) for name, tensor in tensors.items())
+    capsys.readouterr()
+    for arguments, words in (
+        ([path, "out", "--to", "timm", "--head"], "has no place for the head"),
+        ([path, str(tmp_path / "out.pth"), "--to", "focalnets", "--head"], "ends in .safetensors"),
+        ([own, str(tmp_path / "out.pth"), "--to", "mmdetection", "--entry", "teacher"], "--entry is for backbones"),
+    ):
+        assert main(["convert", *arguments]) == 2
+        assert words in capsys.readouterr().err
+    assert not list(tmp_path.glob("out*"))

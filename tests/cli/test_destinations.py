@@ -137,6 +137,8 @@ def test_the_end_of_a_name_may_be_the_longest_that_there_is(coloured_run, colour
         (["models", "--json", "a.json", "--csv", "./a.json"], "--json and --csv both name 'a.json'"),
         (["evaluate", "run", "photos", "--json", "a", "--output", "a"], "--json and --output both name 'a'"),
         (["evaluate", "run", "photos", "--json", "a", "--output", "a/b"], "below the file that --json names"),
+        (["evaluate", "photos", "--output", ""], "--output is empty"),
+        (["models", "--json", ""], "--json is empty"),
         (["evaluate", "photos", "--json", "run.safetensors"], "the name of weights"),
         (["evaluate", "photos", "--csv", "photos.tar"], "the name of an archive"),
     ],
@@ -275,7 +277,9 @@ def test_a_training_says_what_it_reached_though_its_card_cannot_be_written(
     assert (run / "README.md").exists()
 
 
-@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"], ["--help"], ["--version"], ["models", "-x"]])
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["models", "--json"], ["--help"], ["models", "--help"], ["--version"], ["models", "-x"]]
+)
 @pytest.mark.parametrize("stream", ["out", "err", "closed"])
 def test_full_and_missing_streams_are_no_traceback(arguments, stream, tmp_path):
     code = "import sys; from focalnets.cli.main import main; sys.exit(main(sys.argv[1:]))"

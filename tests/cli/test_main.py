@@ -97,10 +97,18 @@ def test_each_mistake_is_one_sentence(failing, capsys, error, status, said):
     assert shown.count("\n") == 1
 
 
+def test_memory_that_is_full_is_one_sentence(failing, capsys):
+    for error in (MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")):
+        failing(error)
+        assert cli.main(["models"]) == 2
+        assert capsys.readouterr().err.startswith("error: There is not enough memory for this;")
+
+
 def test_a_programmers_error_is_not_hidden(failing):
-    failing(ZeroDivisionError())
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["models"])
+    for error in (ZeroDivisionError(), RuntimeError("a bug")):
+        failing(error)
+        with pytest.raises(type(error)):
+            cli.main(["models"])
 
 
 @pytest.mark.parametrize("flag", ["--image-size=96", "--image_size=96"])

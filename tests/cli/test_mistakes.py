@@ -43,7 +43,7 @@ def test_unknown_commands_suggest_the_nearest(given, meant, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["predict", "a.png", "--ouput", "x"], "There is no option '--ouput'; see focalnets predict --help."),
+        (["predict", "a.png", "--ouput", "x"], "There is no option '--ouput'; did you mean --output"),
         (["explain", "a.png", "--ouput", "x"], "There is no option '--ouput'; did you mean --output"),
         (["explain", "a.png", "--ouput=x"], "There is no option '--ouput'; did you mean --output"),
         (["explain", "a.png", "--out", "x"], "did you mean --output"),

@@ -17,7 +17,7 @@ OPTIONS = {
     "train": "json output size device",
     "evaluate": "json csv output size device",
     "runs": "json csv",
-    "predict": "json csv size device",
+    "predict": "json csv output size device",
     "explain": "json output size device",
     "localize": "json csv output size device",
     "convert": "json output",

@@ -14,6 +14,8 @@ from focalnets.data.annotated.training import (
     reopen_annotated_training,
     task_of_data,
 )
+from focalnets.data.scenes.generator import SceneGenerator
+from focalnets.data.scenes.writing import write_folders
 from focalnets.errors import ConfigError, DataError
 
 SQUARE = [2, 1, 7, 1, 7, 5, 2, 5]
@@ -138,6 +140,12 @@ def test_scenes(task):
         assert "sky" not in data.labels
         assert scene.semantic is None
     assert task_is_open("scenes:4")
+
+
+def test_folders_of_classes_beside_annotations_leave_the_task_open(tmp_path):
+    place = write_folders(SceneGenerator(("kite", "rocket"), image_size_px=32), tmp_path / "s", train=4, val=2)
+    with pytest.raises(ConfigError, match="can train classify, detect, instance and semantic; choose one with --task"):
+        task_of_data(place)
 
 
 def task_is_open(place):

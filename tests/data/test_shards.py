@@ -173,6 +173,10 @@ def test_labels_of_others(tmp_path):
         ({"a.jpg": b"i", "a.cls": b"-1"}, None),
         ({"a.jpg": b"i", "a.cls": b"99999999999"}, "class number 99999999999"),
         ({"a.jpg": b"i", "a.cls": b"\xff"}, "no class that can be read"),
+        ({"a.jpg": b"i", "a.cls": b"9" * 5000}, "number or the name"),
+        ({"a.jpg": b"i", "a.json": b'{"label": 1e999}'}, "beyond the range"),
+        ({"a.jpg": b"i", "a.json": b'{"label": 123456789012345678901}'}, "beyond the range"),
+        ({"a.jpg": b"i", "a.json": b'{"label": NaN}'}, "no number of JSON"),
         ({"a.jpg": b"i", "a.json": b"[" * 100_000}, "no class that can be read"),
         ({"a.jpg": b"i", "a.json": b'{"label": [1]}'}, "number or the name"),
         ({"a.jpg": b"i", "a.png": b"i", "a.cls": b"0"}, "two images"),
@@ -270,6 +274,72 @@ def test_a_damaged_index_and_missing_shards(shards):
         file.unlink()
     with pytest.raises(DataError, match="there is no shard"):
         open_shards(shards)
+
+
+NO_VALUES = [
+    "null",
+    "[]",
+    "{}",
+    '"abc"',
+    "[[[]]]",
+    "-1",
+    "1.5",
+    "true",
+    "1e999",
+    "NaN",
+    "9" * 30,
+    "9" * 5000,
+    '"\\ud800"',
+]
+
+
+@pytest.mark.parametrize("key", ["format", "version", "split", "classes", "shards"])
+def test_an_index_with_values_of_other_kinds(shards, key):
+    refused_or_read(shards, lambda content, value: content | {key: value}, least=8 if key != "split" else 4)
+
+
+@pytest.mark.parametrize("key", ["file", "side", "bytes", "sha256"])
+def test_an_index_with_shards_of_other_kinds(shards, key):
+    refused_or_read(
+        shards, lambda content, value: content | {"shards": [content["shards"][0] | {key: value}]},
+        least=4 if key == "sha256" else 12,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["members", "offsets", "sizes", "labels", "positions", "origins"])
+def test_an_index_with_columns_of_other_kinds(shards, column):
+    def whole(content, value):
+        return content | {"shards": [content["shards"][0] | {column: value}]}
+
+    def first(content, value):
+        return whole(content, [value, *content["shards"][0][column][1:]])
+
+    refused_or_read(shards, whole, least=len(NO_VALUES))
+    refused_or_read(shards, first, least=8)
+
+
+def refused_or_read(shards, change, *, least):
+    """Replace something by each value that does not fit; returns nothing, but at least so many must be refused."""
+    index = shards / "index.json"
+    content = json.loads(index.read_text())
+    sentences = []
+    for value in NO_VALUES:
+        text = json.dumps(change(content, "here it is")).replace('"here it is"', value)
+        index.write_text(text)
+        try:
+            open_shards(shards)
+        except DataError as error:
+            sentences.append(str(error))
+    index.write_text(json.dumps(content))
+    assert open_shards(shards).sides["all"]
+    assert len(sentences) >= least
+    assert not any("\n" in sentence or len(sentence) > 500 for sentence in sentences)
+
+
+def test_a_range_of_shards_beyond_all_numbers(tmp_path):
+    for pattern in ("x-{0..9999999999}.tar", f"x-{{0..{'9' * 5000}}}.tar", f"x-{{{'9' * 5000}..1}}.tar"):
+        with pytest.raises(DataError):
+            open_shards(tmp_path / pattern)
 
 
 @pytest.mark.parametrize("address", ["pipe:curl x", "pipe://x", "file:///etc/passwd", "s3://b/x.tar"])

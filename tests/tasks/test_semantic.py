@@ -136,7 +136,7 @@ def test_a_batch_without_a_pixel_that_counts_teaches_nothing():
 def test_an_image_gives_the_same_alone_and_padded(kind):
     if kind == "mask2former":
         pytest.importorskip("transformers")
-    module = network(kind, **({"queries": 6, "layers": 3} if kind == "mask2former" else {}))
+    module = network(kind, **({"channels": 64, "queries": 6, "layers": 3} if kind == "mask2former" else {}))
     images, mask = torch.zeros(2, 3, 72, 96), torch.zeros(2, 72, 96, dtype=torch.bool)
     singles = [torch.randn(1, 3, 70, 41), torch.randn(1, 3, 33, 96)]
     for number, single in enumerate(singles):

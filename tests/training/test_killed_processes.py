@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-STEPS = 12  # an epoch, of 48 images in batches of 2 in each of two processes
+STEPS = 6  # an epoch, of 48 images in batches of 4 in each of two processes
 
 PROGRAM = """
 import os, pathlib, signal, sys
@@ -28,7 +28,7 @@ original = Guard.on_train_batch_end
 
 def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
     original(self, trainer, module, outputs, batch, batch_idx)
-    if trainer.is_global_zero and trainer.current_epoch == 1 and batch_idx == 4 and not (folder / "sent").exists():
+    if trainer.is_global_zero and trainer.current_epoch == 1 and batch_idx == 3 and not (folder / "sent").exists():
         (folder / "sent").touch()
         pids = {"first": os.getpid(), "second": int((folder / "1").read_text()), "launcher": os.getppid()}
         if target == "group":
@@ -50,7 +50,7 @@ def environment():
 
 def begin(images, run, *options):
     return [
-        "train", str(images), "--recipe", "miniature", "--epochs", "3", "--batch_size", "2", "--device", "cpu",
+        "train", str(images), "--recipe", "miniature", "--epochs", "2", "--batch_size", "4", "--device", "cpu",
         "--devices", "2", "--output", str(run), *options,
     ]  # fmt: skip
 
@@ -65,7 +65,7 @@ def launched(through_torchrun):
 
 
 def finish(command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment())
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -90,21 +90,22 @@ def undisturbed(coloured_images, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux shows them")
 @pytest.mark.parametrize(
     ("number", "target", "workers", "through_torchrun", "status"),
     [
         (signal.SIGKILL, "first", 1, False, -signal.SIGKILL),
-        pytest.param(signal.SIGKILL, "second", 0, False, None, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, "group", 1, False, -signal.SIGKILL, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, "first", 0, False, 130, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, "second", 0, False, 130, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, "group", 1, False, 130, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, "first", 0, True, 1, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, "second", 0, True, 1, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, "launcher", 1, True, -signal.SIGKILL, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, "launcher", 0, True, 1, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, "launcher", 0, True, 1, marks=pytest.mark.slow),
+        (signal.SIGKILL, "second", 0, False, None),
+        (signal.SIGKILL, "group", 1, False, -signal.SIGKILL),
+        (signal.SIGTERM, "first", 0, False, 130),
+        (signal.SIGTERM, "second", 0, False, 130),
+        (signal.SIGINT, "group", 1, False, 130),
+        (signal.SIGKILL, "first", 0, True, 1),
+        (signal.SIGKILL, "second", 0, True, 1),
+        (signal.SIGKILL, "launcher", 1, True, -signal.SIGKILL),
+        (signal.SIGTERM, "launcher", 0, True, 1),
+        (signal.SIGINT, "launcher", 0, True, 1),
     ],
     ids=lambda value: value.name if isinstance(value, signal.Signals) else None,
 )
@@ -122,7 +123,7 @@ def test_the_others_end_and_the_run_goes_on_bitwise(
         env={**environment(), **told},
     )  # fmt: skip
     try:
-        _, errors = process.communicate(timeout=240)  # until every process has closed them
+        _, errors = process.communicate(timeout=600)  # until every process has closed them
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
+from tests.tasks.annotated_places import write_class_maps
 from torchvision.transforms import v2
 
 from focalnets.data.randaugment import noisy_randaugment
@@ -14,6 +15,7 @@ from focalnets.errors import ConfigError, TrainingError
 from focalnets.models.config import Preprocessing
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.inference import evaluate_images
+from focalnets.tasks.loading import load_trained
 from focalnets.training.callbacks import Guard
 from focalnets.training.config import TrainingConfig
 from focalnets.training.data import training_loader
@@ -34,7 +36,7 @@ def data(coloured_images, config):
     return open_data(coloured_images, config)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe().task == "classify"])
 def test_each_recipe_trains_in_miniature(name, coloured_run, data, tmp_path):
     recipe = RECIPES[name]()
     assert "Command" in RECIPES[name].__doc__
@@ -44,6 +46,23 @@ def test_each_recipe_trains_in_miniature(name, coloured_run, data, tmp_path):
     result = train(settings, data, output=tmp_path / "run", quiet=True)
     assert [row["epoch"] for row in result.history if row["epoch"] > 0] == [1, 2]
     assert load_checkpoint(result.best_weights).preprocessing.input_size_px == 32
+
+
+@pytest.mark.parametrize("name", ["segment", "panoptic", "upernet_160k"])
+def test_recipes_for_pixels_train_in_miniature(name, tmp_path):
+    recipe = RECIPES[name]()
+    assert "Command" in RECIPES[name].__doc__
+    small = in_miniature(recipe).replace(batch_size=4, limit_train_batches=2, limit_val_batches=1)
+    place = "scenes:12"
+    if recipe.task == "panoptic":
+        small = small.replace(channels=64, queries=8, decoder_layers=2)
+    else:
+        place = tmp_path / "maps"
+        write_class_maps(place, train=8, val=4)
+        small = small.replace(channels=16)
+    result = train(small, open_data(place, small), output=tmp_path / "run", quiet=True)
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert load_trained(result.best_weights)[1].preprocessing.input_size_px == 32
 
 
 def test_imagenet_is_the_published_recipe():

@@ -41,6 +41,7 @@ def test_what_a_file_says_is_taken(tmp_path, version):
     assert (head.candidates, head.proposals, head.detections) == ((200, 2000), (60, 1000), 30)
     assert (head.score_threshold, head.overlap, head.padding_masked) == (0.1, 0.4, False)
     assert (found.input.input_size_px, found.input.longest_px) == (480, 640)
+    assert (found.input.interpolation, found.input.antialias) == ("bilinear", False)
     assert found.input.mean == pytest.approx((0.485, 0.456, 0.406))
     assert any("settings were read from the checkpoint" in note for note in found.notes)
     assert "task instance, head rcnn of 5 outputs, input whole_image, mmdetection layout" in str(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from focalnets.cli.options import add_device, add_json, add_size
+from focalnets.cli.options import add_device, add_json, add_size, require_whole
 from focalnets.cli.output import deliver, note
 from focalnets.cli.training_options import add_training_config
 from focalnets.training.config import TrainingConfig
@@ -36,6 +36,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Measure and say what to change."""
+    require_whole(arguments, batches=1, warmup=1)
     config = _config(arguments)
 
     from focalnets.training.throughput import measure_throughput

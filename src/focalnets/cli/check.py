@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from focalnets.cli.options import add_csv, add_json, add_size, require_whole
@@ -11,8 +12,12 @@ EXAMPLES = """\
   focalnets check photos
   focalnets check photos.csv --json findings.json
   focalnets check shards --csv findings.csv --size 224
+  focalnets check annotations/instances_train.json --samples samples.png
 
-  DATA is what focalnets train takes, split as it would split it. Exit status: 0 also with warnings, 1 where images
+  DATA is what focalnets train takes, split as it would split it. Of images with annotations, boxes, masks and classes
+  are checked, and sizes of images and anchors proposed that suit the boxes.
+
+  Exit status: 0 also with warnings, 1 where images
   would stop training, 2 where DATA cannot be opened at all."""
 
 _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -24,13 +29,21 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--val_fraction", type=float, default=0.2, help="fraction held out without val (default: 0.2)")
     parser.add_argument("--seed", type=int, default=0, help="chooses what is held out (default: 0)")
     add_size(parser, "side of the images that the network will see", aliases=("--image_size",), default=128)
+    parser.add_argument(
+        "--task", choices=("detect", "instance", "semantic", "panoptic"), help="what annotations are meant for"
+    )
+    parser.add_argument("--samples", type=str, metavar="FILE", help="PNG of some images with their annotations")
     add_json(parser, "everything found")
     add_csv(parser, "one line for each image or group that was found")
 
 
 def run(arguments: Any) -> int:
     """Look at every image, report, and say whether training would stop."""
-    require_whole(arguments, size=8)
+    require_whole(arguments, size=8, seed=0)
+    from focalnets.data.annotated.formats import possible_tasks
+
+    if arguments.task is not None or arguments.samples is not None or "classify" not in possible_tasks(arguments.data):
+        return _check_annotations(arguments)
     from focalnets.data.checks.findings import find_problems
     from focalnets.data.checks.inspection import inspect_images
     from focalnets.data.sources import open_images
@@ -63,17 +76,74 @@ def run(arguments: Any) -> int:
     return int(stops)
 
 
-def _show(found: Any, findings: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _check_annotations(arguments: Any) -> int:
+    """Look at annotations of objects and pixels, and draw some where that is asked for."""
+    from focalnets.data.checks.annotated import check_annotations
+    from focalnets.files import csv_text
 
+    checked = check_annotations(arguments.data, arguments.task)
+    stops = any(finding.severity == "error" for finding in checked.findings)
+    if arguments.samples is not None:
+        from focalnets.data.annotated.training import open_annotated_evaluation
+        from focalnets.data.checks.samples import sample_sheet
+        from focalnets.files import replacing
+
+        _, data = open_annotated_evaluation(arguments.data, task=checked.task)
+        sheet = sample_sheet(data.images)
+        with replacing(arguments.samples) as temporary:
+            sheet.save(temporary, "PNG")
+    deliver(
+        arguments,
+        lambda: _show_annotations(checked),
+        json=lambda: {
+            "data": str(arguments.data),
+            "format": checked.format,
+            "task": checked.task,
+            "images": checked.images,
+            "classes": list(checked.classes),
+            "objects": checked.objects,
+            "anchors": None if checked.anchors is None else dataclasses.asdict(checked.anchors),
+            "would_stop_training": stops,
+            "findings": [finding.to_dict() for finding in checked.findings],
+        },
+        csv=lambda: csv_text(
+            ("kind", "severity", "example", "advice"),
+            [(f.kind, f.severity, example, f.advice) for f in checked.findings for example in f.examples],
+        ),
+    )
+    return int(stops)
+
+
+def _show_annotations(checked: Any) -> None:
+    parts = ", ".join(f"{count:,} images in {part}" for part, count in checked.images.items())
+    objects = sum(sum(counts.values()) for counts in checked.objects.values())
+    print(f"{checked.format} for {checked.task}: {parts}, {len(checked.classes)} classes, {objects:,} objects")
+    if checked.anchors is not None:
+        sizes = ", ".join(map(str, checked.anchors.sizes_px))
+        ratios = ", ".join(f"{ratio:g}" for ratio in checked.anchors.ratios)
+        print(
+            f"suits the boxes: shorter side {checked.anchors.shorter_side_px} px, anchors of {sizes} px with ratios "
+            f"{ratios}: mean best overlap {checked.anchors.overlap:.2f} "
+            f"({checked.anchors.usual_overlap:.2f} with 32 to 512 px)"
+        )
+    _show_findings(checked.findings)
+
+
+def _show(found: Any, findings: Any) -> None:
     print(
         f"{len(found.train):,} images to train and {len(found.val):,} held out, {len(found.classes)} classes "
         f"({found.split})"
     )
     for text in found.notes:
         print(text)
+    _show_findings(findings)
+
+
+def _show_findings(findings: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     if not findings:
         print("nothing to complain about")
         return

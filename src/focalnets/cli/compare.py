@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.destinations import require_folder
-from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output
+from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, require_whole
 from focalnets.cli.output import deliver, is_quiet, keep, note, prints_progress, progress_line
 from focalnets.cli.training_options import add_training_config
 
@@ -86,6 +86,9 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """Compare."""
+    require_whole(
+        arguments, size=(1, 65_536), batch=(1, 2**20), epochs=1, seeds=1, parallel=(1, 1024)
+    )  # fmt: skip
     folder = require_folder(arguments.output, _FILES)
 
     from focalnets.compare.models import find_models

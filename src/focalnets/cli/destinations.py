@@ -44,6 +44,9 @@ def check_destinations(arguments: Any) -> None:
         for name in _DESTINATIONS
         if (given := getattr(arguments, name, None)) not in (None, STANDARD_OUTPUT)
     }
+    for name in _DESTINATIONS:
+        if getattr(arguments, name, None) == "":
+            raise ConfigError(f"--{name} is empty; name a place, or leave it out.")
     _refuse_meeting(named)
     for name in ("json", "csv"):
         if name not in named:

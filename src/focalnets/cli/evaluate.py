@@ -64,7 +64,9 @@ def run(arguments: Any) -> int:
     from focalnets.tasks.report import evaluation_files
     from focalnets.tasks.robustness import RESOLUTIONS_PX
 
-    require_whole(arguments, resolutions=1, worst=0, size=1)
+    require_whole(
+        arguments, resolutions=1, worst=0, size=1, batch_size=1, bins=1, seed=0, severities=(1, 5)
+    )  # fmt: skip
     if arguments.output is not None:
         require_folder(arguments.output)
     source = require_model(arguments.model)

@@ -28,6 +28,7 @@ EXAMPLES = """\
   Exit status: 0 everything was explained, 1 some inputs could not be read, 2 none could."""
 
 _MOST_FIELD_PHOTOS = 32
+_LARGEST_PX = 65_536
 
 
 def add_arguments(parser: Any) -> None:
@@ -155,7 +156,7 @@ def _check(arguments: Any, photos: Sequence[Path], videos: Sequence[Path]) -> No
     """Refuse what contradicts itself before a network is loaded."""
     from focalnets.data.clips import CLIP_FORMATS
 
-    require_whole(arguments, every=1, most_frames=1)
+    require_whole(arguments, every=1, most_frames=1, top_k=1, stage=0)
     if arguments.block is not None and arguments.stage is not None:
         raise ConfigError("--block and --stage both choose the block; give one of them.")
     if not arguments.inputs and (arguments.receptive_field or not arguments.kernels):
@@ -326,6 +327,8 @@ def _draw_network(arguments: Any, model: Any, photos: Sequence[Path], size: Any,
 def _read_size(given: str | None) -> Any:
     if given is None or given == "native":
         return given
-    if not given.isdecimal() or int(given) < 1:
-        raise ConfigError(f"--size must be a whole number of pixels from 1 up, or native, got {given!r}.")
+    if not given.isdecimal() or len(given) > 9 or not 1 <= int(given) <= _LARGEST_PX:
+        raise ConfigError(
+            f"--size must be a whole number of pixels from 1 to {_LARGEST_PX:,}, or native, got {given!r:.40}."
+        )
     return int(given)

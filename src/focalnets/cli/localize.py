@@ -111,7 +111,7 @@ def run(arguments: Any) -> int:
 
 def _check(arguments: Any) -> None:
     """Refuse what cannot be right before anything is loaded."""
-    require_whole(arguments, limit=1, size=1, resamples=1, seed=0)
+    require_whole(arguments, limit=1, size=(1, 65_536), resamples=(1, 1_000_000), seed=0)
     if len(arguments.peer) != len(arguments.peer_weights):
         raise ConfigError(
             f"--peer names {len(arguments.peer)} networks and --peer-weights {len(arguments.peer_weights)} files; "

@@ -40,7 +40,7 @@ def add_arguments(parser: Any) -> None:
 
 def run(arguments: Any) -> int:
     """List the networks."""
-    require_whole(arguments, size=1)
+    require_whole(arguments, size=(1, 1_000_000))
     pattern = arguments.pattern or "*"
     pattern = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     names = list_models(pattern)

@@ -21,6 +21,9 @@ __all__ = [
 ]
 
 
+_LARGEST = 2**63 - 1
+
+
 def add_json(parser: Any, content: str) -> None:
     """Add ``--json [FILE]``; alone or with ``-`` it prints to standard output, and nothing else goes there."""
     _add_result(parser, "json", content)
@@ -118,14 +121,17 @@ def add_config(parser: Any, more: str = "") -> None:
     )
 
 
-def require_whole(arguments: Any, **least: int) -> None:
-    """Refuse options that are not whole numbers from a smallest one up; None is let through.
+def require_whole(arguments: Any, **ranges: int | tuple[int, int]) -> None:
+    """Refuse options that are not whole numbers from a smallest one up, or also to a largest one; None is let through.
 
     Raises:
-        ConfigError: If one is smaller.
+        ConfigError: If one is smaller or larger.
     """
-    for name, smallest in least.items():
+    for name, limits in ranges.items():
+        smallest, largest = limits if isinstance(limits, tuple) else (limits, _LARGEST)
         value = getattr(arguments, name)
         for number in value if isinstance(value, (list, tuple)) else [value]:
             if number is not None and number < smallest:
                 raise ConfigError(f"--{name} must be a whole number from {smallest} up, got {number}.")
+            if number is not None and number > largest:
+                raise ConfigError(f"--{name} may be at most {largest:,}, got {str(number)[:40]}.")

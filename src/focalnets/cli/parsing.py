@@ -174,8 +174,9 @@ class CommandParser(jsonargparse.ArgumentParser):
             declared = self.declared.get(found[1], Declared())
             value = self._given(found[1], message)
             if declared.names is not None:
-                return f"{self._shown(found[1])} cannot be {value!r}; {nearest(value, map(str, declared.names))}"
-            return f"{self._shown(found[1])} must be {declared.expected}, got {value!r}."
+                hint = nearest(value[:80], map(str, declared.names))
+                return f"{self._shown(found[1])} cannot be {_abridged(value)}; {hint}"
+            return f"{self._shown(found[1])} must be {declared.expected}, got {_abridged(value)}."
         if found := re.match(r"the following arguments are required: (.*)", message):
             missing = [self._shown(name) for name in found[1].split(", ")]
         elif found := re.match(r'Validation failed: Key "(.*)" is required', message):
@@ -202,6 +203,11 @@ class CommandParser(jsonargparse.ArgumentParser):
         if action is None:
             return name
         return action.option_strings[0] if action.option_strings else str(action.metavar or name.upper())
+
+
+def _abridged(value: str) -> str:
+    """The value in quotes; of a long one its beginning."""
+    return repr(value) if len(value) <= 80 else f"{value[:77]!r}..."
 
 
 def _config_of(arguments: Sequence[str]) -> str | None:

@@ -10,6 +10,8 @@ from focalnets.cli.destinations import require_folder
 from focalnets.cli.model_argument import add_model, require_model
 from focalnets.cli.options import add_csv, add_device, add_json, add_output, add_size, require_whole
 from focalnets.cli.output import deliver, progress
+from focalnets.cli.predict_large import add_large_options, predict_large_images
+from focalnets.cli.result_table import show_results
 
 EXAMPLES = """\
   focalnets predict photo.jpg
@@ -17,6 +19,7 @@ EXAMPLES = """\
   focalnets predict holiday 'archive/**/*.png' --model timm/focalnet_tiny_srf.ms_in1k --top_k 3
   focalnets predict holiday --model runs/photos --json | jq .predictions
   focalnets predict street.jpg drive.mp4 --model runs/street --output answers
+  focalnets predict slide.svs --model runs/cells --context image --memory 8GB --output slide
 
   With --output a folder gets the results as JSON and CSV, each picture with its answer drawn in, and what the task
   writes besides: maps of classes as PNG, objects as COCO json. Videos are drawn frame by frame and need it.
@@ -45,12 +48,15 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--batch_size", type=int, help="images at once (default: 32 classified, 4 otherwise)")
     add_device(parser)
+    add_large_options(parser)
 
 
 def run(arguments: Any) -> int:
     """Predict and report."""
-    require_whole(arguments, top_k=1, size=1, batch_size=1, every=1)
+    require_whole(arguments, top_k=1, size=1, batch_size=1, every=1, tile=1, overlap=0, level=0)
     source = require_model(arguments.model)
+    if arguments.context is not None:
+        return predict_large_images(arguments, source)
     from focalnets import api
     from focalnets.data.clips import CLIP_FORMATS
     from focalnets.data.inputs import gather_inputs
@@ -84,7 +90,7 @@ def run(arguments: Any) -> int:
     written += [clip.output.name for clip in results.clips]
 
     def show_all() -> None:
-        _show(results)
+        show_results(results.task, [result.value for result in results])
         if written:
             print(f"written: {list_some(written, 8)} in {arguments.output}")
 
@@ -96,24 +102,3 @@ def run(arguments: Any) -> int:
         total = len(results) + len(results.clips) + len(results.failures)
         print(f"{len(results.failures)} of {total} inputs could not be {done}.", file=sys.stderr)
     return 0 if not results.failures else 1 if results or results.clips else 2
-
-
-def _show(results: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from focalnets.report.words import plain_text
-    from focalnets.tasks.results import table_of
-
-    if not results:
-        return
-    columns, rows = table_of(results.task, [result.value for result in results])
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.title, justify="left" if column.kind == "text" else "right")
-    for row in rows:
-        cells = [plain_text(column.write(cell)) for column, cell in zip(columns, row, strict=True)]
-        table.add_row(*map(Text, cells))  # Text: brackets in names are no markup.
-    # Where nobody looks, nothing is folded: one line an image for grep and cut.
-    Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)

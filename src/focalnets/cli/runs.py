@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 from typing import Any
 
@@ -44,7 +45,10 @@ def run(arguments: Any) -> int:
     deliver(
         arguments,
         lambda: _show(runs, rows),
-        json=lambda: [{**row, "history": list(run.history)} for row, run in zip(rows, runs, strict=True)],
+        json=lambda: [
+            {**_finite(row), "history": [_finite(figures) for figures in run.history]}
+            for row, run in zip(rows, runs, strict=True)
+        ],
         csv=lambda: _as_csv(rows),
         files=draw,
         output=arguments.plot,
@@ -68,6 +72,11 @@ def _rows(runs: Any, differences: Any) -> list[dict[str, Any]]:
         }
         for index, run in enumerate(runs)
     ]
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with nothing in place of numbers that JSON does not have."""
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> str:

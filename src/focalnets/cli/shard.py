@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from focalnets.cli.destinations import require_folder
-from focalnets.cli.options import add_flag, add_json, add_output
+from focalnets.cli.options import add_flag, add_json, add_output, require_whole
 from focalnets.cli.output import deliver, note, progress
 from focalnets.errors import ConfigError, DataError
 
@@ -39,6 +39,7 @@ def run(arguments: Any) -> int:
     """Write the shards and say what was written."""
     if (arguments.folder is None) == (arguments.output is None):
         raise ConfigError("focalnets shard needs one folder for the shards; give it after DATA, or by --output.")
+    require_whole(arguments, samples_per_shard=1, max_bytes=1, seed=0)
     output = arguments.folder or arguments.output
     require_folder(output, ("index.json", "unfinished.jsonl"))
     from focalnets.data.folders import folder_of_classes

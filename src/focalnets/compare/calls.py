@@ -14,12 +14,10 @@ from torch import Tensor, nn
 
 from focalnets.compare.models import ComparedModel, build_module
 
-__all__ = ["TASKS", "Task", "is_out_of_memory", "prepare_call", "sample_images"]
+__all__ = ["TASKS", "Task", "prepare_call", "sample_images"]
 
 Task = Literal["inference", "training"]
 TASKS: tuple[Task, ...] = ("inference", "training")
-
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
 def sample_images(batch: int, size_px: int, device: torch.device) -> Tensor:
@@ -56,12 +54,6 @@ def prepare_call(
         _wait_for_device(logits, device)
 
     return network, step
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory did not suffice."""
-    message = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in message for text in _OUT_OF_MEMORY)
 
 
 def _wait_for_device(logits: Tensor, device: torch.device) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from focalnets.compare.calls import TASKS, Task, is_out_of_memory, prepare_call, sample_images
+from focalnets.compare.calls import TASKS, Task, prepare_call, sample_images
 from focalnets.compare.forecast import Forecast, wanted_rounds
 from focalnets.compare.memory_process import MemoryProcess
 from focalnets.compare.memory_worker import LARGEST_FRACTION
@@ -22,7 +22,7 @@ from focalnets.compare.results import FINAL, Cell, Comparison, Network
 from focalnets.errors import ConfigError
 from focalnets.machine.description import describe_machine, describe_versions
 from focalnets.machine.devices import device_name
-from focalnets.machine.memory import available_bytes
+from focalnets.machine.memory import available_bytes, is_out_of_memory
 from focalnets.machine.timing import Timing, interleave, spread
 from focalnets.version import __version__
 

@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from focalnets.compare.calls import is_out_of_memory, prepare_call, sample_images
+from focalnets.compare.calls import prepare_call, sample_images
 from focalnets.compare.models import find_models
 from focalnets.compare.variations import load_rows
-from focalnets.machine.memory import available_bytes, limit_data, measure_added
+from focalnets.machine.memory import available_bytes, is_out_of_memory, limit_data, measure_added
 from focalnets.machine.workers import read_lines, write_line
 from focalnets.weights.loading import create_model
 

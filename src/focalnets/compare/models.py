@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from focalnets.compare.variations import VARIATIONS, build_variation
 from focalnets.errors import ConfigError, MissingPackageError, UnknownNameError, nearest
+from focalnets.files import listed, parse_json
 from focalnets.models.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ class ComparedModel:
         return self.name.partition(":")[0]
 
 
-def find_models(names: Sequence[str], skeleton: Mapping[str, Any] | None = None) -> list[ComparedModel]:
+def find_models(names: str | Sequence[str], skeleton: Mapping[str, Any] | None = None) -> list[ComparedModel]:
     """Find the networks of these names, each once.
 
     Args:
-        names: Of :func:`focalnets.list_models`, of the table of variations, or of timm. Ours and timm's can be
+        names: One or several of :func:`focalnets.list_models`, of the variations, or of timm. Ours and timm's can be
             changed: ``swin_tiny_patch4_window7_224:embed_dim=36,depths=[2,2,2,2]``; values are JSON or text.
         skeleton: Fields of the skeleton's config that variations are built with.
 
@@ -96,7 +96,7 @@ def find_models(names: Sequence[str], skeleton: Mapping[str, Any] | None = None)
         MissingPackageError: If a name is none of ours and timm is not installed.
         ConfigError: If the skeleton has no such field or does not take a value, or if changes cannot be read.
     """
-    found = [_find(name) for name in dict.fromkeys(names)]
+    found = [_find(name) for name in dict.fromkeys(listed(names))]
     for index, model in enumerate(found):
         if model.family == "variation":
             VARIATIONS[model.name].settings(skeleton)
@@ -128,7 +128,7 @@ def _read_changes(name: str, typed: str) -> dict[str, Any]:
         if field in _OF_THE_COMPARISON:
             raise ConfigError(f"{name!r}: {field} is the same for all networks of a comparison; leave it out.")
         try:
-            changes[field] = json.loads(value)
+            changes[field] = parse_json(value)
         except ValueError:
             changes[field] = value
     return changes

@@ -11,12 +11,12 @@ from typing import Any
 
 from lightning.pytorch import seed_everything
 
-from focalnets.compare.calls import is_out_of_memory
 from focalnets.compare.foreign import foreign_network, require_shared_settings
 from focalnets.compare.models import ComparedModel, build_module
 from focalnets.compare.variations import SKELETON, VARIATIONS
 from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError, FocalNetsError, InterruptedRunError, TrainingError
+from focalnets.machine.memory import is_out_of_memory
 from focalnets.models.config import Preprocessing
 from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focalnets.errors import ConfigError, FocalNetsError
-from focalnets.files import user_path
+from focalnets.files import listed, user_path
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.variants import variant
 
@@ -89,13 +89,13 @@ def add_variation(row: Variation) -> None:
     VARIATIONS[row.name] = row
 
 
-def load_rows(files: Sequence[str | Path]) -> None:
-    """Run Python files that call :func:`add_variation`; each once in a process.
+def load_rows(files: str | Path | Sequence[str | Path]) -> None:
+    """Run Python files that call :func:`add_variation`, one or several; each once in a process.
 
     Raises:
         ConfigError: If a file cannot be read, breaks down, or adds a name that is taken.
     """
-    for file in files:
+    for file in listed(files):
         path = user_path(file).resolve()
         if path in _LOADED:
             continue

@@ -146,7 +146,7 @@ def pixels_to_input(preprocessing: Preprocessing) -> Callable[[np.ndarray], Tens
             from PIL import Image
 
             return normalized(Image.fromarray(np.ascontiguousarray(pixels)))[None]
-        values = torch.from_numpy(np.ascontiguousarray(pixels)).to(torch.float32)
+        values = torch.from_numpy(np.array(pixels, np.float32, order="C"))
         return values.mul_(1.0 / 255).sub_(mean).div_(std).permute(2, 0, 1)[None]
 
     return prepare

@@ -20,6 +20,7 @@ except ImportError:  # Windows has no limits and no peaks of this kind
 
 __all__ = [
     "available_bytes",
+    "is_out_of_memory",
     "limit_data",
     "measure_added",
     "peak_bytes",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 _WARM_UP_PX = 64
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
 def available_bytes() -> int | None:
@@ -47,6 +49,12 @@ def _left_in_group() -> list[int]:
         return [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
     except (OSError, ValueError):
         return []
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory did not suffice."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in message for text in _OUT_OF_MEMORY)
 
 
 def limit_data(more_bytes: int) -> None:

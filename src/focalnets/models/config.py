@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from focalnets.errors import ConfigError
-from focalnets.models.fields import check_types, checked_keys, is_finite
+from focalnets.models.fields import check_types, checked_keys, is_finite, shortened
 from focalnets.models.input_specs import ClipInput as ClipInput
 from focalnets.models.input_specs import InputSpec
 from focalnets.models.input_specs import Preprocessing as Preprocessing
@@ -28,6 +28,20 @@ Initialization = Literal["official", "fan_in", "identity"]
 """``official`` = linear layers drawn at standard deviation 0.02, convolutions as PyTorch does; ``fan_in`` = linear
 layers drawn at standard deviation 1 / sqrt(inputs); ``identity`` = as ``fan_in``, but the last layer of each branch is
 zero, so that every block returns what it receives until it has learnt something."""
+
+LARGEST_STAGES = 16
+"""Stages that a network may have; more is taken for a mistake or a hostile file. So with the next."""
+
+LARGEST_FIELDS = {
+    "depths": 10_000,
+    "focal_levels": 100,
+    "focal_windows": 10_001,
+    "embed_dim": 2**20,
+    "patch_size": 2**12,
+    "in_chans": 2**16,
+    "num_classes": 2**26,
+}
+"""Whole numbers in a network's config, at most."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,6 +102,8 @@ class FocalNetConfig:
         stages = len(self.depths)
         if not stages:
             raise ConfigError("depths needs at least one stage, got none.")
+        if stages > LARGEST_STAGES:
+            raise ConfigError(f"depths may have at most {LARGEST_STAGES} stages, got {stages:,}.")
         for name in ("focal_levels", "focal_windows"):
             if len(getattr(self, name)) != stages:
                 raise ConfigError(
@@ -96,6 +112,11 @@ class FocalNetConfig:
         for name, smallest in (("depths", 1), ("focal_levels", 0), ("focal_windows", 1)):
             if not all(isinstance(value, int) and value >= smallest for value in getattr(self, name)):
                 raise ConfigError(f"{name} must be whole numbers from {smallest} up, got {getattr(self, name)}.")
+        for name, most in LARGEST_FIELDS.items():
+            values = getattr(self, name)
+            largest = max(values) if isinstance(values, tuple) else values
+            if largest > most:
+                raise ConfigError(f"{name} may be at most {most:,}, got {shortened(largest)}.")
         if any(window % 2 == 0 for window in self.focal_windows):
             raise ConfigError(f"focal_windows must be odd so that a window has a centre, got {self.focal_windows}.")
         for name, smallest in (("embed_dim", 1), ("patch_size", 1), ("in_chans", 1), ("num_classes", 0)):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from focalnets.class_names import as_class_names
 from focalnets.errors import ConfigError, ShapeError
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.embedding import ConvolutionalEmbedding, PatchEmbedding, channels_last, downsample_mask
@@ -270,11 +271,14 @@ class FocalNet(nn.Module):
 
     @staticmethod
     def _checked_names(class_names: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:
-        if class_names is not None and len(class_names) != num_classes:
+        if class_names is None:
+            return None
+        names = as_class_names(class_names)
+        if len(names) != num_classes:
             raise ConfigError(
-                f"class_names must have one entry for each of the {num_classes} classes, got {len(class_names)}."
+                f"class_names must have one entry for each of the {num_classes} classes, got {len(names)}."
             )
-        return None if class_names is None else tuple(class_names)
+        return names
 
     def extra_repr(self) -> str:
         described: dict[str, Any] = {**self.config.to_dict()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-__all__ = ["ACCURACY_MAP", "DARK", "HEAT_MAP", "LIGHT", "SHEET", "SIGNED_MAP", "SheetColours", "Theme"]
+__all__ = ["ACCURACY_MAP", "CLASS_COLOURS", "DARK", "HEAT_MAP", "LIGHT", "SHEET", "SIGNED_MAP", "SheetColours", "Theme"]
 
 HEAT_MAP = "inferno"
 """Colour map of what is never negative: where a network looks, how strongly something counts."""
@@ -18,6 +18,12 @@ SIGNED_MAP = "PuOr_r"
 
 ACCURACY_MAP = "cividis"
 """Colour map of tables of accuracies from 0 to 1."""
+
+CLASS_COLOURS = (
+    "#e6194b", "#3cb44b", "#4363d8", "#ffe119", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#469990",
+    "#9a6324", "#800000", "#808000", "#000075", "#a9a9a9", "#fabed4", "#aaffc3", "#ffd8b1", "#dcbeff", "#fffac8",
+)  # fmt: skip
+"""Colours of classes that differ as far as possible, also for many people who see fewer of them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,3 +135,9 @@ class SheetColours:
 
 
 SHEET = SheetColours()
+
+CLASS_COLOURS = (
+    "#e6194b", "#3cb44b", "#4363d8", "#ffe119", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#469990",
+    "#9a6324", "#800000", "#808000", "#000075", "#a9a9a9", "#fabed4", "#aaffc3", "#ffd8b1", "#dcbeff", "#fffac8",
+)  # fmt: skip
+"""Colours that differ as far as possible, also for many people who see fewer of them; more are made from hues."""

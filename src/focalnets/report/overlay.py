@@ -12,16 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from focalnets.report.colours import SHEET
+from focalnets.report.colours import CLASS_COLOURS, SHEET
 from focalnets.report.fonts import Line
 
 __all__ = ["class_colours", "indexed_picture", "laid_over", "with_key"]
-
-_FIRST = (
-    "#e6194b", "#3cb44b", "#4363d8", "#ffe119", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#469990",
-    "#9a6324", "#800000", "#808000", "#000075", "#a9a9a9", "#fabed4", "#aaffc3", "#ffd8b1", "#dcbeff", "#fffac8",
-)  # fmt: skip
-"""Colours that differ as far as possible, also for many people who see fewer of them; more are made from hues."""
 
 _GOLDEN = 0.61803398875
 _MOST_IN_KEY = 12
@@ -30,7 +24,7 @@ _MOST_IN_KEY = 12
 @functools.lru_cache(maxsize=32)
 def class_colours(count: int) -> np.ndarray:
     """One colour for each class, (count, 3) uint8; a class keeps its colour however many there are."""
-    colours = [tuple(int(text[place : place + 2], 16) for place in (1, 3, 5)) for text in _FIRST[:count]]
+    colours = [tuple(int(text[place : place + 2], 16) for place in (1, 3, 5)) for text in CLASS_COLOURS[:count]]
     for number in range(len(colours), count):
         brightness, strength = ((1.0, 0.55), (0.75, 0.9), (0.5, 0.7))[number % 3]
         red, green, blue = colorsys.hsv_to_rgb((number * _GOLDEN) % 1.0, strength, brightness)

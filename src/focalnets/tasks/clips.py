@@ -51,6 +51,10 @@ class PredictedClip:
         return {"input": str(self.path), "file": str(self.output), "frames": self.frames, "predictions": seen}
 
 
+_TOGETHER_PIXELS = 2**28
+"""Frames that are in memory together have no more than so many pixels, or there is only one of them."""
+
+
 def predict_clip(
     task: Task,
     model: nn.Module,
@@ -83,6 +87,7 @@ def predict_clip(
         raise ConfigError(f"every must be a whole number of frames from 1 up, got {every}.")
     path = Path(path)
     info, together = describe_clip(path), every * (task.usual_batch if batch_size is None else batch_size)
+    together = max(1, min(together, _TOGETHER_PIXELS // (info.width_px * info.height_px)))
     times: list[float] = []
     results: list[Any] = []
 

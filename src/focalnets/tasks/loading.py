@@ -75,7 +75,7 @@ def load_trained(source: str | os.PathLike[str], **options: Any) -> tuple[Task, 
         raise CheckpointError(f"{opened.place} describes a head that this version cannot build: {error}") from error
     assemble_into(module, opened.tensors, opened.place)
     module.origin = opened.origin
-    return task, module
+    return task.suited_to(module), module
 
 
 def open_for_evaluation(

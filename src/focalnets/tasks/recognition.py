@@ -20,14 +20,14 @@ def recognise_task(place: str | os.PathLike[str]) -> tuple[str, str]:
         ConfigError: If the data fits several tasks.
         DataError: If there is no such place, or it leaves open what is meant.
     """
-    from focalnets.data.annotated.training import recognise_annotations
+    from focalnets.data.annotated.formats import possible_tasks, recognise
 
     text = os.fspath(place)
-    found = recognise_annotations(text)
-    tasks = [task for task in TASKS if any(task in each.tasks for each in found)]
-    formats = " and ".join(dict.fromkeys(each.format for each in found))
-    if not tasks:
+    possible = possible_tasks(text)
+    tasks = [task for task in TASKS if task in possible]
+    if tasks in ([], ["classify"]):
         return "classify", ""
+    formats = " and ".join(dict.fromkeys(each.format for each in recognise(text)))
     if len(tasks) > 1:
         words = "; ".join(f"{task}: {TASKS[task].summary}" for task in tasks)
         raise ConfigError(f"'{text}' ({formats}) can train several tasks; choose one with --task ({words}).")

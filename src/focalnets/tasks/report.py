@@ -11,14 +11,15 @@ from torch import nn
 from focalnets.data.corruptions import check_corruptions
 from focalnets.data.labelled import LabelledData
 from focalnets.errors import ConfigError
-from focalnets.files import write_json, write_text
+from focalnets.files import listed, write_json, write_text
 from focalnets.models.config import Preprocessing, read_input_spec
+from focalnets.models.memory import check_memory
 from focalnets.report.names import without_folders
 from focalnets.report.page import write_page
 from focalnets.report.parts import Bullets, Details, Facts, Opening, Paragraph, Part, Section
 from focalnets.tasks.evaluation import EvaluationReport
 from focalnets.tasks.robustness import evaluate_corruptions, evaluate_resolutions
-from focalnets.tasks.running import evaluate, require_positive
+from focalnets.tasks.running import evaluate, require_positive, spec_at
 from focalnets.tasks.study_sections import (
     corruptions_section,
     draw_corruptions,
@@ -61,8 +62,8 @@ def evaluate_in_passes(
         data: What to measure on.
         place: Where the data comes from, in words.
         size_px: Input size; None takes the network's own.
-        resolutions_px: Further input sizes, one pass each.
-        corruptions: Names of corruptions, one pass for each of them and of the severities.
+        resolutions_px: One or several further input sizes, one pass each.
+        corruptions: One or several names of corruptions, one pass for each of them and of the severities.
         severities: From 1 to 5.
         seed: Of the noise in corrupted pictures.
         batch_size: Inputs the network sees at once; None takes the task's usual number.
@@ -73,16 +74,18 @@ def evaluate_in_passes(
         ConfigError, UnknownNameError: If a number or a name is out of range.
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
-    sizes = sorted(set(resolutions_px))
+    sizes = sorted(set(listed(resolutions_px)))
     batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
-    if sizes and sizes[0] < 1:
-        raise ConfigError(f"resolutions must be whole numbers of pixels from 1 up, got {sizes[0]}.")
-    names = tuple(dict.fromkeys(corruptions))
+    for size in sizes:
+        if size < 1:
+            raise ConfigError(f"resolutions must be whole numbers of pixels from 1 up, got {size}.")
+        check_memory(model, spec_at(model, size).input_size_px, min(batch_size, len(data)))
+    names, strengths = tuple(dict.fromkeys(listed(corruptions))), tuple(listed(severities))
     if names:
-        check_corruptions(names, tuple(severities), seed)
+        check_corruptions(names, strengths, seed)
     inputs = len(data)
-    passes = 1 + len(sizes) + len(names) * len(set(severities))
+    passes = 1 + len(sizes) + len(names) * len(set(strengths))
 
     def after(before: int) -> Callable[[int, str], None] | None:
         if on_progress is None:
@@ -111,7 +114,7 @@ def evaluate_in_passes(
             model,
             data,
             names,
-            severities,
+            strengths,
             seed=seed,
             size_px=size_px,
             on_progress=after(1 + len(sizes)),

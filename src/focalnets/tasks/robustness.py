@@ -11,6 +11,7 @@ from torch import nn
 from focalnets.data.corruptions import CORRUPTIONS, check_corruptions, corrupt
 from focalnets.data.labelled import LabelledData
 from focalnets.errors import ConfigError
+from focalnets.files import listed
 from focalnets.tasks.running import evaluate, spec_at
 from focalnets.tasks.studies import CorruptionStudy, CorruptionTrial, ResolutionStudy
 from focalnets.tasks.task import Task
@@ -39,7 +40,7 @@ def evaluate_resolutions(
     Raises:
         ConfigError: If a size is below 1 or there is none.
     """
-    sizes = tuple(sorted(set(sizes_px)))
+    sizes = tuple(sorted(set(listed(sizes_px))))
     if not sizes or sizes[0] < 1:
         raise ConfigError(f"resolutions must be whole numbers from 1 up, got {', '.join(map(str, sizes_px))}.")
     figures = [
@@ -88,7 +89,7 @@ def evaluate_corruptions(
         UnknownNameError: If there is no corruption of that name.
         ConfigError: If a severity or the seed is out of range.
     """
-    names, strengths = tuple(dict.fromkeys(corruptions)), tuple(sorted(set(severities)))
+    names, strengths = tuple(dict.fromkeys(listed(corruptions))), tuple(sorted(set(listed(severities))))
     check_corruptions(names, strengths, seed)
     trials: list[CorruptionTrial] = []
     for name in names:

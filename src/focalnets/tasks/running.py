@@ -19,6 +19,7 @@ from focalnets.data.labelled import LabelledData
 from focalnets.data.read_ahead import read_ahead
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
+from focalnets.models.memory import check_memory
 from focalnets.tasks.batch import Batch, apply, tensors_of
 from focalnets.tasks.evaluation import Failure, Measured
 from focalnets.tasks.picture_transform import Alter
@@ -62,7 +63,9 @@ def predict(
     require_positive(batch_size=batch_size)
     task = task.for_model(model)
     labels = task.labels(model)
-    transform = task.transform(spec_at(model, size_px), train=False)
+    spec = spec_at(model, size_px)
+    check_memory(model, spec.input_size_px, min(batch_size, len(paths)))
+    transform = task.transform(spec, train=False)
 
     def prepare(index: int) -> tuple[Any, tuple[int, int]]:
         picture = read(index)
@@ -128,6 +131,7 @@ def evaluate(
     started = time.monotonic()
     labels = task.labels(model)
     spec = spec_at(model, size_px)
+    check_memory(model, spec.input_size_px, min(batch_size, len(data)))
     transform = task.transform(spec, train=False, alter=alter)
     data = task.for_evaluation(data, spec)
     metrics = task.metrics(labels)

@@ -55,6 +55,12 @@ TASKS: dict[str, TaskRow] = {
         task="focalnets.tasks.semantic.task:Semantic",
         recipe="segment",
     ),
+    "panoptic": TaskRow(
+        summary="find every object and every kind of ground, each pixel in one of them",
+        settings="focalnets.tasks.panoptic.settings:PanopticSettings",
+        task="focalnets.tasks.panoptic.task:PanopticTask",
+        recipe="panoptic",
+    ),
 }
 
 

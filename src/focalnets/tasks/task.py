@@ -21,16 +21,14 @@ from torch import Tensor, nn
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.errors import ConfigError
 from focalnets.models.config import FocalNetConfig, Preprocessing
-from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
-from focalnets.tasks.evaluation import Evaluation, EvaluationReport, Measured
+from focalnets.tasks.evaluation import Evaluation, Measured
 from focalnets.tasks.metric import Metric, Watch
 from focalnets.tasks.picture_transform import Alter, PictureTransform
-from focalnets.tasks.plain_tables import plain_row, plain_table
+from focalnets.tasks.presentation import Presentation
 from focalnets.tasks.settings import NoSettings
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torchmetrics import MetricCollection
 
     from focalnets.models.focalnet import FocalNet
@@ -48,7 +46,7 @@ class Result(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Task(abc.ABC):
+class Task(Presentation):
     """What a network is trained for; :class:`focalnets.tasks.classify.task.Classify` is one.
 
     Subclasses are frozen dataclasses whose fields are options of a task, e.g. how many classes a prediction names.
@@ -217,6 +215,10 @@ class Task(abc.ABC):
         with torch.device("meta"):
             return self.build(FocalNet(config, preprocessing=spec), labels, pretrained=False)
 
+    def suited_to(self, model: nn.Module) -> Task:
+        """Return the task with what a loaded network says of it."""
+        return self
+
     def can_answer(self, network: nn.Module, labels: Sequence[str]) -> bool:
         """Whether loaded weights can be measured on these labels before they are trained further."""
         return False
@@ -284,7 +286,7 @@ class Task(abc.ABC):
     def metrics(self, labels: Sequence[str]) -> MetricCollection:
         """Make fresh metrics by name; the same in training and in evaluation."""
 
-    def check_targets(self, batch: Batch, labels: Sequence[str]) -> None:  # noqa: B027 - most tasks need none
+    def check_targets(self, batch: Batch, labels: Sequence[str]) -> None:
         """Refuse answers that a network with these labels cannot give.
 
         Raises:
@@ -310,69 +312,3 @@ class Task(abc.ABC):
             model=measured.model,
             seconds=measured.seconds,
         )
-
-    # Showing
-
-    @abc.abstractmethod
-    def results(
-        self, output: Any, *, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], labels: Sequence[str]
-    ) -> list[Any]:
-        """Make typed results of a batch, in pixels of the pictures, whose sizes are (width, height)."""
-
-    def row(self, result: Any) -> dict[Column, TableCell]:
-        """A result as a row of a table for people: a cell for each column; the first is the input."""
-        return {Column("image"): str(result.path), **plain_row(result.to_dict())}
-
-    def result_table(self, results: Sequence[Any]) -> tuple[list[str], list[list[Any]]]:
-        """Heading and rows of results as a table for programs; a result may take several rows."""
-        return plain_table([result.to_dict() for result in results])
-
-    def write_results(self, results: Sequence[Any], folder: Path) -> list[str]:
-        """Write the task's own files of predictions, e.g. masks; returns the files' names."""
-        return []
-
-    @abc.abstractmethod
-    def draw(self, picture: Image.Image, result: Any) -> Image.Image:
-        """Draw the result on the picture."""
-
-    def draw_frame(self, picture: Image.Image, result: Any) -> Image.Image:
-        """Draw the result on a frame of a video, whose size stays; a line below takes the place of the first rows."""
-        drawn = self.draw(picture, result)
-        return drawn.crop((0, drawn.height - picture.height, picture.width, drawn.height))
-
-    def seen(self, item: tuple[Any, Any], spec: Preprocessing) -> Image.Image:
-        """Show what the network sees of an item's picture."""
-        from focalnets.data.transforms import framing
-
-        return framing(spec)(item[0])
-
-    def summary(self, evaluation: Any) -> list[str]:
-        """Sum up an evaluation in a line or two, for terminals."""
-        figures = evaluation.figures()
-        shown = [
-            f"{metric.label} {metric.format(figures.value(name), 2)}" for name, metric in self.metric_labels.items()
-        ]
-        size_px = evaluation.preprocessing["input_size_px"]
-        return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size_px} px"]
-
-    def evaluation_table(self, evaluation: Any) -> tuple[list[str], list[list[Any]]]:
-        """Return heading and rows of an evaluation as a table."""
-        row = evaluation.figures().to_row()
-        return list(row), [list(row.values())]
-
-    def heading(self, evaluation: Any) -> str:
-        """Return the title of an evaluation's page."""
-        return f"How well it does on {evaluation.inputs:,} inputs"
-
-    def facts(self, evaluation: Any) -> list[Fact]:
-        """Choose the figures of an evaluation that count most."""
-        figures = evaluation.figures()
-        return [Fact(metric.format(figures.value(name)), metric.label) for name, metric in self.metric_labels.items()]
-
-    def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
-        """Write the task's own tables and pictures of an evaluation; returns the files' names."""
-        return []
-
-    def sections(self, report: EvaluationReport) -> list[Section]:
-        """Make the task's part of the page about an evaluation."""
-        return []

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from focalnets.errors import TrainingError
-from focalnets.files import replacing
+from focalnets.files import list_of, replacing
 from focalnets.machine.process import is_helper
 from focalnets.tasks.metric import Watch
 from focalnets.tasks.task import Task
@@ -116,8 +116,15 @@ class Recorder(Callback):
         return {"history": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after a saved history."""
-        self.history = list(state_dict["history"])
+        """Go on after a saved history.
+
+        Raises:
+            TypeError, KeyError: If it is none.
+        """
+        history = list_of(dict, state_dict["history"])
+        for row in history:
+            self.task.watch.rank({key: float(row[key]) for key in ("epoch", "val_loss", self.task.watch.column)})
+        self.history = list(history)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Start the epoch's clock at its first batch here, which is not number 0 after a stop in mid-epoch."""
@@ -244,9 +251,13 @@ class Guard(Callback):
 
     Stands last among the callbacks, so that it saves a moving average that has seen the step. What one process meets
     all decide on together: a process that stopped alone would leave the others waiting for it.
+
+    Attributes:
+        has_trained: Whether a batch was learnt here.
     """
 
     def __init__(self, folder: RunFolder, request: StopRequest, checkpoint_minutes: float) -> None:
+        self.has_trained = False
         self.folder, self.request, self.checkpoint_minutes = folder, request, checkpoint_minutes
         self._saved_at = time.monotonic()
         self._recent_loss: float | None = None
@@ -265,6 +276,7 @@ class Guard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Refuse to go on with a loss that is no number or explodes; save every few minutes, and stop if asked."""
+        self.has_trained = True
         # Reading the loss waits for a GPU, and asking each other for all processes, so there it is done seldom.
         alone = trainer.world_size == 1
         due = pl_module.device.type == "cpu" or trainer.global_step % _STEPS_BETWEEN_CHECKS_ON_GPU == 0

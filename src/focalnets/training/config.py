@@ -48,13 +48,18 @@ _RANGES: dict[str, Range] = {
 
 # Smallest whole number; those of the second table may also be None.
 _WHOLE_NUMBERS = {
-    "epochs": 1,
-    "batch_size": 1,
-    "accumulate": 1,
-    "seed": 0,
-    "nodes": 1,
-    "freeze_epochs": 0,
-    "repeats": 1,
+    "epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0, "nodes": 1, "freeze_epochs": 0, "repeats": 1,
+}  # fmt: skip
+_MOST = {
+    "epochs": 10**7,
+    "batch_size": 2**20,
+    "accumulate": 2**20,
+    "repeats": 1000,
+    "nodes": 2**16,
+    "devices": 2**16,
+    "workers": 2**16,
+    "warmup_epochs": 10**7,
+    "checkpoint_minutes": 10**7,
 }
 _OPTIONAL_WHOLE_NUMBERS = {
     "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1,
@@ -208,6 +213,9 @@ class TrainingConfig:
             )
         if self.freeze_norms and self.pretrained is None:
             raise ConfigError("freeze_norms keeps what pretrained weights bring; give pretrained, or leave it out.")
+        for name, most in _MOST.items():
+            if (value := getattr(self, name)) is not None and value > most:
+                raise ConfigError(f"{name} may be at most {most:,}, got {value!r:.40}.")
         if hasattr(self.settings, "check_with"):
             self.settings.check_with(self)
         if self.strategy == "fsdp" and (self.ema_decay or self.optimizer == "muon"):
@@ -244,15 +252,16 @@ class TrainingConfig:
         """Build the same config with some fields changed, also those of the task; unknown fields are errors."""
         values = self.to_dict()
         own = {name: changes.pop(name) for name in list(changes) if name in _field_names(type(self.settings))}
-        if changes.get("task", self.task) != self.task:
+        task = changes.get("task", self.task)
+        if task != self.task:
             del values[self.task]
         elif own:
             values[self.task] = {**values[self.task], **own}
         if "settings" in changes:
             settings = changes.pop("settings")
-            if not isinstance(settings, Mapping | type(self.settings)):
-                raise ConfigError(f"{self.task} must be a section of settings, got {abridged(settings)}.")
-            values[self.task] = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
+            if not isinstance(settings, Mapping) and not dataclasses.is_dataclass(settings):
+                raise ConfigError(f"{task} must be a section of settings, got {abridged(settings)}.")
+            values[task] = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
         return TrainingConfig.from_dict({**values, **changes})
 
     def to_dict(self) -> dict[str, Any]:

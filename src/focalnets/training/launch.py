@@ -44,6 +44,11 @@ def check_devices(config: TrainingConfig) -> None:
         raise ConfigError("precision float16 needs an NVIDIA GPU; use bfloat16 or float32 here.")
     if config.devices == -1 and not _uses_cuda(config):
         raise ConfigError("devices is -1, all GPUs, but training is on a CPU here; give the number of processes.")
+    cores = os.cpu_count() or 1
+    if config.devices > max(2, cores) and not _uses_cuda(config):
+        raise ConfigError(f"devices is {config.devices} processes but there are {cores} cores here; use fewer.")
+    if (config.workers or 0) > max(64, 4 * cores):
+        raise ConfigError(f"workers is {config.workers:,} processes but there are {cores} cores here; use fewer.")
     if config.devices > torch.cuda.device_count() and _uses_cuda(config):
         raise ConfigError(f"devices is {config.devices} but there are {torch.cuda.device_count()} GPUs here.")
     if "TORCHELASTIC_RUN_ID" in os.environ:

@@ -27,6 +27,9 @@ from focalnets.training.optimization import build_optimizer, scheduled_rates
 __all__ = ["TaskModule"]
 
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
 class TaskModule(LightningModule):
     """A network in training as ``config`` says, over ``steps`` optimiser steps; the first ``warmup_steps`` warm up.
 
@@ -72,7 +75,7 @@ class TaskModule(LightningModule):
         super().train(mode)
         if mode and self.config.freeze_norms:
             for name, module in self.model.named_modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm) and not self.task.is_head(f"{name}.weight"):
+                if isinstance(module, _BATCH_NORMS) and not self.task.is_head(f"{name}.weight"):
                     module.eval()
         return self
 

@@ -115,7 +115,8 @@ def _pretrained_network(task: Task, pretrained: str, overrides: dict[str, Any]) 
         )
     found = open_trained(pretrained).recognition
     if found.task == CLASSIFY:
-        return load_model(pretrained, **overrides, **({"pyramid_norms": True} if task.on_pyramid else {})), CLASSIFY
+        options = {**overrides, "pyramid_norms": True} if task.on_pyramid else overrides
+        return load_model(pretrained, **options), CLASSIFY
     if overrides:
         raise ConfigError(
             f"model_overrides cannot change a network that was trained for the task {found.task}, as '{pretrained}' "

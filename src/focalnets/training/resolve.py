@@ -63,7 +63,7 @@ def resolve_config(
         raise ConfigError(f"{place} holds {abridged(odd[0])}, which is no name of a setting; put names before the colons.")
     weights = given.get("pretrained") or from_file.get("pretrained")
     if recipe is not None and recipe not in RECIPES:
-        raise UnknownNameError(f"There is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
+        raise UnknownNameError(f"There is no recipe {abridged(recipe)}; {nearest(abridged(recipe), RECIPES)}")
     task = given.get("task", from_file.get("task"))
     if task is None:
         task = _task_without_name(recipe, given.get("model", from_file.get("model")), data, on_recognised)

@@ -254,7 +254,8 @@ class RunFolder:
         """
         try:
             content = read_json(self.environment)
-            if not isinstance(content["data"]["fingerprint"], str) or not isinstance(content["data"]["classes"], list):
+            data = content["data"]
+            if not isinstance(data["fingerprint"], str | None) or not isinstance(data["classes"], list):
                 raise TypeError("data")
             return content
         except (OSError, ValueError, KeyError, TypeError) as error:

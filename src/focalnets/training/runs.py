@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from focalnets.errors import ConfigError, TrainingError
+from focalnets.errors import TrainingError
 from focalnets.files import read_json, user_path
 from focalnets.tasks.metric import Metric
 from focalnets.training.config import TrainingConfig
@@ -87,6 +87,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
             history = tuple(
                 {key: float(value) for key, value in row.items() if value != ""} for row in csv.DictReader(lines)
             )
+        parameters = environment.get("parameters")
         task = config.build_task()
         watch = task.watch
         best = max(history, key=watch.rank, default=None)
@@ -104,12 +105,14 @@ def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
             rank=(-math.inf, -math.inf) if best is None else watch.rank(best),
             wall_time_s=sum(row["seconds"] for row in history),
             images_per_s=sum(speeds) / len(speeds) if speeds else None,
-            parameters=environment.get("parameters"),
+            parameters=parameters if type(parameters) is int else None,
             config=config,
             history=history,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = error if isinstance(error, ConfigError) else type(error).__name__
+    except TrainingError:
+        raise
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
         raise TrainingError(f"The run '{files.root}' cannot be read ({reason}); repair or remove its files.") from error
 
 

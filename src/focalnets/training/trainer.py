@@ -13,17 +13,27 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import WeightAveraging
 
 from focalnets.data.labelled import TrainingData
-from focalnets.errors import CheckpointError, DataError, ImageError, InterruptedRunError, TrainingError
+from focalnets.errors import (
+    CheckpointError,
+    DataError,
+    FocalNetsError,
+    ImageError,
+    InterruptedRunError,
+    TrainingError,
+)
 from focalnets.files import write_json, write_text
 from focalnets.machine.description import describe_environment
 from focalnets.machine.devices import device_name
+from focalnets.machine.memory import is_out_of_memory
 from focalnets.machine.process import end_with_parent
 from focalnets.models.focalnet import FocalNet
+from focalnets.models.memory import check_memory
 from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import damaged_image_message, training_loader, validation_loader
+from focalnets.training.endings import explain_failed_writing, explain_resuming, tells_of_lost_process
 from focalnets.training.launch import build_trainer, check_devices, is_first_process, quiet_lightning
 from focalnets.training.model_card import model_card
 from focalnets.training.module import TaskModule
@@ -183,10 +193,11 @@ def _fit(
         averaging: list[Callback] = []
         if config.ema_decay:
             averaging.append(WeightAveraging(multi_avg_fn=ema_average(config.ema_decay)))
-        trainer = build_trainer(
-            config, folder, [recorder, *averaging, *early_stopping, Guard(folder, request, config.checkpoint_minutes)]
-        )
+        guard = Guard(folder, request, config.checkpoint_minutes)
+        trainer = build_trainer(config, folder, [recorder, *averaging, *early_stopping, guard])
         rank = Rank(trainer.global_rank, trainer.world_size)
+        largest = max(config.training_sizes(network.spec.input_size_px).values())
+        check_memory(network.module, largest, min(config.batch_size, len(data.train)), training=True)
         train_batches = training_loader(task, data, config, network.spec, rank)
         val_batches = validation_loader(task, data, config, network.spec, rank)
         steps_an_epoch = math.ceil(len(train_batches) / config.accumulate)
@@ -224,28 +235,41 @@ def _fit(
             if not first:
                 # The first process tells; Lightning kills it if a helper ends with another status before it does.
                 raise SystemExit(0 if isinstance(error, Stopped) else 1) from None
-            raise InterruptedRunError(_explain_resuming(folder)) from None
+            raise InterruptedRunError(explain_resuming(folder)) from None
         except ImageError as error:
             raise DataError(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
-        except RuntimeError as error:
-            if _tells_of_lost_process(error):
+        except (OSError, CheckpointError) as error:
+            raise TrainingError(f"{explain_failed_writing(error)} {explain_resuming(folder, stopped=False)}") from error
+        except FocalNetsError:
+            raise
+        except Exception as error:
+            if isinstance(error, RuntimeError) and tells_of_lost_process(error):
                 if not first:
                     raise SystemExit(1) from None  # The first process tells, or is the one that was lost.
                 raise TrainingError(
                     "Another process of the training ended or was ended from outside; what it said stands above. "
-                    f"{_explain_resuming(folder, stopped=False)}"
+                    f"{explain_resuming(folder, stopped=False)}"
                 ) from error
-            if "DataLoader worker" not in str(error):
+            if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+                raise TrainingError(
+                    "A process that reads images was ended from outside, perhaps for want of memory; try fewer "
+                    f"--workers. {explain_resuming(folder, stopped=False)}"
+                ) from error
+            if "more than 1 value per channel" in str(error):
+                raise TrainingError(
+                    f"Batch normalisation has a single number for each channel to learn from: a batch of "
+                    f"{min(config.batch_size, len(data.train))} image of {largest} px shrinks to one place; use "
+                    "--batch_size 2 or more with as many images, a larger --image_size, or a network without batch "
+                    "normalisation (--model_overrides.downsampling single --model_overrides.stem patch)."
+                ) from error
+            if not resumes or guard.has_trained or is_out_of_memory(error):
                 raise
+            # What is restored is used up to the end of the first step, and may be of any kind in a damaged file.
             raise TrainingError(
-                "A process that reads images was ended from outside, perhaps for want of memory; try fewer --workers. "
-                f"{_explain_resuming(folder, stopped=False)}"
-            ) from error
-        except (OSError, CheckpointError) as error:
-            raise TrainingError(
-                f"{_explain_failed_writing(error)} {_explain_resuming(folder, stopped=False)}"
+                f"'{folder.resume_point}' is damaged or not of this run ({type(error).__name__}); start a new run with "
+                f"--pretrained {shlex.quote(str(folder.root))}."
             ) from error
     best = recorder.best
     ended_early = any(callback.exhausted for callback in early_stopping)
@@ -270,8 +294,8 @@ def _fit(
             _complete(folder, config, network, task, result)
         except OSError as error:
             raise TrainingError(
-                f"{_explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
-                f"{_explain_resuming(folder, stopped=False)}"
+                f"{explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
+                f"{explain_resuming(folder, stopped=False)}"
             ) from error
     return result
 
@@ -318,23 +342,3 @@ def _headline(
         f"{len(data.train):,} images to train, {len(data.val):,} held out; {config.epochs} epochs of {steps} steps, "
         f"{place}"
     )
-
-
-def _tells_of_lost_process(error: RuntimeError) -> bool:
-    """Whether processes that train together could not reach each other; gloo, of CPUs, has no class for it."""
-    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
-
-
-def _explain_resuming(folder: RunFolder, *, stopped: bool = True) -> str:
-    name = shlex.quote(str(folder.root))
-    if folder.resume_point.exists():
-        saved = "Stopped; everything so far is saved." if stopped else "What was saved before is whole."
-        return f"{saved} Go on with: focalnets train --resume {name}"
-    saved = "Stopped before anything was saved" if stopped else "Nothing was saved before"
-    return f"{saved}; start again with --overwrite (the folder is {name})."
-
-
-def _explain_failed_writing(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"The run could not be written ({error.strerror})."
-    return str(error)

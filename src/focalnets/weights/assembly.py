@@ -13,7 +13,15 @@ from focalnets.models.fields import printable, shortened
 from focalnets.models.focalnet import FocalNet
 from focalnets.weights.key_maps import blank_network
 
-__all__ = ["assemble", "assemble_into", "check_fit", "find_misfits", "refuse_fewer_numbers"]
+__all__ = [
+    "assemble",
+    "assemble_into",
+    "check_dense",
+    "check_fit",
+    "find_misfits",
+    "is_dense",
+    "refuse_fewer_numbers",
+]
 
 _SHOWN = 8
 
@@ -142,12 +150,35 @@ def refuse_fewer_numbers(config: FocalNetConfig, spec: InputSpec, tensors: Mappi
         )
 
 
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor has a number at every place: not sparse, quantised, nested, or without any memory."""
+    odd = tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested
+    return not odd
+
+
+def check_dense(tensors: Mapping[str, Tensor], file: str) -> None:
+    """Refuse tensors of a file that cannot be handled as numbers in memory are.
+
+    Raises:
+        CheckpointError: With the name of the first.
+    """
+    for name, tensor in tensors.items():
+        if not is_dense(tensor):
+            raise _odd_tensor(tensor, name, file)
+
+
+def _odd_tensor(tensor: Tensor, name: str, file: str) -> CheckpointError:
+    kinds = {"quantized": tensor.is_quantized, "nested": tensor.is_nested, "without numbers": tensor.is_meta}
+    kind = next((word for word, fits in kinds.items() if fits), str(tensor.layout))
+    return CheckpointError(
+        f"{file} keeps {printable(name)} as {tensor.dtype} ({kind}); dense floating-point numbers are expected."
+    )
+
+
 def _checked_tensor(tensor: Tensor, dtype: torch.dtype, name: str, file: str, *, copy: bool) -> Tensor:
-    dense = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
-    if not dense or tensor.is_floating_point() != dtype.is_floating_point or tensor.is_complex():
-        raise CheckpointError(
-            f"{file} keeps {name} as {tensor.dtype} ({tensor.layout}); dense floating-point numbers are expected."
-        )
+    fits = is_dense(tensor) and tensor.is_floating_point() == dtype.is_floating_point and not tensor.is_complex()
+    if not fits:
+        raise _odd_tensor(tensor, name, file)
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise CheckpointError(
             f"{file} claims more numbers for {name} than it holds; it is damaged or made to exhaust memory."

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from focalnets.errors import CheckpointError, quoted_list
 from focalnets.models.fields import printable
+from focalnets.weights.assembly import is_dense
 from focalnets.weights.key_maps import find_networks
 
 __all__ = ["choose_tensors", "tensors_below"]
@@ -154,7 +155,7 @@ def _exchanged(found: Sequence[_StateDict], content: Any) -> _StateDict | None:
 def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(
         first[name] is second[name]
-        or (first[name].layout == second[name].layout and torch.equal(first[name], second[name]))
+        or (is_dense(first[name]) and is_dense(second[name]) and torch.equal(first[name], second[name]))
         for name in first
     )
 

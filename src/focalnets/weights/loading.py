@@ -11,8 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
+from focalnets.class_names import as_class_names
 from focalnets.errors import CheckpointError, ConfigError
 from focalnets.models.focalnet import FocalNet
+from focalnets.models.memory import check_parameters
 from focalnets.models.variants import variant
 from focalnets.weights.adaptation import (
     adapt_channels,
@@ -86,6 +88,7 @@ def create_model(
             overrides[key] = value
     config = row.config.replace(**overrides)
     if not pretrained:
+        check_parameters(config)
         return FocalNet(config, preprocessing=row.preprocessing.with_channels(config.in_chans))
     unusable = sorted(set(overrides) - {*_WITH_PRETRAINED, "num_classes", "in_chans"})
     if unusable:
@@ -182,7 +185,7 @@ def load_model(
         )
     edits = _Edits(
         num_classes=(held if num_classes is None else num_classes) if replace_head else None,
-        class_names=None if class_names is None else tuple(class_names),
+        class_names=None if class_names is None else as_class_names(class_names),
         in_chans=in_chans,
         pyramid_norms=bool(pyramid_norms),
         focal_levels=focal_levels,

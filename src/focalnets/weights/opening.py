@@ -17,7 +17,7 @@ from focalnets.files import user_path
 from focalnets.models.config import FocalNetConfig, Preprocessing, check_channels
 from focalnets.models.fields import printable
 from focalnets.models.variants import VARIANTS
-from focalnets.weights.assembly import check_fit, refuse_fewer_numbers
+from focalnets.weights.assembly import check_dense, check_fit, refuse_fewer_numbers
 from focalnets.weights.companions import Companion, read_companion
 from focalnets.weights.description import CLASSIFY, Description, classifier_head, read_description
 from focalnets.weights.key_maps import LAYOUTS, OWN_LAYOUT, expected_shapes, find_networks, from_layout, to_layout
@@ -82,9 +82,8 @@ def locate(source: str | os.PathLike[str]) -> Path:
         try:
             return fetch_hub(*hub)
         except CheckpointError as error:
-            raise CheckpointError(
-                f"There is no file or folder {text}, and as a hub id it did not work: {error}"
-            ) from error
+            sentence = f"There is no file or folder {text}, and as a hub id it did not work: {error}"
+            raise CheckpointError(sentence) from error
     raise CheckpointError(
         f"There is no file or folder {text}; expected weights, a run folder, a hub id such as "
         "timm/focalnet_tiny_srf.ms_in1k, or a name that `focalnets models` lists with weights."
@@ -112,11 +111,9 @@ def open_weights(
         CheckpointError: If the file cannot be read, is no FocalNet, or does not fit.
     """
     return open_raw(
-        read_weights(locate(source), entry),
-        normalize_modulator=normalize_modulator,
-        post_norm=post_norm,
+        read_weights(locate(source), entry), normalize_modulator=normalize_modulator, post_norm=post_norm,
         allow_missing_pyramid_norms=allow_missing_pyramid_norms,
-    )
+    )  # fmt: skip
 
 
 def open_raw(
@@ -127,11 +124,11 @@ def open_raw(
     allow_missing_pyramid_norms: bool = False,
 ) -> Opened:
     """Recognise what was read; see :func:`open_weights`."""
-    file = raw.place
-    description = read_description(raw.metadata, file)
+    description = read_description(raw.metadata, file := raw.place)
     if description is not None and description.task != CLASSIFY:
         return _opened_as_described(raw, description, file)
     layout, tensors, notes = _detect_layout(raw, file)
+    check_dense(tensors, file)
     ours, _, post_norms = from_layout(layout, tensors)
     visible = visible_settings({name: tuple(tensor.shape) for name, tensor in ours.items()}, file)
     if len(post_norms) == 1:
@@ -152,9 +149,9 @@ def open_raw(
         labels, notes_on_labels = _settled_labels(config, companion)
         notes += notes_on_settings + notes_on_labels
     _check_names(layout, config, tensors, file, allow_missing_pyramid_norms)
-    halves = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
-    if halves - {"float32"}:
-        notes += (f"Weights kept as {', '.join(sorted(halves - {'float32'}))} were converted to float32.",)
+    kinds = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.is_floating_point()}
+    if halves := sorted(kinds - {"float32"}):
+        notes += (f"Weights kept as {', '.join(halves)} were converted to float32.",)
     recognition = Recognition(
         layout=layout,
         config=config,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from focalnets.errors import CheckpointError
 from focalnets.files import read_json
-from focalnets.models.fields import shortened
+from focalnets.models.fields import printable, shortened
 from focalnets.weights.containers import choose_tensors, tensors_below
 from focalnets.weights.file_kinds import describe_cut, pickle_protocol, recognise_file
 from focalnets.weights.stand_ins import STAND_INS
@@ -39,6 +39,7 @@ _EXECUTABLE = re.compile(
 )
 _PROTOCOL = 2  # of pickle: what torch.save writes and its safe reader knows
 _MAX_JSON_BYTES = 64 * 2**20
+_MOST_SHARDS = 10_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,22 +192,36 @@ def _file_in_folder(folder: Path) -> Path:
 
 def _read_shards(index: Path) -> RawWeights:
     places = read_json_object(index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{index} lacks weight_map, which says which file holds which tensor.")
+    names = sorted(set(places.values()))
+    if len(names) > _MOST_SHARDS:
+        raise CheckpointError(f"{index} names {len(names):,} files; at most {_MOST_SHARDS:,} are read.")
     tensors: dict[str, Tensor] = {}
     files = []
-    for name in sorted(set(places.values())):
-        if Path(name).name != name or not 0 < len(os.fsencode(name)) <= 255 or "\0" in name:
+    for name in names:
+        if not _is_file_name(name):
             raise CheckpointError(f"{index} points to {shortened(name)}, outside its own folder; it is refused.")
-        shard = read_weights(index.with_name(name)) if not name.endswith(".index.json") else None
+        file = index.with_name(name)
+        shard = None if name.endswith(".index.json") or file.is_dir() else read_weights(file)
         if shard is None or tensors.keys() & shard.tensors.keys():
-            raise CheckpointError(f"{index} is inconsistent: {name} is no shard, or repeats a tensor of another one.")
+            raise CheckpointError(
+                f"{index} is inconsistent: {printable(name)} is no shard, or repeats a tensor of another one."
+            )
         tensors.update(shard.tensors)
         files.append(index.with_name(name))
     if tensors.keys() != places.keys():
         odd = sorted(tensors.keys() ^ places.keys())
-        raise CheckpointError(f"{index} does not agree with its files about {len(odd)} tensors: {', '.join(odd[:5])}.")
+        raise CheckpointError(f"{index} does not agree with its files about {len(odd)} tensors: {shortened(*odd[:5])}.")
     return RawWeights(tensors=tensors, metadata={}, files=tuple(files), folder=index.parent)
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether this names a file in the same folder, as a system can have it."""
+    try:
+        return 0 < len(os.fsencode(name)) <= 255 and Path(name).name == name != ".." and name.isprintable()
+    except UnicodeEncodeError:  # halves of characters
+        return False
 
 
 def _reason(error: BaseException) -> str:

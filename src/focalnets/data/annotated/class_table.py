@@ -250,7 +250,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _colour(values: Any, file: Path) -> Colour:
-    """Red, green and blue from 0 to 255, as a list or as text like #ff8800."""
+    """Red, green and blue from 0 to 255, as a list or as text of six hexadecimal digits."""
     if isinstance(values, str):
         digits = values.lstrip("#")
         values = [digits[start : start + 2] for start in (0, 2, 4)] if len(digits) == 6 else None

@@ -188,10 +188,10 @@ def _read_content(content: Any) -> LabelmeFile:
         raise ValueError("shapes needs a list of objects")
     if len(shapes) > _MOST_SHAPES:
         raise ValueError(f"it has {len(shapes):,} shapes, more than the limit of {_MOST_SHAPES:,}")
-    sides = [content.get("imageWidth"), content.get("imageHeight")]
+    sides: list[Any] = [content.get("imageWidth"), content.get("imageHeight")]
     if all(side in (None, 0) and side is not False for side in sides):
         size = None
-    elif not all(type(side) is int and side >= 1 for side in sides) or sides[0] * sides[1] > DEFAULT_MAX_PIXELS:
+    elif not all(type(side) is int and side >= 1 for side in sides) or math.prod(sides) > DEFAULT_MAX_PIXELS:
         raise ValueError(
             f"imageWidth and imageHeight need whole numbers from 1 up of at most {DEFAULT_MAX_PIXELS / 1e6:.0f} "
             f"megapixels, it has {abridge(sides[0])} and {abridge(sides[1])}"

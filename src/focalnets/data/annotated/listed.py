@@ -164,9 +164,9 @@ def _joined(members: Sequence[Shape]) -> Shape:
     masks = [shape.mask for shape in members if shape.mask is not None]
     joined: ShapeMask | None = None
     if len(masks) == len(members):
-        if all(isinstance(mask, PolygonMask) for mask in masks):
-            polygons = [corners for mask in masks for corners in mask.polygons]  # type: ignore[union-attr]
-            joined = dataclasses.replace(masks[0], polygons=polygons)  # type: ignore[call-arg]
+        drawn = [mask for mask in masks if isinstance(mask, PolygonMask)]
+        if len(drawn) == len(masks):
+            joined = dataclasses.replace(drawn[0], polygons=[corners for mask in drawn for corners in mask.polygons])
         else:
             joined = JoinedMask(masks)
     return dataclasses.replace(

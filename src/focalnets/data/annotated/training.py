@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from focalnets.data.annotated.formats import recognise
+from focalnets.data.annotated.formats import possible_tasks, recognise
 from focalnets.data.annotated.images import IGNORED, AnnotatedImage, AnnotatedImages, DenseTask
 from focalnets.data.annotated.objects import Category
 from focalnets.data.annotated.painting import painted
@@ -89,12 +89,9 @@ def task_of_data(place: str | Path) -> str:
         ConfigError: If there are several; it asks for one.
         DataError: See :func:`recognise_annotations`.
     """
-    found = recognise_annotations(place)
-    tasks = [task for task in DENSE_TASKS if any(task in each.tasks for each in found)]
-    if not tasks:
-        return "classify"
+    tasks = possible_tasks(place)
     if len(tasks) > 1:
-        formats = " and ".join(each.format for each in found)
+        formats = " and ".join(each.format for each in recognise_annotations(place))
         raise ConfigError(
             f"'{place}' ({formats}) can train {', '.join(tasks[:-1])} and {tasks[-1]}; choose one with --task."
         )

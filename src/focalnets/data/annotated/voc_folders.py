@@ -104,7 +104,8 @@ def _one_folder(root: Path, annotations: Path) -> VocFolders:
         parts = {role: [by_stem[name] for name in names if name in by_stem] for role, names in lists.items()}
         parts = {role: chosen for role, chosen in parts.items() if chosen} or {None: files}
     objects, classes = root / "SegmentationObject", root / "SegmentationClass"
-    segmented: dict[SplitRole | None, Sequence[str]] = dict(_lists(root / "ImageSets" / "Segmentation"))
+    segmented: dict[SplitRole | None, Sequence[str]] = {}
+    segmented.update(_lists(root / "ImageSets" / "Segmentation").items())
     return VocFolders(
         root,
         places,

@@ -169,6 +169,9 @@ def _placed(
         if share <= 0 or box[2] <= box[0] or box[3] <= box[1]:
             continue
         mask = None if thing.mask_data is None else _PlacedMask(thing.mask_data, window, corner, size)
+        if mask is not None and share < 1.0 - 1e-6:  # What is left of it may be smaller than what is left of its box.
+            part = window.of_map(_mask_of(thing))
+            box = list(box_around(part)) if part.any() else box
         found.append(
             dataclasses.replace(
                 thing,

@@ -18,6 +18,7 @@ import numpy as np
 from focalnets.data.scenes.landscapes import DISTRACTOR_PALETTES, MOODS, TARGET_PALETTES, Canvas, Palette
 from focalnets.data.scenes.shapes import FLOATING, GROUNDED, TARGETS, Shape, mix, render
 from focalnets.errors import ConfigError, UnknownNameError, nearest
+from focalnets.files import listed
 
 __all__ = ["DISTRACTOR_CLASSES", "SCENE_CLASSES", "Scene", "SceneGenerator", "SceneObject"]
 
@@ -99,7 +100,7 @@ class SceneGenerator:
         target_size: tuple[float, float] = (0.09, 0.14),
         clutter: float = 1.0,
     ) -> None:
-        self.classes = tuple(classes)
+        self.classes = tuple(listed(classes))
         self.image_size_px = image_size_px
         self.seed = seed
         self.target_size = (float(target_size[0]), float(target_size[1]))

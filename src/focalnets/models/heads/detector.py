@@ -89,15 +89,33 @@ class Detector(DenseNetwork):
             best first, and with masks ``masks`` (N, 28, 28), likelihoods within the box; empty in training.
             ``losses``: by name the ``sum`` (B,) over what was judged and its ``count`` (B,); empty without targets.
         """
-        masked = self.head_config.padding_masked
         sizes = [(height, width) for height, width in valid_sizes(images, mask).tolist()]
-        inside = mask if masked else None
-        maps = self.maps(images, inside)
-        pyramid = self.head.pyramid(maps, None if inside is None else self.masks(inside))
+        inside = mask if self.head_config.padding_masked else None
+        masks = None if inside is None else self.masks(inside)
+        return self.find(self.maps(images, inside), sizes, masks=masks, targets=targets)
+
+    def find(
+        self,
+        maps: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
+        *,
+        masks: Sequence[Tensor] | None = None,
+        targets: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> dict[str, Any]:
+        """Detect objects in the maps of the stages, finest first; see :meth:`forward`.
+
+        Args:
+            maps: (B, C, h, w) each.
+            sizes: Height and width of each image [px].
+            masks: Which positions of each map belong to an image, (B, h, w); None if all do.
+            targets: For losses.
+        """
+        counts = not self.head_config.padding_masked
+        pyramid = self.head.pyramid(maps, masks)
         known = None if targets is None else [_with_area(target) for target in targets]
-        proposals, losses = self.head.proposals(pyramid, sizes, known, padding_counts=not masked)
+        proposals, losses = self.head.proposals(pyramid, sizes, known, padding_counts=counts)
         looked_into = pyramid[: len(maps)]
-        detections, more = self.head.regions(looked_into, proposals, sizes, known, padding_counts=not masked)
+        detections, more = self.head.regions(looked_into, proposals, sizes, known, padding_counts=counts)
         return {"detections": detections, "losses": losses | more}
 
 

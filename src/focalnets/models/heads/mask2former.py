@@ -26,7 +26,7 @@ class Mask2FormerHead(nn.Module):
 
     Args:
         backbone: Of the network, four stages.
-        hidden: Hidden channels D, a multiple of 32; 256 in the published models.
+        hidden: Hidden channels D, a multiple of 32 from 64 up; 256 in the published models.
         classes: K.
         queries: Q, at least as many as an image may have objects.
         layers: Layers of the decoder, which is one more than those that attend.
@@ -42,8 +42,8 @@ class Mask2FormerHead(nn.Module):
         super().__init__()
         if len(backbone.depths) != 4:
             raise ConfigError(f"Mask2Former stands on four stages, and the backbone has {len(backbone.depths)}.")
-        if hidden % 32:
-            raise ConfigError(f"channels of Mask2Former must be a multiple of 32, got {hidden}.")
+        if hidden % 32 or hidden < 64:  # 32 groups are normalised, and one number cannot be
+            raise ConfigError(f"channels of Mask2Former must be a multiple of 32 from 64 up, got {hidden}.")
         model = _published_model(backbone, hidden, classes, queries, layers)
         self.pixel_decoder = model.model.pixel_level_module.decoder
         self.query_decoder = model.model.transformer_module
@@ -86,7 +86,7 @@ def _published_model(backbone: FocalNetConfig, hidden: int, classes: int, querie
     try:
         config = Mask2FormerConfig(
             backbone_config=base,
-            num_labels=classes,
+            num_labels=classes,  # type: ignore[call-arg]
             feature_size=hidden,
             mask_feature_size=hidden,
             hidden_dim=hidden,
@@ -118,7 +118,8 @@ def query_losses(
     from transformers import Mask2FormerConfig
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
-    config = Mask2FormerConfig(num_labels=output["classes"].shape[-1] - 1, train_num_points=points)
+    settings: dict[str, Any] = {"num_labels": output["classes"].shape[-1] - 1, "train_num_points": points}
+    config = Mask2FormerConfig(**settings)
     weights = {
         "loss_cross_entropy": config.class_weight,
         "loss_mask": config.mask_weight,

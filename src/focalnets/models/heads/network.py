@@ -18,7 +18,7 @@ from focalnets.models.embedding import downsample_mask
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.layers import Recompute
 
-__all__ = ["DenseNetwork", "checked_stages", "each_alone", "extend_edges", "valid_sizes"]
+__all__ = ["DenseNetwork", "checked_stages", "cut_out", "each_alone", "extend_edges", "valid_sizes"]
 
 
 class DenseNetwork(nn.Module):
@@ -136,12 +136,16 @@ def each_alone(head: Callable[[list[Tensor]], Tensor], maps: Sequence[Tensor], m
     """
     answers = []
     for number in range(len(maps[0])):
-        sizes = [(int(mask[number].any(1).sum()), int(mask[number].any(0).sum())) for mask in masks]
-        own = [
-            features[number : number + 1, :, :height, :width]
-            for features, (height, width) in zip(maps, sizes, strict=True)
-        ]
-        answer = head(own)
+        answer = head(cut_out(maps, masks, number))
         missing = (maps[0].shape[-1] - answer.shape[-1], maps[0].shape[-2] - answer.shape[-2])
         answers.append(F.pad(answer, (0, missing[0], 0, missing[1])))
     return torch.cat(answers)
+
+
+def cut_out(maps: Sequence[Tensor], masks: Sequence[Tensor], number: int) -> list[Tensor]:
+    """Take the part of each map (B, C, h, w) that shows one image of the batch, (1, C, h', w'); arguments likewise."""
+    cut = []
+    for features, mask in zip(maps, masks, strict=True):
+        height, width = int(mask[number].any(1).sum()), int(mask[number].any(0).sum())
+        cut.append(features[number : number + 1, :, :height, :width])
+    return cut

@@ -120,10 +120,10 @@ class ProposalNetwork(nn.Module):
             scores.append(best)
             boxes.append(self.coder.decode_single(differences[level][order], anchors[level][order]))
             levels.append(torch.full_like(order, level))
-        score, box, level = torch.cat(scores), clip(torch.cat(boxes), size), torch.cat(levels)
+        score, box, of_level = torch.cat(scores), clip(torch.cat(boxes), size), torch.cat(levels)
         has_area = ((box[:, 2:] - box[:, :2]) > 0).all(1)
-        score, box, level = score[has_area], box[has_area], level[has_area]
-        return box[suppress_within(box, score, level, config.proposal_overlap)[:after]]
+        score, box, of_level = score[has_area], box[has_area], of_level[has_area]
+        return box[suppress_within(box, score, of_level, config.proposal_overlap)[:after]]
 
     def _losses(
         self,

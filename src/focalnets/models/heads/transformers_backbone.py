@@ -69,7 +69,7 @@ def register_transformers() -> tuple[Any, Any]:
         def _init_weights(self, module: Any) -> None:
             """Leave the weights as the network has drawn them."""
 
-        def forward(self, pixel_values: Tensor, **_: Any) -> Any:
+        def forward(self, pixel_values: Tensor, **_: Any) -> Any:  # type: ignore[override]
             maps = dict(zip(self.stage_names[1:], self.network.forward_pyramid(pixel_values), strict=True))
             return BackboneOutput(feature_maps=tuple(maps[name] for name in self.out_features))
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from focalnets.data.class_matching import match_classes
-from focalnets.data.labelled import TrainingData
+from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.data.samples import (
     ImageFile,
     ImageFolder,
@@ -22,7 +22,7 @@ from focalnets.data.sources import open_evaluation_images, open_images, read_spl
 from focalnets.data.splits import ImageFolders
 from focalnets.errors import ConfigError, DataError, ImageError
 
-__all__ = ["open_held_out", "open_labelled_images", "training_data"]
+__all__ = ["open_held_out", "open_labelled_images", "read_coarsely", "training_data"]
 
 
 def open_labelled_images(
@@ -62,6 +62,20 @@ def open_held_out(
     index = match_classes(folders.classes, names, str(split))
     samples = tuple((path, index[folders.classes[label]]) for path, label in folders.val)
     return names, ImageFolder(samples, names)
+
+
+def read_coarsely(data: LabelledData, side_px: int | None) -> LabelledData:
+    """Decode large JPEGs of a folder at a fraction of their size, no smaller than this side [px]; other data stays."""
+    if not isinstance(data, ImageFolder) or data.smallest_side_px is not None:
+        return data
+    return ImageFolder(
+        data.samples,
+        data.classes,
+        data.transform,
+        notes=data.notes,
+        max_pixels=data.max_pixels,
+        smallest_side_px=side_px,
+    )
 
 
 def training_data(folders: ImageFolders, *, skip_unreadable: bool = False) -> TrainingData:

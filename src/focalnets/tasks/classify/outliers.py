@@ -1,10 +1,11 @@
 """Outliers for a classifier: what it learns to be unsure of, and below which confidence it names no class.
 
-Axes: C channels, S input size.
+Axes: C channels, S input size, N images, K classes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,14 @@ from focalnets.tasks.task import Task
 from focalnets.weights.checkpoint import save_checkpoint
 from focalnets.weights.loading import build_classifier, open_trained
 
-__all__ = ["OutlierTransform", "add_threshold", "choose_threshold", "held_out_outliers", "training_outliers"]
+__all__ = [
+    "OutlierTransform",
+    "add_threshold",
+    "choose_threshold",
+    "held_out_outliers",
+    "training_outliers",
+    "uniformity",
+]
 
 _HELD_OUT_EVERY = 10
 """Of a folder of outliers every so manieth picture is not trained on: it has a say in the threshold."""
@@ -59,6 +67,19 @@ class OutlierTransform:
         picture, label = item
         as_in_evaluation = label == NO_CLASS and bool(torch.rand(()) < 0.5)
         return (self.prepare if as_in_evaluation else self.change)(picture), label
+
+
+def uniformity(logits: torch.Tensor) -> torch.Tensor:
+    """Measure how far answers to outliers are from naming all classes alike.
+
+    Args:
+        logits: (N, K); N may be 0.
+
+    Returns:
+        The mean divergence KL(uniform, softmax(logits)) [nats], a scalar; 0 without outliers.
+    """
+    divergence = -logits.log_softmax(-1).mean(-1) - math.log(logits.shape[-1])
+    return divergence.sum() / max(1, len(divergence))
 
 
 def training_outliers(
@@ -147,9 +168,9 @@ def add_threshold(task: Any, weights: Path, data: TrainingData, *, device: torch
     save_checkpoint(model, weights, notes=notes)
     kept, refused = np.mean(inside >= model.threshold), np.mean(outside < model.threshold)
     return (
-        f"below the confidence {model.threshold:g} it names no class: so it is for {1 - kept:.1%} of the {len(inside):,} "
-        f"images held out that it recognises (of {len(answers):,}), and for {refused:.1%} of {len(outside):,} "
-        "outliers that it was not trained on"
+        f"below the confidence {model.threshold:g} it names no class: so it is for {1 - kept:.1%} of the "
+        f"{len(inside):,} images held out that it recognises (of {len(answers):,}), and for {refused:.1%} of "
+        f"{len(outside):,} outliers that it was not trained on"
     )
 
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from focalnets.files import csv_text, write_text
-from focalnets.report.parts import Fact, Section
+from focalnets.models.config import Preprocessing
+from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.classify.figures import draw_calibration, draw_confident_errors, draw_confusion
-from focalnets.tasks.classify.results import Evaluation, none_of_the_classes
+from focalnets.tasks.classify.results import Evaluation, Prediction, none_of_the_classes
 from focalnets.tasks.classify.sections import (
     calibration_section,
     classes_section,
     confusion_section,
     errors_section,
 )
+from focalnets.tasks.evaluation import EvaluationReport
 
-__all__ = ["evaluation_facts", "evaluation_sections", "evaluation_summary", "write_evaluation_files"]
+__all__ = [
+    "evaluation_facts",
+    "evaluation_sections",
+    "evaluation_summary",
+    "pictures_of_errors",
+    "prediction_row",
+    "predictions_table",
+    "write_evaluation_files",
+]
 
 
 def evaluation_summary(evaluation: Evaluation) -> list[str]:
@@ -43,6 +54,26 @@ def evaluation_summary(evaluation: Evaluation) -> list[str]:
         f"width), {calibration.ece_equal_count:.2%} ({len(calibration.equal_count)} bins of equal count)",
         *none,
     ]
+
+
+def prediction_row(result: Prediction) -> dict[Column, TableCell]:
+    """Make a row of the likeliest class with its confidence, and the others in one cell; all, if none seems right."""
+    classes = list(zip(result.class_names, result.confidences, strict=True))
+    others = classes if result.is_none_of_the_classes else classes[1:]
+    row: dict[Column, TableCell] = {Column("image"): str(result.path), Column("class"): result.verdict}
+    row[Column("confidence", "number", ".1%")] = result.confidences[0]
+    return row | ({Column("then"): ", ".join(f"{name} {value:.1%}" for name, value in others)} if others else {})
+
+
+def predictions_table(results: Sequence[Prediction]) -> tuple[list[str], list[list[Any]]]:
+    """Make a row for each class of each image; where the network tells, with whether it seems to show none of them."""
+    tells = any(result.threshold is not None for result in results)
+    rows = [
+        [str(result.path), rank, name, confidence, *([result.is_none_of_the_classes] if tells else [])]
+        for result in results
+        for rank, (name, confidence) in enumerate(zip(result.class_names, result.confidences, strict=True), 1)
+    ]
+    return ["path", "rank", "class", "confidence", *(["none_of_the_classes"] if tells else [])], rows
 
 
 def write_evaluation_files(evaluation: Evaluation, pictures: Sequence[Image.Image], folder: Path) -> list[str]:
@@ -82,6 +113,14 @@ def evaluation_facts(evaluation: Evaluation) -> list[Fact]:
             f"expected calibration error, {len(calibration.equal_width)} bins of equal width",
         ),
     ]
+
+
+def pictures_of_errors(
+    report: EvaluationReport, seen: Callable[[tuple[Any, Any], Preprocessing], Image.Image]
+) -> list[Image.Image]:
+    """Show what the network saw of the most confident errors; ``seen`` shows it of an item."""
+    spec = Preprocessing.from_dict(report.evaluation.preprocessing)
+    return [seen(report.dataset[mistake.index], spec) for mistake in report.evaluation.mistakes]
 
 
 def evaluation_sections(evaluation: Evaluation, pictures: Sequence[Image.Image]) -> list[Section]:

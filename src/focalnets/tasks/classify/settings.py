@@ -101,6 +101,19 @@ class ClassifySettings:
             "erasing": self.erasing,
         }
 
+    def in_words(self) -> str:
+        """Describe augmentation, mixing and outliers, with a comma and a space at the end."""
+        off = self.mixup_off_epoch
+        until = "" if off is None else f" (neither from epoch {off} on)"
+        outliers = (
+            f"{self.outlier_fraction:g} outliers beside each image ({self.outliers}), weighing "
+            f"{self.outlier_weight:g}, "
+        )
+        return (
+            f"augmentation {self.augmentation}, mixup {self.mixup:g}, cutmix {self.cutmix:g}{until}, "
+            f"{'' if self.outliers is None else outliers}"
+        )
+
     def check_with(self, config: Any) -> None:
         """Refuse what contradicts the general settings.
 

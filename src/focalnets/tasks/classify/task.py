@@ -27,14 +27,17 @@ from focalnets.report.caption import with_caption
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.blending import build_blend
-from focalnets.tasks.classify.data import open_held_out, open_labelled_images, training_data
-from focalnets.tasks.classify.outliers import OutlierTransform, add_threshold, training_outliers
+from focalnets.tasks.classify.data import open_held_out, open_labelled_images, read_coarsely, training_data
+from focalnets.tasks.classify.outliers import OutlierTransform, add_threshold, training_outliers, uniformity
 from focalnets.tasks.classify.report import (
     evaluation_facts,
     evaluation_sections,
     evaluation_summary,
+    pictures_of_errors,
+    prediction_row,
+    predictions_table,
     write_evaluation_files,
-)
+)  # fmt: skip
 from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, make_evaluation
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.tasks.evaluation import EvaluationReport, Measured
@@ -46,6 +49,8 @@ from focalnets.weights.description import classifier_head
 if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
+
+    from focalnets.tasks.classify.large import LargeClassification
 
 __all__ = ["Classify"]
 
@@ -92,23 +97,15 @@ class Classify(Task):
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("top_k", 1), ("bins", 1), ("worst", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be a whole number from {least} up, got {getattr(self, name)}.")
+        for name, least, most in (("top_k", 1, 10**9), ("bins", 1, 10_000), ("worst", 0, 10_000)):
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(
+                    f"{name} must be a whole number from {least} to {most:,}, got {getattr(self, name):,}."
+                )
 
     def recipe_in_words(self) -> str:
         """Describe augmentation and mixing."""
-        settings = self.settings
-        off = settings.mixup_off_epoch
-        until = "" if off is None else f" (neither from epoch {off} on)"
-        outliers = (
-            f"{settings.outlier_fraction:g} outliers beside each image ({settings.outliers}), weighing "
-            f"{settings.outlier_weight:g}, "
-        )
-        return (
-            f"augmentation {settings.augmentation}, mixup {settings.mixup:g}, cutmix {settings.cutmix:g}{until}, "
-            f"{'' if settings.outliers is None else outliers}"
-        )
+        return self.settings.in_words()
 
     # Data
 
@@ -159,11 +156,7 @@ class Classify(Task):
 
     def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
         """Decode large JPEGs at a fraction of their size."""
-        if not isinstance(data, ImageFolder) or data.smallest_side_px is not None:
-            return data
-        side = self.coarsest_side_px(spec)
-        options = {"notes": data.notes, "max_pixels": data.max_pixels, "smallest_side_px": side}
-        return ImageFolder(data.samples, data.classes, data.transform, **options)
+        return read_coarsely(data, self.coarsest_side_px(spec))
 
     def transform(
         self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
@@ -210,8 +203,7 @@ class Classify(Task):
 
     def head(self, model: nn.Module) -> dict[str, Any]:
         """Describe the linear classifier, with its threshold."""
-        network: Any = model
-        return classifier_head(network.config, network.threshold)
+        return classifier_head(model.config, model.threshold)  # type: ignore[arg-type]
 
     def for_model(self, model: nn.Module) -> Classify:
         """Take over the threshold of a network that has one."""
@@ -252,9 +244,7 @@ class Classify(Task):
         if train and self.settings.outliers is not None:
             unknown = batch.targets.reshape(len(batch.targets), -1)[:, 0] == NO_CLASS
             labelled = F.cross_entropy(output[~unknown], batch.targets[~unknown], label_smoothing=smoothing)
-            divergence = -output[unknown].log_softmax(-1).mean(-1) - math.log(output.shape[-1])
-            mean = divergence.sum() / max(1, len(divergence))
-            return {"cross_entropy": labelled, "outliers": self.settings.outlier_weight * mean}
+            return {"cross_entropy": labelled, "outliers": self.settings.outlier_weight * uniformity(output[unknown])}
         return {"cross_entropy": F.cross_entropy(output, batch.targets, reduction=reduction, label_smoothing=smoothing)}
 
     def guessing_loss(self, labels: Sequence[str]) -> float | None:
@@ -315,23 +305,21 @@ class Classify(Task):
             for path, confidences, chosen in zip(paths, fractions.tolist(), indices.tolist(), strict=True)
         ]
 
+    def large(self, model: nn.Module) -> LargeClassification:
+        """Classify images of any size."""
+        from focalnets.tasks.classify.large import LargeClassification
+
+        if not isinstance(model, FocalNet) or model.norm is None or not self.labels(model):
+            raise ConfigError("Images of any size are classified by FocalNets with a classifier; leave context out.")
+        return LargeClassification(self, model)
+
     def row(self, result: Prediction) -> dict[Column, TableCell]:
         """The likeliest class with its confidence, and the others in one cell; all are there if none seems right."""
-        classes = list(zip(result.class_names, result.confidences, strict=True))
-        others = classes if result.is_none_of_the_classes else classes[1:]
-        row: dict[Column, TableCell] = {Column("image"): str(result.path), Column("class"): result.verdict}
-        row[Column("confidence", "number", ".1%")] = result.confidences[0]
-        return row | ({Column("then"): ", ".join(f"{name} {value:.1%}" for name, value in others)} if others else {})
+        return prediction_row(result)
 
     def result_table(self, results: Sequence[Prediction]) -> tuple[list[str], list[list[Any]]]:
         """A row for each class of each image; whether it seems to show none of them, where the network tells."""
-        tells = any(result.threshold is not None for result in results)
-        rows = [
-            [str(result.path), rank, name, confidence, *([result.is_none_of_the_classes] if tells else [])]
-            for result in results
-            for rank, (name, confidence) in enumerate(zip(result.class_names, result.confidences, strict=True), 1)
-        ]
-        return ["path", "rank", "class", "confidence", *(["none_of_the_classes"] if tells else [])], rows
+        return predictions_table(results)
 
     def draw(self, picture: Image.Image, result: Prediction) -> Image.Image:
         """Write the likeliest class below the picture."""
@@ -355,12 +343,8 @@ class Classify(Task):
 
     def write_files(self, report: EvaluationReport, folder: Path) -> list[str]:
         """Write tables of classes, confusions, calibration and the most confident errors, with their pictures."""
-        return write_evaluation_files(report.evaluation, self._pictures_of_errors(report), folder)
+        return write_evaluation_files(report.evaluation, pictures_of_errors(report, self.seen), folder)
 
     def sections(self, report: EvaluationReport) -> list[Section]:
         """Show class by class, confusions, calibration and the most confident errors."""
-        return evaluation_sections(report.evaluation, self._pictures_of_errors(report))
-
-    def _pictures_of_errors(self, report: EvaluationReport) -> list[Image.Image]:
-        spec = Preprocessing.from_dict(report.evaluation.preprocessing)
-        return [self.seen(report.dataset[mistake.index], spec) for mistake in report.evaluation.mistakes]
+        return evaluation_sections(report.evaluation, pictures_of_errors(report, self.seen))

@@ -46,8 +46,14 @@ class Answer:
     @classmethod
     def of(cls, found: Mapping[str, Any], known: Mapping[str, Any]) -> Answer:
         """Take what is needed of detections and objects."""
-        parts = [found[name] for name in ("boxes", "scores", "labels")]
-        return cls(*parts, known["boxes"], known["labels"], known["crowd"])
+        return cls(
+            boxes=found["boxes"],
+            scores=found["scores"],
+            labels=found["labels"],
+            objects=known["boxes"],
+            classes=known["labels"],
+            crowd=known["crowd"],
+        )
 
 
 def make_evaluation(measured: Measured, *, counted_from: float, worst: int) -> Evaluation:

@@ -12,14 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from focalnets.data.checks.anchors import best_overlaps
 from focalnets.errors import DataError, ImageError
 from focalnets.models.config import WholeImage
 
-__all__ = ["ObjectSizes", "choose_anchors", "choose_image_size", "fit_of_anchors", "object_sizes"]
+__all__ = ["ObjectSizes", "choose_anchors", "choose_image_size", "fit_of_anchors", "need_finest_map", "object_sizes"]
 
 _MOST_IMAGES = 2000
 _SMALLEST_PX = 24.0
 """What the objects of the class with the smallest ones should span, the middle one of them [px of the input]."""
+
+_SIZE_FOR_FINEST_MAP_PX = 16.0
+"""Below it only a map with a place for every 4 px shows an object."""
 
 _FACTORS = (1.5, 2.0)
 _RATIO_RANGE = (0.25, 4.0)
@@ -71,8 +75,8 @@ def object_sizes(data: Any) -> ObjectSizes:
                 boxes.append((right - left, bottom - top))
                 photos.append(annotated.size)
                 labels.append(thing.label)
-    shaped = (np.array(values, dtype=np.float64).reshape(-1, 2) for values in (boxes, photos))
-    return ObjectSizes(*shaped, np.array(labels, dtype=np.int64))
+    shaped = [np.array(values, dtype=np.float64).reshape(-1, 2) for values in (boxes, photos)]
+    return ObjectSizes(shaped[0], shaped[1], np.array(labels, dtype=np.int64))
 
 
 def choose_image_size(objects: ObjectSizes, usual: int, *, side: str = "shorter") -> int:
@@ -93,6 +97,12 @@ def choose_image_size(objects: ObjectSizes, usual: int, *, side: str = "shorter"
     smallest = min(float(np.median(span[objects.labels == label])) for label in np.unique(objects.labels))
     wanted = min(_SMALLEST_PX / smallest, float(np.median(sides)))
     return int(np.clip(round(wanted / 32) * 32, usual, 2 * usual))
+
+
+def need_finest_map(seen: np.ndarray, labels: np.ndarray) -> bool:
+    """Tell whether the objects of a class are so small (N, 2) [px of the input] that only the finest map shows them."""
+    sizes = np.sqrt(seen.prod(1))
+    return any(float(np.median(sizes[labels == label])) < _SIZE_FOR_FINEST_MAP_PX for label in np.unique(labels))
 
 
 def choose_anchors(seen: np.ndarray, weights: np.ndarray, maps: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -125,7 +135,5 @@ def choose_anchors(seen: np.ndarray, weights: np.ndarray, maps: int) -> tuple[tu
 
 def fit_of_anchors(seen: np.ndarray, weights: np.ndarray, sizes: Sequence[float], ratios: Sequence[float]) -> float:
     """Average the intersection over union of objects (N, 2) with the anchors of the best shape, about one middle."""
-    sides = np.array([(size / ratio**0.5, size * ratio**0.5) for size in sizes for ratio in ratios])
-    shared = np.minimum(seen[:, None], sides).prod(2)
-    overlap = shared / (seen.prod(1)[:, None] + sides.prod(1) - shared)
-    return float((overlap.max(1) * weights).sum())
+    overlaps = best_overlaps(seen, np.array(sizes, dtype=np.float64), np.array(ratios, dtype=np.float64))
+    return float((overlaps * weights).sum())

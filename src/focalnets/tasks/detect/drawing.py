@@ -89,5 +89,5 @@ def cut_around(picture: Image.Image, box: Box, *, least_px: int = 96) -> tuple[I
     first = [max(0, round(at - side / 2)) for at in middle]
     last = [min(whole, round(at + side / 2)) for at, whole in zip(middle, picture.size, strict=True)]
     last = [max(end, start + 1) for start, end in zip(first, last, strict=True)]
-    cut = picture.convert("RGB").crop((*first, *last))
+    cut = picture.convert("RGB").crop((first[0], first[1], last[0], last[1]))
     return cut, (left - first[0], top - first[1], right - first[0], bottom - first[1])

@@ -6,7 +6,7 @@ Axes: N detections, M objects. A box is left, top, right, bottom [px].
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,7 +82,7 @@ class ObjectCounts(Metric):
         least_score: Detections below it do not count.
     """
 
-    full_state_update: ClassVar[bool] = False
+    full_state_update = False
     correct: Tensor
     doubled: Tensor
     spurious: Tensor

@@ -72,7 +72,7 @@ def encode_part(part: np.ndarray, left: int, top: int, size: tuple[int, int]) ->
     columns, rows = np.nonzero(steps)
     places = (left + columns).astype(np.int64) * height + top + rows
     # Where one column ends at the lower edge and the next begins at the upper one, the run goes on.
-    doubled = np.flatnonzero(places[1::2][: len(places) // 2 - 1] == places[2::2]) if len(places) > 2 else []
+    doubled = np.flatnonzero(places[1::2][: max(0, len(places) // 2 - 1)] == places[2::2])
     places = np.delete(places, np.concatenate([2 * doubled + 1, 2 * doubled + 2])) if len(doubled) else places
     ends = np.concatenate([[0], places, [pixels]])
     runs = np.diff(ends)

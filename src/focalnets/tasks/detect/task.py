@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from focalnets.data.annotated.images import AnnotatedImage
 from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.config import Preprocessing
@@ -26,13 +25,13 @@ from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.dense.task import DenseTask
 from focalnets.tasks.detect.answers import Answer, make_evaluation
-from focalnets.tasks.detect.choosing import choose_anchors, choose_image_size, object_sizes
+from focalnets.tasks.detect.choosing import choose_anchors, choose_image_size, need_finest_map, object_sizes
+from focalnets.tasks.detect.comparing import WithObjects, found_objects, known_objects
 from focalnets.tasks.detect.drawing import draw_objects
 from focalnets.tasks.detect.matching import ObjectCounts
 from focalnets.tasks.detect.metrics import AveragePrecision
 from focalnets.tasks.detect.report import evaluation_sections, write_coco_results, write_evaluation_files
 from focalnets.tasks.detect.results import DetectedObject, Detections, Evaluation
-from focalnets.tasks.detect.run_lengths import drawn_in_box, encode_mask
 from focalnets.tasks.detect.settings import DetectSettings
 from focalnets.tasks.evaluation import EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
@@ -42,13 +41,14 @@ if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
 
+    from focalnets.tasks.detect.large import LargeDetection
+
 __all__ = ["Detect"]
 
 _SMALL_HEAD = {"pyramid_channels": 96, "box_channels": 256, "proposals": 300, "sampled_boxes": 128}
 _PUBLISHED_HEAD = {"pyramid_channels": 256, "box_channels": 1024, "proposals": 1000, "sampled_boxes": 512}
 _LARGE_EMBED_DIM = 64
 _USUAL_SIZE_PX = 256
-_SIZE_FOR_FINEST_MAP_PX = 16.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,11 +99,12 @@ class Detect(DenseTask):
     ) -> Callable[[tuple[Any, Any], int], tuple[Any, Any]]:
         """Resize and normalise whole images; in evaluation the objects come along as the data state them."""
         prepare = super().transform(spec, train=train, alter=alter)
-        return prepare if train else _WithObjects(prepare)
+        return prepare if train else WithObjects(prepare)
 
     def choose_settings(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
         """Choose numbers of classes as the data give them, and size of images and anchors that fit the objects."""
-        settings, chosen = self.settings, {}
+        settings = self.settings
+        chosen: dict[str, Any] = {}
         numbers = [category.id for category in getattr(data.train, "categories", ())]
         usable = all(type(number) is int and number >= 0 for number in numbers) and len(set(numbers)) == len(numbers)
         if settings.class_ids is None and usable and numbers != list(range(1, len(numbers) + 1)):
@@ -120,7 +121,7 @@ class Detect(DenseTask):
             chosen["image_size"] = image_size
         seen = objects.as_seen(dataclasses.replace(spec, input_size_px=image_size))
         stages = self.stages(open_settings)
-        if settings.stages is None and stages is not None and 0 not in stages and _smallest(seen, objects.labels):
+        if settings.stages is None and stages is not None and 0 not in stages and need_finest_map(seen, objects.labels):
             stages = tuple(range(stages[-1] + 1))
             chosen["stages"] = ",".join(map(str, stages))
         sizes, ratios = choose_anchors(seen, objects.weights(), (4 if stages is None else len(stages)) + 1)
@@ -233,46 +234,14 @@ class Detect(DenseTask):
 
     def measure(self, metrics: MetricCollection, output: dict[str, Any], batch: Batch) -> None:
         """Compare detections with objects, in pixels of the photos."""
-        sizes = [(int(target["size"][1]), int(target["size"][0])) for target in batch.targets]
-        metrics.update(self._found(output, sizes), [self._known(target) for target in batch.targets])
+        found = found_objects(output, [target["size"].tolist()[::-1] for target in batch.targets])
+        metrics.update(found, [known_objects(target, masks=self.wants_masks) for target in batch.targets])
 
     def answers(self, output: dict[str, Any], batch: Batch) -> list[Answer]:
         """Keep boxes of each image, detected and true, in pixels of the photo."""
-        sizes = [(int(target["size"][1]), int(target["size"][0])) for target in batch.targets]
-        found = self._found(output, sizes, masks=False)
-        return [Answer.of(*each) for each in zip(found, map(self._known, batch.targets), strict=True)]
-
-    def _found(
-        self, output: dict[str, Any], sizes: Sequence[tuple[int, int]], *, masks: bool = True
-    ) -> list[dict[str, Any]]:
-        """The detections of each image on the CPU, in pixels of its photo of that width and height."""
-        results = []
-        for detected, seen, size in zip(output["detections"], output["input_sizes"].tolist(), sizes, strict=True):
-            scale = torch.tensor([seen[1] / size[0], seen[0] / size[1]] * 2)
-            found: dict[str, Any] = {name: detected[name].cpu() for name in ("boxes", "scores", "labels")}
-            found["boxes"] = found["boxes"] / scale
-            if masks and "masks" in detected:
-                drawn = detected["masks"].float().cpu()
-                found["masks"] = [drawn_in_box(*each, size) for each in zip(drawn, found["boxes"], strict=True)]
-            results.append(found)
-        return results
-
-    def _known(self, target: Mapping[str, Any]) -> dict[str, Any]:
-        """The objects of an image as the data state them."""
-        things = [thing for thing in target["objects"] if _has_area(thing)]
-        known: dict[str, Any] = {
-            "boxes": torch.tensor([thing.box_xyxy for thing in things], dtype=torch.float32).reshape(-1, 4),
-            "labels": torch.tensor([thing.label for thing in things], dtype=torch.int64),
-            "crowd": torch.tensor(
-                [thing.crowd or (self.wants_masks and thing.mask_data is None) for thing in things], dtype=torch.bool
-            ),
-            "area": torch.tensor([thing.area_px or 0.0 for thing in things], dtype=torch.float32),
-        }
-        if self.wants_masks:
-            height, width = target["size"].tolist()
-            annotated = AnnotatedImage("", _Blank((width, height)), things)  # type: ignore[arg-type]
-            known["masks"] = [encode_mask(mask.numpy()) for mask in annotated.masks]
-        return known
+        found = found_objects(output, [target["size"].tolist()[::-1] for target in batch.targets], masks=False)
+        known = [known_objects(target, masks=self.wants_masks, drawn=False) for target in batch.targets]
+        return [Answer.of(*each) for each in zip(found, known, strict=True)]
 
     def evaluation(self, measured: Measured) -> Evaluation:
         """Put together average precision of all and of each class, counts and confident errors."""
@@ -286,7 +255,7 @@ class Detect(DenseTask):
         """Make typed results, in pixels of the photos."""
         numbers = output["class_ids"]
         results = []
-        for found, path, size in zip(self._found(output, sizes), paths, sizes, strict=True):
+        for found, path, size in zip(found_objects(output, sizes), paths, sizes, strict=True):
             masks = found.get("masks", [None] * len(found["labels"]))
             columns = (found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), masks)
             things = tuple(
@@ -300,8 +269,16 @@ class Detect(DenseTask):
                 )
                 for label, score, box, mask in zip(*columns, strict=True)
             )
-            results.append(Detections(path=path, size=tuple(size), class_names=tuple(labels), objects=things))
+            results.append(Detections(path=path, size=(size[0], size[1]), class_names=tuple(labels), objects=things))
         return results
+
+    def large(self, model: nn.Module) -> LargeDetection:
+        """Find objects in images of any size."""
+        from focalnets.tasks.detect.large import LargeDetection
+
+        if not isinstance(model, Detector):
+            raise ConfigError(f"Objects in images of any size are found by networks of the task {self.name}.")
+        return LargeDetection(model, tuple(model.head_config.numbers), self.shown_from)
 
     def row(self, result: Detections) -> dict[Column, TableCell]:
         """How many objects of which classes there are, and how sure the network is of the surest."""
@@ -368,36 +345,3 @@ class Detect(DenseTask):
     def sections(self, report: EvaluationReport) -> list[Section]:
         """Show class by class, sizes of objects, and confident errors."""
         return evaluation_sections(report.evaluation, report.dataset)
-
-
-class _WithObjects:
-    """Prepares items for evaluation, whose targets keep the objects as the data state them, under ``objects``."""
-
-    def __init__(self, prepare: Callable[[tuple[Any, Any], int], tuple[Any, Any]]) -> None:
-        self.prepare = prepare
-
-    def __call__(self, item: tuple[Any, Any], index: int) -> tuple[Tensor, dict[str, Any]]:
-        """Prepare the item of a number; nothing is known of a photo alone."""
-        picture, target = self.prepare(item, index)
-        if isinstance(item[1], AnnotatedImage):
-            target["objects"] = tuple(item[1].objects)
-        return picture, target
-
-
-@dataclasses.dataclass(frozen=True)
-class _Blank:
-    """Stands for a photo of which only the size matters."""
-
-    size: tuple[int, int]
-
-
-def _has_area(thing: Any) -> bool:
-    left, top, right, bottom = thing.box_xyxy
-    return right > left and bottom > top
-
-
-def _smallest(seen: Any, labels: Any) -> bool:
-    """Whether the objects of a class are so small that only the finest map shows them."""
-    sizes = torch.from_numpy(seen).prod(1).sqrt()
-    known = torch.from_numpy(labels)
-    return any(float(sizes[known == label].median()) < _SIZE_FOR_FINEST_MAP_PX for label in known.unique())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,8 @@ def make_evaluation(measured: Measured, *, worst: int) -> Evaluation:
         worst: Images to keep, those understood worst, at most. Among them those come first of which a large part is
             wrong and said with confidence.
     """
-    figures = class_figures(measured.metrics["segmentation"].confusion.cpu().numpy())
+    metric: Any = measured.metrics["segmentation"]
+    figures = class_figures(metric.confusion.cpu().numpy())
     answers: list[Answer] = list(measured.answers)
     ranked = sorted(range(len(answers)), key=lambda place: -answers[place].wrong * (answers[place].confidence or 0.0))
     kept = [place for place in ranked[:worst] if answers[place].confidence is not None]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["class_map", "confident_map", "sampled"]
+__all__ = ["class_map", "confident_map", "enlarged_bands", "sampled"]
 
 _NUMBERS_AT_ONCE = 1 << 24
 
@@ -26,12 +26,12 @@ def class_map(logits: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (H, W) int64 on the device of the logits.
     """
-    return torch.cat([band.max(0).indices for band in _bands(logits, size)])
+    return torch.cat([band.max(0).indices for band in enlarged_bands(logits, size)])
 
 
 def confident_map(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Name the likeliest class of each pixel with its probability, (H, W) int64 and (H, W) float32, likewise."""
-    found = [band.softmax(0).max(0) for band in _bands(logits, size)]
+    found = [band.softmax(0).max(0) for band in enlarged_bands(logits, size)]
     return torch.cat([band.indices for band in found]), torch.cat([band.values for band in found])
 
 
@@ -44,8 +44,8 @@ def sampled(labels: Tensor, size: tuple[int, int]) -> Tensor:
     return labels[rows[:, None], columns]
 
 
-def _bands(logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Enlarge to (K, H, W) bilinearly, band by band of rows; one at a time is kept."""
+def enlarged_bands(logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+    """Enlarge maps (K, h, w) to ``size`` = (H, W) bilinearly, band by band of rows; one at a time is in memory."""
     classes, tokens, _ = logits.shape
     height, width = size
     rows = max(1, _NUMBERS_AT_ONCE // (classes * width))

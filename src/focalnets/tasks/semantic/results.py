@@ -29,7 +29,8 @@ class Segmentation:
         class_names: Names of the K classes.
         size: Width and height of the photo [px].
         areas: Pixels of each class that the photo shows, the largest first.
-        packed: Number of the class of each pixel, uint16, compressed: many results take little memory.
+        packed: Number of the class of each pixel, uint16, compressed: many results take little memory. Empty for large
+            images, whose map lies in its file.
     """
 
     path: Path
@@ -53,7 +54,13 @@ class Segmentation:
 
     @property
     def labels(self) -> np.ndarray:
-        """Number of the class of each pixel, (H, W) uint16, unpacked each time."""
+        """Number of the class of each pixel, (H, W) uint16, unpacked each time.
+
+        Raises:
+            ConfigError: If it is that of a large image, whose map lies in its file.
+        """
+        if not self.packed:
+            raise ConfigError("The class map of a large image lies in its file classes.tif; read it from there.")
         return np.frombuffer(zlib.decompress(self.packed), dtype=np.uint16).reshape(self.size[::-1])
 
     @property

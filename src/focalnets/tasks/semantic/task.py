@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focalnets.data.dense.transforms import DenseAugmentation
-from focalnets.data.labelled import LabelledData, TrainingData
+from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.config import WholeImage
 from focalnets.models.focalnet import FocalNet
@@ -39,6 +39,8 @@ from focalnets.tasks.semantic.settings import SemanticSettings
 if TYPE_CHECKING:
     from PIL import Image
     from torchmetrics import MetricCollection
+
+    from focalnets.tasks.semantic.large import LargeSegmentation
 
 __all__ = ["Semantic"]
 
@@ -87,12 +89,6 @@ class Semantic(DenseTask):
         """Say whether class 0 counts."""
         return {"reduce_zero_label": self.settings.reduce_zero_label}
 
-    def open_evaluation_of(self, model: nn.Module, place: str | Path, *, split: Path | None = None) -> LabelledData:
-        """Find what a network is measured on, with class 0 of the data as it was in the network's training."""
-        reduced = bool(getattr(model, "reduce_zero_label", False))
-        task = dataclasses.replace(self, settings=dataclasses.replace(self.settings, reduce_zero_label=reduced))
-        return task.open_evaluation(place, labels=self.labels(model), split=split)[1]
-
     def augmentation(self, spec: WholeImage) -> DenseAugmentation:
         """Change sizes, cut, mirror and colour as the settings say."""
         # Cuts that show one class only teach little.
@@ -128,6 +124,11 @@ class Semantic(DenseTask):
         """Put the head on a backbone that a file describes."""
         return build_semantic(network, labels, head)
 
+    def suited_to(self, model: nn.Module) -> Semantic:
+        """Remember whether class 0 counts in the data that a network was made for."""
+        reduced = bool(getattr(model, "reduce_zero_label", False))
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, reduce_zero_label=reduced))
+
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """Compute the output, with ``sizes`` (B, 2): height and width of the part of each map that shows its image."""
         output = super().forward(model, batch)
@@ -145,9 +146,9 @@ class Semantic(DenseTask):
         A batch whose pixels are all ignored has a loss of 0.
         """
         if not train:
-            single = [self._loss_of(*each) for each in zip(*self._valid(output), batch.targets, strict=True)]
-            losses = torch.stack(single)
-            return {"cross_entropy": losses if reduction == "none" else losses.mean()}
+            pairs = zip(*self._valid(output), batch.targets, strict=True)
+            single = torch.stack([self._loss_of(*pair) for pair in pairs])
+            return {"cross_entropy": single if reduction == "none" else single.mean()}
         size = (batch.inputs.shape[-2], batch.inputs.shape[-1])
         truth = stacked([target["semantic"] for target in batch.targets], size, IGNORED)
         if "logits" not in output:
@@ -222,6 +223,14 @@ class Semantic(DenseTask):
             Segmentation.of_labels(path, labels, class_map(logits, (height, width)).numpy())
             for logits, path, (width, height) in zip(*self._valid(output), paths, sizes, strict=True)
         ]
+
+    def large(self, model: nn.Module) -> LargeSegmentation:
+        """Name the class of each pixel of images of any size."""
+        from focalnets.tasks.semantic.large import LargeSegmentation
+
+        if not isinstance(model, SemanticNetwork):
+            raise ConfigError("Class maps of images of any size are made by networks of the task semantic.")
+        return LargeSegmentation(model)
 
     def row(self, result: Segmentation) -> dict[Column, TableCell]:
         """The class that takes most of the photo, and the others in one cell."""

@@ -1,0 +1,200 @@
+"""Findings about annotated images: what is wrong with boxes, masks and classes, and sizes that suit the objects.
+
+Axes: N objects.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from focalnets.data.annotated.images import AnnotatedImages, DenseTask
+from focalnets.data.annotated.parts import common_categories
+from focalnets.data.annotated.problems import Problem, Problems
+from focalnets.data.annotated.training import recognise_annotations
+from focalnets.data.checks.anchors import AnchorProposal, propose_anchors
+from focalnets.data.checks.findings import Finding, Severity
+from focalnets.errors import DataError, FocalNetsError, quoted_list
+
+__all__ = ["AnnotationCheck", "check_annotations"]
+
+_OUTSIDE_PX = 1.0
+_SAME_PX = 0.5
+_FEW_OBJECTS = 10
+
+_SENTENCES: dict[str, tuple[Severity, str, str]] = {
+    "unreadable": ("error", "images or annotations cannot be read", "repair or remove them, or use --skip_unreadable"),
+    "broken-annotation": ("error", "annotations are not as the format has them", "correct or remove them"),
+    "unknown-category": ("error", "annotations are of classes that are not listed", "list these classes"),
+    "annotation-without-image": (
+        "error",
+        "annotations belong to no image that is there",
+        "add the images or remove them",
+    ),
+    "another-size": (
+        "error",
+        "images are of another size than the annotations say",
+        "use the images that were annotated",
+    ),
+    "image-without-annotation": ("note", "images are not annotated and not used", "annotate them, or leave them out"),
+    "no-object": ("note", "images show no object; they count as background", "check that none was forgotten"),
+    "outside": ("warning", "boxes reach out of their image", "cut them off at the border"),
+    "no-area": ("warning", "objects have no area and are left out", "remove or correct them"),
+    "duplicate": ("warning", "objects are annotated twice: the same class and box", "keep one of each"),
+}
+"""Severity, what was found and what to do about each kind."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AnnotationCheck:
+    """What is known of annotated data.
+
+    Attributes:
+        format: Of the annotations.
+        task: For which they were opened.
+        images: Number of images of each part.
+        classes: Names of the classes.
+        objects: Number of objects of each class in each part.
+        findings: What is wrong or odd, the gravest first.
+        anchors: Sizes that suit the boxes; None where there are no boxes.
+    """
+
+    format: str
+    task: DenseTask
+    images: dict[str, int]
+    classes: tuple[str, ...]
+    objects: dict[str, dict[str, int]]
+    findings: tuple[Finding, ...]
+    anchors: AnchorProposal | None
+
+
+def check_annotations(place: str | Path, task: DenseTask | None = None) -> AnnotationCheck:
+    """Read all annotations of a place and say what is wrong with them; photos are not decoded.
+
+    Args:
+        place: As in :func:`focalnets.data.annotated.training.open_annotated_training`.
+        task: For which they are opened; None takes ``detect`` where that is possible.
+
+    Raises:
+        DataError: If there are none, or they cannot be opened at all.
+    """
+    problems = Problems(collect=True)
+    found = recognise_annotations(place)
+    if not found:
+        raise DataError(f"'{place}' holds no annotations of objects or pixels that are known.")
+    chosen = task or ("detect" if any("detect" in each.tasks for each in found) else sorted(found[0].tasks)[0])
+    fitting = next((each for each in found if chosen in each.tasks), None)
+    if fitting is None:
+        raise DataError(f"'{place}' cannot train {chosen}.")
+    parts = {
+        str(part or "all"): images for part, images in common_categories(fitting.open(chosen, problems), place).items()
+    }
+    sizes: list[tuple[float, float, int, int]] = []
+    counts = {part: _look(images, part, problems, sizes) for part, images in parts.items()}
+    names = tuple(category.name for category in next(iter(parts.values())).categories) if parts else ()
+    findings = [*_of_problems(problems.found), *(_of_classes(counts, names) if chosen != "semantic" else ())]
+    order = {"error": 0, "warning": 1, "note": 2}
+    return AnnotationCheck(
+        format=fitting.format,
+        task=chosen,
+        images={part: len(images) for part, images in parts.items()},
+        classes=names,
+        objects={part: {name: count.get(name, 0) for name in names} for part, count in counts.items()},
+        findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
+        anchors=propose_anchors(np.array(sizes, dtype=np.float64)) if sizes else None,
+    )
+
+
+def _look(
+    images: AnnotatedImages, part: str, problems: Problems, sizes: list[tuple[float, float, int, int]]
+) -> collections.Counter[str]:
+    """Read the annotations of a part, note what is odd, collect sizes of boxes, and count objects by class."""
+    counts: collections.Counter[str] = collections.Counter()
+    for number, name in enumerate(images.names):
+        try:
+            annotated = images.annotation(number)
+            known = annotated.objects
+            if annotated.semantic_data is not None and not images.kinds & {"detect"}:
+                annotated.semantic  # noqa: B018 - read, so that damage shows
+                continue
+        except FocalNetsError as error:
+            problems.add("unreadable", f"{part}:{name}", str(error))
+            continue
+        if not known:
+            problems.add("no-object", f"{part}:{name}", "")
+        width, height = annotated.size
+        seen: list[tuple[str, np.ndarray]] = []
+        for thing in known:
+            left, top, right, bottom = thing.box_xyxy
+            box = np.array(thing.box_xyxy)
+            counts[thing.category.name] += 1
+            if right <= left or bottom <= top:
+                problems.add("no-area", f"{part}:{name}", "")
+                continue
+            if min(left, top) < -_OUTSIDE_PX or right > width + _OUTSIDE_PX or bottom > height + _OUTSIDE_PX:
+                problems.add("outside", f"{part}:{name}", "")
+            if any(
+                label == thing.category.name and np.abs(other - box).max() < _SAME_PX for label, other in seen[-200:]
+            ):
+                problems.add("duplicate", f"{part}:{name}", "")
+            seen.append((thing.category.name, box))
+            if not thing.crowd:
+                sizes.append((right - left, bottom - top, width, height))
+    return counts
+
+
+def _of_problems(problems: Sequence[Problem]) -> Iterable[Finding]:
+    by_kind: dict[str, list[Problem]] = collections.defaultdict(list)
+    for problem in problems:
+        by_kind[problem.kind].append(problem)
+    for kind, same in by_kind.items():
+        severity, message, advice = _SENTENCES[kind]
+        said = next((problem.sentence.rstrip(".") for problem in same if problem.sentence), None)
+        yield Finding(
+            kind=kind,
+            severity=severity,
+            count=len(same),
+            message=message if said is None else f"{message}, e.g. {said}",
+            advice=advice,
+            examples=tuple(dict.fromkeys(problem.name for problem in same)),
+        )
+
+
+def _of_classes(counts: dict[str, collections.Counter[str]], names: Sequence[str]) -> Iterable[Finding]:
+    for part, count in counts.items():
+        others = [other for other in counts if other != part]
+        alone = [name for name in names if count[name] and others and not any(counts[each][name] for each in others)]
+        if alone:
+            yield Finding(
+                kind=f"only-in-{part}",
+                severity="warning" if part == "train" else "error",
+                count=len(alone),
+                message=f"classes are in {part} only: {quoted_list(alone)}",
+                advice=f"put images of them into {' and '.join(others)} too, or remove them",
+                examples=tuple(alone),
+            )
+    total = sum(counts.values(), collections.Counter())
+    unused = [name for name in names if not total[name]]
+    if unused:
+        yield Finding(
+            kind="unused-classes",
+            severity="note",
+            count=len(unused),
+            message=f"classes have no object: {quoted_list(unused)}",
+            advice="nothing can be learnt of them; remove them or annotate some",
+            examples=tuple(unused),
+        )
+    few = [name for name in names if 0 < total[name] < _FEW_OBJECTS]
+    if few:
+        yield Finding(
+            kind="few-objects",
+            severity="warning",
+            count=len(few),
+            message=f"classes have fewer than {_FEW_OBJECTS} objects: {quoted_list(few)}",
+            advice="annotate more, or merge classes",
+            examples=tuple(few),
+        )

@@ -1,0 +1,1 @@
+"""The task of finding every object and every kind of ground."""
