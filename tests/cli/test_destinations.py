@@ -277,7 +277,9 @@ def test_a_training_says_what_it_reached_though_its_card_cannot_be_written(
     assert (run / "README.md").exists()
 
 
-@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"], ["--help"], ["--version"], ["models", "-x"]])
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["models", "--json"], ["--help"], ["models", "--help"], ["--version"], ["models", "-x"]]
+)
 @pytest.mark.parametrize("stream", ["out", "err", "closed"])
 def test_full_and_missing_streams_are_no_traceback(arguments, stream, tmp_path):
     code = "import sys; from focalnets.cli.main import main; sys.exit(main(sys.argv[1:]))"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from focalnets.errors import ConfigError
@@ -58,8 +60,8 @@ def test_a_figure_that_cannot_be_written_leaves_nothing(model, tmp_path, monkeyp
     inside, _ = look_inside(model, torch.randn(1, 3, 16, 16))
     figure = explain_figure(Image.new("RGB", (16, 16)), inside)
 
-    def fail(path, **_options):
-        path.write_bytes(b"half")
+    def fail(file, **_options):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(figure, "savefig", fail)
@@ -129,3 +131,19 @@ def test_figures_are_saved_as_what_their_name_says(model, tmp_path):
     with pytest.raises(ConfigError, match=r"end in \.png, \.pdf, \.svg, got"):
         save_figure(figure, tmp_path / "page.gif")
     assert not (tmp_path / "page.gif").exists()
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
+def test_a_figure_on_a_full_disk_leaves_what_was_there(tmp_path, kind):
+    figure, file = Figure((2, 2)), tmp_path / f"a.{kind}"
+    figure.add_subplot().plot([0, 1])
+    file.write_bytes(b"earlier")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))  # Python ignores the signal: writing fails.
+    try:
+        with pytest.raises(OSError, match="too large"):
+            save_figure(figure, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [each.name for each in tmp_path.iterdir()] == [file.name]
+    assert file.read_bytes() == b"earlier"

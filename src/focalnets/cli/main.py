@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from focalnets.errors import FocalNetsError, InterruptedRunError, nearest
+from focalnets.errors import FocalNetsError, InterruptedRunError, nearest, one_line
 from focalnets.version import __version__
 
 __all__ = ["main"]
@@ -103,7 +103,10 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     from focalnets.cli.parsing import build_parser
 
     parser = build_parser(command, COMMANDS[command])
-    parsed = parser.parse(arguments)
+    try:
+        parsed = parser.parse(arguments)
+    finally:
+        sys.stdout.flush()  # of the help, behind which the parser ends the process
     if parsed.print_config is True:
         print(parser.options_as_yaml(parsed), end="")
         return 0
@@ -150,7 +153,7 @@ def _overview() -> str:
 
 def _complain(sentence: str) -> None:
     with contextlib.suppress(OSError):  # Where nothing can be shown, the status tells.
-        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        print(f"error: {one_line(sentence)}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

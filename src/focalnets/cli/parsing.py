@@ -147,6 +147,10 @@ class CommandParser(jsonargparse.ArgumentParser):
         """Say in one sentence what is wrong, and exit with status 2."""
         self._stop(self._sentence(message, ex))
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Show help; a disk that is full is told of, which argparse would keep to itself."""
+        (file or sys.stderr).write(message or "")
+
     def _stop(self, sentence: str) -> NoReturn:
         with contextlib.suppress(OSError):
             print(f"error: {sentence}", file=sys.stderr, flush=True)

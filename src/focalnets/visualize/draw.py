@@ -5,6 +5,7 @@ Figures are made without pyplot, so that nothing global changes and no window op
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -260,12 +261,14 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     # TrueType in PDF and text in SVG: journals refuse Type 3 fonts, and letters stay searchable. No dates: the same
     # figure gives the same file.
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
+    stream = io.BytesIO()  # Drawn in memory: where a file fails, Matplotlib raises anything while it closes it.
     with (
-        replacing(path) as temporary,
         rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "focalnets"}),
         fitting_fonts(figure),
     ):
-        figure.savefig(temporary, format=kind, facecolor=figure.get_facecolor(), metadata=undated)
+        figure.savefig(stream, format=kind, facecolor=figure.get_facecolor(), metadata=undated)
+    with replacing(path) as temporary:
+        temporary.write_bytes(stream.getvalue())
     return path
 
 
