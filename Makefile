@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Sources and tests are run from the checkout; the compiled library is built by `make native`.
 export PYTHONPATH := $(CURDIR)/src
 
-.PHONY: help setup native test lint format types demo bench sanitize clean
+.PHONY: help setup native test campaign lint format types demo bench sanitize clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
@@ -18,6 +18,9 @@ setup: ## create .venv with the package and everything for working on it
 
 test: ## run the tests
 	$(BIN)/python -m pytest
+
+campaign: ## try odd and hostile files, kills and full disks, and fuzz every parser (twenty minutes on two cores)
+	$(BIN)/python -m pytest tests/campaigns -m slow -s
 
 lint: ## check style
 	$(BIN)/ruff check .

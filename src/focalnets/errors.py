@@ -118,7 +118,8 @@ _abridged = _Abridged()
 
 def abridged(value: Any) -> str:
     """Write a value that somebody gave, or that stands in a file, for a message: on one line, and not at length."""
-    return one_line(_abridged.repr(value))
+    text = one_line(_abridged.repr(value))
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
 
 
 def quoted_list(names: Sequence[str], most: int = 8) -> str:

@@ -168,7 +168,10 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
         with _replacing(path, durable) as temporary:
             yield temporary
     except OSError as error:
-        _name_file(error, path)
+        try:
+            _name_file(error, path)
+        except AttributeError:  # Errors of PyAV keep the name that they began with.
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     except (RuntimeError, ValueError) as error:
         # Archives that were left unfinished complain about that alone.

@@ -13,7 +13,8 @@ from tests.visualize.clips import write_clip
 
 SMALL = (
     "--recipe", "miniature", "--image_size", "24", "--batch_size", "4", "--workers", "0", "--device", "cpu",
-    "--model_overrides.embed_dim", "8", "--model_overrides.depths", "[1,1,1,1]", "--checkpoint_minutes", "0.0005",
+    "--model_overrides.embed_dim", "8", "--model_overrides.depths", "[1,1,1,1]", "--model_overrides.stem", "patch",
+    "--checkpoint_minutes", "0.0005",
 )  # fmt: skip
 """A training of a second that saves all the time."""
 
@@ -40,7 +41,7 @@ class Writing:
 def _table() -> list[Writing]:
     train = ["train", "{here}/data", "--output", "{out}/run", *SMALL]
     resume = ["train", "--resume", "{out}/run"]
-    begun = [*train, "--epochs", "6"]
+    begun = [*train, "--epochs", "4"]
     evaluate = [
         "evaluate", "{here}/run", "{here}/data", "--output", "{out}/report", "--json", "{out}/e.json", "--csv",
         "{out}/e.csv",
@@ -65,7 +66,7 @@ def _table() -> list[Writing]:
         *(
             Writing(f"weights for {layout}", line := ["convert", "{here}/run", f"{{out}}/{place}", "--to", layout],
             [line])
-            for layout, place in (("focalnets", "w.safetensors"), ("official", "w.pth"), ("timm", "timm"),
+            for layout, place in (("focalnets", "w.safetensors"), ("official", "w.pth"), ("timm", "timm.safetensors"),
             ("transformers", "hub"))
         ),
         Writing("explanations", line := [*explain, "{out}/explained", "--json", "{out}/x.json"], [line]),

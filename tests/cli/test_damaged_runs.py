@@ -39,7 +39,8 @@ def calls(coloured_images, tmp_path):
     short = ["--epochs", "1", "--limit_train_batches", "1", "--limit_val_batches", "1", "--workers", "0"]
     output = ["--output", str(tmp_path / "new"), "--overwrite", "--device", "cpu"]
     return {
-        "runs": lambda run: ["runs", run, "--plot", str(tmp_path / "p.png"), "--json", str(tmp_path / "runs.json")],
+        "runs": lambda run: ["runs", run, "--json", str(tmp_path / "runs.json")],
+        "runs --plot": lambda run: ["runs", run, "--plot", str(tmp_path / "p.png"), "--csv", str(tmp_path / "t.csv")],
         "resume": lambda run: ["train", "--resume", run],
         "resume to the end": lambda run: ["train", "--resume", run],
         "pretrained": lambda run: ["train", images, "--pretrained", run, *short, *output],
@@ -55,7 +56,7 @@ READERS = {
     "config.yaml": ("runs", "resume", "evaluate"),
     "environment.json": ("runs", "resume"),
     "split.json": ("evaluate", "resume"),
-    METRICS: ("runs", "resume"),
+    METRICS: ("runs", "runs --plot", "resume"),
     WEIGHTS[0]: ("predict", "evaluate", "explain", "localize", "convert", "pretrained"),
     WEIGHTS[1]: ("runs", "resume"),
     POINT: ("resume to the end",),
@@ -110,7 +111,7 @@ def test_damaged_runs_are_one_sentence(file, stopped_run, answer):
     for number, damage in enumerate(chosen[:: 6 if file == POINT else 3]):
         for command in READERS[file][: None if number % 12 == 5 else 1]:
             refused += answer(damage, command) == 2
-    assert refused > len(chosen) / 40
+    assert refused > len(chosen) / 40 or file == WEIGHTS[1]  # which tells only whether the run came to its end
 
 
 @pytest.mark.slow

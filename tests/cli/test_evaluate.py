@@ -97,10 +97,10 @@ def test_other_sizes_and_corrupted_pictures(coloured_run, write_coloured_images,
     ("options", "words"),
     [
         (["--corruptions", "snow"], "There is no corruption 'snow'"),
-        (["--corruptions", "--severities", "6"], "severities"),
-        (["--corruptions", "--seed", "-1"], "seed"),
+        (["--corruptions", "--severities", "6"], "--severities"),
+        (["--corruptions", "--seed", "-1"], "--seed"),
         (["--resolutions", "0"], "--resolutions"),
-        (["--bins", "0"], "bins"),
+        (["--bins", "0"], "--bins"),
         (["--worst", "-1"], "--worst"),
     ],
 )

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from focalnets.compare.models import find_models, multiply_accumulates
-from focalnets.compare.variations import VARIATIONS, add_variation, build_variation
+from focalnets.compare.variations import VARIATIONS, add_variation, build_variation, load_rows
 from focalnets.errors import ConfigError, ShapeError, UnknownNameError
 from focalnets.models.complexity import complexity
+from focalnets.models.config import FocalNetConfig
+from focalnets.models.focalnet import FocalNet
 from focalnets.models.layers import FocalModulation
 from focalnets.models.mixers import (
     AlteredModulation,
@@ -101,3 +103,17 @@ def test_refuses_what_does_not_fit():
         add_variation(VARIATIONS["full"])
     with pytest.raises(ShapeError, match="no mask"):
         GlobalAttention(8)(torch.zeros(1, 2, 2, 8), torch.ones(1, 2, 2, dtype=torch.bool))
+
+
+def test_a_single_file_or_name_is_no_list_of_letters(tmp_path):
+    rows = tmp_path / "one_row.py"
+    rows.write_text(
+        "from focalnets.compare.variations import Variation, add_variation\n"
+        "add_variation(Variation(name='one_row_alone', summary='nothing changed'))\n"
+    )
+    load_rows(str(rows))
+    assert "one_row_alone" in VARIATIONS
+    del VARIATIONS["one_row_alone"]
+    assert [model.name for model in find_models("focalnet_pico")] == ["focalnet_pico"]
+    with pytest.raises(ConfigError, match="list of texts"):
+        FocalNet(FocalNetConfig(num_classes=3, embed_dim=8), class_names="abc")

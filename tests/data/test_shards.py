@@ -212,6 +212,38 @@ def test_what_is_no_tar(shards, tmp_path):
         open_images(tmp_path / "folder")
 
 
+def pax_header(content):
+    """A head of the POSIX form, with whatever it says about the member behind it."""
+    member = tarfile.TarInfo("x")
+    member.size, member.type = len(content), tarfile.XHDTYPE
+    return member.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pax_header(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"),
+        pax_header(b"29 GNU.sparse.size=999999999\n27 GNU.sparse.map=0,x,2,3\n"),
+        pax_header(b"9" * 100_000 + b" a=b\n"),
+        tarfile.TarInfo("a.png").tobuf(tarfile.USTAR_FORMAT)[:124] + b"\x80\0\0\0\x7f" + b"\xff" * 7,
+    ],
+)
+def test_damaged_heads_of_members_are_one_sentence(shards, tmp_path, head):
+    if len(head) < 512:  # A size of 2^63, with its sum.
+        head += b" " * 12 + b" " * 8 + b"0" + bytes(512 - 157)
+        head = head[:148] + b"%06o\0 " % sum(head[:512]) + head[156:512]
+    (tmp_path / "odd.tar").write_bytes(head + (shards / "images-000000.tar").read_bytes())
+    with pytest.raises(DataError, match=r"no plain tar file or is truncated|holds no class") as caught:
+        open_shards(tmp_path / "odd.tar")
+    assert str(caught.value).endswith(".")
+
+
+def test_members_without_a_name_are_passed_over(tmp_path):
+    image = {"0.png": b"x", "0.cls": b"a", "1.png": b"y", "1.cls": b"b"}
+    found = open_shards(write_tar(tmp_path / "odd.tar", {".": b"", **image}))
+    assert found.class_names == ("a", "b")
+
+
 def test_a_damaged_index_and_missing_shards(shards):
     index = shards / "index.json"
     content = json.loads(index.read_text())
@@ -219,6 +251,15 @@ def test_a_damaged_index_and_missing_shards(shards):
         index.write_text(json.dumps(content | change))
         with pytest.raises(DataError, match="no index that focalnets shard wrote"):
             open_shards(shards)
+    for key, words in (("positions", "not of one length"), ("labels", "list of int"), ("sha256", "it lacks 'sha256'")):
+        entry = dict(content["shards"][0])
+        entry |= {"positions": [0]} if key == "positions" else {"labels": ["0"] * len(entry["labels"])}
+        if key == "sha256":
+            entry = {name: value for name, value in content["shards"][0].items() if name != key}
+        index.write_text(json.dumps(content | {"shards": [entry]}))
+        with pytest.raises(DataError, match=words) as caught:
+            open_shards(shards)
+        assert "Error" not in str(caught.value)
     index.write_text(json.dumps(content))
     first = open_shards(shards).sides["all"][0][0]
     file = shards / "images-000000.tar"

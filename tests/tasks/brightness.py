@@ -56,11 +56,11 @@ class Brightness(Task):
     def open(self, place, *, val_fraction, seed, skip_unreadable=False):
         return TrainingData(
             labels=("brightness",), train=Pictures(place, "train"), val=Pictures(place, "val"), description=str(place),
-            write_split=lambda file: file.write_text(json.dumps(str(place))),
+            write_split=lambda file: file.write_text(json.dumps({"root": str(place)})),
         )  # fmt: skip
 
     def reopen(self, split, *, root=None, skip_unreadable=False):
-        return self.open(root or json.loads(split.read_text()), val_fraction=0.5, seed=0)
+        return self.open(root or json.loads(split.read_text())["root"], val_fraction=0.5, seed=0)
 
     def open_evaluation(self, place, *, labels=None, split=None):
         return ("brightness",), Pictures(place, "val")

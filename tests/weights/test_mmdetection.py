@@ -208,6 +208,9 @@ def test_what_mmdetection_cannot_hold_is_not_written(tmp_path):
         other = Detector(module.backbone, module.head_config.replace(**change), module.class_names)
         with pytest.raises(CheckpointError, match=words):
             save_for_mmdetection(other, tmp_path / name)
+    backbone = FocalNet(module.config.replace(post_norm=True))
+    with pytest.raises(CheckpointError, match="has neither post_norm"):
+        save_for_mmdetection(Detector(backbone, module.head_config, module.class_names), tmp_path / "out.pth")
     with pytest.raises(CheckpointError, match="no detector"):
         save_for_mmdetection(module.backbone, tmp_path / "out.pth")
     assert not list(tmp_path.glob("out*"))

@@ -18,7 +18,7 @@ import focalnets
 from focalnets.errors import CheckpointError
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.variants import VARIANTS
-from focalnets.weights.companions import transformers_settings
+from focalnets.weights.companions import read_companion, transformers_settings
 from focalnets.weights.key_maps import expected_shapes, to_layout
 from focalnets.weights.loading import inspect_checkpoint
 
@@ -167,6 +167,32 @@ def test_malformed_descriptions_are_refused(tmp_path: Path) -> None:
     (folder / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"config\.json cannot be read as JSON"):
         focalnets.load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", {"use_layerscale": True, "layerscale_value": "x"}),
+        ("config.json", {"depths": 3}),
+        ("config.json", {"id2label": {"7": "a"}}),
+        ("preprocessor_config.json", {"rescale_factor": 0, "image_mean": [0.5], "image_std": [0.2], "size": 32}),
+        ("preprocessor_config.json", {"resample": [], "image_mean": [0.5], "image_std": [0.2], "size": 32}),
+        ("preprocessor_config.json", {"size": "x"}),
+        ("preprocessor_config.json", {"size": {"shortest_edge": {"a": 1}}}),
+    ],
+)
+def test_values_of_other_kinds_in_descriptions_are_whole_sentences(
+    tmp_path: Path, name: str, content: dict[str, Any]
+) -> None:
+    described = {"model_type": "focalnet", **(content if name == "config.json" else {})}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    (tmp_path / name).write_text(json.dumps(described if name == "config.json" else content))
+    with pytest.raises(CheckpointError) as caught:
+        read_companion(tmp_path)
+    message = str(caught.value)
+    assert name in message
+    assert message.endswith(").")
+    assert "of another kind or size than expected" in message
 
 
 def test_descriptions_of_something_else_are_passed_over(tmp_path: Path) -> None:

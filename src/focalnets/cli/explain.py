@@ -127,16 +127,16 @@ def _explain(
     if not photos and (arguments.receptive_field if on_network else not videos):
         return
     from focalnets import api
+    from focalnets.visualize.answers import backbone_of
     from focalnets.visualize.maps import parse_block
 
     model = api.load(source, device=arguments.device)
-    network = model.classifier("explain")
     if on_network:
-        _draw_network(arguments, network, photos, size, done)
+        _draw_network(arguments, model.classifier("explain"), photos, size, done)
         return
     block = arguments.block if arguments.stage is None else f"{arguments.stage}.-1"
     options = {
-        "block": None if block is None else parse_block(block, network),
+        "block": None if block is None else parse_block(block, backbone_of(model.network)),
         "size": size,
         "style": arguments.style,
     }
@@ -156,7 +156,7 @@ def _check(arguments: Any, photos: Sequence[Path], videos: Sequence[Path]) -> No
     """Refuse what contradicts itself before a network is loaded."""
     from focalnets.data.clips import CLIP_FORMATS
 
-    require_whole(arguments, every=1, most_frames=1, top_k=1, stage=0)
+    require_whole(arguments, every=1, most_frames=1, top_k=1)
     if arguments.block is not None and arguments.stage is not None:
         raise ConfigError("--block and --stage both choose the block; give one of them.")
     if not arguments.inputs and (arguments.receptive_field or not arguments.kernels):

@@ -83,7 +83,9 @@ def read_split(path: str | Path, *, root: str | Path | None = None) -> ImageFold
     except FileNotFoundError:
         raise DataError(f"there is no split file '{path}'; write one with write_split.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"'{path}' is no split written by write_split ({type(error).__name__}: {error}).") from error
+        raise DataError(
+            f"'{path}' is no split written by write_split ({type(error).__name__}: {error!s:.200})."
+        ) from error
     find = _finder(place, kind)
     sides = {side: [(find(name), name, label) for name, label in names] for side, names in named.items()}
     gone = [name for entries in sides.values() for file, name, _ in entries if file is None]

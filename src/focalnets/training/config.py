@@ -62,8 +62,7 @@ _MOST = {
     "checkpoint_minutes": 10**7,
 }
 _OPTIONAL_WHOLE_NUMBERS = {
-    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1,
-    "patience": 1,
+    "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1, "patience": 1
 }  # fmt: skip
 
 
@@ -193,7 +192,7 @@ class TrainingConfig:
         check_types(self)
         check_whole_numbers(self, _WHOLE_NUMBERS)
         if self.seed >= 2**32:
-            raise ConfigError(f"seed must be below 2^32, got {self.seed}.")
+            raise ConfigError(f"seed must be below 2^32, got {abridged(self.seed)}.")
         check_whole_numbers(self, _OPTIONAL_WHOLE_NUMBERS, optional=True)
         if type(self.devices) is not int or self.devices < -1 or self.devices == 0:
             raise ConfigError(f"devices must be a whole number from 1 up, or -1 for all, got {abridged(self.devices)}.")
@@ -259,9 +258,11 @@ class TrainingConfig:
             values[self.task] = {**values[self.task], **own}
         if "settings" in changes:
             settings = changes.pop("settings")
-            if not isinstance(settings, Mapping) and not dataclasses.is_dataclass(settings):
+            if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
+                settings = dataclasses.asdict(settings)
+            if not isinstance(settings, Mapping):
                 raise ConfigError(f"{task} must be a section of settings, got {abridged(settings)}.")
-            values[task] = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
+            values[task] = settings
         return TrainingConfig.from_dict({**values, **changes})
 
     def to_dict(self) -> dict[str, Any]:

@@ -181,7 +181,8 @@ class _Prepared(Dataset):
 
 def damaged_image_message(error: ImageError) -> str:
     """Find the sentence of an error that a worker process may have wrapped in its traceback."""
-    found = re.findall(r"^(?:focalnets\.errors\.)?ImageError: (.+)$", str(error), re.MULTILINE)
+    whole = str(error.args[0]) if error.args else str(error)  # As text an error is one line.
+    found = re.findall(r"^(?:focalnets\.errors\.)?ImageError: (.+)$", whole, re.MULTILINE)
     return found[-1] if found else str(error)
 
 

@@ -58,9 +58,11 @@ def resolve_config(
     from_file: dict[str, Any] = {}
     if config is not None:
         from_file = dict(config) if isinstance(config, Mapping) else read_yaml(config)
-    odd = next((name for name in from_file if not isinstance(name, str)), None)
-    if odd is not None:
-        raise ConfigError(f"{place} holds {abridged(odd)}, which is no name of a setting; put names before the colons.")
+    odd = [name for name in from_file if not isinstance(name, str)]
+    if odd:
+        raise ConfigError(
+            f"{place} holds {abridged(odd[0])}, which is no name of a setting; put names before the colons."
+        )
     weights = given.get("pretrained") or from_file.get("pretrained")
     if recipe is not None and recipe not in RECIPES:
         raise UnknownNameError(f"There is no recipe {abridged(recipe)}; {nearest(abridged(recipe), RECIPES)}")

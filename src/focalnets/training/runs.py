@@ -88,6 +88,9 @@ def read_run(folder: str | Path, *, name: str | None = None) -> RunSummary:
                 {key: float(value) for key, value in row.items() if value != ""} for row in csv.DictReader(lines)
             )
         parameters = environment.get("parameters")
+        for row in history:
+            if not all(math.isfinite(row[column]) for column in ("epoch", "seconds", "images_per_s")):
+                raise ValueError("an epoch, or its time, is no number")
         task = config.build_task()
         watch = task.watch
         best = max(history, key=watch.rank, default=None)

@@ -62,6 +62,9 @@ def _why_inexpressible(model: nn.Module, suffix: str) -> str | None:
         return "it is one file; end the name in .pth."
     if (reason := why_inexpressible("official", model.config, suffix=suffix)) is not None:
         return reason
+    config = model.config
+    if config.post_norm or config.modulation_norm or config.normalize_modulator:
+        return "the authors' backbone for mmdetection has neither post_norm, modulation_norm nor normalize_modulator."
     head, strides = model.head_config, _strides(model)
     if head.normalised:
         return "it has no place for norms over channels behind the convolutions of the head."

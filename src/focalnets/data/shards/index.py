@@ -174,7 +174,7 @@ def read_index(content: Any, location: str, query: str = "") -> ShardedImages:
             raise ValueError("no image")
         split = str(content["split"])
     except (KeyError, TypeError, ValueError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)[:200]
         raise DataError(
             f"'{location}/{INDEX_NAME}' is no index that focalnets shard wrote ({reason}); make the shards again."
         ) from error
