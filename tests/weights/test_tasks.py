@@ -281,13 +281,15 @@ def test_format_1_kept_the_usual_statistics_whatever_the_channels(tmp_path: Path
     assert focalnets.load_model(tmp_path / "w.safetensors").preprocessing == Preprocessing().with_channels(4)
 
 
-def test_the_shipped_network_is_of_format_1_and_loads_bit_by_bit() -> None:
+def test_the_shipped_network_is_of_format_2_and_loads_bit_by_bit() -> None:
     path = SHIPPED[DEFAULT].weights
     with safe_open(path, framework="pt") as file:
-        assert file.metadata()["focalnets.format_version"] == "1"
+        assert file.metadata()["focalnets.format_version"] == "2"
         description = read_description(file.metadata(), str(path))
     assert description is not None
-    assert (description.task, description.head) == ("classify", {"kind": "linear", "outputs": 10})
+    assert description.task == "classify"
+    assert description.head == {"kind": "linear", "outputs": 10, "threshold": description.threshold}
+    assert 0.0 < (description.threshold or 0.0) < 1.0
     kept = load_file(path)
     loaded = focalnets.load_model(DEFAULT).state_dict()
     assert loaded.keys() == kept.keys()
