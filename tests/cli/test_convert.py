@@ -18,7 +18,7 @@ from focalnets.weights.opening import open_weights
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     config = FocalNetConfig(depths=(1, 1, 1, 1), embed_dim=4, num_classes=3, post_norm=True, normalize_modulator=True)
-    save_checkpoint(FocalNet(config, class_names="abc"), tmp_path / "source.safetensors")
+    save_checkpoint(FocalNet(config, class_names=tuple("abc")), tmp_path / "source.safetensors")
     return tmp_path / "source.safetensors"
 
 

@@ -8,12 +8,12 @@ Prints one json object a place, as soon as it is read: its name, what happened t
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from pathlib import Path
 
 from focalnets.data.annotated.training import open_annotated_evaluation, recognise_annotations
 from focalnets.errors import FocalNetsError
+from focalnets.machine.memory import peak_bytes
 
 
 def read_all(place, wanted):
@@ -38,5 +38,5 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
         kind, said = "sentence", str(error)
     except BaseException as error:
         kind, said = "traceback", repr(error)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_bytes() // 1024
     print(json.dumps({"name": folder.name, "kind": kind, "said": said, "peak_kb": peak}), flush=True)
