@@ -194,7 +194,7 @@ def test_older_instruction_sets_give_the_same(instruction_set: str) -> None:
     )
     folder = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "FOCALNETS_CPU_ISA": instruction_set}
-    command = [sys.executable, "-c", code, str(folder), str(folder / "src")]
+    command = [sys.executable, "-c", code, str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if "does not have" in done.stderr:
         pytest.skip(done.stderr)
