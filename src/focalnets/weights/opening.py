@@ -72,8 +72,7 @@ def locate(source: str | os.PathLike[str]) -> Path:
         if path.exists():
             return path
     except (OSError, RuntimeError) as error:  # names too long for the system, ~somebody who does not exist
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise CheckpointError(f"There is no file or folder {text} ({reason}).") from error
+        raise CheckpointError(f"There is no file or folder {text} ({error.args[-1]}).") from error
     if text in SHIPPED:
         return SHIPPED[text].weights
     if text in VARIANTS:
