@@ -1,4 +1,4 @@
-"""Every task measured on images at the size that they have: the figures of the ordinary evaluation, and what differs."""
+"""Every task measured on images at the size that they have, held against the ordinary evaluation."""
 
 from __future__ import annotations
 
