@@ -189,8 +189,7 @@ class DenseStory(DenseDrawing, Story):
             f"predict {_quoted(output / 'pictures')} --model {name} --output {_quoted(output / 'answers')}",
             f"explain {_quoted(picture_path(result, result.gallery[0]))} --model {name} --output "
             f"{_quoted(output / 'explained')}",
-            f"predict {_quoted(large / 'picture.png')} --model {name} --context image --output "
-            f"{_quoted(output / 'whole')}",
+            f"predict {_quoted(large / 'picture.png')} --model {name} --context image",
         ]
 
 
