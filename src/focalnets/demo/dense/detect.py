@@ -44,7 +44,8 @@ class DetectStory(DenseStory):
     )
     task_in_words = (
         "Everything is to be found, and named: what flies in warm and in cool colours, and what stands on the ground. "
-        "Things cover each other, and those far away are a few pixels large."
+        "Things cover each other, and those far away are a few pixels large. "
+        "The frames have the colours of the classes below."
     )
     level_in_words = "no boxes"
     gallery_in_words = (

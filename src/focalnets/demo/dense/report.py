@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from focalnets.demo.dense.drawing import DenseDrawing
 from focalnets.demo.dense.large_scene import LargeView, densest_window
@@ -18,6 +18,7 @@ from focalnets.demo.dense.result import DenseResult, Seen, picture_path
 from focalnets.demo.dense.scenes import close_up
 from focalnets.demo.words import command_line, duration_in_words, made_where
 from focalnets.large.plan import format_bytes
+from focalnets.report.overlay import class_colours
 from focalnets.report.page import write_page
 from focalnets.report.parts import (
     Card,
@@ -36,7 +37,6 @@ from focalnets.report.parts import (
     Section,
     Table,
 )
-from focalnets.report.words import Mark
 from focalnets.visualize.draw import overlay, robust_limits
 
 __all__ = ["draw_large_pictures", "write_report"]
@@ -45,7 +45,7 @@ _SHOWN_PX = 384
 _GAP_PX = 6
 _LARGE_PX = 1400
 _WINDOW_PX = (480, 360)
-_MOST_CLASSES = 24
+_FRAMED_PX, _FRAME_PX = 184, 12
 
 
 def draw_large_pictures(drawing: DenseDrawing, result: DenseResult) -> dict[str, Image.Image]:
@@ -80,9 +80,9 @@ def write_report(drawing: DenseDrawing, result: DenseResult, large: Mapping[str,
             _task(drawing, result),
             _training(drawing, result),
             _gallery(drawing, result),
-            *result.task.sections(result.report),
             _large_picture(drawing, result, large),
             _differences(drawing, result, large),
+            *result.task.sections(result.report),
             _next_steps(result),
         ],
         footer=[Details("How this was made", [Paragraph(text) for text in _made(result)])],
@@ -116,11 +116,13 @@ def _opening(drawing: DenseDrawing, result: DenseResult) -> list[Part]:
 def _task(drawing: DenseDrawing, result: DenseResult) -> Section:
     data = result.report.dataset
     scenes = [data[number][1] for number in range(len(data))]
+    names = result.task.labels(result.network)
     cards = []
-    for name in result.task.labels(result.network)[:_MOST_CLASSES]:
-        shown = close_up(scenes, name)
-        if shown is not None:
-            cards.append(Card([Picture(shown, name)], [name]))
+    for name, colour in zip(names, class_colours(len(names)).tolist(), strict=True):
+        # The frame has the colour that the class has in all pictures below.
+        shown = close_up(scenes, name) or Image.new("RGB", (_FRAMED_PX, _FRAMED_PX), tuple(colour))
+        framed = ImageOps.expand(shown.resize((_FRAMED_PX, _FRAMED_PX)), _FRAME_PX, tuple(colour))
+        cards.append(Card([Picture(framed, name)], [name]))
     return Section("What is to be learned", [Paragraph(drawing.task_in_words), Gallery(cards, "small")])
 
 
@@ -135,13 +137,14 @@ def _training(drawing: DenseDrawing, result: DenseResult) -> Section:
         f"scenes, shown in {settings.epochs} passes, each time in another size, in other colours, and mirrored or not. "
         f"The curve shows {label} on {settings.choice_scenes} other scenes after each pass."
     )
-    curve = Curve([("training", values)], result.level, drawing.level_in_words, description)
+    curve = Curve([("passes over the scenes", values)], result.level, drawing.level_in_words, description)
     return Section("How it learned", [Paragraph(words), curve])
 
 
 def _gallery(drawing: DenseDrawing, result: DenseResult) -> Section:
     classes = result.task.labels(result.network)
-    cards = []
+    words = f"The first {len(result.gallery)} of the scenes it was measured on, not picked by anyone. "
+    parts: list[Part] = [Paragraph(words + drawing.gallery_in_words)]
     for seen in result.gallery:
         large = _enlarged(seen)
         sides = [
@@ -149,10 +152,7 @@ def _gallery(drawing: DenseDrawing, result: DenseResult) -> Section:
             Image.fromarray(_heat(seen)),
         ]  # fmt: skip
         alt = "The truth, what the network says, and its modulator"
-        cards.append(Card([Picture(_side_by_side(sides), alt)], [Mark(seen.known.name, "soft")], framed=True))
-    words = f"The first {len(cards)} of the scenes it was measured on, not picked by anyone. {drawing.gallery_in_words}"
-    parts: list[Part] = [Paragraph(words)]
-    parts += [Gallery(cards[start : start + 2], "large") for start in range(0, len(cards), 2)]
+        parts.append(Picture(_side_by_side(sides), f"{alt}: {seen.known.name}"))
     return Section("New scenes, answers and modulators", parts)
 
 

@@ -38,7 +38,8 @@ class SemanticStory(DenseStory):
     )
     task_in_words = (
         "Every pixel belongs to one of these things, or to what lies behind them: sky, mountain, ground or water. "
-        "Things are small, so most pixels are sky and ground; the mean over the classes counts each class the same."
+        "Things are small, so most pixels are sky and ground; the mean over the classes counts each class the same. "
+        "The frames have the colours of the classes below."
     )
     level_in_words = "one class everywhere"
     gallery_in_words = (

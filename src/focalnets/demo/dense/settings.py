@@ -32,7 +32,7 @@ class DenseDemoSettings:
     train_scenes: int
     choice_scenes: int
     test_scenes: int
-    gallery: int = 8
+    gallery: int = 6
     epochs: int
     batch_size: int
     learning_rate: float
