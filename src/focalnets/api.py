@@ -190,8 +190,7 @@ def evaluate(
             network, if it split this very data. The result says which was used.
         size_px: Input size [px]; None takes the network's own.
         resolutions: Also measure at these input sizes [px], one pass each.
-        corruptions: Also measure on corrupted pictures, one pass for each of these and of the severities; names from
-            :data:`focalnets.data.corruptions.CORRUPTIONS`.
+        corruptions: Also measure on pictures with these of :data:`focalnets.data.corruptions.CORRUPTIONS`.
         severities: From 1 to 5.
         seed: Of their noise.
         bins: Bins of the calibration; None takes 15.

@@ -34,7 +34,7 @@ def calls(run, images):
         "compare --train": (
             ["compare", "--variations", "full", "--train", images, "--output"], "focalnets.compare.training.train_all"
         ),
-        "demo": (["demo", "--quick", "--output"], "focalnets.demo.classification.run.run_demo"),
+        "demo": (["demo", "--quick", "--output"], "focalnets.demo.classification.story.run_demo"),
         "shard": (["shard", images, "--output"], "focalnets.data.sources.open_images"),
         "convert timm": (["convert", run, "--to", "timm", "--output"], "focalnets.weights.opening.open_weights"),
         "convert": (["convert", run, "--to", "focalnets", "--output"], "focalnets.weights.opening.open_weights"),

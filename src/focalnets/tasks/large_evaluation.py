@@ -20,7 +20,7 @@ from focalnets.large.looking import LargeOptions, plan_look
 from focalnets.large.plan import Plan, estimate_seconds
 from focalnets.large.sources import LargePicture, open_source
 from focalnets.tasks.evaluation import Failure, Measured
-from focalnets.tasks.running import path_of, spec_at
+from focalnets.tasks.running import inference, path_of, spec_at
 from focalnets.tasks.task import Task
 
 __all__ = ["evaluate_large"]
@@ -41,7 +41,7 @@ def evaluate_large(
 
     Args:
         task: What the network is for.
-        model: The network, on the device to use and in evaluation mode.
+        model: The network, on the device to use. It is in evaluation mode meanwhile.
         data: What to measure on.
         options: How to look at the images; its context is named in the evaluation.
         folder: Below it files lie while an image is looked at; None keeps everything in memory.
@@ -66,28 +66,29 @@ def evaluate_large(
     losses: list[float] = []
     indices: list[int] = []
     left_out: list[Failure] = []
-    for index in range(len(data)):
-        try:
-            picture, known = _item(data, index)
-            with _work(folder) as work, open_source(picture) as source:
-                plan = plan_look(
-                    look.backbone, source, options, folder=work, output_bytes=look.output_bytes(source),
-                    stages=look.stages,
-                )  # fmt: skip
-                if on_plan is not None and plan.memory_bytes > most:
-                    most = plan.memory_bytes
-                    on_plan(str(path_of(data, index)), estimate_seconds(look.backbone, plan))
-                answer, loss = look.measure(metrics, look.look(source, plan, work, None), known)
-        except ImageError as error:
-            if not skip_unreadable:
-                raise DataError(f"{str(error).rstrip('.')}; or leave out all unreadable images.") from error
-            left_out.append(Failure(path=path_of(data, index), reason=str(error)))
-        else:
-            answers.append(answer)
-            losses += [] if loss is None else [loss]
-            indices.append(index)
-        if on_progress is not None:
-            on_progress(index + 1)
+    with inference(model):
+        for index in range(len(data)):
+            try:
+                picture, known = _item(data, index)
+                with _work(folder) as work, open_source(picture) as source:
+                    plan = plan_look(
+                        look.backbone, source, options, folder=work, output_bytes=look.output_bytes(source),
+                        stages=look.stages,
+                    )  # fmt: skip
+                    if on_plan is not None and plan.memory_bytes > most:
+                        most = plan.memory_bytes
+                        on_plan(str(path_of(data, index)), estimate_seconds(look.backbone, plan))
+                    answer, loss = look.measure(metrics, look.look(source, plan, work, None), known)
+            except ImageError as error:
+                if not skip_unreadable:
+                    raise DataError(f"{str(error).rstrip('.')}; or leave out all unreadable images.") from error
+                left_out.append(Failure(path=path_of(data, index), reason=str(error)))
+            else:
+                answers.append(answer)
+                losses += [] if loss is None else [loss]
+                indices.append(index)
+            if on_progress is not None:
+                on_progress(index + 1)
     if not indices:
         raise DataError("There is no readable image to evaluate on.")
     return task.evaluation(

@@ -63,6 +63,7 @@ class LargeClassification:
 
     def measure(self, metrics: MetricCollection, found: Tensor, known: int) -> tuple[Any, float]:
         """Compare the likeliest classes with the true one."""
+        found = found.cpu()
         output, batch = found.log()[None], Batch(found[None], torch.tensor([known]))
         self.task.check_targets(batch, self.task.labels(self.backbone))
         self.task.measure(metrics, output, batch)
