@@ -74,7 +74,7 @@ class PlainFigures:
 
     inputs: int
     metrics: Mapping[str, float]
-    loss: float
+    loss: float | None
 
     def value(self, metric: str) -> float:
         """Return a metric by its name."""
