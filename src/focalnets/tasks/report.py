@@ -10,6 +10,8 @@ from torch import nn
 
 from focalnets.data.corruptions import check_corruptions
 from focalnets.data.labelled import LabelledData
+from focalnets.engine.accelerate import Precision
+from focalnets.engine.forms import inference_form
 from focalnets.errors import ConfigError
 from focalnets.files import listed, write_json, write_text
 from focalnets.models.config import Preprocessing, read_input_spec
@@ -50,6 +52,7 @@ def evaluate_in_passes(
     seed: int = 0,
     batch_size: int | None = None,
     skip_unreadable: bool = False,
+    precision: Precision = "auto",
     on_progress: OnProgress | None = None,
 ) -> EvaluationReport:
     """Measure a network, then at other sizes and on corrupted pictures where these are asked for.
@@ -68,10 +71,12 @@ def evaluate_in_passes(
         seed: Of the noise in corrupted pictures.
         batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
+        precision: What is computed with, see :func:`focalnets.engine.forms.inference_form`.
         on_progress: See :data:`OnProgress`.
 
     Raises:
-        ConfigError, UnknownNameError: If a number or a name is out of range.
+        ConfigError, UnknownNameError: If a number or a name is out of range, or the network cannot be run so.
+        BackendUnavailableError: If this machine cannot compute with that precision.
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
     sizes = sorted(set(listed(resolutions_px)))
@@ -94,6 +99,7 @@ def evaluate_in_passes(
             before * inputs + done, passes * inputs, f"pass {before + (done - 1) // inputs + 1} of {passes}: {name}"
         )
 
+    form = inference_form(model, precision, pixels=passes * inputs * spec_at(model, size_px).input_size_px ** 2)
     first = after(0)
     evaluation = evaluate(
         task,
@@ -102,9 +108,10 @@ def evaluate_in_passes(
         batch_size=batch_size,
         size_px=size_px,
         skip_unreadable=skip_unreadable,
+        form=form,
         on_progress=None if first is None else lambda done: first(done, "as they are"),
     )
-    shared: dict[str, Any] = {"batch_size": batch_size, "skip_unreadable": skip_unreadable}
+    shared: dict[str, Any] = {"batch_size": batch_size, "skip_unreadable": skip_unreadable, "form": form}
     resolutions = corrupted = None
     if sizes:
         resolutions = evaluate_resolutions(task, model, data, sizes, on_progress=after(1), **shared)
@@ -125,6 +132,7 @@ def evaluate_in_passes(
         evaluation=evaluation,
         dataset=data,
         data=place,
+        arithmetic=form.arithmetic,
         resolutions=resolutions,
         corruptions=corrupted,
     )
@@ -171,7 +179,8 @@ def _opening(task: Task, report: EvaluationReport) -> list[Part]:
     return [
         Opening(
             task.heading(evaluation),
-            f"{network}, measured on {without_folders(report.data)} at {evaluation.preprocessing['input_size_px']} px.",
+            f"{network}, measured on {without_folders(report.data)} at {evaluation.preprocessing['input_size_px']} px"
+            f"{f', computed in {report.arithmetic}' if report.arithmetic else ''}.",
         ),
         Facts(tuple(task.facts(evaluation))),
     ]
