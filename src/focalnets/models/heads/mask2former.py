@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from focalnets.errors import ConfigError, MissingPackageError
+from focalnets.errors import ConfigError, MissingPackageError, ShapeError
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.heads.transformers_backbone import backbone_config
 
@@ -75,6 +75,8 @@ class Mask2FormerHead(nn.Module):
 
 def _published_model(backbone: FocalNetConfig, hidden: int, classes: int, queries: int, layers: int) -> Any:
     """Build the whole model of transformers, whose head is drawn as its own training draws it."""
+    if not isinstance(backbone, FocalNetConfig):
+        raise ShapeError("Mask2Former's head stands on FocalNets only; choose another head.")
     base = backbone_config(backbone.replace(pyramid_norms=True))
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
     from transformers.utils import is_scipy_available, logging
