@@ -50,9 +50,9 @@ COMMANDS = tuple(
 
 DESCRIPTION = """\
 All learn under one loop from the same images, changed alike at the same size, for the same time, with the optimiser of
-our recipe and a rate that follows the clock; torchvision's networks begin from random weights, with the anchors and
-heads that torchvision gives them, and so does the second of ours. The first of ours is the recipe, which begins from
-the network in the package. Scores in percent are those of the weights' moving average on the images held out: means
+our recipe and a rate that follows the clock. Torchvision's networks have the anchors and heads that torchvision gives
+them and begin from random weights, as does the second of ours; the first of ours begins from the network in the
+package, as the recipe does. Scores in percent are those of the weights' moving average on the images held out: means
 over the seeds, with 95 % intervals by Student's distribution."""
 
 Row = dict[str, Any]

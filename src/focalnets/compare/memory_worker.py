@@ -40,7 +40,7 @@ _LIBRARIES = (create_model,)  # what a job needs is loaded before processes are 
 
 
 def measure_job(job: dict[str, Any]) -> dict[str, Any]:
-    """Do the job ``model``, ``skeleton``, ``trained_for``, ``task``, ``size_px``, ``batch``, ``device``.
+    """Do the job ``model``, ``task``, ``size_px``, ``batch``, ``device``, and if wanted ``skeleton``, ``trained_for``.
 
     Returns:
         ``status`` ``measured`` with ``peak_bytes`` and ``seconds`` (of the one call, a rough figure), or another status
@@ -48,12 +48,13 @@ def measure_job(job: dict[str, Any]) -> dict[str, Any]:
     """
     device = torch.device(job["device"])
     (model,) = find_models([job["model"]], job.get("skeleton"))
+    trained_for = job.get("trained_for", "classify")
     seconds = 0.0
     try:
-        network, call = prepare_call(model, job["task"], job["size_px"], device, job["trained_for"])
+        network, call = prepare_call(model, job["task"], job["size_px"], device, trained_for)
 
         def sample(batch: int, size_px: int) -> Batch:
-            return sample_batch(job["trained_for"], batch, size_px, device)
+            return sample_batch(trained_for, batch, size_px, device)
 
         whole = sample(job["batch"], job["size_px"])
 
