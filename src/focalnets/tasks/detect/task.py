@@ -72,6 +72,7 @@ class Detect(DenseTask):
     )
     optional_files: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[int] = 32
+    usual_network: ClassVar[str] = "fasterrcnn_focalnet_pico"
 
     settings: DetectSettings = dataclasses.field(default_factory=DetectSettings)
     shown_from: float = 0.5
@@ -85,9 +86,7 @@ class Detect(DenseTask):
 
     def recipe_in_words(self) -> str:
         """Describe how images are changed."""
-        settings = self.settings
-        cut = "" if settings.crop_px is None else f", cuts of {settings.crop_px} px"
-        return f"sizes scaled by {settings.scale_min:g} to {settings.scale_max:g}{cut}, "
+        return self.settings.changes_in_words()
 
     # Data
 
