@@ -7,7 +7,16 @@ from typing import Any
 from focalnets.cli.destinations import require_folder
 from focalnets.cli.look_options import add_look_options, read_look_options
 from focalnets.cli.model_argument import add_model_and_data, require_model
-from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size, require_whole
+from focalnets.cli.options import (
+    add_csv,
+    add_device,
+    add_flag,
+    add_json,
+    add_output,
+    add_precision,
+    add_size,
+    require_whole,
+)
 from focalnets.cli.output import deliver, note, progress
 from focalnets.errors import ConfigError
 
@@ -39,6 +48,7 @@ def add_arguments(parser: Any) -> None:
     add_size(parser, "side of the square crop", aliases=("--image_size",), shown_default="the network's own")
     parser.add_argument("--batch_size", type=int, help="images at once (default: 32 classified, 4 otherwise)")
     add_device(parser)
+    add_precision(parser)
     add_flag(parser, "skip_unreadable", "leave out images that cannot be read")
     parser.add_argument("--bins", type=int, default=15, help="bins of the calibration (default: 15)")
     parser.add_argument(
@@ -110,6 +120,7 @@ def run(arguments: Any) -> int:
             look=look,
             folder=arguments.output,
             on_plan=lambda name, plan: note(f"{name}: {plan.sentence()}"),
+            precision=arguments.precision,
             on_progress=lambda done, _all, name: show(done, name),
         )
     deliver(
@@ -130,6 +141,7 @@ def _show(task: Any, report: Any) -> None:
     evaluation = report.evaluation
     for line in task.summary(evaluation):
         print(line)
+    print(f"computed in {report.arithmetic}")
     if evaluation.left_out:
         print(f"left out, unreadable: {len(evaluation.left_out)}")
         for failure in evaluation.left_out:

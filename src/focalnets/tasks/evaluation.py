@@ -120,6 +120,7 @@ class EvaluationReport:
         evaluation: The evaluation proper, as the task types it.
         dataset: What it was measured on.
         data: Where that came from, in words.
+        arithmetic: What was computed with, in words.
         resolutions, corruptions: Further measurements, if they were made.
     """
 
@@ -127,12 +128,13 @@ class EvaluationReport:
     evaluation: Any
     dataset: LabelledData
     data: str
+    arithmetic: str = ""
     resolutions: ResolutionStudy | None = None
     corruptions: CorruptionStudy | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain values."""
-        content = {"task": self.task, **self.evaluation.to_dict(), "data": self.data}
+        content = {"task": self.task, **self.evaluation.to_dict(), "data": self.data, "arithmetic": self.arithmetic}
         if self.resolutions is not None:
             content["resolutions"] = self.resolutions.to_dict()
         if self.corruptions is not None:

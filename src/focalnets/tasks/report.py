@@ -11,6 +11,8 @@ from torch import nn
 
 from focalnets.data.corruptions import check_corruptions
 from focalnets.data.labelled import LabelledData
+from focalnets.engine.accelerate import Precision
+from focalnets.engine.forms import inference_form
 from focalnets.errors import ConfigError
 from focalnets.files import listed, write_json, write_text
 from focalnets.large.looking import LargeOptions
@@ -53,6 +55,7 @@ def evaluate_in_passes(
     seed: int = 0,
     batch_size: int | None = None,
     skip_unreadable: bool = False,
+    precision: Precision = "auto",
     on_progress: OnProgress | None = None,
     look: LargeOptions | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -74,6 +77,7 @@ def evaluate_in_passes(
         seed: Of the noise in corrupted pictures.
         batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
+        precision: What is computed with, see :func:`focalnets.engine.forms.inference_form`.
         on_progress: See :data:`OnProgress`.
         look: Measure images at the size that they have, in one pass; see
             :func:`focalnets.tasks.large_evaluation.evaluate_large`, also for what follows.
@@ -81,7 +85,9 @@ def evaluate_in_passes(
         on_plan: Takes what an image will take.
 
     Raises:
-        ConfigError, UnknownNameError: If a number or a name is out of range, or something does not fit ``look``.
+        ConfigError, UnknownNameError: If a number or a name is out of range, the network cannot be run so, or
+            something does not fit ``look``.
+        BackendUnavailableError: If this machine cannot compute with that precision.
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
     sizes = sorted(set(listed(resolutions_px)))
@@ -90,11 +96,13 @@ def evaluate_in_passes(
             raise ConfigError(
                 "context measures images at the size that they have; leave size, resolutions and corruptions out."
             )
+        if precision not in ("auto", "float32"):
+            raise ConfigError(f"context computes in float32, got precision {precision!r}; leave precision out.")
         evaluation = evaluate_large(
             task, model, data, look, folder=folder, skip_unreadable=skip_unreadable, on_plan=on_plan,
             on_progress=None if on_progress is None else lambda done: on_progress(done, len(data), look.context),
         )  # fmt: skip
-        return EvaluationReport(task=task.name, evaluation=evaluation, dataset=data, data=place)
+        return EvaluationReport(task=task.name, evaluation=evaluation, dataset=data, data=place, arithmetic="float32")
     batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
     for size in sizes:
@@ -114,6 +122,7 @@ def evaluate_in_passes(
             before * inputs + done, passes * inputs, f"pass {before + (done - 1) // inputs + 1} of {passes}: {name}"
         )
 
+    form = inference_form(model, precision, pixels=passes * inputs * spec_at(model, size_px).input_size_px ** 2)
     first = after(0)
     evaluation = evaluate(
         task,
@@ -122,9 +131,10 @@ def evaluate_in_passes(
         batch_size=batch_size,
         size_px=size_px,
         skip_unreadable=skip_unreadable,
+        form=form,
         on_progress=None if first is None else lambda done: first(done, "as they are"),
     )
-    shared: dict[str, Any] = {"batch_size": batch_size, "skip_unreadable": skip_unreadable}
+    shared: dict[str, Any] = {"batch_size": batch_size, "skip_unreadable": skip_unreadable, "form": form}
     resolutions = corrupted = None
     if sizes:
         resolutions = evaluate_resolutions(task, model, data, sizes, on_progress=after(1), **shared)
@@ -145,6 +155,7 @@ def evaluate_in_passes(
         evaluation=evaluation,
         dataset=data,
         data=place,
+        arithmetic=form.arithmetic,
         resolutions=resolutions,
         corruptions=corrupted,
     )
@@ -191,7 +202,8 @@ def _opening(task: Task, report: EvaluationReport) -> list[Part]:
     return [
         Opening(
             task.heading(evaluation),
-            f"{network}, measured on {without_folders(report.data)} {size_in_words(evaluation.preprocessing)}.",
+            f"{network}, measured on {without_folders(report.data)} {size_in_words(evaluation.preprocessing)}"
+            f"{f', computed in {report.arithmetic}' if report.arithmetic else ''}.",
         ),
         Facts(tuple(task.facts(evaluation))),
     ]

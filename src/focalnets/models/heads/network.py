@@ -5,8 +5,9 @@ Axes: B batch, H W height and width [px], h w [tokens], C channels.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from focalnets.models.focalnet import FocalNet
 from focalnets.models.layers import Recompute
 
 __all__ = ["DenseNetwork", "checked_stages", "cut_out", "each_alone", "extend_edges", "valid_sizes"]
+
+Kind = TypeVar("Kind", bound="DenseNetwork")
 
 
 class DenseNetwork(nn.Module):
@@ -84,6 +87,12 @@ class DenseNetwork(nn.Module):
             marked = downsample_mask(marked, 2) if stage else marked
             masks.append(marked)
         return [masks[stage] for stage in self.stages]
+
+    def with_backbone(self: Kind, backbone: nn.Module) -> Kind:
+        """The same network with another form of its backbone; the head is shared."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "backbone": backbone}
+        return other
 
     def set_recompute(self, level: Recompute) -> None:
         """Choose what training computes twice to save memory, see :meth:`FocalNet.set_recompute`."""
