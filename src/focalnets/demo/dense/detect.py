@@ -60,7 +60,13 @@ class DetectStory(DenseStory):
     def settings(self) -> DenseDemoSettings:
         """Choose what takes about three minutes on two cores."""
         return DenseDemoSettings(
-            train_scenes=240, choice_scenes=20, test_scenes=80, epochs=4, batch_size=2, learning_rate=1e-3
+            train_scenes=240,
+            choice_scenes=20,
+            test_scenes=80,
+            epochs=4,
+            batch_size=2,
+            learning_rate=1e-3,
+            layer_decay=0.95,
         )
 
     def blind(self, test: Sequence[AnnotatedImage]) -> float:
