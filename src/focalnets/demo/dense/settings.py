@@ -39,7 +39,7 @@ class DenseDemoSettings:
     learning_rate: float
     layer_decay: float = 1.0
     large_px: tuple[int, int] = (2048, 1536)
-    large_index: int = 1
+    large_index: int = 12
     tile_px: int = 512
     overlap_px: int = 64
     toy: bool = False
