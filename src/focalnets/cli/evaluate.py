@@ -117,10 +117,10 @@ def run(arguments: Any) -> int:
             seed=arguments.seed,
             batch_size=arguments.batch_size,
             skip_unreadable=arguments.skip_unreadable,
+            precision=arguments.precision,
             look=look,
             folder=arguments.output,
             on_plan=lambda name, plan: note(f"{name}: {plan.sentence()}"),
-            precision=arguments.precision,
             on_progress=lambda done, _all, name: show(done, name),
         )
     deliver(

@@ -34,7 +34,7 @@ def read_look_options(arguments: Any) -> LargeOptions:
     """Read how to look at images.
 
     Raises:
-        ConfigError: If an option is out of range, or a size is given too.
+        ConfigError: If an option is out of range, or a size or another precision is given too.
     """
     from focalnets.large.looking import LargeOptions
     from focalnets.large.plan import parse_memory
@@ -47,6 +47,8 @@ def read_look_options(arguments: Any) -> LargeOptions:
         dtype="float16" if arguments.half_maps else "float32",
         always_files=getattr(arguments, "resumable", False),
     )
+    if arguments.precision not in ("auto", "float32"):
+        raise ConfigError(f"--context computes in float32; leave --precision {arguments.precision} out, or --context.")
     if arguments.size is not None:
         raise ConfigError("--context looks at images at the size that they have; leave --size out.")
     return options

@@ -12,7 +12,7 @@ from torch import nn
 from focalnets.data.corruptions import check_corruptions
 from focalnets.data.labelled import LabelledData
 from focalnets.engine.accelerate import Precision
-from focalnets.engine.forms import inference_form
+from focalnets.engine.forms import inference_form, plain_form
 from focalnets.errors import ConfigError
 from focalnets.files import listed, write_json, write_text
 from focalnets.large.looking import LargeOptions
@@ -85,8 +85,8 @@ def evaluate_in_passes(
         on_plan: Takes what an image will take.
 
     Raises:
-        ConfigError, UnknownNameError: If a number or a name is out of range, the network cannot be run so, or
-            something does not fit ``look``.
+        ConfigError, UnknownNameError: If a number or a name is out of range, something does not fit ``look``, or the
+            network cannot be run so.
         BackendUnavailableError: If this machine cannot compute with that precision.
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
@@ -97,12 +97,14 @@ def evaluate_in_passes(
                 "context measures images at the size that they have; leave size, resolutions and corruptions out."
             )
         if precision not in ("auto", "float32"):
-            raise ConfigError(f"context computes in float32, got precision {precision!r}; leave precision out.")
+            raise ConfigError(f"context computes in float32; leave precision {precision} out, or context.")
         evaluation = evaluate_large(
             task, model, data, look, folder=folder, skip_unreadable=skip_unreadable, on_plan=on_plan,
             on_progress=None if on_progress is None else lambda done: on_progress(done, len(data), look.context),
         )  # fmt: skip
-        return EvaluationReport(task=task.name, evaluation=evaluation, dataset=data, data=place, arithmetic="float32")
+        return EvaluationReport(
+            task=task.name, evaluation=evaluation, dataset=data, data=place, arithmetic=plain_form(model).arithmetic
+        )
     batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
     for size in sizes:

@@ -16,7 +16,7 @@ from focalnets.large.looking import OnProgress, segment_large
 from focalnets.large.overview import write_overview
 from focalnets.large.plan import Plan
 from focalnets.large.sources import Source
-from focalnets.large.writing import write_class_tiff
+from focalnets.large.writing import write_class_geojson, write_class_tiff
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.semantic import SemanticNetwork
 from focalnets.report.overlay import class_colours
@@ -94,8 +94,9 @@ class LargeSegmentation:
         return answer_of_labels(found.labels, found.sureness, truth, classes=found.classes), None
 
     def write(self, source: Source, found: ClassMap, folder: Path, caption: str) -> list[str]:
-        """Write the class map as a tiled TIFF, and a page to look at it."""
+        """Write the class map as a tiled TIFF, its areas as GeoJSON, and a page to look at it."""
         names, colours = self.network.class_names, class_colours(len(self.network.class_names))
         write_class_tiff(folder / "classes.tif", found, [tuple(colour) for colour in colours.tolist()])
+        write_class_geojson(folder / "classes.geojson", found, names)
         write_overview(folder / "overview.html", source, names, colours, classes=found, caption=caption)
-        return ["classes.tif", "overview.html"]
+        return ["classes.tif", "classes.geojson", "overview.html"]
