@@ -181,9 +181,10 @@ def test_trainings_start_from_given_weights(coloured_images, tmp_path):
     save_checkpoint(ours, tmp_path / "pico.safetensors")
     names = [f"convnext_atto:depths=[1,1,1,1],dims=[8,16,24,32]@{tmp_path}/atto.safetensors",
              f"{TOY}@{tmp_path}/pico.safetensors"]  # fmt: skip
-    inside = {name: load_file(tmp_path / file)[key] for name, file, key in (
-        (names[0], "atto.safetensors", "stem.0.weight"), (names[1], "pico.safetensors", "stages.1.0.norm1.weight"))
-    }  # fmt: skip
+    inside = {
+        names[0]: load_file(tmp_path / "atto.safetensors")["stem.0.weight"],
+        names[1]: load_file(tmp_path / "pico.safetensors")["stages.1.downsample.convolutions.0.weight"],
+    }
     for task, labels in ((build_task("semantic"), ("a", "b")), (build_task("classify"), ("a", "b"))):
         for name in names:
             module = build_compared(model_of(name), task, labels, size_px=64, drop_path=0.0)
@@ -200,11 +201,11 @@ def test_trainings_start_from_given_weights(coloured_images, tmp_path):
 
 def test_weights_that_do_not_fit(tmp_path):
     timm = pytest.importorskip("timm")
-    save_file(timm.create_model("resnet18").state_dict(), tmp_path / "other.safetensors")
+    save_file(timm.create_model("convnext_atto").state_dict(), tmp_path / "other.safetensors")
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
     task = build_task("semantic")
     for name, words in (
-        (f"convnext_atto@{tmp_path}/other.safetensors", "holds nothing for"),
+        (f"resnet18@{tmp_path}/other.safetensors", "holds nothing for"),
         (f"convnext_atto@{tmp_path}/damaged.safetensors", "cannot be read"),
         ("focalnet_pico:embed_dim=8@focalnet_pico.imagenette", "another network"),
     ):
