@@ -76,7 +76,7 @@ class PlainFigures:
 
     inputs: int
     metrics: Mapping[str, float]
-    loss: float
+    loss: float | None
 
     def value(self, metric: str) -> float:
         """Return a metric by its name."""

@@ -334,7 +334,7 @@ class Task(Presentation):
             inputs=len(measured.answers),
             metrics={name: float(value) for name, value in measured.metrics.compute().items()},
             loss=measured.loss,
-            preprocessing=measured.spec.to_dict(),
+            preprocessing=measured.preprocessing,
             left_out=measured.left_out,
             model=measured.model,
             seconds=measured.seconds,

@@ -185,7 +185,9 @@ class DenseTask(Task):
             return own
         if row.task != self.name:
             raise ConfigError(f"'{self.model}' is a network for the task {row.task}, not for {self.name}.")
-        return {name: row.head.get(name) if value is None else value for name, value in own.items()}
+        # What a row says of its head is nothing for another one.
+        head = row.head if own.get("head") in (None, row.head.get("head", "rcnn")) else {}
+        return {name: head.get(name) if value is None else value for name, value in own.items()}
 
     def input_of(self, spec: Preprocessing, settings: Mapping[str, Any]) -> WholeImage:
         """Say how whole images are prepared, with the statistics that a backbone was trained with."""
@@ -213,7 +215,7 @@ class DenseTask(Task):
         assert isinstance(module, DenseNetwork)
         if module.class_names == tuple(labels):
             return module
-        head = {**module.describe_head(), "outputs": len(labels)}
+        head = {**module.describe_head(), **self.described_labels(labels)}
         fresh = self.rebuild_dense(module.backbone, labels, head)
         fresh.preprocessing, fresh.origin = module.preprocessing, module.origin
         new = fresh.state_dict()
@@ -222,6 +224,10 @@ class DenseTask(Task):
         }
         fresh.load_state_dict(kept, strict=False)
         return fresh
+
+    def described_labels(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return what the description of a head says of its labels."""
+        return {"outputs": len(labels)}
 
     def head(self, model: nn.Module) -> dict[str, Any]:
         """Describe the head for a checkpoint."""

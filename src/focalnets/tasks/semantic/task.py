@@ -229,7 +229,7 @@ class Semantic(DenseTask):
 
         if not isinstance(model, SemanticNetwork):
             raise ConfigError("Class maps of images of any size are made by networks of the task semantic.")
-        return LargeSegmentation(model)
+        return LargeSegmentation(self, model)
 
     def row(self, result: Segmentation) -> dict[Column, TableCell]:
         """The class that takes most of the photo, and the others in one cell."""
