@@ -20,7 +20,7 @@ from focalnets.compare.runs import shared_config
 from focalnets.compare.training import train_all
 from focalnets.errors import CheckpointError, ConfigError, ShapeError
 from focalnets.tasks.batch import Batch
-from focalnets.tasks.table import build_task
+from focalnets.tasks.table import build_task, settings_of
 from focalnets.training.config import TrainingConfig
 from focalnets.weights.checkpoint import save_checkpoint
 from focalnets.weights.loading import create_model
@@ -67,6 +67,17 @@ def test_a_network_without_maps_of_several_sizes():
     task = build_task("semantic")
     with pytest.raises(ShapeError, match="strides 4, 8, 16 and 32"):
         build_compared(model_of("vit_tiny_patch16_224:depth=3,embed_dim=24,num_heads=1"), task, ("a", "b"), size_px=64)
+
+
+@pytest.mark.parametrize(
+    ("task", "head"), [("detect", "rtdetr"), ("instance", "mask2former"), ("semantic", "mask2former")]
+)
+def test_heads_that_stand_on_focalnets_only(task, head):
+    pytest.importorskip("timm")
+    pytest.importorskip("transformers")
+    made = build_task(task, settings=settings_of(task)(head=head, queries=8, decoder_layers=2))
+    with pytest.raises(ShapeError, match="FocalNets only"):
+        build_compared(model_of("resnet18"), made, ("a", "b"), size_px=64)
 
 
 @pytest.mark.parametrize("task", ["detect", "semantic"])
