@@ -179,6 +179,9 @@ def test_settings_that_cannot_be_shared(change, words):
 def test_recipes_lose_what_suits_focalnets_only():
     config = shared_config({"task": "detect"}, "scenes:4")
     assert (config.pretrained, config.layer_decay, config.freeze_norms) == (None, 1.0, False)
+    assert config.precision == "float32"
+    with pytest.raises(ConfigError, match="precision auto"):
+        runs.check_config(config.replace(precision="auto"))
     runs.check_config(config)
     with pytest.raises(ConfigError, match="frozen_stages"):
         runs.check_config(config.replace(frozen_stages=1))

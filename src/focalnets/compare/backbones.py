@@ -145,8 +145,9 @@ def _prepared(module: Any, task: Task, size_px: int) -> nn.Module:
 def _with_weights(model: ComparedModel, task: Task, drop_path: float | None) -> Any:
     """Load one of ours: a classifier, whose head is replaced afterwards."""
     assert model.weights is not None
-    options: dict[str, Any] = {} if drop_path is None else {"drop_path": drop_path}
-    network = load_model(model.weights, **options, **({"pyramid_norms": True} if task.on_pyramid else {}))
+    options: dict[str, Any] = {"pyramid_norms": True} if task.on_pyramid else {}
+    options |= {} if drop_path is None else {"drop_path": drop_path}
+    network = load_model(model.weights, **options)
     expected = VARIANTS[model.architecture].config.replace(**model.changes)
     differing = [name for name in ("embed_dim", "depths") if getattr(network.config, name) != getattr(expected, name)]
     if differing:
