@@ -28,6 +28,8 @@ from focalnets.training.result import TrainingResult
 from focalnets.weights.shipped import DEFAULT
 
 if TYPE_CHECKING:
+    from focalnets.large.looking import LargeOptions
+    from focalnets.large.plan import Plan
     from focalnets.tasks.evaluated import Evaluated
     from focalnets.tasks.report import OnProgress
     from focalnets.training.config import TrainingConfig
@@ -39,13 +41,7 @@ __all__ = ["Model", "Trained", "Training", "evaluate", "explain", "load", "predi
 
 
 class Trained(TrainedNetwork):
-    """A trained network of any task, with what it is for and what can be done with it.
-
-    Attributes:
-        task: What it is for; a frozen object with options such as ``top_k``.
-        network: The network, on its device, in evaluation mode.
-        source: What it was loaded from: a path or a name; empty for a network that was made here.
-    """
+    """A :class:`TrainedNetwork` of any task, with what can be done with it."""
 
     def predict(self, inputs: Inputs, **options: Any) -> Results:
         """Say what it answers to pictures; the options are those of :func:`predict`."""
@@ -166,8 +162,11 @@ def evaluate(
     batch_size: int | None = None,
     skip_unreadable: bool = False,
     precision: Precision = "auto",
+    look: LargeOptions | None = None,
+    folder: str | os.PathLike[str] | None = None,
     device: str = "auto",
     on_progress: OnProgress | None = None,
+    on_plan: Callable[[str, Plan], None] | None = None,
 ) -> Evaluated:
     """Measure a network on labelled data.
 
@@ -179,17 +178,19 @@ def evaluate(
             network, if it split this very data. The result says which was used.
         size_px: Input size [px]; None takes the network's own.
         resolutions: Also measure at these input sizes [px], one pass each.
-        corruptions: Also measure on corrupted pictures, one pass for each of these and of the severities; names from
-            :data:`focalnets.data.corruptions.CORRUPTIONS`.
+        corruptions: Also measure on pictures with these of :data:`focalnets.data.corruptions.CORRUPTIONS`.
         severities: From 1 to 5.
-        seed: Of the noise in corrupted pictures.
+        seed: Of their noise.
         bins: Bins of the calibration; None takes 15.
         worst: Most confident errors to keep; None takes 24.
         batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
         precision: What is computed with, see :func:`predict`; the result says what it was.
+        look: Measure images at the size that they have, e.g. ``LargeOptions(context="tile")``.
+        folder: With ``look``: where maps may lie that memory does not hold.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
         on_progress: See :data:`focalnets.tasks.report.OnProgress`.
+        on_plan: With ``look``: takes an image's name and what looking at it will take.
 
     Raises:
         DataError: If the data is missing, not laid out as expected, does not fit the network or cannot be read.
@@ -213,14 +214,13 @@ def evaluate(
         place=opened.place,
         size_px=size_px,
         resolutions_px=resolutions,
-        corruptions=corruptions,
-        severities=severities,
-        seed=seed,
+        corruptions=corruptions, severities=severities, seed=seed,
         batch_size=batch_size,
         skip_unreadable=skip_unreadable,
         precision=precision,
         on_progress=on_progress,
-    )
+        look=look, folder=folder, on_plan=on_plan,
+    )  # fmt: skip
     return Evaluated(report, trained.task, opened.split)
 
 

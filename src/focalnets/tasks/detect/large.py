@@ -6,12 +6,16 @@ Axes: N detections, S side of their masks.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from focalnets.data.annotated.encoded_masks import EncodedMask
+from focalnets.data.annotated.images import AnnotatedImage
 from focalnets.large.detect import find_objects
 from focalnets.large.looking import OnProgress
 from focalnets.large.merging import PartMask, WindowObject
@@ -23,10 +27,20 @@ from focalnets.large.writing import write_geojson
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.objects import ObjectNetwork
 from focalnets.report.overlay import class_colours
+from focalnets.tasks.batch import Batch
+from focalnets.tasks.detect.answers import Answer
+from focalnets.tasks.detect.comparing import known_objects
 from focalnets.tasks.detect.results import DetectedObject, Detections
 from focalnets.tasks.detect.run_lengths import drawn_in_box, drawn_over_image, encode_part
+from focalnets.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 __all__ = ["LargeDetection"]
+
+_MOST_OBJECTS = 10_000
+"""Objects that are measured in one image at most; COCO's limit of 100 is for photos."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +48,13 @@ class LargeDetection:
     """How a detector looks at large images, see :class:`focalnets.tasks.large.LargeLook`.
 
     Attributes:
+        task: What it is for.
         network: The detector.
         class_ids: Numbers of its classes in the data that it was trained on.
         shown_from: Least score of objects that the page shows.
     """
 
+    task: Task
     network: ObjectNetwork
     class_ids: tuple[int, ...]
     shown_from: float
@@ -88,13 +104,38 @@ class LargeDetection:
                 class_id=self.class_ids[each.label],
                 score=each.score,
                 box=each.box,
-                mask_data=None
-                if each.mask is None
-                else encode_part(each.mask.pixels, each.mask.left, each.mask.top, size),
+                mask_data=_encoded(each, size),
             )
             for each in found
         )
         return Detections(path=Path(source.name), size=size, class_names=tuple(names), objects=objects)
+
+    def for_measuring(self) -> LargeDetection:
+        """Keep nothing more."""
+        return self
+
+    def metrics(self, labels: Sequence[str]) -> MetricCollection:
+        """Make the task's metrics, for as many objects as a large image may show."""
+        settings = dataclasses.replace(self.task.settings, detections=_MOST_OBJECTS)
+        return dataclasses.replace(self.task, settings=settings).metrics(labels)
+
+    def measure(
+        self, metrics: MetricCollection, found: list[WindowObject], known: AnnotatedImage
+    ) -> tuple[Answer, None]:
+        """Compare the objects with those of the data."""
+        self.task.check_targets(Batch(torch.zeros(1), [{"labels": known.labels}]), self.network.class_names)
+        width, height = known.size
+        masks = self.network.head_config.masks
+        target = {"objects": tuple(known.objects), "size": torch.tensor([height, width])}
+        detected = {
+            "boxes": torch.tensor([each.box for each in found], dtype=torch.float32).reshape(-1, 4),
+            "scores": torch.tensor([each.score for each in found], dtype=torch.float32),
+            "labels": torch.tensor([each.label for each in found], dtype=torch.int64),
+            "masks": [_encoded(each, (width, height)) for each in found] if masks else [],
+        }
+        there = known_objects(target, masks=masks)
+        metrics.update([detected], [there])
+        return Answer.of(detected, there), None
 
     def write(self, source: Source, found: list[WindowObject], folder: Path, caption: str) -> list[str]:
         """Write the objects as GeoJSON, and a page to look at them."""
@@ -134,3 +175,8 @@ class LargeDetection:
             return PartMask(window.left, window.top, np.zeros((0, 0), bool))
         pixels = drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         return PartMask(window.left + int(columns[0]), window.top + int(rows[0]), pixels)
+
+
+def _encoded(each: WindowObject, size: tuple[int, int]) -> EncodedMask | None:
+    """Encode the mask of an object in an image of a width and height."""
+    return None if each.mask is None else encode_part(each.mask.pixels, each.mask.left, each.mask.top, size)

@@ -33,7 +33,7 @@ from focalnets.tasks.detect.networks import build_from_settings, described_netwo
 from focalnets.tasks.detect.report import evaluation_sections, write_coco_results, write_evaluation_files
 from focalnets.tasks.detect.results import DetectedObject, Detections, Evaluation
 from focalnets.tasks.detect.settings import DetectSettings
-from focalnets.tasks.evaluation import EvaluationReport, Measured
+from focalnets.tasks.evaluation import EvaluationReport, Measured, loss_in_words, size_in_words
 from focalnets.tasks.metric import Metric, Watch
 from focalnets.tasks.picture_transform import Alter
 
@@ -72,6 +72,7 @@ class Detect(DenseTask):
     )
     optional_files: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[int] = 32
+    usual_network: ClassVar[str] = "fasterrcnn_focalnet_pico"
 
     settings: DetectSettings = dataclasses.field(default_factory=DetectSettings)
     shown_from: float = 0.5
@@ -85,9 +86,7 @@ class Detect(DenseTask):
 
     def recipe_in_words(self) -> str:
         """Describe how images are changed."""
-        settings = self.settings
-        cut = "" if settings.crop_px is None else f", cuts of {settings.crop_px} px"
-        return f"sizes scaled by {settings.scale_min:g} to {settings.scale_max:g}{cut}, "
+        return self.settings.changes_in_words()
 
     # Data
 
@@ -248,7 +247,7 @@ class Detect(DenseTask):
 
         if not isinstance(model, ObjectNetwork):
             raise ConfigError(f"Objects in images of any size are found by networks of the task {self.name}.")
-        return LargeDetection(model, tuple(model.head_config.numbers), self.shown_from)
+        return LargeDetection(self, model, tuple(model.head_config.numbers), self.shown_from)
 
     def row(self, result: Detections) -> dict[Column, TableCell]:
         """How many objects of which classes there are, and how sure the network is of the surest."""
@@ -279,12 +278,13 @@ class Detect(DenseTask):
 
     def summary(self, evaluation: Evaluation) -> list[str]:
         """Tell average precision, also by size, and what was missed."""
-        figures, size = evaluation.metrics, evaluation.preprocessing["input_size_px"]
+        figures = evaluation.metrics
+        loss, size = loss_in_words(evaluation.loss), size_in_words(evaluation.preprocessing)
         shown = [f"{metric.label} {figures[name]:.2%}" for name, metric in self.metric_labels.items()]
         sizes = ", ".join(f"{name} {figures[f'map_{name}']:.1%}" for name in ("small", "medium", "large"))
         return [
-            f"{', '.join(shown)} ({sizes}), loss {evaluation.loss:.4f} on {evaluation.inputs:,} images with "
-            f"{evaluation.objects:,} objects at {size} px",
+            f"{', '.join(shown)} ({sizes}){loss} on {evaluation.inputs:,} images with {evaluation.objects:,} objects "
+            f"{size}",
             f"from score {evaluation.counted_from:g} on: {figures['missed']:,.0f} missed, {figures['spurious']:,.0f} "
             f"spurious, {figures['doubled']:,.0f} found twice",
         ]

@@ -30,5 +30,6 @@ class Instance(Detect):
     }
     pipeline_tag: ClassVar[str | None] = "image-segmentation"
     wants_masks: ClassVar[bool] = True
+    usual_network: ClassVar[str] = "maskrcnn_focalnet_pico"
 
     settings: InstanceSettings = dataclasses.field(default_factory=InstanceSettings)
