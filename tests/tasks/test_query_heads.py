@@ -63,7 +63,7 @@ def test_a_run_is_loaded_measured_and_asked(head, runs, place):
     if head == "mask2former":
         assert all(thing.mask.shape == (40, 48) for thing in answer.objects)
     (seen,) = network.explain(photo)
-    assert seen.path == photo
+    assert seen.result.size == (48, 40)
     evaluation = network.evaluate(place)
     assert set(evaluation.metrics) >= {"map", "map50", "missed", "spurious"}
     assert evaluation.loss > 0
