@@ -65,6 +65,7 @@ def predict_large_images(arguments: Any, source: str) -> int:
     if arguments.size is not None:
         raise ConfigError("--context looks at images at the size that they have; leave --size out.")
     model = api.load(source, device=arguments.device, top_k=arguments.top_k)
+    model.require_weights("--context")
     if arguments.threshold is not None:
         model = model.with_options(threshold=arguments.threshold, shown_from=arguments.threshold)
     output = None if arguments.output is None else Path(require_folder(arguments.output))

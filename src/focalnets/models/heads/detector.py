@@ -18,7 +18,7 @@ from focalnets.models.heads.proposals import ProposalNetwork
 from focalnets.models.heads.pyramid import FeaturePyramid
 from focalnets.models.heads.regions import RegionHeads
 
-__all__ = ["Detector", "DetectorHead"]
+__all__ = ["Detector", "DetectorHead", "with_area"]
 
 
 class DetectorHead(nn.Module):
@@ -112,14 +112,14 @@ class Detector(DenseNetwork):
         """
         counts = not self.head_config.padding_masked
         pyramid = self.head.pyramid(maps, masks)
-        known = None if targets is None else [_with_area(target) for target in targets]
+        known = None if targets is None else [with_area(target) for target in targets]
         proposals, losses = self.head.proposals(pyramid, sizes, known, padding_counts=counts)
         looked_into = pyramid[: len(maps)]
         detections, more = self.head.regions(looked_into, proposals, sizes, known, padding_counts=counts)
         return {"detections": detections, "losses": losses | more}
 
 
-def _with_area(target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_area(target: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Leave objects without area out, which no box can be held against."""
     boxes = target["boxes"]
     kept = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
