@@ -71,7 +71,7 @@ def test_it_answers_as_the_checkpoint_does(exported, coloured_images):
             assert found.class_names == expected.class_names
             assert found.confidences == pytest.approx(expected.confidences, abs=1e-5)
     one, other = (each.evaluate(coloured_images) for each in (file, network))
-    assert (one.top1, one.inputs) == (other.top1, other.inputs)
+    assert (one.top1, one.images) == (other.top1, 60)
     assert one.to_dict()["loss"] == pytest.approx(other.to_dict()["loss"], abs=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_the_commands_take_it_as_model(exported, coloured_images, capsys):
     assert main(["predict", str(coloured_images / "red"), "--model", net, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["predictions"]) == 20
     assert main(["evaluate", net, str(coloured_images), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["inputs"] == 60
+    assert json.loads(capsys.readouterr().out)["images"] == 60
 
 
 def test_nobody_looks_into_it(exported, coloured_images, tmp_path, capsys):
@@ -88,7 +88,6 @@ def test_nobody_looks_into_it(exported, coloured_images, tmp_path, capsys):
     for command in (
         ["explain", photo, "--model", net, "--output", str(tmp_path / "seen")],
         ["predict", photo, "--model", net, "--context", "image"],
-        ["localize", net, str(coloured_images)],
     ):
         assert main(command) == 2
         assert "is an exported file, which only answers" in capsys.readouterr().err

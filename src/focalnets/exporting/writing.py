@@ -24,6 +24,7 @@ from focalnets.exporting.graphs import MASK2FORMER, ClassifyGraph, Graph, Semant
 from focalnets.exporting.plan import Options, Plan, random_images
 from focalnets.files import user_path
 from focalnets.models.heads.detector import Detector
+from focalnets.report.names import without_folders
 from focalnets.tasks.table import build_task
 from focalnets.tasks.task import Task
 
@@ -185,6 +186,7 @@ def _prepared(task: Task, network: Any, *, without_masks: bool) -> tuple[Task, A
             f"Networks of the task {task.name} cannot be exported{why}; those of the tasks {', '.join(GRAPHS)} can."
         )
     network = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
+    network.origin = without_folders(network.origin)  # The file goes to others.
     if not without_masks:
         return task, network
     if not isinstance(network, Detector) or not network.head_config.masks:
