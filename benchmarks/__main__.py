@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import dense_semantic, inference, memory, op, resolution, training_step
+from benchmarks import dense_detection, dense_semantic, inference, memory, op, resolution, training_step
 from benchmarks.command import Topic, add_size_arguments, main, results_folder
 
 __all__ = ["TOPICS"]
 
 TOPICS: dict[str, Topic] = {
-    module.TOPIC.name: module.TOPIC for module in (op, inference, training_step, memory, resolution, dense_semantic)
+    module.TOPIC.name: module.TOPIC
+    for module in (op, inference, training_step, memory, resolution, dense_semantic, dense_detection)
 }
 
 

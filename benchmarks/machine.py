@@ -10,7 +10,18 @@ from focalnets.machine.description import describe_machine, describe_versions, r
 
 __all__ = ["machine_fields", "source_fields", "version_fields"]
 
-_PACKAGES = ("focalnets", "torch", "timm", "transformers", "openvino", "onnxruntime", "onnx", "numpy", "triton")
+_PACKAGES = (
+    "focalnets",
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "openvino",
+    "onnxruntime",
+    "onnx",
+    "numpy",
+    "triton",
+)
 
 
 def machine_fields() -> dict[str, Any]:

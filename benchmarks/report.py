@@ -25,6 +25,7 @@ _HEADINGS = {
     "memory": "Peak memory",
     "resolution": "Cost over resolution",
     "dense_semantic": "Naming pixels",
+    "dense_detection": "Finding objects",
 }
 
 _INTRODUCTION = """# Performance

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import RESULTS
+from benchmarks.dense_baselines import COMMANDS, DESCRIPTION, format_tables
 from focalnets.compare.accuracy import Accuracies, Accuracy, read_accuracies
 from focalnets.compare.charts import draw_accuracies, draw_comparison, draw_progress
 from focalnets.compare.results import Cell, Comparison, read_comparison
+from focalnets.files import read_json
 from focalnets.weights.shipped import DEFAULT, SHIPPED
 
 __all__ = ["DOCUMENT", "main", "write_page"]
@@ -105,6 +107,7 @@ def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
     else:
         parts.append("Not measured yet; this does, with DATA a folder of Imagenette:")
     parts.append(_code(EQUAL_TRAINING_COMMAND))
+    parts += ["## Objects and pixels beside torchvision", DESCRIPTION, *_dense(results / "dense_baselines.json")]
     parts += ["## Variations of the architecture", _VARIATIONS]
     if accuracies is not None and accuracies.rows:
         parts += [_provenance(accuracies.origin), _skeleton(accuracies), _table(_variations(accuracies))]
@@ -117,6 +120,15 @@ def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
     page = "\n\n".join(_wrap(part) for part in parts) + "\n"
     document.write_text(page, encoding="utf-8")
     return page
+
+
+def _dense(file: Path) -> list[str]:
+    if not file.exists():
+        return ["Not measured yet; these do, with folders of these data:", _code(*COMMANDS)]
+    content = read_json(file)
+    machine = {**content["machine"], "date": max(row["date"] for row in content["rows"])[:10], **content["versions"]}
+    words = ", ".join(f"{key} {value}" for key, value in machine.items() if value is not None)
+    return [f"{words}.", *format_tables(content["rows"]).split("\n\n"), "Made by:", _code(*COMMANDS)]
 
 
 def _costs(comparison: Comparison) -> list[str]:
@@ -262,7 +274,7 @@ def _variations(accuracies: Accuracies) -> list[list[str]]:
                 variation.summary or "",
                 "" if variation.parameters is None else f"{variation.parameters / 1e6:.2f}",
                 "" if variation.macs is None else f"{variation.macs / 1e6:.1f}",
-                str(len(variation.top1)),
+                str(len(variation.scores)),
                 variation.result,
                 against,
                 "" if published is None else f"{published:.1f}",

@@ -14,21 +14,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from focalnets.data.inputs import Inputs, gather_inputs
 from focalnets.data.labelled import LabelledData, TrainingData
-from focalnets.errors import ConfigError, DataError
+from focalnets.engine.accelerate import Precision
+from focalnets.errors import ConfigError
 from focalnets.exporting.formats import is_exported
 from focalnets.models.focalnet import FocalNet
-from focalnets.tasks.clips import PredictedClip, clip_outputs, predict_clip
+from focalnets.tasks.clips import clip_outputs
 from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.loading import OpenedData, open_for_evaluation
-from focalnets.tasks.results import Predicted, Results
-from focalnets.tasks.running import predict as predict_all
-from focalnets.tasks.running import spec_at
+from focalnets.tasks.predicting import predict_inputs
+from focalnets.tasks.results import Results
 from focalnets.tasks.trained import TrainedNetwork
 from focalnets.training.result import TrainingResult
 from focalnets.weights.shipped import DEFAULT
 
 if TYPE_CHECKING:
     from focalnets.exporting.writing import Exported
+    from focalnets.large.looking import LargeOptions
+    from focalnets.large.plan import Plan
     from focalnets.tasks.evaluated import Evaluated
     from focalnets.tasks.report import OnProgress
     from focalnets.training.config import TrainingConfig
@@ -40,7 +42,7 @@ __all__ = ["Model", "Trained", "Training", "evaluate", "explain", "load", "predi
 
 
 class Trained(TrainedNetwork):
-    """A trained network of any task, with what it is for and what can be done with it."""
+    """A :class:`TrainedNetwork` of any task, with what can be done with it."""
 
     def predict(self, inputs: Inputs, **options: Any) -> Results:
         """Say what it answers to pictures; the options are those of :func:`predict`."""
@@ -103,6 +105,7 @@ def predict(
     threshold: float | None = None,
     size_px: int | None = None,
     batch_size: int | None = None,
+    precision: Precision = "auto",
     output: str | os.PathLike[str] | None = None,
     every: int = 1,
     device: str = "auto",
@@ -121,6 +124,8 @@ def predict(
         size_px: Input size [px]; None takes the network's own.
         batch_size: Pictures the network sees at once; None takes the usual number of its task. The result does not
             depend on it beyond rounding.
+        precision: What is computed with, see :func:`focalnets.engine.forms.inference_form`: ``auto`` is exact and as
+            fast as this machine does that; ``bfloat16`` and ``int8`` are faster on CPUs that have instructions for it.
         output: Where videos are written, with the answers drawn into them: a folder, or the file for a single one.
             Pictures are only written by ``write`` and ``save`` of the results.
         every: In videos look at each ``every``-th frame only.
@@ -139,35 +144,19 @@ def predict(
         MissingPackageError: If there are videos and PyAV is not installed.
     """
     found, missing = gather_inputs(inputs, videos=True)
-    pictures, videos = [each for each in found if not each.is_video], [each for each in found if each.is_video]
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
-    targets = clip_outputs([video.path for video in videos], output, "_predicted")
+    clip_outputs([each.path for each in found if each.is_video], output, "_predicted")  # before a network is loaded
     trained = _trained(model, device, top_k=top_k, threshold=threshold)
-    task, spec = trained.task, spec_at(trained.network, size_px)
-    side, size = task.coarsest_side_px(spec), spec.input_size_px
-    answers = predict_all(
-        task,
-        trained.network,
-        [picture.path for picture in pictures],
-        lambda index: pictures[index].read(smallest_side_px=side),
+    return predict_inputs(
+        trained,
+        found,
+        precision=precision,
+        output=output,
+        every=every,
         batch_size=batch_size,
         size_px=size_px,
-        on_progress=None if on_progress is None else lambda done: on_progress(done, len(pictures)),
-    )
-    entries: list[Predicted] = []
-    for picture, answer in zip(pictures, answers, strict=True):
-        if isinstance(answer, Failure):
-            failures.append(answer)
-        else:
-            entries.append(Predicted(answer, picture, task))
-    clips: list[PredictedClip] = []
-    for video, target in zip(videos, targets, strict=True):
-        options: dict[str, Any] = {"batch_size": batch_size, "size_px": size_px, "on_progress": on_progress}
-        try:
-            clips.append(predict_clip(task, trained.network, video.path, target, every=every, **options))
-        except DataError as error:
-            failures.append(Failure(path=video.path, reason=str(error)))
-    return Results(entries, failures, task, model=trained.source or trained.origin, input_size_px=size, clips=clips)
+        on_progress=on_progress,
+    ).with_failures(failures)
 
 
 def evaluate(
@@ -184,8 +173,12 @@ def evaluate(
     worst: int | None = None,
     batch_size: int | None = None,
     skip_unreadable: bool = False,
+    precision: Precision = "auto",
+    look: LargeOptions | None = None,
+    folder: str | os.PathLike[str] | None = None,
     device: str = "auto",
     on_progress: OnProgress | None = None,
+    on_plan: Callable[[str, Plan], None] | None = None,
 ) -> Evaluated:
     """Measure a network on labelled data.
 
@@ -197,16 +190,19 @@ def evaluate(
             network, if it split this very data. The result says which was used.
         size_px: Input size [px]; None takes the network's own.
         resolutions: Also measure at these input sizes [px], one pass each.
-        corruptions: Also measure on corrupted pictures, one pass for each of these and of the severities; names from
-            :data:`focalnets.data.corruptions.CORRUPTIONS`.
+        corruptions: Also measure on pictures with these of :data:`focalnets.data.corruptions.CORRUPTIONS`.
         severities: From 1 to 5.
-        seed: Of the noise in corrupted pictures.
+        seed: Of their noise.
         bins: Bins of the calibration; None takes 15.
         worst: Most confident errors to keep; None takes 24.
         batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
+        precision: What is computed with, see :func:`predict`; the result says what it was.
+        look: Measure images at the size that they have, e.g. ``LargeOptions(context="tile")``.
+        folder: With ``look``: where maps may lie that memory does not hold.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
         on_progress: See :data:`focalnets.tasks.report.OnProgress`.
+        on_plan: With ``look``: takes an image's name and what looking at it will take.
 
     Raises:
         DataError: If the data is missing, not laid out as expected, does not fit the network or cannot be read.
@@ -217,6 +213,8 @@ def evaluate(
     from focalnets.tasks.report import evaluate_in_passes
 
     trained = _trained(model, device, bins=bins, worst=worst)
+    if look is not None:
+        trained.require_weights("look")
     if isinstance(data, (str, os.PathLike)):
         opened = open_for_evaluation(trained.task, trained.network, data, source=trained.source, split=split)
     elif split is not None:
@@ -230,13 +228,13 @@ def evaluate(
         place=opened.place,
         size_px=size_px,
         resolutions_px=resolutions,
-        corruptions=corruptions,
-        severities=severities,
-        seed=seed,
+        corruptions=corruptions, severities=severities, seed=seed,
         batch_size=batch_size,
         skip_unreadable=skip_unreadable,
+        precision=precision,
         on_progress=on_progress,
-    )
+        look=look, folder=folder, on_plan=on_plan,
+    )  # fmt: skip
     return Evaluated(report, trained.task, opened.split)
 
 

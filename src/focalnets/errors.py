@@ -26,6 +26,7 @@ __all__ = [
     "TrainingError",
     "UnknownNameError",
     "abridged",
+    "kind_of_value",
     "nearest",
     "one_line",
     "quoted_list",
@@ -114,6 +115,17 @@ class _Abridged(reprlib.Repr):
 
 
 _abridged = _Abridged()
+
+
+def kind_of_value(value: Any) -> str:
+    """Name the kind of a value that was read from a file, e.g. ``a list``."""
+    return _KINDS.get(type(value)) or f"of type {type(value).__name__}"
+
+
+_KINDS = {
+    type(None): "empty (null)", bool: "true or false", int: "a number", float: "a number", str: "a text",
+    list: "a list", tuple: "a list", dict: "an object of names and values",
+}  # fmt: skip
 
 
 def abridged(value: Any) -> str:

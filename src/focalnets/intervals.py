@@ -36,15 +36,22 @@ _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 MOST_SEEDS = len(_STUDENT) + 1
 
 
-def mean_interval(top1: Mapping[int, float], images: int) -> tuple[float, float]:
-    """Compute the 95 % interval of the mean of accuracies.
+def mean_interval(scores: Mapping[int, float], images: int | None) -> tuple[float, float] | None:
+    """Compute the 95 % interval of the mean of scores from 0 to 1.
 
     Over seeds by Student's distribution: what another seed would change. Of one seed by Wilson's formula: what other
     images would change.
+
+    Args:
+        scores: By seed.
+        images: Of how many each is the fraction that is right; None if it is no such fraction, and one seed then has no
+            interval.
     """
-    values = list(top1.values())
+    values = list(scores.values())
     mean = statistics.fmean(values)
     if len(values) == 1:
+        if images is None:
+            return None
         return wilson_interval(round(mean * images), images)
     margin = _STUDENT[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
     return max(0.0, mean - margin), min(1.0, mean + margin)

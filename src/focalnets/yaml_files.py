@@ -7,7 +7,7 @@ import re
 from collections.abc import Hashable
 from typing import Any
 
-from focalnets.errors import ConfigError, abridged
+from focalnets.errors import ConfigError, abridged, kind_of_value
 from focalnets.files import user_path
 
 __all__ = ["read_yaml"]
@@ -34,7 +34,9 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[Any, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"The config '{path}' must hold settings such as 'epochs: 10', got {type(content).__name__}.")
+        raise ConfigError(
+            f"The config '{path}' must hold settings such as 'epochs: 10', but it is {kind_of_value(content)}."
+        )
     return content
 
 

@@ -15,7 +15,7 @@ ORIGIN = {"command": "focalnets compare", "date": "2030-01-01", "seconds": 5.0, 
 def row(model, top1, **change):
     mean = sum(top1.values()) / len(top1) if top1 else None
     values = {
-        "model": model, "summary": "one | change", "parameters": 1_230_000, "macs": 4_560_000, "top1": top1,
+        "model": model, "summary": "one | change", "parameters": 1_230_000, "macs": 4_560_000, "scores": top1,
         "mean": mean, "interval": (mean - 0.1, mean + 0.1) if top1 else None, "training_s": 60.0, "failed": {},
         "published_top1_percent": 82.0, "published_by": "somebody",
     }  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume
 from hypothesis import strategies as st
 from tests.campaigns.fuzzing import Target, changed_bytes, changed_values, json_texts
 from tests.campaigns.odd_images import ODD_NAMES, encoded, picture
@@ -50,8 +51,18 @@ def _encode_mask(segmentation: Any, _: Path) -> None:
     assert mask is None or mask.decode().shape == (30, 40)
 
 
+_CLASS_TABLES = {
+    "classes.txt": b"background\ncat\ndog\n",
+    "class_dict.csv": b"name,r,g,b\nbackground,0,0,0\ncat,200,0,0\n",
+    "classes.csv": b"id,name\n0,background\n1,cat\n",
+    "classes.yaml": b"names: [background, cat]\n",
+    "labelmap.txt": b"# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:200,0,0::\n",
+}
+
+
 def _read_class_names(files: tuple[str, bytes], place: Path) -> None:
-    from focalnets.data.annotated.masks import find_mask_folders, open_masks
+    from focalnets.data.annotated.mask_folders import find_mask_folders
+    from focalnets.data.annotated.masks import open_masks
 
     name, content = files
     for folder in ("images", "masks"):
@@ -172,6 +183,7 @@ def _gather(inputs: list[str], place: Path) -> None:
 
     from focalnets.data.inputs import gather_inputs
 
+    assume(not any(Path(each).is_absolute() for each in inputs))  # The whole machine would be searched.
     (place / "a.png").write_bytes(_PHOTO)
     before = Path.cwd()
     os.chdir(place)
@@ -330,8 +342,10 @@ TARGETS = {
     "COCO objects": Target(lambda: json_texts(GOOD), _read_objects),
     "encoded masks": Target(lambda: _segmentations, _encode_mask, (ValueError,)),
     "names of classes": Target(
-        lambda: st.tuples(st.just("classes.json"), json_texts(["background", "cat",
-        "dog"])) | st.tuples(st.just("classes.txt"), changed_bytes([b"background\ncat\ndog\n"])),
+        lambda: st.one_of(
+            st.tuples(st.just("classes.json"), json_texts(["background", "cat", "dog"])),
+            *(st.tuples(st.just(name), changed_bytes([text])) for name, text in _CLASS_TABLES.items()),
+        ),
         _read_class_names,
     ),
     "tables": Target(lambda: changed_bytes(_TABLES, (b"\n", b",", b";", b'"', b"cat0.png", b"train", b"path,label")),

@@ -41,14 +41,9 @@ def _resolve(content: bytes, place: Path) -> None:
 
 
 def _type_options(values: Any, place: Path) -> None:
-    from focalnets.cli.main import COMMANDS
-    from focalnets.cli.parsing import build_parser
-
     command, content = values
     (place / "a.yaml").write_bytes(content)
-    parser = build_parser(command, COMMANDS[command])
-    parsed = parser.parse(["--config", str(place / "a.yaml"), *(["--to", "timm"] if command == "convert" else [])])
-    assert parsed.config
+    _parse([command, "--config", str(place / "a.yaml"), *(["--to", "timm"] if command == "convert" else [])], place)
 
 
 _OPTIONS = {

@@ -137,3 +137,25 @@ def test_detectors_go_to_mmdetection_and_back(tmp_path: Path, capsys: pytest.Cap
         assert main(["convert", *arguments]) == 2
         assert words in capsys.readouterr().err
     assert not list(tmp_path.glob("out*"))
+
+
+def test_segmenters_go_to_mmsegmentation_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.weights.mmsegmentation_files import save, state_dict
+
+    tensors = state_dict()
+    path = str(save(tmp_path / "iter.pth", tensors))
+    own, again = str(tmp_path / "own.safetensors"), str(tmp_path / "again.pth")
+    assert main(["convert", path, own, "--to", "focalnets", "--head"]) == 0
+    assert "task semantic, head uper of 4 outputs" in capsys.readouterr().out
+    assert main(["convert", own, again, "--to", "mmsegmentation"]) == 0
+    written = torch.load(again, weights_only=True)["state_dict"]
+    assert all(torch.equal(written[name], tensor) for name, tensor in tensors.items())
+    capsys.readouterr()
+    for layout, words in (
+        ("mmdetection", "its head is uper, and only rcnn"),
+        ("official", "has no place for the head"),
+    ):
+        arguments = [own, str(tmp_path / "out.pth"), "--to", layout, *(["--head"] if layout == "official" else [])]
+        assert main(["convert", *arguments]) == 2
+        assert words in capsys.readouterr().err
+    assert not list(tmp_path.glob("out*"))

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from focalnets.cli.main import main
-from focalnets.demo.charts import confusion_table, learning_curve
-from focalnets.demo.scenes import Windows, draw_scenes, scene_numbers
-from focalnets.demo.settings import full, quick
+from focalnets.demo.classification.charts import confusion_table, learning_curve
+from focalnets.demo.classification.scenes import Windows, draw_scenes, scene_numbers
+from focalnets.demo.classification.settings import full, quick
 from focalnets.report.templating import render_parts
 
 

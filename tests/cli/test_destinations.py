@@ -34,7 +34,7 @@ def calls(run, images):
         "compare --train": (
             ["compare", "--variations", "full", "--train", images, "--output"], "focalnets.compare.training.train_all"
         ),
-        "demo": (["demo", "--quick", "--output"], "focalnets.demo.run.run_demo"),
+        "demo": (["demo", "--quick", "--output"], "focalnets.demo.classification.story.run_demo"),
         "shard": (["shard", images, "--output"], "focalnets.data.sources.open_images"),
         "convert timm": (["convert", run, "--to", "timm", "--output"], "focalnets.weights.opening.open_weights"),
         "convert": (["convert", run, "--to", "focalnets", "--output"], "focalnets.weights.opening.open_weights"),
@@ -243,7 +243,7 @@ def refuse_writing(*given, **options):
 
 
 def test_a_demonstration_shows_its_figures_before_it_writes_its_report(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("focalnets.demo.report.write_page", refuse_writing)
+    monkeypatch.setattr("focalnets.demo.classification.report.write_page", refuse_writing)
     assert main(["demo", "--quick", "--output", str(tmp_path / "out"), "--json", str(tmp_path / "a.json")]) == 2
     shown = capsys.readouterr()
     assert "held-out accuracy" in shown.out

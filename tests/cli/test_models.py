@@ -75,3 +75,45 @@ def test_the_network_in_the_package_is_listed_with_what_it_knows(
     assert (row["published_weights"], row["weights_trained_on"]) == (["focalnet_pico.imagenette"], "Imagenette")
     assert main(["models", "tiny_srf"]) == 0
     assert "in the package" not in capsys.readouterr().out
+
+
+def test_networks_for_places_in_images_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    from focalnets.models.heads.table import DENSE_NETWORKS
+
+    assert main(["models"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{name} " in shown for name in DENSE_NETWORKS)
+    assert main(["models", "maskrcnn_*pico", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["models"] == []
+    (row,) = content["dense_models"]
+    assert (row["task"], row["backbone"], row["input_size_px"]) == ("instance", "focalnet_pico", 256)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fasterrcnn_focalnet_pico", "maskrcnn_focalnet_pico", "semantic_focalnet_pico", "upernet_focalnet_tiny_srf",
+     "maskrcnn_focalnet_base_lrf", "rtdetr_focalnet_pico", "dfine_focalnet_tiny_lrf",
+     "mask2former_instance_focalnet_pico", "mask2former_semantic_focalnet_pico",
+     "mask2former_panoptic_focalnet_small_srf"],
+)  # fmt: skip
+def test_their_parameters_are_those_of_the_networks(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    import focalnets
+    from focalnets.models.heads.sizes import COUNTED_CLASSES
+    from focalnets.models.heads.table import DENSE_NETWORKS
+    from focalnets.tasks.table import build_task
+
+    if "detr" in name or "dfine" in name or "former" in name:
+        pytest.importorskip("transformers")
+    row, labels = DENSE_NETWORKS[name], [f"class {number}" for number in range(COUNTED_CLASSES)]
+    task = build_task(row.task, model=name)
+    with torch.device("meta"):
+        fields = {**VARIANTS[row.backbone].config.to_dict(), **row.backbone_fields, **task.network_fields(labels)}
+        backbone = focalnets.FocalNet(focalnets.FocalNetConfig.from_dict(fields))
+        module = task.build(backbone, labels, pretrained=False)
+    assert main(["models", name, "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["dense_models"]
+    assert shown["parameters"] == sum(each.numel() for each in module.parameters())
+    assert shown["parameters_of_backbone"] == sum(each.numel() for each in module.backbone.parameters())

@@ -102,8 +102,8 @@ def test_what_does_not_fit_into_the_memory_is_not_tried(monkeypatch):
 def test_a_network_that_breaks_down_among_the_others_is_a_cell(monkeypatch):
     prepare = measurement.prepare_call
 
-    def breaking(model, task, size_px, device):
-        network, call = prepare(model, task, size_px, device)
+    def breaking(model, task, size_px, device, trained_for):
+        network, call = prepare(model, task, size_px, device, trained_for)
         return network, (lambda images: 1 / 0) if model.name == "pooling" else call
 
     monkeypatch.setattr(measurement, "prepare_call", breaking)

@@ -67,7 +67,7 @@ def test_more_seeds_and_networks_join_the_table(coloured_images, tmp_path):
     train(coloured_images, tmp_path, ["levels_1"], seeds=2)
     both, seen = train(coloured_images, tmp_path, ["pooling"])
     assert [run.model for run in seen] == ["pooling"]
-    assert [(row.model, sorted(row.top1)) for row in both.rows] == [("levels_1", [0, 1]), ("pooling", [0])]
+    assert [(row.model, sorted(row.scores)) for row in both.rows] == [("levels_1", [0, 1]), ("pooling", [0])]
     both.rows[1] = dataclasses.replace(both.rows[1], mean=1.0, interval=(0.9, 1 - 1e-16))
     assert draw_accuracies(both, tmp_path / "accuracy.png")
     write_page(Comparison({}), both, ["accuracy.png"], tmp_path)
@@ -113,7 +113,7 @@ def test_goes_on_with_a_stopped_run(trained, coloured_images):
     save_file(load_file(run / "last.safetensors"), run / "last.safetensors", metadata)
     again, seen = train(coloured_images, folder)
     assert [run.model for run in seen] == ["levels_1"]
-    assert again.rows[0].top1 == accuracies.rows[0].top1
+    assert again.rows[0].scores == accuracies.rows[0].scores
     assert "continuing" in (run / "log.txt").read_text()
 
 
@@ -162,7 +162,7 @@ def test_side_by_side_gives_the_same(trained, coloured_images, tmp_path, capfd):
     command = json.loads((tmp_path / "runs" / "pooling" / "seed0" / "environment.json").read_text())["command"]
     assert "training_worker" not in command
     for row, alone in zip(accuracies.rows, trained[1].rows, strict=True):
-        assert row.top1.keys() == alone.top1.keys()
+        assert row.scores.keys() == alone.scores.keys()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")

@@ -14,7 +14,7 @@ from focalnets.data.annotated.open import open_annotated_images
 from focalnets.data.annotated.scenes import FIRST_SCENE, SCENE_TARGET_SIZE
 from focalnets.data.scenes.generator import SceneGenerator
 from focalnets.data.scenes.writing import run_lengths, write_folders
-from focalnets.demo.settings import full
+from focalnets.demo.classification.settings import full
 from focalnets.errors import DataError, ImageError
 
 SQUARE = [2, 1, 7, 1, 7, 5, 2, 5]

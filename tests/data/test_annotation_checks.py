@@ -13,7 +13,7 @@ from tests.data.annotated_files import coco, photo
 from focalnets.cli.main import main
 from focalnets.data.annotated.scene_writing import write_annotated_scenes
 from focalnets.data.annotated.training import open_annotated_training
-from focalnets.data.checks.anchors import best_overlaps, propose_anchors
+from focalnets.data.checks.anchors import best_overlaps
 from focalnets.data.checks.annotated import check_annotations
 from focalnets.data.checks.samples import draw_annotations
 from focalnets.data.scenes.generator import SceneGenerator
@@ -61,7 +61,7 @@ def test_the_command_checks_annotations_and_draws_samples(tmp_path, capsys):
     assert main(["check", str(place), "--samples", str(sheet), "--json", str(tmp_path / "found.json")]) == 0
     said = capsys.readouterr().out
     assert "Labelme json for detect: 3 images in all" in said
-    assert "suits the boxes: shorter side" in said
+    assert "a detector is trained with: shorter side" in said
     assert json.loads((tmp_path / "found.json").read_text())["format"] == "Labelme json"
     with Image.open(sheet) as drawn:
         assert drawn.size[0] == 3 * 368 + 8
@@ -82,16 +82,19 @@ def test_drawings_show_boxes_masks_and_classes_of_pixels():
         assert all(changed[thing.mask].mean() > 0.9 for thing in annotated.objects)
 
 
-def test_anchors_suit_the_boxes():
-    rng = np.random.default_rng(0)
-    sides = 24.0 * 2.0 ** rng.integers(0, 4, 400)
-    boxes = np.stack([sides, sides, np.full(400, 256.0), np.full(400, 256.0)], axis=1)
-    proposal = propose_anchors(boxes)
-    assert proposal.shorter_side_px == 256
-    assert proposal.sizes_px == (24, 48, 96, 192)
-    assert proposal.ratios == (1.0,)
-    assert proposal.overlap == pytest.approx(1.0)
-    assert proposal.usual_overlap < 0.7
+def test_anchors_are_those_that_training_chooses():
+    from focalnets.tasks.detect.task import Detect
+
+    proposal = check_annotations("scenes:30", "detect").anchors
+    task = Detect(model="fasterrcnn_focalnet_pico")
+    chosen = task.choose_settings(task.open("scenes:30", val_fraction=0.2, seed=0), image_size=None)
+    assert chosen["image_size"] == proposal.image_size_px
+    assert chosen["anchor_sizes"] == ",".join(f"{size:g}" for size in proposal.sizes_px)
+    assert chosen["anchor_ratios"] == ",".join(f"{ratio:.3g}" for ratio in proposal.ratios)
+    assert 0 < proposal.usual_overlap < proposal.overlap < 1
+
+
+def test_the_best_anchor_counts():
     tall = best_overlaps(np.array([[10.0, 20.0]]), np.array([np.sqrt(200.0)]), np.array([2.0]))
     assert tall == pytest.approx([1.0])
 

@@ -72,6 +72,7 @@ def test_it_answers_as_the_checkpoint_does(exported, coloured_images):
             assert found.confidences == pytest.approx(expected.confidences, abs=1e-5)
     one, other = (each.evaluate(coloured_images) for each in (file, network))
     assert (one.top1, one.images) == (other.top1, 60)
+    assert one.to_dict()["arithmetic"] == "float32 by ONNX Runtime on cpu"
     assert one.to_dict()["loss"] == pytest.approx(other.to_dict()["loss"], abs=1e-5)
 
 
@@ -79,6 +80,8 @@ def test_the_commands_take_it_as_model(exported, coloured_images, capsys):
     net = str(exported / "net.onnx")
     assert main(["predict", str(coloured_images / "red"), "--model", net, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["predictions"]) == 20
+    assert main(["predict", str(coloured_images / "red"), "--model", net, "--precision", "bfloat16"]) == 2
+    assert "an exported file, computed with float32 by ONNX Runtime" in capsys.readouterr().err
     assert main(["evaluate", net, str(coloured_images), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 60
 
@@ -88,6 +91,7 @@ def test_nobody_looks_into_it(exported, coloured_images, tmp_path, capsys):
     for command in (
         ["explain", photo, "--model", net, "--output", str(tmp_path / "seen")],
         ["predict", photo, "--model", net, "--context", "image"],
+        ["evaluate", net, str(coloured_images), "--context", "image"],
     ):
         assert main(command) == 2
         assert "is an exported file, which only answers" in capsys.readouterr().err

@@ -70,7 +70,9 @@ def runs(places, tmp_path_factory):
 
 def settings(name):
     small = {"channels": 64, "queries": 8, "decoder_layers": 2} if name == "panoptic" else {}
-    return in_miniature(TrainingConfig(task=name)).replace(batch_size=8, epochs=2, image_size=24, **small)
+    mixing = {"mosaic": 0.5, "mixing_off_epoch": 1} if name in ("detect", "instance", "semantic") else {}
+    mixing |= {"copy_paste": 0.5} if name == "instance" else {}
+    return in_miniature(TrainingConfig(task=name)).replace(batch_size=8, epochs=2, image_size=24, **small, **mixing)
 
 
 def test_all_tasks_of_the_package_are_tried():

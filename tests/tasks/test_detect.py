@@ -13,10 +13,10 @@ from PIL import Image
 from tests.tasks.squares import write_squares
 
 from focalnets.data.annotated.encoded_masks import EncodedMask
+from focalnets.data.checks.anchors import ObjectSizes, choose_anchors, choose_image_size, fit_of_anchors
 from focalnets.errors import ConfigError
 from focalnets.models.config import WholeImage
 from focalnets.models.heads.table import DENSE_NETWORKS
-from focalnets.tasks.detect.choosing import ObjectSizes, choose_anchors, choose_image_size, fit_of_anchors
 from focalnets.tasks.detect.matching import (
     CORRECT,
     DOUBLED,
@@ -27,6 +27,7 @@ from focalnets.tasks.detect.matching import (
     match,
 )
 from focalnets.tasks.detect.metrics import AveragePrecision
+from focalnets.tasks.detect.networks import stages_of
 from focalnets.tasks.detect.results import DetectedObject, Detections
 from focalnets.tasks.detect.run_lengths import drawn_in_box, encode_mask, encode_part, text_of_runs
 from focalnets.tasks.detect.settings import DetectSettings
@@ -218,7 +219,7 @@ def test_rows_of_the_table_fit_their_tasks():
             task = {"detect": Detect, "instance": Instance}[row.task](model=name)
             settings = task.chosen()
             assert set(row.head) <= set(settings)
-            assert task.stages(settings) in (None, (1, 2, 3))
+            assert stages_of(task.settings, settings) in (None, (1, 2, 3))
 
 
 def detections():

@@ -42,7 +42,7 @@ def test_class_maps_are_written_for_viewers(context, tmp_path):
     answer = predict_large(
         build_task("semantic"), network, draw(150, 90), options, output=tmp_path / "out", on_plan=plans.append
     )
-    assert answer.files == ("classes.tif", "overview.html", "result.json")
+    assert answer.files == ("classes.tif", "classes.geojson", "overview.html", "result.json")
     assert plans[0].seconds > 0
     assert not (tmp_path / "out/.work").exists()
     labels = tifffile.imread(tmp_path / "out/classes.tif")
@@ -53,6 +53,9 @@ def test_class_maps_are_written_for_viewers(context, tmp_path):
             key=lambda entry: -entry[1],
         ) if count
     }  # fmt: skip
+    areas = json.loads((tmp_path / "out/classes.geojson").read_text())["features"]
+    for name, count in answer.result.areas.items():
+        assert sum(each["properties"]["pixels"] for each in areas if each["properties"]["class"] == name) == count
     written = json.loads((tmp_path / "out/result.json").read_text())
     assert written["look"]["context"] == context
     with pytest.raises(ConfigError, match=r"classes\.tif"):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from tests.data import dense_formats
 from torchmetrics.detection import PanopticQuality
 
 import focalnets
 from focalnets.data.annotated.training import open_annotated_training
 from focalnets.errors import ConfigError
-from focalnets.models.config import FocalNetConfig
+from focalnets.models.config import FocalNetConfig, WholeImage
 from focalnets.tasks.panoptic.metrics import PanopticMetrics, match_segments
 from focalnets.tasks.panoptic.segments import Segments, segments_of_annotation, segments_of_queries
+from focalnets.tasks.panoptic.settings import PanopticSettings
+from focalnets.tasks.panoptic.task import PanopticTask
 
 CLASSES, STUFF = 4, frozenset({2, 3})
 
@@ -130,6 +134,7 @@ def test_a_perfect_answer_has_quality_one():
         ({"queries": 10**9}, "queries must be a whole number from 1 to 1,000"),
         ({"kind": "mlp"}, "a panoptic head is of kind mask2former"),
         ({"outputs": 3}, "3 outputs but 2 labels"),
+        ({"reduce_zero_label": 1}, "reduce_zero_label must be true or false"),
     ],
 )
 def test_descriptions_of_heads_that_cannot_be_are_refused(change, sentence):
@@ -138,6 +143,23 @@ def test_descriptions_of_heads_that_cannot_be_are_refused(change, sentence):
 
     backbone = focalnets.FocalNet(FocalNetConfig(depths=(1, 1, 1, 1), embed_dim=8, pyramid_norms=True, num_classes=0))
     head = {"kind": "mask2former", "outputs": 2, "stuff": [], "channels": 64, "queries": 4, "layers": 2}
-    assert build_panoptic(backbone, ("a", "b"), head).describe_head() == head
+    assert build_panoptic(backbone, ("a", "b"), head).describe_head() == {**head, "reduce_zero_label": False}
     with pytest.raises(ConfigError, match=sentence):
         build_panoptic(backbone, ("a", "b"), {**head, **change})
+
+
+def test_panoptic_files_of_coco_train_panoptic(tmp_path):
+    found = dense_formats.examples()
+    dense_formats.write_panoptic(tmp_path / "data", found)
+    task = PanopticTask(settings=PanopticSettings(reduce_zero_label=True))
+    data = task.open(tmp_path / "data", val_fraction=0.3, seed=0)
+    assert "COCO panoptic" in data.description
+    everything = PanopticTask().open(tmp_path / "data", val_fraction=0.3, seed=0)
+    assert data.labels == everything.labels[1:]
+    chosen = PanopticTask().choose_settings(everything, image_size=None)["stuff"]
+    things = [category.thing for category in everything.train.categories]
+    assert chosen == ",".join(str(number) for number, thing in enumerate(things) if not thing)
+    suited = dataclasses.replace(PanopticTask(), settings=PanopticSettings(stuff=chosen))
+    _, target = suited.transform(WholeImage(input_size_px=32), train=True)(everything.train[0], 0)
+    assert len(target["masks"]) == len(target["labels"])
+    assert target["semantic"].shape == target["masks"].shape[1:]

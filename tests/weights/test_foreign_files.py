@@ -415,3 +415,11 @@ def test_damage_anywhere_is_one_sentence_or_none(tmp_path: Path, kind: int) -> N
             open_trained(path)
         except CheckpointError as error:
             assert "\n" not in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("length", [300, 100_000])
+def test_a_name_that_no_system_has_is_one_sentence(length: int) -> None:
+    with pytest.raises(CheckpointError, match=r"^There is no file or folder x") as caught:
+        open_trained("x" * length)
+    assert str(caught.value).endswith("(File name too long).")
+    assert len(str(caught.value)) < 3100

@@ -383,7 +383,7 @@ def _own(tmp_path: Path, version: int, **changes: object) -> Path:
         ({"preprocessing": '{"input_size_px": NaN}'}, "no valid JSON"),
         ({"class_names": '["a", "b"]'}, "names 2 classes for 11 outputs"),
         ({"class_names": "[1,2,3,4,5,6,7,8,9,10,11]"}, "must be texts"),
-        ({"class_names": '{"a": 1}'}, "is a dict"),
+        ({"class_names": '{"a": 1}'}, "is an object"),
         ({"notes": '{"a": {}}'}, "must be texts"),
         ({"format_version": "3"}, "update focalnets"),
         ({"format_version": "0"}, "update focalnets"),
@@ -401,7 +401,7 @@ def test_hostile_metadata_are_refused(tmp_path: Path, version: int, changes: dic
     ("changes", "words"),
     [
         ({"task": None}, "lack focalnets.task"),
-        ({"task": "3"}, "is a int"),
+        ({"task": "3"}, "is a number"),
         ({"task": '"Detect things"'}, "a task is named by"),
         ({"task": '"' + "x" * 50 + '"'}, "a task is named by"),
         ({"head": None}, "lack focalnets.head"),

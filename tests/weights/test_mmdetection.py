@@ -197,13 +197,27 @@ def test_incomplete_detectors_are_refused(tmp_path, change, words):
         build(save(tmp_path / "w.pth", tensors))
 
 
+def test_anchors_that_were_chosen_for_data_are_written_too(tmp_path):
+    module, _ = build(save(tmp_path / "w.pth", state_dict()))
+    sizes = ((24.0, 36.0), (40.0, 60.0), (64.0, 96.0), (100.0, 150.0), (256.0, 384.0))
+    other = Detector(module.backbone, module.head_config.replace(anchor_sizes=sizes), module.class_names)
+    (path,) = save_for_mmdetection(other, tmp_path / "again.pth")
+    again, _ = build(path)
+    assert again.head_config.anchor_sizes == sizes
+    assert "base_sizes" in torch.load(path, weights_only=True)["meta"]["cfg"]
+
+
 def test_what_mmdetection_cannot_hold_is_not_written(tmp_path):
     module, _ = build(save(tmp_path / "w.pth", state_dict()))
     assert isinstance(module, Detector)
     for name, change, words in (
         ("out.safetensors", {}, "end the name in .pth"),
         ("out.pth", {"normalised": True}, "norms over channels"),
-        ("out.pth", {"anchor_sizes": ((24,), (64,), (128,), (256,), (512,))}, "same multiples of the stride"),
+        (
+            "out.pth",
+            {"anchor_sizes": ((24, 32), (64, 96), (128, 192), (256, 384), (512, 768))},
+            "same multiples of its smallest",
+        ),
     ):
         other = Detector(module.backbone, module.head_config.replace(**change), module.class_names)
         with pytest.raises(CheckpointError, match=words):

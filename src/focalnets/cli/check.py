@@ -119,12 +119,11 @@ def _show_annotations(checked: Any) -> None:
     objects = sum(sum(counts.values()) for counts in checked.objects.values())
     print(f"{checked.format} for {checked.task}: {parts}, {len(checked.classes)} classes, {objects:,} objects")
     if checked.anchors is not None:
-        sizes = ", ".join(map(str, checked.anchors.sizes_px))
-        ratios = ", ".join(f"{ratio:g}" for ratio in checked.anchors.ratios)
+        anchors = checked.anchors
+        sizes, ratios = (", ".join(f"{value:g}" for value in each) for each in (anchors.sizes_px, anchors.ratios))
         print(
-            f"suits the boxes: shorter side {checked.anchors.shorter_side_px} px, anchors of {sizes} px with ratios "
-            f"{ratios}: mean best overlap {checked.anchors.overlap:.2f} "
-            f"({checked.anchors.usual_overlap:.2f} with 32 to 512 px)"
+            f"a detector is trained with: shorter side {anchors.image_size_px} px, anchors of {sizes} px with ratios "
+            f"{ratios}: mean best overlap {anchors.overlap:.2f} ({anchors.usual_overlap:.2f} with 32 to 512 px)"
         )
     _show_findings(checked.findings)
 

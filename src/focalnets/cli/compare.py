@@ -14,6 +14,7 @@ from focalnets.cli.destinations import require_folder
 from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, require_whole
 from focalnets.cli.output import deliver, is_quiet, keep, note, prints_progress, progress_line
 from focalnets.cli.training_options import add_training_config
+from focalnets.tasks.table import TASKS
 
 EXAMPLES = """\
   focalnets compare --models focalnet_tiny_lrf swin_tiny_patch4_window7_224 convnext_tiny --size 224 384 --batch 1
@@ -22,6 +23,8 @@ EXAMPLES = """\
   focalnets compare --variations --skeleton.embed_dim 24 --train photos --config settings.yaml --parallel 2
   focalnets compare --rows my_mixer.py --variations full my_mixer --size 224
   focalnets compare --models focalnet_pico swin_tiny_patch4_window7_224:embed_dim=36 --train photos --epochs 5
+  focalnets compare --models focalnet_pico resnet18 --task detect --size 256
+  focalnets compare --models focalnet_pico resnet18 convnext_atto --train bccd --epochs 20 --seeds 3
 
   Cells are measured from the cheapest on until --minutes are used up; those that no longer fit say what they would have
   taken. What is in the output folder already is kept, so a command that was stopped goes on, and more --minutes fill
@@ -75,6 +78,12 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--minutes", type=float, default=15.0, help=f"{cost}time for all cells together")
     add_device(parser)
+    parser.add_argument(
+        "--task",
+        type=str,
+        choices=list(TASKS),
+        help="whose head all networks get (default: classify, or with --train what the data is for)",
+    )
     parser.add_argument("--train", type=str, metavar="DATA", help="train all on these images instead of measuring cost")
     parser.add_argument("--epochs", type=int, help="with --train: passes over the images (default: of --config, or 10)")
     parser.add_argument("--seeds", type=int, default=1, help="with --train: trainings of each network")
@@ -115,8 +124,9 @@ def _measure(arguments: Any, models: Any, folder: Path) -> int:
         tasks=tuple(arguments.tasks),
         device=choose_device(arguments.device),
         minutes=arguments.minutes,
+        trained_for=arguments.task or "classify",
     )
-    setting = describe_setting(plan.device, arguments.skeleton)
+    setting = describe_setting(plan.device, arguments.skeleton, plan.trained_for)
     comparison = Comparison(setting) if arguments.fresh else read_comparison(folder, setting)
     accuracies = read_accuracies(folder)
     begun = time.monotonic()
@@ -139,18 +149,20 @@ def _train(arguments: Any, models: Any, folder: Path) -> int:
     from focalnets.compare.accuracy import Accuracies
     from focalnets.compare.measurement import describe_setting
     from focalnets.compare.results import read_comparison
+    from focalnets.compare.runs import shared_config
     from focalnets.compare.training import Trained, train_all
     from focalnets.machine.devices import choose_device
     from focalnets.training.console import short_duration
-    from focalnets.training.resolve import resolve_config
 
     given = dict(arguments.settings)
     if arguments.epochs is not None:
         given["epochs"] = arguments.epochs
     if arguments.device != "auto":
         given["device"] = arguments.device
-    config = resolve_config(settings=given)
-    machine = describe_setting(choose_device(config.device), arguments.skeleton)
+    if arguments.task is not None:
+        given["task"] = arguments.task
+    config = shared_config(given, arguments.train)
+    machine = describe_setting(choose_device(config.device), arguments.skeleton, config.task)
     comparison = read_comparison(folder, None)
     begun = time.monotonic()
 
@@ -258,7 +270,8 @@ def _show_cells(comparison: Any) -> None:
 
 
 def _show_accuracies(accuracies: Any) -> None:
-    lines = [("network", "M params", "GMACs", "seeds", "top-1 (95 % interval)", "min", "published on ImageNet-1K [%]")]
+    score = f"{accuracies.metric.label} (95 % interval)"
+    lines = [("network", "M params", "GMACs", "seeds", score, "min", "published on ImageNet-1K [%]")]
     for row in sorted(accuracies.rows, key=lambda row: -(row.mean or 0.0)):
         published = row.published_top1_percent
         lines.append(
@@ -266,7 +279,7 @@ def _show_accuracies(accuracies: Any) -> None:
                 row.model,
                 "-" if row.parameters is None else f"{row.parameters / 1e6:.2f}",
                 "-" if row.macs is None else f"{row.macs / 1e9:.3f}",
-                str(len(row.top1)),
+                str(len(row.scores)),
                 row.result,
                 "-" if row.training_s is None else f"{row.training_s / 60:.1f}",
                 "-" if published is None else f"{published:.1f}",

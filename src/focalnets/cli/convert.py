@@ -18,10 +18,14 @@ EXAMPLES = """\
   focalnets convert tiny.safetensors tiny-for-timm --to timm
   focalnets convert runs/birds birds.safetensors --to focalnets --dtype float16    # half the size
   focalnets convert runs/cells cells.pth --to mmdetection                          # a detector
+  focalnets convert runs/street street.pth --to mmsegmentation                     # a UPerNet
   focalnets convert mask_rcnn_epoch_12.pth cells.safetensors --to focalnets --head
 """
 
-_LAYOUTS = ("focalnets", "official", "timm", "transformers", "mmdetection")
+_LAYOUTS = ("focalnets", "official", "timm", "transformers", "mmdetection", "mmsegmentation")
+
+_WITH_HEAD = ("mmdetection", "mmsegmentation")
+"""Layouts of networks for dense tasks."""
 
 
 def add_arguments(parser: Any) -> None:
@@ -65,7 +69,8 @@ def add_arguments(parser: Any) -> None:
     add_flag(
         parser,
         "head",
-        "of a detector, from mmdetection or trained here, take the head along and not the backbone alone",
+        "of a network for a dense task, from mmdetection, mmsegmentation or trained here, take the head along and not "
+        "the backbone alone",
     )
     add_json(parser, "what was recognised and written")
 
@@ -74,7 +79,7 @@ def run(arguments: Any) -> int:
     """Read, say what was recognised, write."""
     if (arguments.destination is None) == (arguments.output is None):
         raise ConfigError("focalnets convert needs one place to write to; give it after SOURCE, or by --output.")
-    if arguments.head or arguments.to == "mmdetection":
+    if arguments.head or arguments.to in _WITH_HEAD:
         return _convert_with_head(arguments)
     from focalnets.class_names import readable_names
     from focalnets.weights.conversion import FILE_SUFFIXES, save_in_layout
@@ -120,8 +125,11 @@ def run(arguments: Any) -> int:
 
 def _convert_with_head(arguments: Any) -> int:
     """Rewrite a network for a dense task, which has a head of its own."""
-    if arguments.to not in ("focalnets", "mmdetection"):
-        raise ConfigError(f"--to {arguments.to} has no place for the head of a detector; choose mmdetection.")
+    if arguments.to not in ("focalnets", *_WITH_HEAD):
+        raise ConfigError(
+            f"--to {arguments.to} has no place for the head of a dense task; choose focalnets, "
+            f"{' or '.join(_WITH_HEAD)}."
+        )
     for option in ("normalize_modulator", "post_norm", "entry"):
         if getattr(arguments, option) is not None:
             raise ConfigError(f"--{option} is for backbones and classifiers; leave it out.")
@@ -129,6 +137,7 @@ def _convert_with_head(arguments: Any) -> int:
     from focalnets.weights.checkpoint import save_checkpoint
     from focalnets.weights.loading import inspect_trained
     from focalnets.weights.mmdetection_writing import save_for_mmdetection
+    from focalnets.weights.mmsegmentation_writing import save_for_mmsegmentation
 
     found = inspect_trained(arguments.source)
     result_line(f"read {found}")
@@ -139,9 +148,11 @@ def _convert_with_head(arguments: Any) -> int:
     if arguments.origin is not None:
         model.origin = arguments.origin
     dtype = None if arguments.dtype == "float32" else arguments.dtype
-    destination = Path(arguments.destination or arguments.output)
-    if arguments.to == "mmdetection":
-        written = save_for_mmdetection(model, destination, dtype=dtype)
+    destination = user_path(arguments.destination or arguments.output)
+    require_file("focalnets convert", destination)
+    if arguments.to in _WITH_HEAD:
+        save = save_for_mmdetection if arguments.to == "mmdetection" else save_for_mmsegmentation
+        written = save(model, destination, dtype=dtype)
     elif destination.suffix != ".safetensors":
         raise ConfigError(f"our own layout is one file that ends in .safetensors, got '{destination}'.")
     else:

@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from focalnets.cli.destinations import require_folder
+from focalnets.cli.look_options import add_look_options, read_look_options
 from focalnets.cli.model_argument import add_model_and_data, require_model
-from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size, require_whole
+from focalnets.cli.options import (
+    add_csv,
+    add_device,
+    add_flag,
+    add_json,
+    add_output,
+    add_precision,
+    add_size,
+    require_whole,
+)
 from focalnets.cli.output import deliver, note, progress
+from focalnets.errors import ConfigError
 
 EXAMPLES = """\
   focalnets evaluate imagenette2-160
@@ -16,6 +27,9 @@ EXAMPLES = """\
   focalnets evaluate timm/focalnet_tiny_srf.ms_in1k imagenet/val --image_size 256 --output report
   focalnets evaluate runs/photos photos --output report --resolutions 96 128 160 --corruptions jpeg gaussian_blur
   focalnets evaluate runs/photos photos --output report --resolution_curve --corruptions
+  focalnets evaluate runs/fields fields --context tile --tile 1024 --overlap 256 --output report
+
+  With --context images are measured at the size that they have, as predict looks at them.
 
   DATA holds one folder of images for each class, or a folder val/ that does; classes are matched by name or
   WordNet id, so n01440764 is tench.
@@ -34,6 +48,7 @@ def add_arguments(parser: Any) -> None:
     add_size(parser, "side of the square crop", aliases=("--image_size",), shown_default="the network's own")
     parser.add_argument("--batch_size", type=int, help="images at once (default: 32 classified, 4 otherwise)")
     add_device(parser)
+    add_precision(parser)
     add_flag(parser, "skip_unreadable", "leave out images that cannot be read")
     parser.add_argument("--bins", type=int, default=15, help="bins of the calibration (default: 15)")
     parser.add_argument(
@@ -54,6 +69,7 @@ def add_arguments(parser: Any) -> None:
         "--severities", type=int, nargs="+", default=[1, 3, 5], metavar="N", help="from 1 to 5 (default: 1 3 5)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise in corrupted pictures (default: 0)")
+    add_look_options(parser)
 
 
 def run(arguments: Any) -> int:
@@ -65,8 +81,13 @@ def run(arguments: Any) -> int:
     from focalnets.tasks.robustness import RESOLUTIONS_PX
 
     require_whole(
-        arguments, resolutions=1, worst=0, size=1, batch_size=1, bins=1, seed=0, severities=(1, 5)
+        arguments, resolutions=1, worst=0, size=1, batch_size=1, bins=1, seed=0, severities=(1, 5), tile=1, overlap=0
     )  # fmt: skip
+    look = None if arguments.context is None else read_look_options(arguments)
+    sizes = [*(arguments.resolutions or ()), *(RESOLUTIONS_PX if arguments.resolution_curve else ())]
+    names = () if arguments.corruptions is None else tuple(arguments.corruptions or CORRUPTIONS)
+    if look is not None and (sizes or names):
+        raise ConfigError("--context measures images as they are; leave --resolutions and --corruptions out.")
     if arguments.output is not None:
         require_folder(arguments.output)
     source = require_model(arguments.model)
@@ -78,8 +99,6 @@ def run(arguments: Any) -> int:
         note(text)
     if data.split is not None:
         note(f"measuring on the {len(data):,} images that {data.split} holds out")
-    sizes = [*(arguments.resolutions or ()), *(RESOLUTIONS_PX if arguments.resolution_curve else ())]
-    names = () if arguments.corruptions is None else tuple(arguments.corruptions or CORRUPTIONS)
     if names:
         check_corruptions(names, tuple(arguments.severities), arguments.seed)
     trials = len(set(names)) * len(set(arguments.severities))
@@ -98,6 +117,10 @@ def run(arguments: Any) -> int:
             seed=arguments.seed,
             batch_size=arguments.batch_size,
             skip_unreadable=arguments.skip_unreadable,
+            precision=arguments.precision,
+            look=look,
+            folder=arguments.output,
+            on_plan=lambda name, plan: note(f"{name}: {plan.sentence()}"),
             on_progress=lambda done, _all, name: show(done, name),
         )
     deliver(
@@ -118,6 +141,7 @@ def _show(task: Any, report: Any) -> None:
     evaluation = report.evaluation
     for line in task.summary(evaluation):
         print(line)
+    print(f"computed in {report.arithmetic}")
     if evaluation.left_out:
         print(f"left out, unreadable: {len(evaluation.left_out)}")
         for failure in evaluation.left_out:

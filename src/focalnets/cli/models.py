@@ -10,6 +10,8 @@ from focalnets.cli.output import deliver
 from focalnets.errors import UnknownNameError, nearest
 from focalnets.files import csv_text
 from focalnets.models.complexity import complexity
+from focalnets.models.heads.sizes import COUNTED_CLASSES, head_parameters
+from focalnets.models.heads.table import DENSE_NETWORKS
 from focalnets.models.variants import VARIANTS, list_models
 from focalnets.weights.shipped import SHIPPED, Shipped, shipped_for_variant
 from focalnets.weights.sources import SOURCES, Source
@@ -19,6 +21,7 @@ EXAMPLES = """\
   focalnets models tiny
   focalnets models "*_lrf" --size 384
   focalnets models --json models.json
+  focalnets models mask                     # networks for places in images too
 """
 
 _TABLE_WIDTH = 100
@@ -45,22 +48,25 @@ def run(arguments: Any) -> int:
     pattern = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     names = list_models(pattern)
     inside = [_inside(row) for row in SHIPPED.values() if row.is_present and _is_meant(row, pattern, names)]
-    if not names and not inside:
-        hint = nearest(arguments.pattern, [*VARIANTS, *SHIPPED], "`focalnets models` lists them all.")
+    dense = [_dense_row(name) for name in DENSE_NETWORKS if fnmatch.fnmatchcase(name, pattern)]
+    if not names and not inside and not dense:
+        hint = nearest(arguments.pattern, [*VARIANTS, *SHIPPED, *DENSE_NETWORKS], "`focalnets models` lists them all.")
         raise UnknownNameError(f"No network is called like {arguments.pattern!r}; {hint}")
     rows = [_row(name, arguments.size) for name in names]
     deliver(
         arguments,
-        lambda: _show(rows, inside, arguments.size),
-        json=lambda: {"size_px": arguments.size, "models": rows, "inside_the_package": inside},
+        lambda: _show(rows, dense, inside, arguments.size),
+        json=lambda: {"size_px": arguments.size, "models": rows, "dense_models": dense, "inside_the_package": inside},
         csv=lambda: _as_csv(rows),
     )
     return 0
 
 
-def _show(rows: list[dict[str, Any]], inside: list[dict[str, Any]], size_px: int) -> None:
+def _show(rows: list[dict[str, Any]], dense: list[dict[str, Any]], inside: list[dict[str, Any]], size_px: int) -> None:
     if rows:
         _print_table(rows, size_px)
+    if dense:
+        _print_dense(dense)
     for row in inside:
         print(_describe_shipped(row))
 
@@ -119,6 +125,41 @@ def _row(name: str, size_px: int) -> dict[str, Any]:
         "weights_licence": weights.licence if weights else None,
         "weights_trained_on": weights.trained_on if weights else None,
     }
+
+
+def _dense_row(name: str) -> dict[str, Any]:
+    row = DENSE_NETWORKS[name]
+    changes = {**row.backbone_fields, "num_classes": 0, "pyramid_norms": True}
+    backbone = complexity(VARIANTS[row.backbone].config.replace(**changes), 224).parameters
+    return {
+        "name": name,
+        "task": row.task,
+        "backbone": row.backbone,
+        "parameters": backbone + head_parameters(name),
+        "parameters_of_backbone": backbone,
+        "classes": COUNTED_CLASSES,
+        "input_size_px": row.input.input_size_px,
+        "summary": row.summary,
+    }
+
+
+def _print_dense(rows: list[dict[str, Any]]) -> None:
+    import rich.markup
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("for places in images", "task", "backbone"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("params\n[M]", "of the\nbackbone", "input\n[px]"):
+        table.add_column(rich.markup.escape(heading), justify="right", no_wrap=True)
+    for row in rows:
+        parameters = (f"{row[name] / 1e6:.2f}" for name in ("parameters", "parameters_of_backbone"))
+        table.add_row(row["name"], row["task"], row["backbone"], *parameters, str(row["input_size_px"]))
+    console = Console(width=max(Console().width, _TABLE_WIDTH))
+    console.print()
+    console.print(table)
+    console.print(f"\nParameters with {COUNTED_CLASSES} classes.", highlight=False)
 
 
 def _print_table(rows: list[dict[str, Any]], size_px: int) -> None:

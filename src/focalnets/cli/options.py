@@ -15,6 +15,7 @@ __all__ = [
     "add_flag",
     "add_json",
     "add_output",
+    "add_precision",
     "add_quiet",
     "add_size",
     "require_whole",
@@ -89,6 +90,18 @@ def add_device(parser: Any) -> None:
         default="auto",
         metavar="DEVICE",
         help="where to compute: auto, cpu, cuda, cuda:N or mps; auto takes the GPU if there is one (default: auto)",
+    )
+
+
+def add_precision(parser: Any) -> None:
+    """Add ``--precision``, what is computed with."""
+    parser.add_argument(
+        "--precision",
+        type=str,
+        default="auto",
+        metavar="PRECISION",
+        help="what to compute with: auto (exact: float32), bfloat16, or int8 on CPUs, which are faster on processors "
+        "that have instructions for them (default: auto)",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from focalnets.cli.destinations import require_folder
 from focalnets.cli.model_argument import add_model, require_model
-from focalnets.cli.options import add_csv, add_device, add_json, add_output, add_size, require_whole
+from focalnets.cli.options import add_csv, add_device, add_json, add_output, add_precision, add_size, require_whole
 from focalnets.cli.output import deliver, progress
 from focalnets.cli.predict_large import add_large_options, predict_large_images
 from focalnets.cli.result_table import show_results
@@ -48,6 +48,7 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--batch_size", type=int, help="images at once (default: 32 classified, 4 otherwise)")
     add_device(parser)
+    add_precision(parser)
     add_large_options(parser)
 
 
@@ -81,6 +82,7 @@ def run(arguments: Any) -> int:
                 size_px=arguments.size,
                 batch_size=arguments.batch_size,
                 threshold=arguments.threshold,
+                precision=arguments.precision,
                 output=arguments.output,
                 every=arguments.every,
                 on_progress=lambda done, _all: show(min(done, len(inputs))),

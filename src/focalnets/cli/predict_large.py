@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.destinations import require_folder
+from focalnets.cli.look_options import add_look_options, read_look_options
 from focalnets.cli.options import add_flag
 from focalnets.cli.output import deliver, note, progress
 from focalnets.cli.result_table import show_results
@@ -19,18 +20,7 @@ _STEPS = 1000
 
 def add_large_options(parser: Any) -> None:
     """Add what concerns images of any size."""
-    parser.add_argument(
-        "--context",
-        type=str,
-        metavar="CONTEXT",
-        help="look at images at the size that they have, however large: image = exactly as if the network saw all at "
-        "once, tile = by tiles that stand alone, shared = by tiles that share their means; see docs/large_images.md",
-    )
-    parser.add_argument("--tile", type=int, default=1024, metavar="PX", help="side of tiles [px] (default: 1024)")
-    parser.add_argument("--overlap", type=int, default=256, metavar="PX", help="overlap of tiles [px] (default: 256)")
-    parser.add_argument(
-        "--memory", type=str, metavar="SIZE", help="most memory to add, e.g. 8GB (default: 3/5 of what is there)"
-    )
+    add_look_options(parser)
     parser.add_argument(
         "--level",
         type=int,
@@ -38,7 +28,6 @@ def add_large_options(parser: Any) -> None:
         metavar="N",
         help="size to take of files with several, 0 the largest (default: 0)",
     )
-    add_flag(parser, "half_maps", "keep maps of whole images in half precision: half the memory, no longer exact")
     add_flag(
         parser, "resumable", "keep maps of whole images in files, so that an interrupted image goes on where it was"
     )
@@ -50,20 +39,9 @@ def predict_large_images(arguments: Any, source: str) -> int:
     from focalnets.data.finding import find_images
     from focalnets.errors import DataError
     from focalnets.files import user_path
-    from focalnets.large.looking import LargeOptions
-    from focalnets.large.plan import parse_memory
     from focalnets.tasks.large import predict_large
 
-    options = LargeOptions(
-        context=arguments.context,
-        tile_px=arguments.tile,
-        overlap_px=arguments.overlap,
-        memory_bytes=None if arguments.memory is None else parse_memory(arguments.memory),
-        dtype="float16" if arguments.half_maps else "float32",
-        always_files=arguments.resumable,
-    )
-    if arguments.size is not None:
-        raise ConfigError("--context looks at images at the size that they have; leave --size out.")
+    options = read_look_options(arguments)
     model = api.load(source, device=arguments.device, top_k=arguments.top_k)
     model.require_weights("--context")
     if arguments.threshold is not None:

@@ -58,13 +58,25 @@ def _fields() -> dict[str, tuple[dataclasses.Field, Any, str]]:
     Those of another task than the one that is trained are refused where the config is built.
     """
     fields: dict[str, tuple[dataclasses.Field, Any, str]] = {}
-    for config_class in (TrainingConfig, *map(settings_of, TASKS)):
+    said: dict[str, dict[str, list[str]]] = {}
+    owners = {"": TrainingConfig, **{task: settings_of(task) for task in TASKS}}
+    for owner, config_class in owners.items():
         hints, descriptions = typing.get_type_hints(config_class), field_descriptions(config_class)
         for field in dataclasses.fields(config_class):
-            if field.name != "settings":
-                kind = dict[str, Any] if field.name == "model_overrides" else hints[field.name]
-                fields.setdefault(field.name, (field, kind, descriptions[field.name]))
+            if field.name == "settings":
+                continue
+            kind = dict[str, Any] if field.name == "model_overrides" else hints[field.name]
+            first, known, _ = fields.get(field.name, (field, kind, ""))
+            said.setdefault(field.name, {}).setdefault(descriptions[field.name], []).append(owner)
+            fields[field.name] = (first, kind if kind == known else known | kind, _joined(said[field.name]))
     return fields
+
+
+def _joined(said: dict[str, list[str]]) -> str:
+    """What an option is, task by task where it is not the same for all."""
+    if len(said) == 1:
+        return next(iter(said))
+    return " ".join(f"{', '.join(owners)}: {text[0].lower()}{text[1:]}" for text, owners in said.items())
 
 
 def _help(field: dataclasses.Field, description: str) -> str:

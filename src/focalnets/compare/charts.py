@@ -63,8 +63,8 @@ def comparison_figures(comparison: Comparison) -> dict[str, DrawChart]:
 
 def accuracies_figure(accuracies: Accuracies) -> DrawChart | None:
     """Find what draws the accuracy after the same training, by network and against its cost; None if there is none."""
-    rows = [row for row in accuracies.rows if row.mean is not None and row.interval is not None]
-    return functools.partial(_accuracies_figure, accuracies.setting, rows) if rows else None
+    rows = [row for row in accuracies.rows if row.mean is not None]
+    return functools.partial(_accuracies_figure, accuracies, rows) if rows else None
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> list[str]:
@@ -175,23 +175,23 @@ def _published_figure(names: Sequence[str], known: Sequence[tuple[Network, Cell]
     return figure
 
 
-def _accuracies_figure(setting: Mapping[str, Any], rows: Sequence[Accuracy], theme: Theme = LIGHT) -> Figure:
+def _accuracies_figure(accuracies: Accuracies, rows: Sequence[Accuracy], theme: Theme = LIGHT) -> Figure:
     """Draw what was reached after the same training, by network and against its cost."""
     figure, (by_name, by_cost) = new_figure(1, 2, size=(10.4, max(4.0, 1.4 + 0.3 * len(rows))))
-    styles = _styles([row.model for row in rows], theme)
+    styles, label = _styles([row.model for row in rows], theme), accuracies.metric.label
     for place, row in enumerate(reversed(rows)):
         assert row.mean is not None
-        assert row.interval is not None
+        low, high = row.interval or (row.mean, row.mean)
         # An accuracy of 100 % lies above its interval by a rounding.
-        spread = [[max(0.0, row.mean - row.interval[0])], [max(0.0, row.interval[1] - row.mean)]]
+        spread = [[max(0.0, row.mean - low)], [max(0.0, high - row.mean)]]
         style = styles[row.model]
         by_name.errorbar(row.mean, place, xerr=spread, capsize=3, color=style["color"], marker=style["marker"])
-        by_name.plot(list(row.top1.values()), [place] * len(row.top1), ".", color=theme.grey, markersize=4)
+        by_name.plot(list(row.scores.values()), [place] * len(row.scores), ".", color=theme.grey, markersize=4)
         if row.macs:
             by_cost.errorbar(row.macs / 1e6, row.mean, yerr=spread, capsize=3, linestyle="", **style)
     by_name.set_yticks(range(len(rows)), [shortened(row.model, 44) for row in reversed(rows)], fontsize=8)
     by_name.set_ylim(-0.6, len(rows) - 0.4)
-    by_name.set_xlabel("top-1 after the last epoch, 95 % intervals; dots are seeds")
+    by_name.set_xlabel(f"{label} after the last epoch, 95 % intervals; dots are seeds")
     by_name.xaxis.get_major_locator().set_params(nbins=5)  # the names leave little room
     percent_axis(by_name.xaxis, None)
     by_cost.set_xscale("log")
@@ -200,9 +200,9 @@ def _accuracies_figure(setting: Mapping[str, Any], rows: Sequence[Accuracy], the
     if macs:
         by_cost.set_xlim(min(macs) / 1.3, max(macs) * 1.3)
     by_cost.set_xlabel("multiply-accumulates an image [M]")
-    by_cost.set_ylabel("top-1 after the last epoch")
+    by_cost.set_ylabel(f"{label} after the last epoch")
     percent_axis(by_cost.yaxis, None)
-    data, training = setting["data"], setting["training"]
+    data, training = accuracies.setting["data"], accuracies.setting["training"]
     words = (
         f"{data['name']}, {training['image_size']} px, {training['epochs']} epochs: measured, equal training for all"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -13,24 +14,36 @@ from focalnets.training.config import TrainingConfig
 from focalnets.training.network import NetworkToTrain
 from focalnets.weights.checkpoint import describe_foreign
 
-__all__ = ["foreign_network", "require_shared_settings"]
+__all__ = ["FOCALNETS_ALONE", "foreign_network", "require_shared_settings"]
+
+FOCALNETS_ALONE: dict[str, Any] = {
+    "optimizer": "adamw", "layer_decay": 1.0, "freeze_epochs": 0, "freeze_norms": False, "recompute": "none",
+    "pretrained": None,
+}  # fmt: skip
+"""Settings that know the layers of a FocalNet, with the values that suit any network."""
 
 
 def foreign_network(
-    name: str, module: nn.Module, labels: Sequence[str], preprocessing: Preprocessing
+    name: str,
+    module: nn.Module,
+    labels: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    origin: str = "random weights",
 ) -> NetworkToTrain:
     """Tell the trainer of a network that is no FocalNet; its files of weights do not claim to be a FocalNet's.
 
     Args:
         name: As noted beside the weights.
-        module: Takes images (B, 3, H, W) and gives logits (B, K).
+        module: Takes images (B, 3, H, W) and answers what the task expects, a classifier with logits (B, K).
         labels: Names of the K classes.
         preprocessing: How images must be prepared for it.
+        origin: Where its weights came from, in words.
     """
     return NetworkToTrain(
         module=module,
         spec=preprocessing,
-        origin="random weights",
+        origin=origin,
         describe=functools.partial(describe_foreign, name, tuple(labels)),
         name=name,
     )
@@ -42,8 +55,9 @@ def require_shared_settings(config: TrainingConfig) -> None:
     Raises:
         ConfigError: With their names.
     """
-    plain = {"optimizer": "adamw", "layer_decay": 1.0, "freeze_epochs": 0, "recompute": "none", "pretrained": None}
-    unfit = [name for name, value in plain.items() if getattr(config, name) != value]
+    unfit = [name for name, value in FOCALNETS_ALONE.items() if getattr(config, name) != value]
+    if getattr(config.settings, "frozen_stages", 0):
+        unfit.append("frozen_stages")
     if config.strategy == "fsdp":
         unfit.append("strategy")
     if unfit:

@@ -13,17 +13,18 @@ from typing import Any
 
 import torch
 
-from focalnets.compare.calls import TASKS, Task, prepare_call, sample_images
+from focalnets.compare.calls import TASKS, Task, build_whole, prepare_call, sample_batch
 from focalnets.compare.forecast import Forecast, wanted_rounds
 from focalnets.compare.memory_process import MemoryProcess
 from focalnets.compare.memory_worker import LARGEST_FRACTION
-from focalnets.compare.models import ComparedModel, build_module, multiply_accumulates
+from focalnets.compare.models import ComparedModel, multiply_accumulates
 from focalnets.compare.results import FINAL, Cell, Comparison, Network
 from focalnets.errors import ConfigError
 from focalnets.machine.description import describe_machine, describe_versions
 from focalnets.machine.devices import device_name
 from focalnets.machine.memory import available_bytes, is_out_of_memory
 from focalnets.machine.timing import Timing, interleave, spread
+from focalnets.tasks.batch import Batch
 from focalnets.version import __version__
 
 __all__ = ["Plan", "Step", "describe_setting", "fill"]
@@ -52,6 +53,7 @@ class Plan:
         device: Where.
         minutes: Time for all cells together.
         most_rounds: Of a cell.
+        trained_for: Task whose head all get, see :data:`focalnets.tasks.table.TASKS`.
     """
 
     models: tuple[ComparedModel, ...]
@@ -61,6 +63,7 @@ class Plan:
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
     minutes: float = 15.0
     most_rounds: int = 20
+    trained_for: str = "classify"
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -94,7 +97,9 @@ class Step:
 Progress = Callable[[Step], None]
 
 
-def describe_setting(device: torch.device, skeleton: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def describe_setting(
+    device: torch.device, skeleton: Mapping[str, Any] | None = None, trained_for: str = "classify"
+) -> dict[str, Any]:
     """Describe what cells that stand side by side must share."""
     machine, versions = describe_machine(), describe_versions(("timm",))
     return {
@@ -106,6 +111,7 @@ def describe_setting(device: torch.device, skeleton: Mapping[str, Any] | None = 
         "timm": versions.get("timm"),
         "python": platform.python_version(),
         "skeleton": dict(skeleton or {}),
+        **({} if trained_for == "classify" else {"trained_for": trained_for}),
     }
 
 
@@ -196,7 +202,7 @@ class _Measurement:
         if key not in self.macs:
             self.macs[key] = None
             with contextlib.suppress(Exception):  # a network that refuses the size is reported when it is run
-                self.macs[key] = multiply_accumulates(build_module(model, size_px=size), size)
+                self.macs[key] = multiply_accumulates(build_whole(model, self.plan.trained_for, size), size)
         return self.macs[key]
 
     def _admit(self, cells: Sequence[Cell]) -> list[Cell]:
@@ -226,9 +232,9 @@ class _Measurement:
             if cell.status != "measured":
                 continue
             try:
-                _, call = prepare_call(models[name], cell.task, cell.size_px, self.plan.device)  # type: ignore[arg-type]
-                images = sample_images(cell.batch, cell.size_px, self.plan.device)
-                calls[name] = _Call(call, images)
+                place = (cell.size_px, self.plan.device)
+                _, call = prepare_call(models[name], cell.task, *place, self.plan.trained_for)  # type: ignore[arg-type]
+                calls[name] = _Call(call, sample_batch(self.plan.trained_for, cell.batch, *place))
             except Exception as error:
                 results[name] = _not_timed(cell, error)
         show("all together")
@@ -255,6 +261,7 @@ class _Measurement:
         job = {
             "model": cell.model,
             "skeleton": dict(model.skeleton),
+            "trained_for": self.plan.trained_for,
             "task": cell.task,
             "size_px": cell.size_px,
             "batch": cell.batch,
@@ -300,14 +307,14 @@ class _Measurement:
 class _Call:
     """A call that keeps its first error to itself, so that the others' rounds go on."""
 
-    def __init__(self, call: Callable[[Any], Any], images: torch.Tensor) -> None:
-        self._call, self._images = call, images
+    def __init__(self, call: Callable[[Any], Any], batch: Batch) -> None:
+        self._call, self._batch = call, batch
         self.error: Exception | None = None
 
     def __call__(self) -> None:
         if self.error is None:
             try:
-                self._call(self._images)
+                self._call(self._batch)
             except Exception as error:
                 self.error = error.with_traceback(None)  # which would keep what the call had made
 
@@ -320,7 +327,7 @@ def _describe_networks(comparison: Comparison, plan: Plan) -> None:
         parameters = None
         for size in plan.sizes_px:
             with contextlib.suppress(Exception):  # why a size is refused stands in its cell
-                network = build_module(model, size_px=size)
+                network = build_whole(model, plan.trained_for, size)
                 parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
                 break
         published = model.published

@@ -15,18 +15,18 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from focalnets.compare.calls import prepare_call, sample_images
+from focalnets.compare.calls import prepare_call, sample_batch
 from focalnets.compare.models import find_models
 from focalnets.compare.variations import load_rows
 from focalnets.machine.memory import available_bytes, is_out_of_memory, limit_data, measure_added
 from focalnets.machine.workers import read_lines, write_line
+from focalnets.tasks.batch import Batch
 from focalnets.weights.loading import create_model
 
 __all__ = ["LARGEST_FRACTION", "main", "measure_job"]
@@ -40,7 +40,7 @@ _LIBRARIES = (create_model,)  # what a job needs is loaded before processes are 
 
 
 def measure_job(job: dict[str, Any]) -> dict[str, Any]:
-    """Do the job ``model``, ``skeleton``, ``task``, ``size_px``, ``batch``, ``device``.
+    """Do the job ``model``, ``task``, ``size_px``, ``batch``, ``device``, and if wanted ``skeleton``, ``trained_for``.
 
     Returns:
         ``status`` ``measured`` with ``peak_bytes`` and ``seconds`` (of the one call, a rough figure), or another status
@@ -48,10 +48,15 @@ def measure_job(job: dict[str, Any]) -> dict[str, Any]:
     """
     device = torch.device(job["device"])
     (model,) = find_models([job["model"]], job.get("skeleton"))
+    trained_for = job.get("trained_for", "classify")
     seconds = 0.0
     try:
-        network, call = prepare_call(model, job["task"], job["size_px"], device)
-        images = sample_images(job["batch"], job["size_px"], device)
+        network, call = prepare_call(model, job["task"], job["size_px"], device, trained_for)
+
+        def sample(batch: int, size_px: int) -> Batch:
+            return sample_batch(trained_for, batch, size_px, device)
+
+        whole = sample(job["batch"], job["size_px"])
 
         def timed(some: Any) -> Any:
             nonlocal seconds
@@ -60,15 +65,17 @@ def measure_job(job: dict[str, Any]) -> dict[str, Any]:
             seconds = time.perf_counter() - begin
 
         if device.type == "cuda":
-            timed(images[:1])
+            timed(sample(1, job["size_px"]))
             network.zero_grad(set_to_none=True)
             torch.cuda.reset_peak_memory_stats(device)
             idle = torch.cuda.memory_allocated(device)
-            timed(images)
+            timed(whole)
             added = torch.cuda.max_memory_allocated(device) - idle
         else:
-            outcome = _measure_added(timed, images, network.zero_grad)
-            added = outcome["added_bytes"]
+            warm_ups = [sample(1, job["size_px"])]
+            if job["batch"] == 1 and job["size_px"] >= _LARGE_PX:
+                warm_ups.insert(0, sample(1, job["size_px"] // 2))
+            added = _measure_added(timed, whole, warm_ups, network.zero_grad)["added_bytes"]
     except Exception as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         if is_out_of_memory(error):
@@ -77,19 +84,19 @@ def measure_job(job: dict[str, Any]) -> dict[str, Any]:
     return {"status": "measured", "peak_bytes": int(added), "seconds": seconds}
 
 
-def _measure_added(call: Callable[[Any], Any], images: Tensor, rest: Callable[[], None]) -> dict[str, Any]:
-    """Measure what a call on ``images`` adds to memory after one on a single image, or on a quarter of a large one.
+def _measure_added(
+    call: Callable[[Any], Any], whole: Batch, warm_ups: Sequence[Batch], rest: Callable[[], None]
+) -> dict[str, Any]:
+    """Measure what a call on a batch adds to memory after one on a single image, or on one of half the sides.
 
-    Networks made for one size refuse that quarter and are warmed up by the whole image. Of small images it would leave
-    out what a runtime sets aside once for all sizes.
+    Networks made for one size refuse the smaller image and are warmed up by one of the whole size. Of small images it
+    would leave out what a runtime sets aside once for all sizes.
     """
-    quarter = images[:1, :, : images.shape[2] // 2, : images.shape[3] // 2]
-    large = len(images) == 1 and images.shape[2] >= _LARGE_PX
-    for warm_up in (quarter, images[:1]) if large else (images[:1],):
+    for warm_up in warm_ups:
         try:
-            return measure_added(lambda some: lambda: call(some), images, rest, warm_up=warm_up.contiguous())[1]
+            return measure_added(lambda some: lambda: call(some), whole, rest, warm_up=warm_up)[1]
         except Exception as error:
-            if is_out_of_memory(error) or warm_up is not quarter:
+            if is_out_of_memory(error) or warm_up is warm_ups[-1]:
                 raise
     raise AssertionError("the last way gives an outcome or an error")
 

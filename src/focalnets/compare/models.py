@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from focalnets.compare.variations import VARIATIONS, build_variation
-from focalnets.errors import ConfigError, MissingPackageError, UnknownNameError, nearest
-from focalnets.files import listed, parse_json
+from focalnets.errors import CheckpointError, ConfigError, MissingPackageError, UnknownNameError, nearest
+from focalnets.files import listed, parse_json, user_path
 from focalnets.models.variants import VARIANTS
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["PUBLISHED_TOP1", "ComparedModel", "Published", "build_module", "find_models", "multiply_accumulates"]
+__all__ = [
+    "PUBLISHED_TOP1",
+    "ComparedModel",
+    "Published",
+    "build_module",
+    "find_models",
+    "load_timm_network",
+    "multiply_accumulates",
+    "timm_network",
+]
 
 Family = Literal["focalnets", "variation", "timm"]
 
@@ -64,11 +74,12 @@ class ComparedModel:
     """One network of a comparison.
 
     Attributes:
-        name: As typed and printed, with its changes.
+        name: As typed and printed, with its changes and weights.
         family: Ours, a row of the table of variations, or one of timm.
         published: Its accuracy on ImageNet-1K; of a variation with the skeleton of its publication.
         skeleton: Of a variation: fields of the skeleton's config that the comparison changes for all rows.
         changes: What was typed behind the name: fields of the config of one of ours, arguments of one of timm.
+        weights: What its training starts from: of ours a file, a run or a name, of timm a file; None draws them.
     """
 
     name: str
@@ -76,11 +87,12 @@ class ComparedModel:
     published: Published | None
     skeleton: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str | None = None
 
     @property
     def architecture(self) -> str:
-        """The name without the changes."""
-        return self.name.partition(":")[0]
+        """The name without changes and weights."""
+        return self.name.partition("@")[0].partition(":")[0]
 
 
 def find_models(names: str | Sequence[str], skeleton: Mapping[str, Any] | None = None) -> list[ComparedModel]:
@@ -88,7 +100,8 @@ def find_models(names: str | Sequence[str], skeleton: Mapping[str, Any] | None =
 
     Args:
         names: One or several of :func:`focalnets.list_models`, of the variations, or of timm. Ours and timm's can be
-            changed: ``swin_tiny_patch4_window7_224:embed_dim=36,depths=[2,2,2,2]``; values are JSON or text.
+            changed: ``swin_tiny_patch4_window7_224:embed_dim=36,depths=[2,2,2,2]``; values are JSON or text. Behind an
+            ``@`` stands what a training starts from: ``resnet18@resnet18.safetensors``.
         skeleton: Fields of the skeleton's config that variations are built with.
 
     Raises:
@@ -105,6 +118,20 @@ def find_models(names: str | Sequence[str], skeleton: Mapping[str, Any] | None =
 
 
 def _find(name: str) -> ComparedModel:
+    typed, at, weights = name.partition("@")
+    found = _find_changed(typed)
+    if not at:
+        return found
+    if not weights:
+        raise ConfigError(f"{name!r} is not understood; write NAME@WEIGHTS.")
+    if found.family == "variation":
+        raise ConfigError(f"'{typed}' is a row of the table of variations, which all begin from random weights.")
+    if found.family == "timm" and not user_path(weights).is_file():
+        raise CheckpointError(f"There are no weights '{weights}'; name a file of weights of {found.architecture}.")
+    return dataclasses.replace(found, name=name, published=None, weights=weights)
+
+
+def _find_changed(name: str) -> ComparedModel:
     architecture, colon, typed = name.partition(":")
     if not colon:
         return _find_plain(name)
@@ -158,15 +185,24 @@ def _find_plain(name: str) -> ComparedModel:
 
 
 def build_module(
-    model: ComparedModel, *, size_px: int, num_classes: int | None = None, drop_path: float | None = None
+    model: ComparedModel,
+    *,
+    size_px: int,
+    num_classes: int | None = None,
+    drop_path: float | None = None,
+    pyramid_norms: bool = False,
 ) -> nn.Module:
-    """Build the network with random weights, for square images of ``size_px``, in training mode on the CPU.
+    """Build the network for square images of ``size_px``, in training mode on the CPU.
+
+    Those of timm get the weights that the model names. Ours get random ones, for a head that classifies may have to be
+    replaced; see :func:`focalnets.compare.backbones.build_compared`.
 
     Args:
         model: Which.
         size_px: Height and width of the images; networks of timm that are made for one size are made for this one.
         num_classes: Outputs; None keeps those of the network.
         drop_path: Stochastic depth; None keeps the network's own.
+        pyramid_norms: Of ours: whether it gives maps of all stages, each normalised.
 
     Raises:
         ValueError, RuntimeError, AssertionError, TypeError: Of timm, if the network cannot take such images.
@@ -177,16 +213,53 @@ def build_module(
     if model.family != "timm":
         if drop_path is not None:
             settings["drop_path"] = drop_path
+        if pyramid_norms:
+            settings["pyramid_norms"] = True
         if model.family == "variation":
             return build_variation(VARIATIONS[model.name], model.skeleton, **settings)
         return create_model(model.architecture, **{**model.changes, **settings})
     if drop_path is not None:
         settings["drop_path_rate"] = drop_path
-    return _timm_network(model.architecture, size_px, {**model.changes, **settings})
+    settings = {**model.changes, **settings}
+    if model.weights is not None:
+        return load_timm_network(model.architecture, size_px, settings, model.weights)
+    return timm_network(model.architecture, size_px, settings)
 
 
-def _timm_network(name: str, size_px: int, settings: dict[str, Any]) -> nn.Module:
-    """Try timm's ways of asking for another size in turn; networks that take any size know none of them."""
+def load_timm_network(name: str, size_px: int, settings: dict[str, Any], weights: str) -> nn.Module:
+    """Build a network of timm with the weights of a file, but for its classifier; arguments as :func:`timm_network`.
+
+    Raises:
+        CheckpointError: If the file cannot be read or leaves a part of the network as it was drawn.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    file = {"file": str(user_path(weights)), "num_classes": -1, "custom_load": False}
+    state = torch.get_rng_state()
+    drawn = dict(timm_network(name, size_px, settings).named_parameters())
+    torch.set_rng_state(state)
+    try:
+        network = timm_network(name, size_px, {**settings, "pretrained": True, "pretrained_cfg_overlay": file})
+    except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(f"'{weights}' cannot be read as weights of {name}: {words}") from error
+    classifier = getattr(network, "default_cfg", {}).get("classifier") or ()
+    heads = tuple(f"{head}." for head in ((classifier,) if isinstance(classifier, str) else classifier))
+    for key, tensor in network.named_parameters():
+        if tensor.ndim > 1 and torch.equal(tensor, drawn[key]) and not key.startswith(heads):
+            raise CheckpointError(f"'{weights}' holds nothing for {key} of {name}; give weights of that network.")
+    return network
+
+
+def timm_network(name: str, size_px: int, settings: dict[str, Any]) -> nn.Module:
+    """Build a network of timm, trying its ways of asking for another size in turn; some take any and know none of them.
+
+    Args:
+        name: Of timm.
+        size_px: Height and width of the images [px].
+        settings: Further arguments of ``timm.create_model``.
+    """
     import timm
 
     sizes: tuple[dict[str, Any], ...] = (
@@ -205,7 +278,7 @@ def _timm_network(name: str, size_px: int, settings: dict[str, Any]) -> nn.Modul
         for depth in depths:
             for size in sizes:
                 try:
-                    return timm.create_model(name, pretrained=False, **depth, **size).train()
+                    return timm.create_model(name, **{"pretrained": False, **depth, **size}).train()
                 except TypeError as error:
                     if "unexpected keyword argument" not in str(error):
                         raise
@@ -219,6 +292,8 @@ def multiply_accumulates(network: nn.Module, size_px: int, channels: int = 3) ->
 
     Nothing is computed: the network is copied without its weights. Elementwise products, which the published count of
     FocalNets includes (see :mod:`focalnets.models.complexity`), are left out, since nobody counts them for the others.
+    Of a network with a head for places in an image the backbone alone counts: heads are alike, and what a detector's
+    does depends on what it finds.
     """
     import copy
 
@@ -233,5 +308,5 @@ def multiply_accumulates(network: nn.Module, size_px: int, channels: int = 3) ->
             module.backend = "reference"  # its convolutions are seen by the counter
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        blank(torch.empty(1, channels, size_px, size_px, device="meta"))
+        getattr(blank, "maps", blank)(torch.empty(1, channels, size_px, size_px, device="meta"))
     return counter.get_total_flops() // 2

@@ -37,11 +37,11 @@ _METHOD = (
 )
 
 _TRAINED = (
-    "Every network got the same images, augmentation, schedule and epochs, from random weights. Given is the "
-    "validation accuracy after the last epoch, not of the best one: the mean over the seeds with its 95 % interval by "
-    "Student's distribution, or of a single seed with the interval by the number of images. Published accuracies are "
-    "those of full training on ImageNet-1K, of variations with the skeleton of their publication; they are quoted, not "
-    "measured."
+    "Every network got the same images, augmentation, schedule and epochs, from random weights. Given is the score in "
+    "the validation after the last epoch, not of the best one: the mean over the seeds with its 95 % interval by "
+    "Student's distribution; of a single seed the interval of an accuracy by the number of images, and none of other "
+    "scores. Published accuracies are those of full training on ImageNet-1K, of variations with the skeleton of their "
+    "publication; they are quoted, not measured."
 )
 
 _DESCRIPTIONS = {
@@ -107,18 +107,18 @@ def _description(name: str) -> str:
 def _trained(accuracies: Accuracies) -> Table:
     columns = (
         Column("network"), Column("parameters [M]", "number", ".2f"), Column("GMACs", "number", ".3f"),
-        Column("seeds", "number"), Column("top-1 (95 % interval)", "number", ".1%"),
+        Column("seeds", "number"), Column(f"{accuracies.metric.label} (95 % interval)", "number", ".1%"),
         Column("training [min]", "number", ".1f"),
         Column("published ImageNet-1K top-1 [%]", "number", ".1f"), Column("what it changes"),
     )  # fmt: skip
     rows = []
     for row in accuracies.rows:
-        top1: TableCell = without_folders(row.result)
+        score: TableCell = without_folders(row.result) if row.mean is None else row.mean
         if row.mean is not None and row.interval is not None:
-            top1 = WithInterval(row.mean, *row.interval)
+            score = WithInterval(row.mean, *row.interval)
         minutes = None if row.training_s is None else row.training_s / 60
         cells = (
-            row.model, _scaled(row.parameters, 1e6), _scaled(row.macs, 1e9), len(row.top1), top1, minutes,
+            row.model, _scaled(row.parameters, 1e6), _scaled(row.macs, 1e9), len(row.scores), score, minutes,
             row.published_top1_percent, row.summary or "",
         )  # fmt: skip
         rows.append(Row(cells))

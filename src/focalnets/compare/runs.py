@@ -11,20 +11,22 @@ from typing import Any
 
 from lightning.pytorch import seed_everything
 
-from focalnets.compare.foreign import foreign_network, require_shared_settings
-from focalnets.compare.models import ComparedModel, build_module
+from focalnets.compare.backbones import build_compared
+from focalnets.compare.foreign import FOCALNETS_ALONE, foreign_network, require_shared_settings
+from focalnets.compare.models import ComparedModel
 from focalnets.compare.variations import SKELETON, VARIATIONS
 from focalnets.data.labelled import TrainingData
-from focalnets.errors import ConfigError, FocalNetsError, InterruptedRunError, TrainingError
+from focalnets.errors import ConfigError, FocalNetsError, InterruptedRunError, ShapeError, TrainingError
 from focalnets.machine.memory import is_out_of_memory
 from focalnets.models.config import Preprocessing
 from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
-from focalnets.training.network import BuildNetwork, NetworkToTrain, build_network
+from focalnets.training.network import BuildNetwork, NetworkToTrain, build_network, own_network
+from focalnets.training.resolve import resolve_config
 from focalnets.training.run_folder import RunFolder
 from focalnets.training.trainer import resume, train
 
-__all__ = ["Run", "check_config", "is_complete", "train_run"]
+__all__ = ["Run", "check_config", "is_complete", "shared_config", "train_run"]
 
 DEFAULT_SIZE_PX = 224
 
@@ -52,11 +54,34 @@ class Run:
         config = shared.replace(
             model=name,
             model_overrides=json.loads(json.dumps(overrides)),  # as they will be read again
+            pretrained=model.weights,
             seed=shared.seed + seed,
             image_size=shared.image_size or DEFAULT_SIZE_PX,
         )
-        folder_name = re.sub(r"[^\w.=-]+", "_", model.name)  # also for systems that allow no colon
+        folder_name = re.sub(r"[^\w.=@-]+", "_", model.name)  # also for systems that allow no colon
         return cls(model, seed, config, output / "runs" / folder_name / f"seed{seed}")
+
+
+def shared_config(given: Mapping[str, Any], place: str | Path) -> TrainingConfig:
+    """Put the settings together that all networks share; those of a recipe that suit FocalNets only are left out.
+
+    Args:
+        given: Settings that were typed or stand in a file.
+        place: What will be trained on, which may say for what task.
+
+    Raises:
+        ConfigError: If a setting is unknown or out of range, or would show the networks images of several sizes.
+    """
+    config = resolve_config(settings={**FOCALNETS_ALONE, **given}, data=place)
+    if config.build_task().on_pyramid:
+        section = given.get(config.task)
+        unfit = sorted({"side", "longest_px", "crop_px"} & {*given, *(section if isinstance(section, Mapping) else ())})
+        if unfit:
+            raise ConfigError(
+                f"{', '.join(unfit)} cannot be chosen in a comparison, whose networks all see squares of image_size; "
+                "leave it out."
+            )
+    return config
 
 
 def check_config(config: TrainingConfig) -> None:
@@ -117,7 +142,7 @@ def train_run(run: Run, data: TrainingData, *, fresh: bool, command: Sequence[st
             train(run.config, data, output=run.folder, overwrite=True, build=build, command=command)
     except InterruptedRunError:
         raise InterruptedRunError("Stopped; everything so far is saved. The same command goes on.") from None
-    except TrainingError as error:
+    except (TrainingError, ShapeError) as error:
         return str(error)
     except FocalNetsError:
         raise
@@ -132,17 +157,32 @@ def _builder(model: ComparedModel) -> BuildNetwork:
 
     def make(task: Task, config: TrainingConfig, labels: Sequence[str]) -> NetworkToTrain:
         size = config.image_size or DEFAULT_SIZE_PX
-        preprocessing = Preprocessing(input_size_px=size)
+
+        def draw() -> Any:
+            seed_everything(config.seed, workers=True, verbose=False)
+            drop_path = config.model_overrides["drop_path"]
+            return build_compared(model, task, labels, size_px=size, drop_path=drop_path).train()
+
         if model.family == "focalnets" or _is_plain_variation(model):
-            network = build_network(task, config, labels)
-            network.module.preprocessing = preprocessing  # type: ignore[assignment]
-            return dataclasses.replace(network, spec=preprocessing)
-        seed_everything(config.seed, workers=True, verbose=False)
-        drop_path = config.model_overrides["drop_path"]
-        module = build_module(model, size_px=size, num_classes=len(labels), drop_path=drop_path)
-        return foreign_network(model.name, module.train(), labels, preprocessing)
+            if model.weights is None:
+                network = build_network(task, config, labels)
+            else:
+                network = own_network(task, draw(), name=model.name)
+            return dataclasses.replace(network, spec=_prepared_alike(task, network.module, size))
+        module = draw()
+        origin = "random weights" if model.weights is None else model.weights
+        return foreign_network(model.name, module, labels, _prepared_alike(task, module, size), origin=origin)
 
     return make
+
+
+def _prepared_alike(task: Task, module: Any, size_px: int) -> Preprocessing:
+    """Have a network's images prepared as those of all others, and return how."""
+    alike = Preprocessing(input_size_px=size_px)
+    if task.on_pyramid:
+        alike = dataclasses.replace(module.preprocessing, input_size_px=size_px, mean=alike.mean, std=alike.std)
+    module.preprocessing = alike
+    return alike
 
 
 def _is_plain_variation(model: ComparedModel) -> bool:

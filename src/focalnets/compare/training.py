@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.compare.accuracy import Accuracies, Accuracy, read_accuracies
-from focalnets.compare.models import ComparedModel, build_module, find_models, multiply_accumulates
+from focalnets.compare.backbones import build_compared
+from focalnets.compare.models import ComparedModel, find_models, multiply_accumulates
 from focalnets.compare.runs import DEFAULT_SIZE_PX, Run, check_config, is_complete, train_run
 from focalnets.compare.training_processes import train_in_processes
 from focalnets.compare.variations import VARIATIONS
@@ -63,9 +64,9 @@ def train_all(
 
     Args:
         models: The networks.
-        config: Settings that all share; ``model`` is not used, of ``model_overrides`` only ``drop_path`` (0 if it is
-            not there), which holds for all.
-        data_root: Images, see :func:`focalnets.data.sources.open_images`. One split serves all seeds, which differ in
+        config: Settings that all share. ``model`` is not used but for the head, where it names a network with one; of
+            ``model_overrides`` only ``drop_path`` (0 if it is not there), which holds for all.
+        data_root: Images as the config's task stores them. One split serves all seeds, which differ in
             weights, order and changes of images.
         folder: Of the comparison. Networks trained there before under the same setting are in the table too.
         seeds: Trainings of each network.
@@ -83,6 +84,7 @@ def train_all(
         raise ConfigError(f"--parallel must be a whole number from 1 up, got {parallel}.")
     check_config(config)
     data = open_data(data_root, config)
+    config = config.replace(**config.build_task().for_comparison(data, image_size=config.image_size))
     kept = None if fresh else read_accuracies(folder)
     skeletons = [dict(model.skeleton) for model in models if model.family == "variation"]
     skeleton = skeletons[0] if skeletons else {} if kept is None else kept.setting["skeleton"]
@@ -116,7 +118,7 @@ def train_all(
             failed[run.model.name, run.seed] = why
         if after_run is not None:
             left = statistics.fmean(durations) * (len(runs) - done) / parallel if durations else None
-            result = why or f"top-1 {read_run(run.folder).last or 0.0:.2%}"
+            result = why or _score_in_words(run)
             ended_run = Trained(
                 model=run.model.name, seed=run.seed, result=result, done=done, runs=len(runs), left_s=left
             )
@@ -129,6 +131,11 @@ def train_all(
     else:
         train_in_processes(todo, config, data_root, min(parallel, len(todo)), fresh=fresh, ended=ended)
     return collect()
+
+
+def _score_in_words(run: Run) -> str:
+    summary = read_run(run.folder)
+    return f"{summary.shown.label} {summary.shown.format(summary.last or 0.0, 2)}"
 
 
 def _setting(
@@ -157,28 +164,30 @@ def _accuracy(
     model: ComparedModel, config: TrainingConfig, folder: Path, data: TrainingData, failed: dict[tuple[str, int], str]
 ) -> Accuracy:
     """From all complete runs of the network, also of seeds that are not asked for now."""
-    top1: dict[int, float] = {}
+    scores: dict[int, float] = {}
     times: list[float] = []
     for seed in range(MOST_SEEDS):
         run = Run.of(model, seed, config, folder)
         with contextlib.suppress(FocalNetsError):  # a run of another setting, in a folder made anew in part
             if is_complete(run, data):
                 summary = read_run(run.folder)
-                top1[seed] = summary.last or 0.0
+                scores[seed] = summary.last or 0.0
                 times.append(summary.wall_time_s)
-    images: int = len(data.val)
-    if config.limit_val_batches is not None:
-        images = min(images, config.limit_val_batches * config.batch_size)
-    parameters, macs = _cost(model, config.image_size or DEFAULT_SIZE_PX, len(data.labels))
+    images: int | None = None
+    if config.build_task().watch.of_inputs:
+        images = len(data.val)
+        if config.limit_val_batches is not None:
+            images = min(images, config.limit_val_batches * config.batch_size)
+    parameters, macs = _cost(model, config, data.labels)
     row, published = VARIATIONS.get(model.name), model.published
     return Accuracy(
         model=model.name,
         summary=row.summary if row is not None and model.family == "variation" else None,
         parameters=parameters,
         macs=macs,
-        top1=top1,
-        mean=statistics.fmean(top1.values()) if top1 else None,
-        interval=mean_interval(top1, images) if top1 else None,
+        scores=scores,
+        mean=statistics.fmean(scores.values()) if scores else None,
+        interval=mean_interval(scores, images) if scores else None,
         training_s=statistics.fmean(times) if times else None,
         failed={seed: why for (name, seed), why in failed.items() if name == model.name},
         published_top1_percent=None if published is None else published.top1_percent,
@@ -186,16 +195,17 @@ def _accuracy(
     )
 
 
-_COSTS: dict[tuple[str, str, int, int], tuple[int | None, int | None]] = {}
+_COSTS: dict[tuple[str, str, str, int], tuple[int | None, int | None]] = {}
 
 
-def _cost(model: ComparedModel, size_px: int, classes: int) -> tuple[int | None, int | None]:
+def _cost(model: ComparedModel, config: TrainingConfig, labels: Sequence[str]) -> tuple[int | None, int | None]:
     """Learnt numbers and multiply-accumulates for one image; None where the network refuses the size."""
-    key = model.name, repr(model.skeleton), size_px, classes
+    size_px = config.image_size or DEFAULT_SIZE_PX
+    key = model.name, repr(model.skeleton), repr((config.task, config.settings, size_px)), len(labels)
     if key not in _COSTS:
         parameters, macs = None, None
         with contextlib.suppress(Exception):
-            network = build_module(model, size_px=size_px, num_classes=classes)
+            network = build_compared(model, config.build_task(), labels, size_px=size_px)
             parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
             macs = multiply_accumulates(network, size_px)
         _COSTS[key] = parameters, macs

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from focalnets.errors import CheckpointError, ConfigError
 from focalnets.files import parse_json
@@ -121,6 +121,8 @@ def _read_facts(text: str) -> GraphFacts:
             raise ConfigError("shape must be four numbers from 1 up")
         shape = tuple(shape)
     smallest = graph["smallest_px"]
-    if type(smallest) is not int or not 1 <= smallest <= 8192 or not isinstance(graph["precision"], str):
-        raise ConfigError("smallest_px must be a number from 1 up, and precision a text")
-    return GraphFacts(precision=graph["precision"][:20], shape=shape, smallest_px=smallest)
+    if type(smallest) is not int or not 1 <= smallest <= 8192:
+        raise ConfigError("smallest_px must be a number from 1 to 8192")
+    if graph["precision"] not in get_args(Precision):
+        raise ConfigError(f"precision must be one of {', '.join(get_args(Precision))}")
+    return GraphFacts(precision=graph["precision"], shape=shape, smallest_px=smallest)

@@ -22,7 +22,9 @@ from focalnets.errors import CheckpointError, ConfigError
 from focalnets.exporting.graphs import Graph, Size, largest_difference
 from focalnets.models.heads.align import levels_of
 from focalnets.models.heads.boxes import clip
-from focalnets.models.heads.detector import Detector, with_area
+from focalnets.models.heads.detector import Detector
+from focalnets.models.heads.detector_config import DetectorConfig
+from focalnets.models.heads.objects import with_area
 
 __all__ = ["DetectGraph"]
 
@@ -54,7 +56,12 @@ class DetectGraph(Graph):
 
     @classmethod
     def check(cls, network: Any) -> None:
-        """Refuse heads that draw masks."""
+        """Refuse heads that draw masks, and heads of queries."""
+        if not isinstance(network, Detector):
+            raise ConfigError(
+                f"Networks with the head {network.head_config.kind} cannot be exported; those with the head "
+                f"{DetectorConfig.kind}, which proposes boxes and looks into them, can."
+            )
         if network.head_config.masks:
             raise ConfigError(
                 "The masks of a Mask R-CNN are drawn in boxes that are chosen behind the graph, so they cannot be part "

@@ -12,7 +12,6 @@ from focalnets.data.finding import find_images
 from focalnets.data.images import read_image
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
 from focalnets.exporting.formats import check_options, format_of, is_exported
-from focalnets.exporting.network import runs_from_file
 from focalnets.exporting.writing import Exported, export_network
 from focalnets.files import user_path
 from focalnets.models.focalnet import FocalNet
@@ -91,7 +90,7 @@ def _trained(model: Any) -> TrainedNetwork:
             raise CheckpointError(f"{model} is an exported file already; give the weights that it was made from.")
         return TrainedNetwork.load(DEFAULT if model is None else model, device="cpu")
     trained = TrainedNetwork.of(model)
-    if runs_from_file(trained.network):
+    if getattr(trained.network, "computed_by", None) is not None:
         raise CheckpointError(f"{trained.source} is an exported file already; give the weights that it was made from.")
     return trained
 

@@ -22,6 +22,7 @@ class Format:
         name: What it is called.
         ending: Of the names of files.
         summary: What runs such files.
+        runtime: What runs them here.
         packages: What must be installed to write a file, by the names of pip.
         runs_with: What must be installed to run it.
         install: What installs them.
@@ -35,6 +36,7 @@ class Format:
     name: str
     ending: str
     summary: str
+    runtime: str
     packages: tuple[str, ...] = ()
     runs_with: tuple[str, ...] = ()
     install: str = "pip install 'focalnets[export]'"
@@ -78,6 +80,7 @@ FORMATS: dict[str, Format] = {
             name="ONNX",
             ending=".onnx",
             summary="ONNX Runtime, TensorRT, and most others",
+            runtime="ONNX Runtime",
             packages=("onnx", "onnxscript"),
             runs_with=("onnxruntime",),
             module="focalnets.exporting.onnx_files",
@@ -87,6 +90,7 @@ FORMATS: dict[str, Format] = {
             name="OpenVINO",
             ending=".xml",
             summary="OpenVINO, on processors, GPUs and NPUs of Intel and on ARM",
+            runtime="OpenVINO",
             packages=("onnx", "onnxscript"),
             runs_with=("openvino",),
             module="focalnets.exporting.openvino_files",
@@ -97,6 +101,7 @@ FORMATS: dict[str, Format] = {
             name="torch.export",
             ending=".pt2",
             summary="PyTorch without this package; with --aoti compiled for this machine",
+            runtime="PyTorch",
             module="focalnets.exporting.programs",
             options=("aoti",),
             guarded=True,
@@ -105,6 +110,7 @@ FORMATS: dict[str, Format] = {
             name="ExecuTorch",
             ending=".pte",
             summary="ExecuTorch with XNNPACK, on phones and small devices",
+            runtime="ExecuTorch",
             runs_with=("executorch",),
             install="pip install 'focalnets[executorch]', which may ask for another version of torch",
             module="focalnets.exporting.executorch_files",

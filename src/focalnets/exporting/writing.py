@@ -187,7 +187,7 @@ def _prepared(task: Task, network: Any, *, without_masks: bool) -> tuple[Task, A
         )
     network = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
     network.origin = without_folders(network.origin)  # The file goes to others.
-    if not without_masks:
+    if not without_masks or (task.name == "instance" and not isinstance(network, Detector)):
         return task, network
     if not isinstance(network, Detector) or not network.head_config.masks:
         raise ConfigError("The network draws no masks of objects; leave without_masks (--without_masks) out.")

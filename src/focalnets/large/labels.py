@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,24 +33,33 @@ ReadTokens = Callable[[int, int], Tensor]
 class ClassMap:
     """The number of the class of each pixel, in a NumPy file that is written piece by piece.
 
+    Attributes:
+        labels: (H, W) uint8, or uint16 from 257 classes on.
+        sureness: Probability of that class, in 255ths (H, W) uint8; None where nobody asked for it.
+
     Args:
         path: The file, made if it is not there; None keeps the numbers in memory.
         height: H [px].
         width: W [px].
         classes: K.
+        sureness: Whether the probabilities of the classes are kept too.
     """
 
-    def __init__(self, path: Path | None, height: int, width: int, classes: int) -> None:
+    def __init__(self, path: Path | None, height: int, width: int, classes: int, *, sureness: bool = False) -> None:
         self.height, self.width, self.classes = height, width, classes
-        dtype = np.uint8 if classes <= 256 else np.uint16
-        self.labels: np.ndarray
-        if path is None:
-            self.labels = np.zeros((height, width), dtype)
-            return
-        if not path.is_file():
-            with replacing(path) as temporary:
-                np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(height, width)).flush()
-        self.labels = np.lib.format.open_memmap(path, mode="r+")
+        self.labels = _numbers(path, (height, width), np.uint8 if classes <= 256 else np.uint16)
+        self.sureness: np.ndarray | None = None
+        if sureness:
+            beside = None if path is None else path.with_name(f"{path.stem}_sureness.npy")
+            self.sureness = _numbers(beside, (height, width), np.uint8)
+
+    def put(self, rows: slice, columns: slice, logits: Tensor) -> None:
+        """Name the likeliest class of the pixels of a part, from its logits (n, m, K)."""
+        likeliest = logits.max(-1)
+        self.labels[rows, columns] = likeliest.indices.cpu().numpy()
+        if self.sureness is not None:
+            probability = (likeliest.values - logits.logsumexp(-1)).exp()
+            self.sureness[rows, columns] = (255 * probability + 0.5).to(torch.uint8).cpu().numpy()
 
     @property
     def pixels(self) -> list[int]:
@@ -58,6 +68,16 @@ class ClassMap:
         for first in range(0, self.height, 1024):
             counts += np.bincount(np.ravel(self.labels[first : first + 1024]), minlength=self.classes)
         return counts.tolist()
+
+
+def _numbers(path: Path | None, shape: tuple[int, int], dtype: Any) -> np.ndarray:
+    """Zeros in memory, or what a file holds that is made if it is not there."""
+    if path is None:
+        return np.zeros(shape, dtype)
+    if not path.is_file():
+        with replacing(path) as temporary:
+            np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape).flush()
+    return np.lib.format.open_memmap(path, mode="r+")
 
 
 def resized_rows(read: ReadTokens, size: tuple[int, int], wanted: tuple[int, int], first: int, last: int) -> Tensor:
@@ -136,7 +156,7 @@ def label_by_rows(
         logits = resized_rows(
             lambda top, bottom: logit_rows(head, pyramid, stages, top, bottom), finest, (height, width), first, last
         )
-        classes.labels[first:last] = logits.argmax(-1).cpu().numpy()
+        classes.put(slice(first, last), slice(None), logits)
         if journal is not None:
             journal.put("labelled", last)
         if on_progress is not None:
@@ -170,8 +190,8 @@ def label_by_windows(
             top, bottom, left, right = window.core
             rows = slice(top - window.top, bottom - window.top)
             columns = slice(left - window.left, right - window.left)
-            labels = F.interpolate(logits.float(), size=window.size, mode="bilinear", align_corners=False)[0].argmax(0)
-            classes.labels[top:bottom, left:right] = labels[rows, columns].cpu().numpy()
+            enlarged = F.interpolate(logits.float(), size=window.size, mode="bilinear", align_corners=False)[0]
+            classes.put(slice(top, bottom), slice(left, right), enlarged[:, rows, columns].permute(1, 2, 0))
             if journal is not None:
                 journal.add("windows", window.number)
         if on_progress is not None:

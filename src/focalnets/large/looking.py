@@ -75,6 +75,11 @@ class LargeOptions:
         if self.dtype not in ("float32", "float16"):
             raise ConfigError(f"maps are kept as float32 or float16, got {self.dtype!r}.")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Write what the result depends on, as plain values."""
+        tiles = {} if self.context == "image" else {"tile_px": self.tile_px, "overlap_px": self.overlap_px}
+        return {"context": self.context, **tiles, "dtype": self.dtype}
+
 
 @dataclasses.dataclass(frozen=True)
 class Look:
@@ -265,6 +270,7 @@ def segment_large(
     plan: Plan,
     *,
     folder: Path | None = None,
+    sureness: bool = False,
     on_progress: OnProgress | None = None,
 ) -> ClassMap:
     """Name the class of each pixel of an image of any size.
@@ -277,11 +283,11 @@ def segment_large(
         source: The image.
         plan: Of :func:`plan_look`.
         folder: Where files lie meanwhile, and the result ``classes.npy``; None keeps it in memory.
+        sureness: Whether the probability of each pixel's class is kept too.
         on_progress: See :data:`OnProgress`.
     """
-    classes = ClassMap(
-        None if folder is None else folder / "classes.npy", source.height, source.width, len(network.class_names)
-    )
+    path = None if folder is None else folder / "classes.npy"
+    classes = ClassMap(path, source.height, source.width, len(network.class_names), sureness=sureness)
     device = next(network.parameters()).device
     preprocessing = network.preprocessing
     with look_at(

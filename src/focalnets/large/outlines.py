@@ -1,18 +1,40 @@
-"""Masks as polygons along the edges of their pixels, with holes. No torch.
+"""Masks and the areas of class maps as polygons along the edges of pixels, with holes, at any size. No torch.
 
-Axes: H W height and width of a mask [px].
+A map is read by bands of rows; what is kept are the horizontal edges of areas, from corner to corner. Edges that are
+met by walking up or down a column from a corner to the next one follow each other, which closes them to rings.
+
+Axes: H W height and width of the map [px], E horizontal edges.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
-__all__ = ["outline_mask"]
+__all__ = ["Area", "count_edges", "outline_classes", "outline_mask"]
+
+_BAND_ROWS = 256
 
 Ring = list[tuple[int, int]]
 """Corners (x, y) of pixels; the last is the first again."""
 
-_STEPS = {(1, 0): 0, (0, 1): 1, (-1, 0): 2, (0, -1): 3}
+
+@dataclasses.dataclass(frozen=True)
+class Area:
+    """A part of a class that hangs together by sides of pixels.
+
+    Attributes:
+        label: Number of the class.
+        rings: The outer one, then those of its holes.
+        pixels: How many it has.
+    """
+
+    label: int
+    rings: list[Ring]
+    pixels: int
 
 
 def outline_mask(mask: np.ndarray, left: int = 0, top: int = 0) -> list[list[Ring]]:
@@ -26,70 +48,126 @@ def outline_mask(mask: np.ndarray, left: int = 0, top: int = 0) -> list[list[Rin
     Returns:
         One polygon for each part that hangs together by sides of pixels: its outer ring, then those of its holes.
     """
-    outer: list[Ring] = []
-    holes: list[Ring] = []
-    for ring in _rings(mask):
-        (outer if _area(ring) > 0 else holes).append(ring)
-    polygons = [[ring] for ring in outer]
-    for hole in holes:
-        # The smallest ring around it is the one it is a hole of.
-        around = [polygon for polygon in polygons if _contains(polygon[0], hole)]
-        min(around, key=lambda polygon: _area(polygon[0])).append(hole)
-    return [[[(x + left, y + top) for x, y in ring] for ring in polygon] for polygon in polygons]
+    areas = outline_classes(np.where(mask, 0, -1))
+    return [[[(x + left, y + top) for x, y in ring] for ring in area.rings] for area in areas]
 
 
-def _rings(mask: np.ndarray) -> list[Ring]:
-    """Follow the edges between pixels inside and outside, the inside always on the right."""
-    inside = np.pad(mask.astype(bool), 1)
-    following: dict[tuple[int, int], list[tuple[int, int]]] = {}
-
-    def add(edges: np.ndarray, start: tuple[int, int], step: tuple[int, int]) -> None:
-        rows, columns = np.nonzero(edges)
-        for y, x in zip((rows + start[1]).tolist(), (columns + start[0]).tolist(), strict=True):
-            following.setdefault((x, y), []).append((x + step[0], y + step[1]))
-
-    pixels = inside[1:-1, 1:-1]
-    add(pixels & ~inside[:-2, 1:-1], (0, 0), (1, 0))
-    add(pixels & ~inside[1:-1, 2:], (1, 0), (0, 1))
-    add(pixels & ~inside[2:, 1:-1], (1, 1), (-1, 0))
-    add(pixels & ~inside[1:-1, :-2], (0, 1), (0, -1))
-    rings = []
-    while following:
-        start = next(iter(following))
-        ring, place, heading = [start], start, None
-        while True:
-            place, heading = _next(following, place, heading)
-            ring.append(place)
-            if place == start:
-                break
-        rings.append(_straightened(ring))
-    return rings
+def count_edges(labels: np.ndarray) -> int:
+    """Count the horizontal edges of the areas of a map (H, W), which is what outlining takes time and memory for."""
+    return sum(len(edges) for edges in _edges(labels))
 
 
-def _next(
-    following: dict[tuple[int, int], list[tuple[int, int]]], place: tuple[int, int], heading: int | None
-) -> tuple[tuple[int, int], int]:
-    """Take the next edge; where two pixels touch at a corner, turn right, so that they stay apart."""
-    options = following[place]
-    headings = [_STEPS[x - place[0], y - place[1]] for x, y in options]
-    chosen = 0 if heading is None or len(options) == 1 else headings.index((heading + 1) % 4)
-    target = options.pop(chosen)
-    if not options:
-        del following[place]
-    return target, headings[chosen]
+def outline_classes(labels: np.ndarray) -> Iterator[Area]:
+    """Outline the areas of a map.
+
+    Args:
+        labels: The class of each pixel, (H, W) whole numbers, below 0 for none; it may lie in a file.
+
+    Yields:
+        The areas, class by class. Parts that touch at a corner stay apart.
+    """
+    edges = np.concatenate(list(_edges(labels)))
+    if not len(edges):
+        return
+    following, verticals, keys = _follow(edges, labels.shape)
+    ring_of = _rings(following)
+    firsts = np.unique(ring_of, return_index=True)[1]
+    rings = [_corners(edges, following, first) for first in firsts.tolist()]
+    classes = edges[firsts, 3].tolist()
+    areas = [_area(ring) for ring in rings]
+    holes: dict[int, list[int]] = {}
+    outer = {number: number for number, area in enumerate(areas) if area > 0}
+    # From above: what lies left of a hole is then known already, or an outer ring.
+    inner = sorted(
+        (number for number, area in enumerate(areas) if area < 0), key=lambda number: _top_left(rings[number])[::-1]
+    )
+    for number in inner:
+        x, y = _top_left(rings[number])
+        row, label = labels[y - 1], classes[number]
+        others = np.flatnonzero(row[: x + 1] != label)
+        left = int(others[-1]) + 1 if len(others) else 0
+        place = int(np.searchsorted(keys, _key(label, left, y - 1, labels.shape), side="right")) - 1
+        outer[number] = outer[int(ring_of[verticals[place]])]
+        holes.setdefault(outer[number], []).append(number)
+    for number in sorted((number for number, area in enumerate(areas) if area > 0), key=lambda each: classes[each]):
+        inside = holes.get(number, [])
+        pixels = areas[number] + sum(areas[hole] for hole in inside)
+        yield Area(classes[number], [rings[number], *(rings[hole] for hole in inside)], round(pixels))
 
 
-def _straightened(ring: Ring) -> Ring:
-    """Leave out corners at which a ring goes straight on."""
-    around = [ring[-2], *ring]
-    kept = [
-        place
-        for before, place, after in zip(around, around[1:], [*around[2:], ring[1]], strict=False)
-        if (place[0] - before[0]) * (after[1] - place[1]) != (place[1] - before[1]) * (after[0] - place[0])
-    ]
-    if kept[0] != kept[-1]:
-        kept.append(kept[0])
-    return kept
+def _edges(labels: np.ndarray) -> Iterator[np.ndarray]:
+    """Horizontal edges, with the area on the right: from x, to x, y and class, (E, 4) int64."""
+    height, width = labels.shape
+    nothing = np.full((1, width), -1, np.int64)
+    for first in range(0, height + 1, _BAND_ROWS):
+        last = min(first + _BAND_ROWS, height + 1)
+        # Row y of the two lies above and below the line y.
+        above = labels[max(first - 1, 0) : last - 1].astype(np.int64)
+        below = labels[first : min(last, height)].astype(np.int64)
+        above = np.concatenate([nothing, above]) if first == 0 else above
+        below = np.concatenate([below, nothing]) if last == height + 1 else below
+        differs = above != below
+        for inside, rightwards in ((below, True), (above, False)):
+            edge = differs & (inside >= 0)
+            goes_on = edge[:, 1:] & edge[:, :-1] & (inside[:, 1:] == inside[:, :-1])
+            starts, ends = edge.copy(), edge.copy()
+            starts[:, 1:] &= ~goes_on
+            ends[:, :-1] &= ~goes_on
+            rows, left = np.nonzero(starts)
+            right = np.nonzero(ends)[1] + 1
+            sides = (left, right) if rightwards else (right, left)
+            yield np.stack([*sides, rows + first, inside[rows, left]], 1)
+
+
+def _key(label: Any, x: Any, y: Any, shape: tuple[int, ...]) -> Any:
+    """Numbers by which corners are sorted: by class, from left to right, from above."""
+    height, width = shape
+    return (label * (width + 1) + x) * (height + 1) + y
+
+
+def _follow(edges: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the edge that follows each; also of each vertical line its edge, and the sorted keys of their upper ends."""
+    count = len(edges)
+    x = np.concatenate([edges[:, 0], edges[:, 1]])  # beginnings, then ends
+    y, label = np.tile(edges[:, 2], 2), np.tile(edges[:, 3], 2)
+    rightwards = np.tile(edges[:, 1] > edges[:, 0], 2)
+    keys = _key(label, x, y, shape)
+    # Where two pixels touch at a corner, what goes to the left belongs to the line above.
+    order = np.lexsort((rightwards, keys))
+    upper, lower = order[0::2], order[1::2]
+    ends = np.where(upper >= count, upper, lower) - count
+    beginnings = np.where(upper >= count, lower, upper)
+    following = np.empty(count, np.int64)
+    following[ends] = beginnings
+    return following, ends, keys[upper]
+
+
+def _rings(following: np.ndarray) -> np.ndarray:
+    """Number the ring of each edge."""
+    steps, rings = following.tolist(), [-1] * len(following)
+    count = 0
+    for start in range(len(steps)):
+        if rings[start] >= 0:
+            continue
+        edge = start
+        while rings[edge] < 0:
+            rings[edge] = count
+            edge = steps[edge]
+        count += 1
+    return np.array(rings, np.int64)
+
+
+def _corners(edges: np.ndarray, following: np.ndarray, first: int) -> Ring:
+    ring: Ring = []
+    edge = first
+    while True:
+        begin, end, y, _ = edges[edge].tolist()
+        ring += [(begin, y), (end, y)]
+        edge = int(following[edge])
+        if edge == first:
+            break
+    ring.append(ring[0])
+    return ring
 
 
 def _area(ring: Ring) -> float:
@@ -98,14 +176,6 @@ def _area(ring: Ring) -> float:
     return float((points[:-1, 0] * points[1:, 1] - points[1:, 0] * points[:-1, 1]).sum() / 2)
 
 
-def _contains(outer: Ring, hole: Ring) -> bool:
-    """Whether the first corner of a hole lies within a ring, a little inside of it."""
-    (first_x, first_y), (second_x, second_y) = hole[0], hole[1]
-    # The pixel left of the hole's first edge, which is outside the mask and so within the hole.
-    right, down = np.sign(second_x - first_x), np.sign(second_y - first_y)
-    x = (first_x + second_x) / 2 + 0.5 * down
-    y = (first_y + second_y) / 2 - 0.5 * right
-    points = np.array(outer, float)
-    starts, ends = points[:-1], points[1:]
-    crosses = (starts[:, 1] > y) != (ends[:, 1] > y)
-    return bool((crosses & (starts[:, 0] > x)).sum() % 2)  # edges stand upright or lie
+def _top_left(ring: Ring) -> tuple[int, int]:
+    """Leftmost corner of the uppermost ones."""
+    return min(ring, key=lambda corner: (corner[1], corner[0]))

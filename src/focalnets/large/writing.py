@@ -1,4 +1,5 @@
-"""Results of a large image as files: class maps as tiled TIFF with smaller copies inside, objects as GeoJSON.
+"""Results of a large image as files: class maps as tiled TIFF with smaller copies inside, objects and areas as
+GeoJSON.
 
 Coordinates are pixels of the image, x to the right and y down from its upper left corner, as viewers of slides read
 them.
@@ -6,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,12 +19,15 @@ from focalnets.errors import MissingPackageError
 from focalnets.files import replacing, write_json
 from focalnets.large.labels import ClassMap
 from focalnets.large.merging import WindowObject
-from focalnets.large.outlines import outline_mask
+from focalnets.large.outlines import count_edges, outline_classes, outline_mask
 
-__all__ = ["require_tifffile", "write_class_tiff", "write_geojson"]
+__all__ = ["require_tifffile", "write_class_geojson", "write_class_tiff", "write_geojson"]
 
 _TILE_PX = 512
 _SMALLEST_COPY_PX = 1024
+
+_MOST_EDGES = 4_000_000
+"""Horizontal edges of areas up to which outlines follow every pixel; each takes some hundred bytes of memory."""
 
 
 def require_tifffile() -> Any:
@@ -72,6 +77,34 @@ def _tiles(labels: np.ndarray, step: int, shape: tuple[int, int]) -> Iterator[np
             rows = slice(top * step, (top + _TILE_PX) * step, step)
             part = np.ascontiguousarray(labels[rows, left * step : (left + _TILE_PX) * step : step])
             yield np.pad(part, ((0, _TILE_PX - part.shape[0]), (0, _TILE_PX - part.shape[1])))
+
+
+def write_class_geojson(path: Path, classes: ClassMap, class_names: Sequence[str]) -> None:
+    """Write the areas of each class as polygons with holes.
+
+    Where there are too many, every second, fourth, ... pixel is outlined; ``step_px`` in the file says which.
+
+    Args:
+        path: The file.
+        classes: The map.
+        class_names: What its numbers stand for.
+    """
+    step = 1
+    while count_edges(classes.labels[::step, ::step]) > _MOST_EDGES and step < min(classes.height, classes.width):
+        step *= 2
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(f'{{"type": "FeatureCollection", "step_px": {step}, "features": [')
+        for number, area in enumerate(outline_classes(classes.labels[::step, ::step])):
+            rings = [
+                [(min(x * step, classes.width), min(y * step, classes.height)) for x, y in ring] for ring in area.rings
+            ]
+            feature = {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": rings},
+                "properties": {"class": class_names[area.label], "pixels": area.pixels * step * step},
+            }
+            file.write((",\n" if number else "\n") + json.dumps(feature))
+        file.write("\n]}\n")
 
 
 def write_geojson(path: Path, objects: Sequence[WindowObject], class_names: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 try:
     import resource
@@ -108,11 +107,11 @@ def release_freed_memory() -> int:
 
 
 def measure_added(
-    prepare: Callable[[Tensor], Callable[[], Any]],
-    images: Tensor,
+    prepare: Callable[[Any], Callable[[], Any]],
+    images: Any,
     rest: Callable[[], None],
     *,
-    warm_up: Tensor | None = None,
+    warm_up: Any = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Measure what a call on ``images`` adds to memory, after one on a small image and a rest.
 
@@ -120,7 +119,7 @@ def measure_added(
 
     Args:
         prepare: Makes the call for a batch of images (B, 3, H, W).
-        images: The batch.
+        images: The batch; anything that ``prepare`` takes, where ``warm_up`` is given.
         rest: Frees what the first call left.
         warm_up: What the first call gets; None takes the upper left 64 px of ``images``.
     """

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from focalnets.errors import ConfigError, abridged
+from focalnets.errors import ConfigError, abridged, kind_of_value
 
 __all__ = ["check_types", "check_whole_number", "checked_keys", "is_finite", "printable", "shortened"]
 
@@ -19,7 +19,9 @@ def checked_keys(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: If a key is no field of the class, or the kind another one.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{cls.__name__} is built from fields by name, got a {type(values).__name__}.")
+        raise ConfigError(
+            f"{cls.__name__} is built from fields by name, but what was given is {kind_of_value(values)}."
+        )
     fields = dict(values)
     kind = getattr(cls, "kind", None)
     if kind is not None and fields.pop("kind", kind) != kind:

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from focalnets.data.clips import CLIP_FORMATS, ClipFrame, describe_clip, rewrite_clip
+from focalnets.engine.forms import InferenceForm
 from focalnets.errors import ConfigError
 from focalnets.files import user_path
 from focalnets.report.names import unique_names
@@ -64,6 +65,7 @@ def predict_clip(
     every: int = 1,
     batch_size: int | None = None,
     size_px: int | None = None,
+    form: InferenceForm | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> PredictedClip:
     """Say what a network answers to the frames of a video, and write the video with the answers drawn into it.
@@ -76,6 +78,7 @@ def predict_clip(
         every: The network looks at each ``every``-th frame; those between show its last answer.
         batch_size: Frames that it sees at once; None takes the task's usual number.
         size_px: Input size; None takes the network's own.
+        form: How the network is run, see :func:`focalnets.engine.forms.inference_form`; None takes it as it is.
         on_progress: Called with the number of frames done, and of all where that is known.
 
     Raises:
@@ -97,7 +100,7 @@ def predict_clip(
             pictures = [Image.fromarray(frame.picture) for frame in looked]
             names = [path.with_name(f"{path.name}#{frame.index}") for frame in looked]
             answers = predict(
-                task, model, names, pictures.__getitem__, batch_size=batch_size, size_px=size_px
+                task, model, names, pictures.__getitem__, batch_size=batch_size, size_px=size_px, form=form
             )  # fmt: skip
             results.extend(answers)
             times.extend(frame.time_s for frame in looked)

@@ -36,10 +36,12 @@ class Watch:
     Attributes:
         metric: Its name among the task's metrics.
         mode: Whether larger or smaller is better.
+        of_inputs: Whether it is the fraction of inputs that are right, so that their number says how sure it is.
     """
 
     metric: str
     mode: Literal["max", "min"] = "max"
+    of_inputs: bool = False
 
     @property
     def column(self) -> str:
@@ -74,7 +76,7 @@ class PlainFigures:
 
     inputs: int
     metrics: Mapping[str, float]
-    loss: float
+    loss: float | None
 
     def value(self, metric: str) -> float:
         """Return a metric by its name."""

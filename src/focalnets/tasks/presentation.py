@@ -12,7 +12,7 @@ from torch import nn
 from focalnets.errors import ConfigError
 from focalnets.models.config import Preprocessing
 from focalnets.report.parts import Column, Fact, Section, TableCell
-from focalnets.tasks.evaluation import EvaluationReport
+from focalnets.tasks.evaluation import EvaluationReport, loss_in_words, size_in_words
 from focalnets.tasks.metric import Metric
 from focalnets.tasks.plain_tables import plain_row, plain_table
 
@@ -79,8 +79,8 @@ class Presentation(abc.ABC):
         shown = [
             f"{metric.label} {metric.format(figures.value(name), 2)}" for name, metric in self.metric_labels.items()
         ]
-        size_px = evaluation.preprocessing["input_size_px"]
-        return [f"{', '.join(shown)}, loss {evaluation.loss:.4f} on {evaluation.inputs:,} inputs at {size_px} px"]
+        loss, size = loss_in_words(evaluation.loss), size_in_words(evaluation.preprocessing)
+        return [f"{', '.join(shown)}{loss} on {evaluation.inputs:,} inputs {size}"]
 
     def evaluation_table(self, evaluation: Any) -> tuple[list[str], list[list[Any]]]:
         """Return heading and rows of an evaluation as a table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,18 @@ from torch import nn
 
 from focalnets.data.corruptions import check_corruptions
 from focalnets.data.labelled import LabelledData
+from focalnets.engine.accelerate import Precision
+from focalnets.engine.forms import inference_form, plain_form
 from focalnets.errors import ConfigError
 from focalnets.files import listed, write_json, write_text
-from focalnets.models.config import Preprocessing, read_input_spec
+from focalnets.large.looking import LargeOptions
+from focalnets.large.plan import Plan
 from focalnets.models.memory import check_memory
 from focalnets.report.names import without_folders
 from focalnets.report.page import write_page
 from focalnets.report.parts import Bullets, Details, Facts, Opening, Paragraph, Part, Section
-from focalnets.tasks.evaluation import EvaluationReport
+from focalnets.tasks.evaluation import EvaluationReport, size_in_words, spec_of
+from focalnets.tasks.large_evaluation import evaluate_large
 from focalnets.tasks.robustness import evaluate_corruptions, evaluate_resolutions
 from focalnets.tasks.running import evaluate, require_positive, spec_at
 from focalnets.tasks.study_sections import (
@@ -50,7 +55,11 @@ def evaluate_in_passes(
     seed: int = 0,
     batch_size: int | None = None,
     skip_unreadable: bool = False,
+    precision: Precision = "auto",
     on_progress: OnProgress | None = None,
+    look: LargeOptions | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    on_plan: Callable[[str, Plan], None] | None = None,
 ) -> EvaluationReport:
     """Measure a network, then at other sizes and on corrupted pictures where these are asked for.
 
@@ -68,13 +77,34 @@ def evaluate_in_passes(
         seed: Of the noise in corrupted pictures.
         batch_size: Inputs the network sees at once; None takes the task's usual number.
         skip_unreadable: Leave damaged inputs out instead of refusing.
+        precision: What is computed with, see :func:`focalnets.engine.forms.inference_form`.
         on_progress: See :data:`OnProgress`.
+        look: Measure images at the size that they have, in one pass; see
+            :func:`focalnets.tasks.large_evaluation.evaluate_large`, also for what follows.
+        folder: Where files lie meanwhile.
+        on_plan: Takes what an image will take.
 
     Raises:
-        ConfigError, UnknownNameError: If a number or a name is out of range.
+        ConfigError, UnknownNameError: If a number or a name is out of range, something does not fit ``look``, or the
+            network cannot be run so.
+        BackendUnavailableError: If this machine cannot compute with that precision.
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
     sizes = sorted(set(listed(resolutions_px)))
+    if look is not None:
+        if size_px is not None or sizes or listed(corruptions):
+            raise ConfigError(
+                "context measures images at the size that they have; leave size, resolutions and corruptions out."
+            )
+        if precision not in ("auto", "float32"):
+            raise ConfigError(f"context computes in float32; leave precision {precision} out, or context.")
+        evaluation = evaluate_large(
+            task, model, data, look, folder=folder, skip_unreadable=skip_unreadable, on_plan=on_plan,
+            on_progress=None if on_progress is None else lambda done: on_progress(done, len(data), look.context),
+        )  # fmt: skip
+        return EvaluationReport(
+            task=task.name, evaluation=evaluation, dataset=data, data=place, arithmetic=plain_form(model).arithmetic
+        )
     batch_size = task.usual_batch if batch_size is None else batch_size
     require_positive(batch_size=batch_size)
     for size in sizes:
@@ -94,6 +124,7 @@ def evaluate_in_passes(
             before * inputs + done, passes * inputs, f"pass {before + (done - 1) // inputs + 1} of {passes}: {name}"
         )
 
+    form = inference_form(model, precision, pixels=passes * inputs * spec_at(model, size_px).input_size_px ** 2)
     first = after(0)
     evaluation = evaluate(
         task,
@@ -102,9 +133,10 @@ def evaluate_in_passes(
         batch_size=batch_size,
         size_px=size_px,
         skip_unreadable=skip_unreadable,
+        form=form,
         on_progress=None if first is None else lambda done: first(done, "as they are"),
     )
-    shared: dict[str, Any] = {"batch_size": batch_size, "skip_unreadable": skip_unreadable}
+    shared: dict[str, Any] = {"batch_size": batch_size, "skip_unreadable": skip_unreadable, "form": form}
     resolutions = corrupted = None
     if sizes:
         resolutions = evaluate_resolutions(task, model, data, sizes, on_progress=after(1), **shared)
@@ -125,6 +157,7 @@ def evaluate_in_passes(
         evaluation=evaluation,
         dataset=data,
         data=place,
+        arithmetic=form.arithmetic,
         resolutions=resolutions,
         corruptions=corrupted,
     )
@@ -171,7 +204,8 @@ def _opening(task: Task, report: EvaluationReport) -> list[Part]:
     return [
         Opening(
             task.heading(evaluation),
-            f"{network}, measured on {without_folders(report.data)} at {evaluation.preprocessing['input_size_px']} px.",
+            f"{network}, measured on {without_folders(report.data)} {size_in_words(evaluation.preprocessing)}"
+            f"{f', computed in {report.arithmetic}' if report.arithmetic else ''}.",
         ),
         Facts(tuple(task.facts(evaluation))),
     ]
@@ -184,8 +218,7 @@ def _study_sections(task: Task, report: EvaluationReport) -> list[Section]:
         sections.append(resolutions_section(report.resolutions, task.metric_labels))
     if report.corruptions is not None:
         first = _first_readable(report)
-        spec = read_input_spec(report.evaluation.preprocessing)
-        assert isinstance(spec, Preprocessing)
+        spec = spec_of(report.evaluation.preprocessing)
         example = (task.seen(report.dataset[first], spec), first)
         sections.append(corruptions_section(report.corruptions, clean, watched, example))
     return sections
@@ -193,14 +226,19 @@ def _study_sections(task: Task, report: EvaluationReport) -> list[Section]:
 
 def _footer(report: EvaluationReport) -> list[Part]:
     evaluation = report.evaluation
-    spec = read_input_spec(evaluation.preprocessing)
-    assert isinstance(spec, Preprocessing)
+    spec = spec_of(evaluation.preprocessing)
+    looked = "look" in evaluation.preprocessing
+    size = (
+        f"images {size_in_words(evaluation.preprocessing)}"
+        if looked
+        else f"input {spec.in_words()}, {spec.interpolation}"
+    )
     mean, deviation = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
+    loss = "" if evaluation.loss is None else f" Loss {evaluation.loss:.4f}."
     parts: list[Part] = [
         Paragraph(
-            f"How the images were prepared: input {spec.in_words()}, {spec.interpolation}, mean {mean}, standard "
-            f"deviation {deviation}. Intervals are Wilson's at 95 %. Loss {evaluation.loss:.4f}. focalnets "
-            f"{__version__}."
+            f"How the images were prepared: {size}, mean {mean}, standard deviation {deviation}. Intervals are "
+            f"Wilson's at 95 %.{loss} focalnets {__version__}."
         )
     ]
     if evaluation.left_out:

@@ -10,6 +10,7 @@ from torch import nn
 
 from focalnets.data.corruptions import CORRUPTIONS, check_corruptions, corrupt
 from focalnets.data.labelled import LabelledData
+from focalnets.engine.forms import InferenceForm
 from focalnets.errors import ConfigError
 from focalnets.files import listed
 from focalnets.tasks.running import evaluate, spec_at
@@ -33,6 +34,7 @@ def evaluate_resolutions(
     *,
     batch_size: int | None = None,
     skip_unreadable: bool = False,
+    form: InferenceForm | None = None,
     on_progress: OnProgress | None = None,
 ) -> ResolutionStudy:
     """Measure at several input sizes; the other arguments are those of :func:`focalnets.tasks.running.evaluate`.
@@ -51,6 +53,7 @@ def evaluate_resolutions(
             batch_size=batch_size,
             size_px=size,
             skip_unreadable=skip_unreadable,
+            form=form,
             on_progress=_continue_progress(on_progress, number * len(data), f"{size} px"),
         ).figures()
         for number, size in enumerate(sizes)
@@ -69,6 +72,7 @@ def evaluate_corruptions(
     batch_size: int | None = None,
     size_px: int | None = None,
     skip_unreadable: bool = False,
+    form: InferenceForm | None = None,
     on_progress: OnProgress | None = None,
 ) -> CorruptionStudy:
     """Measure on pictures that are corrupted after resizing and cropping, so that strengths hold for what is seen.
@@ -83,6 +87,7 @@ def evaluate_corruptions(
         batch_size: See :func:`focalnets.tasks.running.evaluate`.
         size_px: Likewise.
         skip_unreadable: Likewise.
+        form: Likewise.
         on_progress: See :data:`OnProgress`.
 
     Raises:
@@ -101,6 +106,7 @@ def evaluate_corruptions(
                 batch_size=batch_size,
                 size_px=size_px,
                 skip_unreadable=skip_unreadable,
+                form=form,
                 on_progress=_continue_progress(on_progress, len(trials) * len(data), f"{name} {severity}"),
                 alter=functools.partial(_corrupt, name=name, severity=severity, seed=seed),
             )

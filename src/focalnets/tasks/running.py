@@ -17,6 +17,7 @@ from torch import nn
 
 from focalnets.data.labelled import LabelledData
 from focalnets.data.read_ahead import read_ahead
+from focalnets.engine.forms import InferenceForm, plain_form
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
 from focalnets.models.config import Preprocessing
 from focalnets.models.memory import check_memory
@@ -38,6 +39,7 @@ def predict(
     *,
     batch_size: int | None = None,
     size_px: int | None = None,
+    form: InferenceForm | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Iterator[Any]:
     """Say what a network answers to inputs, in their order; the next ones are read while the network works.
@@ -50,6 +52,7 @@ def predict(
         batch_size: Inputs the network sees at once; None takes the task's usual number. The result does not depend on
             it beyond rounding.
         size_px: Input size; None takes the network's own.
+        form: How the network is run, see :func:`focalnets.engine.forms.inference_form`; None takes it as it is.
         on_progress: Called with the number of inputs done.
 
     Yields:
@@ -78,7 +81,9 @@ def predict(
                 good = [(index, *item) for index, item in entries if not isinstance(item, ImageError)]
                 results: Iterator[Any] = iter(())
                 if good:
-                    output = _answer(task, model, task.collate([item for _, item, _ in good]), device)
+                    output = _answer(
+                        task, form or plain_form(model), task.collate([item for _, item, _ in good]), device
+                    )
                     places = [paths[index] for index, _, _ in good]
                     results = iter(
                         task.results(output, paths=places, sizes=[size for _, _, size in good], labels=labels)
@@ -103,6 +108,7 @@ def evaluate(
     size_px: int | None = None,
     skip_unreadable: bool = False,
     alter: Alter | None = None,
+    form: InferenceForm | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Any:
     """Measure a network on labelled data, each item counted once, in their order, without any randomness.
@@ -115,6 +121,7 @@ def evaluate(
         size_px: Input size; None takes the network's own.
         skip_unreadable: Leave damaged inputs out and say so in the result, instead of refusing.
         alter: Changes what the network sees, e.g. to measure how much noise it stands.
+        form: How the network is run, see :func:`focalnets.engine.forms.inference_form`; None takes it as it is.
         on_progress: Called with the number of inputs done.
 
     Returns:
@@ -151,7 +158,7 @@ def evaluate(
             if good:
                 batch = task.collate([item for _, item in good])
                 task.check_targets(batch, labels)
-                output = _answer(task, model, batch, device)
+                output = _answer(task, form or plain_form(model), batch, device)
                 losses = task.losses(output, batch, train=False)
                 loss += sum(losses.values()) * len(batch)
                 counted += len(batch)
@@ -237,10 +244,10 @@ def _in_dtype_of(model: nn.Module, batch: Batch) -> Batch:
     return batch if inputs.dtype == dtype else dataclasses.replace(batch, inputs=inputs.to(dtype))
 
 
-def _answer(task: Task, model: nn.Module, batch: Batch, device: torch.device) -> Any:
+def _answer(task: Task, form: InferenceForm, batch: Batch, device: torch.device) -> Any:
     """Compute the output of the network, float32 on the CPU."""
-    with torch.inference_mode():
-        output = task.forward(model, _in_dtype_of(model, batch.to(device)))
+    with torch.inference_mode(), form.context(device):
+        output = task.forward(form.network, _in_dtype_of(form.network, batch.to(device)))
     output = apply(output, lambda tensor: tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu())
     if not all(bool(tensor.isfinite().all()) for tensor in tensors_of(output)):
         raise CheckpointError(

@@ -174,6 +174,33 @@ class Task(Presentation):
         """
         return {}
 
+    def for_comparison(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
+        """Choose settings with which networks that are trained side by side differ in nothing but themselves.
+
+        Args:
+            data: What they will be trained on.
+            image_size: Of the config; None if it is open.
+
+        Returns:
+            Fields of the training config or of the task's section, with their values.
+
+        Raises:
+            ConfigError: If the settings given cannot be shared.
+        """
+        return {}
+
+    def sample_batch(self, spec: Preprocessing, batch: int, labels: Sequence[str]) -> Batch:
+        """Make a batch to measure time and memory on: what it holds is the same at every call.
+
+        Args:
+            spec: How inputs are prepared, with the size.
+            batch: Inputs at once.
+            labels: What answers are called.
+        """
+        size = spec.input_size_px
+        images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
+        return Batch(images, torch.zeros(batch, dtype=torch.long))
+
     # The network
 
     def network_fields(self, labels: Sequence[str]) -> dict[str, Any]:
@@ -307,7 +334,7 @@ class Task(Presentation):
             inputs=len(measured.answers),
             metrics={name: float(value) for name, value in measured.metrics.compute().items()},
             loss=measured.loss,
-            preprocessing=measured.spec.to_dict(),
+            preprocessing=measured.preprocessing,
             left_out=measured.left_out,
             model=measured.model,
             seconds=measured.seconds,

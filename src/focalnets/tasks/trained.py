@@ -103,7 +103,7 @@ class TrainedNetwork:
         Raises:
             ConfigError: If it is one.
         """
-        if next((weight for weight in self.network.parameters() if weight.numel()), None) is None:
+        if getattr(self.network, "computed_by", None) is not None:
             raise ConfigError(
                 f"{purpose} looks into a network, and {self.source} is an exported file, which only answers; give the "
                 "weights that it was made from."

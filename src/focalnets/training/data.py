@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from focalnets.data.dense.mixing import MixedData
 from focalnets.data.labelled import TrainingData
 from focalnets.data.outliers import WithOutliers
 from focalnets.errors import ConfigError, DataError, ImageError
@@ -169,11 +170,12 @@ class _Prepared(Dataset):
         if self.seed is None:
             return self.transforms.at(0)(self.dataset[key], key)
         epoch, index, copy = key
-        item = self.dataset[index]
         # torch.manual_seed would seed every device too: slow, and it queues a call for each image where CUDA is unused.
         before = torch.get_rng_state()
         torch.default_generator.manual_seed(mixed_seed(self.seed, epoch, index, *([copy] if copy else [])))
         try:
+            mixed = isinstance(self.dataset, MixedData)
+            item = self.dataset.at(index, epoch) if mixed else self.dataset[index]
             return self.transforms.at(epoch)(item, index)
         finally:
             torch.set_rng_state(before)

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from focalnets.errors import ConfigError, TrainingError, quoted_list
+from focalnets.errors import ConfigError, TrainingError, kind_of_value, quoted_list
 from focalnets.files import is_there, parse_json, read_json, replacing, try_folder, user_path, write_json, write_text
 from focalnets.training.config import TrainingConfig
 
@@ -233,7 +233,7 @@ class RunFolder:
         try:
             content = yaml.safe_load(self.config.read_text(encoding="utf-8"))
             if not isinstance(content, dict):
-                raise TypeError(f"it holds a {type(content).__name__}")
+                raise TypeError(f"it is {kind_of_value(content)}")
             return TrainingConfig.from_dict(content)
         except (FileNotFoundError, NotADirectoryError):
             raise TrainingError(f"There is no run in '{self.root}' (no config.yaml); name a run's folder.") from None

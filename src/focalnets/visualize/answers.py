@@ -24,9 +24,9 @@ from focalnets.tasks.running import spec_at
 from focalnets.tasks.task import Task
 from focalnets.visualize.draw import Style, explain_figure
 from focalnets.visualize.explain import Explanation
-from focalnets.visualize.recording import BlockId, capture
+from focalnets.visualize.recording import BlockId, Inside, capture
 
-__all__ = ["backbone_of", "explain_answer"]
+__all__ = ["answer_and_look", "backbone_of", "explain_answer"]
 
 
 def backbone_of(network: nn.Module) -> FocalNet:
@@ -83,12 +83,7 @@ def explain_answer(
     seen = spec.size_of(*photo.size)
     if seen[0] * seen[1] > max_pixels:
         raise ImageError(f"'{name}' would have {seen[0]} x {seen[1]} pixels; use a smaller size.")
-    batch = task.collate([task.transform(spec, train=False)((photo, 0), 0)])
-    with torch.inference_mode(), capture(network) as inside:
-        output = task.forward(network, batch.to(next(network.parameters()).device))
-    # What was padded is no part of the photo.
-    inside.image_size_px = (seen[1], seen[0])
-    result: Any = task.results(_on_cpu(output), paths=[Path(name)], sizes=[photo.size], labels=task.labels(network))[0]
+    result, inside = answer_and_look(task, network, photo, name=name, spec=spec)
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
     file_name = Path(name).name
     notes = f"{photo.width} × {photo.height} px" + ("" if seen == photo.size else f", seen at {seen[0]} × {seen[1]} px")
@@ -104,6 +99,29 @@ def explain_answer(
     )  # fmt: skip
 
 
-def _on_cpu(output: Any) -> Any:
+def answer_and_look(
+    task: Task, network: nn.Module, photo: Image.Image, *, name: str = "the image", spec: WholeImage | None = None
+) -> tuple[Any, Inside]:
+    """Run a network on one whole photo: its answer, and what happened inside.
 
+    Args:
+        task: What the network is for.
+        network: The network, on the device to use and in evaluation mode.
+        photo: In mode RGB, upright.
+        name: What it is called, e.g. its path.
+        spec: How the photo is prepared; None takes the network's own way.
+    """
+    own = spec_at(network, None) if spec is None else spec
+    assert isinstance(own, WholeImage), "networks that answer for places see whole images"
+    batch = task.collate([task.transform(own, train=False)((photo, 0), 0)])
+    with torch.inference_mode(), capture(network) as inside:
+        output = task.forward(network, batch.to(next(network.parameters()).device))
+    # What was padded is no part of the photo.
+    width, height = own.size_of(*photo.size)
+    inside.image_size_px = (height, width)
+    results = task.results(_on_cpu(output), paths=[Path(name)], sizes=[photo.size], labels=task.labels(network))
+    return results[0], inside
+
+
+def _on_cpu(output: Any) -> Any:
     return apply(output, lambda tensor: tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu())

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from focalnets.errors import CheckpointError, ConfigError
+from focalnets.errors import CheckpointError, ConfigError, kind_of_value
 from focalnets.files import parse_json
 from focalnets.models.config import FocalNetConfig, InputSpec, Preprocessing, check_channels, read_input_spec
 from focalnets.models.fields import shortened
@@ -312,5 +312,5 @@ def _read_json(metadata: Mapping[str, str], key: str, kinds: Any, file: str, **d
     except ValueError as error:
         raise CheckpointError(f"{file} is damaged: {PREFIX}{key} in its metadata is no valid JSON.") from error
     if not isinstance(value, kinds):
-        raise CheckpointError(f"{file} is damaged: {PREFIX}{key} in its metadata is a {type(value).__name__}.")
+        raise CheckpointError(f"{file} is damaged: {PREFIX}{key} in its metadata is {kind_of_value(value)}.")
     return value

@@ -248,8 +248,9 @@ def _anchors(
     generator = _section(settings, "model", "rpn_head", "anchor_generator")
     usual = {"scales": [8], "ratios": [0.5, 1.0, 2.0], "strides": [*strides, 2 * strides[-1]]}
     scales, ratios, all_strides = (generator.get(name, value) for name, value in usual.items())
-    lists = all(isinstance(each, list) for each in (scales, ratios, all_strides))
-    if not lists or not all(map(_is_number, (*scales, *ratios, *all_strides))):
+    bases = _or(generator.get("base_sizes"), all_strides)
+    lists = all(isinstance(each, list) for each in (scales, ratios, all_strides, bases))
+    if not lists or not all(map(_is_number, (*scales, *ratios, *all_strides, *bases))):
         raise ConfigError(f"its anchors, as {place} has them, are not the same along both axes.")
     if len(scales) * len(ratios) != rows:
         if generator:
@@ -263,7 +264,9 @@ def _anchors(
         )
     if list(all_strides[: len(strides)]) != list(strides):
         raise ConfigError(f"its anchors stand {all_strides} px apart, its maps {list(strides)}.")
-    return tuple(tuple(stride * scale for scale in scales) for stride in all_strides), tuple(ratios)
+    if len(bases) != len(all_strides):
+        raise ConfigError(f"its anchors have {len(bases)} base_sizes for {len(all_strides)} maps.")
+    return tuple(tuple(base * scale for scale in scales) for base in bases), tuple(ratios)
 
 
 def _refuse_deviations(settings: Mapping[str, Any]) -> None:

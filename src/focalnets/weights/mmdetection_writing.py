@@ -57,7 +57,8 @@ def save_for_mmdetection(
 
 def _why_inexpressible(model: nn.Module, suffix: str) -> str | None:
     if not isinstance(model, Detector):
-        return "it is no detector."
+        kind = getattr(getattr(model, "head_config", model), "kind", None)
+        return "it is no detector." if kind is None else f"its head is {kind}, and only rcnn is written there."
     if suffix not in (".pth", ".pt"):
         return "it is one file; end the name in .pth."
     if (reason := why_inexpressible("official", model.config, suffix=suffix)) is not None:
@@ -65,18 +66,27 @@ def _why_inexpressible(model: nn.Module, suffix: str) -> str | None:
     config = model.config
     if config.post_norm or config.modulation_norm or config.normalize_modulator:
         return "the authors' backbone for mmdetection has neither post_norm, modulation_norm nor normalize_modulator."
-    head, strides = model.head_config, _strides(model)
-    if head.normalised:
+    if model.head_config.normalised:
         return "it has no place for norms over channels behind the convolutions of the head."
-    factors = {tuple(size / stride for size in sizes) for sizes, stride in zip(head.anchor_sizes, strides, strict=True)}
-    if len(factors) > 1:
-        return "there the anchors of all maps are the same multiples of the stride, here they are not."
+    sizes = model.head_config.anchor_sizes
+    if any(abs(size / level[0] - first / sizes[0][0]) > 1e-6
+           for level in sizes for size, first in zip(level, sizes[0], strict=True)):  # fmt: skip
+        return "there the anchors of each map are the same multiples of its smallest, here they are not."
     return None
 
 
 def _strides(model: Detector) -> list[int]:
     strides = [model.config.strides[stage] for stage in model.stages]
     return strides + [strides[-1] * 2 ** (step + 1) for step in range(model.head_config.coarser)]
+
+
+def _anchor_sizes(model: Detector) -> dict[str, Any]:
+    """Sizes as multiples of the strides, as published, or of sizes of their own where these are no such multiples."""
+    sizes, strides = model.head_config.anchor_sizes, _strides(model)
+    factors = {tuple(size / stride for size in level) for level, stride in zip(sizes, strides, strict=True)}
+    if len(factors) == 1:
+        return {"scales": list(factors.pop())}
+    return {"scales": [size / sizes[0][0] for size in sizes[0]], "base_sizes": [level[0] for level in sizes]}
 
 
 def _settings_text(model: Detector) -> str:
@@ -138,7 +148,7 @@ def _settings_text(model: Detector) -> str:
         "rpn_head": {
             "type": "RPNHead", "in_channels": channels, "feat_channels": channels,
             "anchor_generator": {
-                "type": "AnchorGenerator", "scales": [size / strides[0] for size in head.anchor_sizes[0]],
+                "type": "AnchorGenerator", **_anchor_sizes(model),
                 "ratios": list(head.anchor_ratios), "strides": strides,
             },
             "bbox_coder": {**coder, "target_stds": [1.0] * 4},

@@ -58,7 +58,8 @@ def save_for_mmsegmentation(
 
 def _why_inexpressible(model: nn.Module, suffix: str) -> str | None:
     if not isinstance(model, SemanticNetwork) or model.kind != "uper":
-        return "it is no UPerNet."
+        kind = getattr(model, "kind", None)
+        return "it is no UPerNet." if kind is None else f"its head is {kind}, and only uper is written there."
     if suffix not in (".pth", ".pt"):
         return "it is one file; end the name in .pth."
     return why_inexpressible("official", model.config, suffix=suffix)

@@ -72,7 +72,7 @@ def locate(source: str | os.PathLike[str]) -> Path:
         if path.exists():
             return path
     except (OSError, RuntimeError) as error:  # names too long for the system, ~somebody who does not exist
-        raise CheckpointError(f"There is no file or folder {text}: {error}") from error
+        raise CheckpointError(f"There is no file or folder {text} ({error.args[-1]}).") from error
     if text in SHIPPED:
         return SHIPPED[text].weights
     if text in VARIANTS:

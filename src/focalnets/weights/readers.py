@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from focalnets.errors import CheckpointError
+from focalnets.errors import CheckpointError, kind_of_value
 from focalnets.files import read_json
 from focalnets.models.fields import printable, shortened
 from focalnets.weights.containers import choose_tensors, tensors_below
@@ -168,7 +168,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {_reason(error)}.") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, got a {type(value).__name__}.")
+        raise CheckpointError(f"{path} must hold a JSON object, but what it holds is {kind_of_value(value)}.")
     return value
 
 

@@ -138,6 +138,7 @@ def odd_files():
         "csv with words for numbers": (_colours("name,id\nsky,x\n"), numbered),
         "csv of zeros": (_colours(b"\0" * 50), "must have a column name|no table|cannot"),
         "csv without a class": (_colours("name,r,g,b\n"), "names 0 classes"),
+        "csv with an endless cell": (_colours("name,r,g,b\n" + "x" * 200_000 + ",0,0,0\n"), "is no CSV"),
         "text empty": (_classes("", "classes.txt"), "names 0 classes"),
         "text binary": (_classes(b"\xff\xfe", "classes.txt"), "cannot be read"),
         "label map with a word for a colour": (_classes("sky:red::\n", "labelmap.txt"), rgb),

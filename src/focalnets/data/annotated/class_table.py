@@ -188,7 +188,10 @@ def _from_values(content: Any, file: Path) -> ClassTable:
 
 
 def _from_csv(text: str, file: Path) -> ClassTable:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row]
+    except csv.Error as error:
+        raise DataError(f"'{file}' is no CSV ({error}); check its quotes.") from error
     heading = [cell.casefold() for cell in rows[0]] if rows else []
     places = {name: heading.index(name) for name in heading}
     name_at = next((places[key] for key in ("name", "class", "label", "class_name") if key in places), None)

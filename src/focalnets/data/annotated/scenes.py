@@ -17,11 +17,13 @@ from focalnets.data.annotated.objects import AnnotatedObject, Category
 from focalnets.data.annotated.parts import DENSE_TASKS, Recognised
 from focalnets.data.scenes.generator import DISTRACTOR_CLASSES, SCENE_CLASSES, Scene, SceneGenerator
 from focalnets.data.scenes.landscapes import LAND
+from focalnets.data.scenes.panorama import Panorama
 from focalnets.errors import DataError
 
 __all__ = [
     "FIRST_SCENE",
     "SCENE_TARGET_SIZE",
+    "annotated_panorama",
     "class_map",
     "open_scenes",
     "recognise_scenes",
@@ -125,6 +127,29 @@ def class_map(scene: Scene) -> np.ndarray:
     for thing in scene.objects:
         labels[thing.mask] = place[thing.class_name]
     return labels
+
+
+def annotated_panorama(panorama: Panorama, name: str, *, stuff: bool) -> AnnotatedImage:
+    """Take a large generated picture with the boxes of its things and, with ``stuff``, the class of each pixel.
+
+    Classes are those of :func:`scene_categories`, without sky and land where pixels have none.
+    """
+    categories = scene_categories()
+    place = {category.name: number for number, category in enumerate(categories)}
+    objects = [
+        AnnotatedObject(
+            categories[place[thing.class_name]], place[thing.class_name], thing.box_xyxy, area_px=float(thing.area_px)
+        )
+        for thing in panorama.things
+    ]
+    labels = None
+    if stuff:
+        of_number = np.zeros(int(panorama.owner.max(initial=0)) + 1, np.uint8)
+        for thing in panorama.things:
+            of_number[thing.number] = place[thing.class_name] + 1
+        things = of_number[panorama.owner]
+        labels = np.where(things > 0, things - np.uint8(1), panorama.land + np.uint8(place[LAND[0]]))
+    return AnnotatedImage(name, Image.fromarray(panorama.image), objects, semantic_data=labels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

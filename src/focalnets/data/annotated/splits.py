@@ -12,9 +12,10 @@ from typing import Any
 
 from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages
 from focalnets.data.annotated.parts import DENSE_TASKS, Parts
+from focalnets.data.split_names import SplitRole
 from focalnets.errors import DataError
 
-__all__ = ["fingerprint", "held_out", "named", "read_split", "split_content", "stable_name"]
+__all__ = ["divided", "fingerprint", "held_out", "named", "read_split", "split_content", "stable_name"]
 
 _SPLIT_FORMAT = "focalnets annotated split"
 
@@ -29,6 +30,29 @@ def held_out(names: Sequence[str], val_fraction: float, seed: int, place: str | 
         raise DataError(f"'{place}' holds 1 image; expected at least 2, one to train and one to hold out.")
     ranked = sorted(range(len(names)), key=lambda number: _rank(names[number], seed))
     return set(ranked[: min(max(round(len(names) * val_fraction), 1), len(names) - 1)])
+
+
+def divided(
+    parts: Parts, val_fraction: float, seed: int, place: str | Path
+) -> tuple[AnnotatedImages, AnnotatedImages, str, list[str]]:
+    """Choose what trains and what is held out: as the data tell, ``test`` for ``val`` where there is none.
+
+    Returns:
+        The two sides, how they were told apart, and notes on what is not used.
+
+    Raises:
+        DataError: If there is one image only.
+    """
+    measured: SplitRole = "val" if "val" in parts else "test"
+    if measured in parts and ("train" in parts or None in parts):
+        train = parts["train"] if "train" in parts else parts[None]
+        left = measured == "val" and "test" in parts
+        notes = [f"{len(parts['test']):,} images for testing are not used"] if left else []
+        return train, parts[measured], "as the data tell them apart", notes
+    source = next(parts[part] for part in ("train", None, "val", "test") if part in parts)  # type: ignore[index]
+    chosen = held_out(source.names, val_fraction, seed, place)
+    train = source.subset([number for number in range(len(source)) if number not in chosen])
+    return train, source.subset(sorted(chosen)), f"{val_fraction:.0%} held out, seed {seed}", []
 
 
 def _rank(name: str, seed: int) -> bytes:

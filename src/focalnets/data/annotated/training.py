@@ -18,10 +18,9 @@ from focalnets.data.annotated.objects import Category
 from focalnets.data.annotated.painting import painted
 from focalnets.data.annotated.parts import DENSE_TASKS, Parts, Recognised, common_categories
 from focalnets.data.annotated.problems import Problems
-from focalnets.data.annotated.splits import fingerprint, held_out, named, read_split, split_content
+from focalnets.data.annotated.splits import divided, fingerprint, named, read_split, split_content
 from focalnets.data.class_matching import match_classes
 from focalnets.data.labelled import TrainingData
-from focalnets.data.split_names import SplitRole
 from focalnets.data.splits import require_fraction
 from focalnets.errors import ConfigError, DataError, FocalNetsError, ImageError
 from focalnets.files import write_json
@@ -131,19 +130,7 @@ def open_annotated_training(
     name = _known_task(task or task_of_data(place), place)
     problems = Problems(collect=skip_unreadable)
     found, parts = _open(place, name, reduce_zero_label, problems=problems)
-    measured: SplitRole = "val" if "val" in parts else "test"
-    notes = []
-    if measured in parts and ("train" in parts or None in parts):
-        train, val = parts["train"] if "train" in parts else parts[None], parts[measured]
-        split = "as the data tell them apart"
-        if measured == "val" and "test" in parts:
-            notes.append(f"{len(parts['test']):,} images for testing are not used")
-    else:
-        source = next(parts[part] for part in ("train", None, "val", "test") if part in parts)  # type: ignore[index]
-        chosen = held_out(source.names, val_fraction, seed, place)
-        train = source.subset([number for number in range(len(source)) if number not in chosen])
-        val = source.subset(sorted(chosen))
-        split = f"{val_fraction:.0%} held out, seed {seed}"
+    train, val, split, notes = divided(parts, val_fraction, seed, place)
     notes += _same_images(train, val)
     return _training_data(found, name, train, val, split, notes, problems, reduce_zero_label)
 
@@ -241,8 +228,8 @@ def _open(
         raise DataError(f"No image of '{place}' can be used.")
     if task == "semantic":
         parts = {part: images if images.maps else painted(images) for part, images in parts.items()}
-        if reduce_zero_label:
-            parts = {part: _without_first(images) for part, images in parts.items()}
+    if reduce_zero_label:
+        parts = {part: _without_first(images) for part, images in parts.items()}
     if not all(images.categories for images in parts.values()):
         raise DataError(f"'{place}' names no class; annotate at least one object.")
     most = max(len(images.categories) for images in parts.values())

@@ -13,18 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from focalnets.data.annotated.images import AnnotatedImages, DenseTask
-from focalnets.data.annotated.parts import common_categories
+from focalnets.data.annotated.parts import Parts, common_categories
 from focalnets.data.annotated.problems import Problem, Problems
+from focalnets.data.annotated.splits import divided
 from focalnets.data.annotated.training import recognise_annotations
-from focalnets.data.checks.anchors import AnchorProposal, propose_anchors
+from focalnets.data.checks.anchors import AnchorProposal, object_sizes, propose_anchors
 from focalnets.data.checks.findings import Finding, Severity
 from focalnets.errors import DataError, FocalNetsError, quoted_list
+from focalnets.models.config import WholeImage
 
 __all__ = ["AnnotationCheck", "check_annotations"]
 
 _OUTSIDE_PX = 1.0
 _SAME_PX = 0.5
 _FEW_OBJECTS = 10
+_VAL_FRACTION = 0.2
+_USUAL_SIZE_PX = 256
 
 _SENTENCES: dict[str, tuple[Severity, str, str]] = {
     "unreadable": ("error", "images or annotations cannot be read", "repair or remove them, or use --skip_unreadable"),
@@ -90,11 +94,9 @@ def check_annotations(place: str | Path, task: DenseTask | None = None) -> Annot
     fitting = next((each for each in found if chosen in each.tasks), None)
     if fitting is None:
         raise DataError(f"'{place}' cannot train {chosen}.")
-    parts = {
-        str(part or "all"): images for part, images in common_categories(fitting.open(chosen, problems), place).items()
-    }
-    sizes: list[tuple[float, float, int, int]] = []
-    counts = {part: _look(images, part, problems, sizes) for part, images in parts.items()}
+    opened = common_categories(fitting.open(chosen, problems), place)
+    parts = {str(part or "all"): images for part, images in opened.items()}
+    counts = {part: _look(images, part, problems) for part, images in parts.items()}
     names = tuple(category.name for category in next(iter(parts.values())).categories) if parts else ()
     findings = [*_of_problems(problems.found), *(_of_classes(counts, names) if chosen != "semantic" else ())]
     order = {"error": 0, "warning": 1, "note": 2}
@@ -105,14 +107,20 @@ def check_annotations(place: str | Path, task: DenseTask | None = None) -> Annot
         classes=names,
         objects={part: {name: count.get(name, 0) for name in names} for part, count in counts.items()},
         findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
-        anchors=propose_anchors(np.array(sizes, dtype=np.float64)) if sizes else None,
+        anchors=_anchors(opened, place),
     )
 
 
-def _look(
-    images: AnnotatedImages, part: str, problems: Problems, sizes: list[tuple[float, float, int, int]]
-) -> collections.Counter[str]:
-    """Read the annotations of a part, note what is odd, collect sizes of boxes, and count objects by class."""
+def _anchors(parts: Parts, place: str | Path) -> AnchorProposal | None:
+    """Propose what a training with the usual settings would choose, from the images that it would train on."""
+    if sum(map(len, parts.values())) < 2 or not any("detect" in images.kinds for images in parts.values()):
+        return None
+    objects = object_sizes(divided(parts, _VAL_FRACTION, 0, place)[0])
+    return propose_anchors(objects, WholeImage(input_size_px=_USUAL_SIZE_PX)) if len(objects.boxes) else None
+
+
+def _look(images: AnnotatedImages, part: str, problems: Problems) -> collections.Counter[str]:
+    """Read the annotations of a part, note what is odd, and count objects by class."""
     counts: collections.Counter[str] = collections.Counter()
     for number, name in enumerate(images.names):
         try:
@@ -142,8 +150,6 @@ def _look(
             ):
                 problems.add("duplicate", f"{part}:{name}", "")
             seen.append((thing.category.name, box))
-            if not thing.crowd:
-                sizes.append((right - left, bottom - top, width, height))
     return counts
 
 

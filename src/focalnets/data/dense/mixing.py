@@ -15,8 +15,8 @@ from PIL import Image
 
 from focalnets.data.annotated.images import IGNORED, AnnotatedImage
 from focalnets.data.annotated.objects import AnnotatedObject, LazyMask, box_around
-from focalnets.data.annotated.training import AnnotatedData
 from focalnets.data.dense.windows import Window
+from focalnets.data.labelled import LabelledData
 from focalnets.errors import ConfigError
 
 __all__ = ["MixedData", "copy_paste", "four_in_one"]
@@ -36,23 +36,32 @@ class MixedData:
         data: What is mixed.
         mosaic: Probability that an item becomes one of four in one picture.
         copy_paste: Probability that objects of another item are laid on it; for data with masks.
+        off_epoch: Epoch, counted from 0, from which on nothing is mixed; None goes on.
 
     Raises:
         ConfigError: If a probability is none.
     """
 
-    def __init__(self, data: AnnotatedData, *, mosaic: float = 0.0, copy_paste: float = 0.0) -> None:
+    def __init__(
+        self, data: LabelledData, *, mosaic: float = 0.0, copy_paste: float = 0.0, off_epoch: int | None = None
+    ) -> None:
         for name, value in (("mosaic", mosaic), ("copy_paste", copy_paste)):
             if not 0.0 <= value <= 1.0:
                 raise ConfigError(f"{name} is a probability from 0 to 1, got {value!r}.")
-        self.data, self.mosaic, self.copy_paste = data, mosaic, copy_paste
+        self.data, self.mosaic, self.copy_paste, self.off_epoch = data, mosaic, copy_paste, off_epoch
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> Item:
         """Read an item, and by chance mix it."""
+        return self.at(index, 0)
+
+    def at(self, index: int, epoch: int) -> Item:
+        """Read an item as an epoch, counted from 0, shows it."""
         item = self.data[index]
+        if self.off_epoch is not None and epoch >= self.off_epoch:
+            return item
         if _random() < self.mosaic:
             item = four_in_one([item, *(self.data[self._another()] for _ in range(3))])
         if _random() < self.copy_paste:
@@ -105,7 +114,9 @@ def copy_paste(item: Item, other: Item) -> Item:
     """
     picture, below = item[0].copy(), item[1]
     width, height = below.size
-    candidates = [thing for thing in other[1].objects if thing.mask_data is not None and not thing.crowd]
+    candidates = [
+        thing for thing in other[1].objects if thing.mask_data is not None and not thing.crowd and thing.label >= 0
+    ]
     order = torch.randperm(len(candidates)).tolist()[: 1 + int(_random() * _MOST_PASTED)]
     covered = np.zeros((height, width), dtype=bool)
     labels = None if below.semantic is None else below.semantic.copy()

@@ -20,7 +20,7 @@ from focalnets.data.scenes.shapes import FLOATING, GROUNDED, TARGETS, Shape, mix
 from focalnets.errors import ConfigError, UnknownNameError, nearest
 from focalnets.files import listed
 
-__all__ = ["DISTRACTOR_CLASSES", "SCENE_CLASSES", "Scene", "SceneGenerator", "SceneObject"]
+__all__ = ["DISTRACTOR_CLASSES", "SCENE_CLASSES", "Scene", "SceneGenerator", "SceneObject", "ScenePainter"]
 
 SCENE_CLASSES: tuple[str, ...] = tuple(TARGETS)
 """What a picture can be named after."""
@@ -138,21 +138,34 @@ class SceneGenerator:
     def scene(self, index: int) -> Scene:
         """Draw scene ``index``, from 0 up."""
         label = self.label(index)
-        return _Painter(self, np.random.default_rng([self.seed, index, 0])).paint(label)
+        return ScenePainter(self, np.random.default_rng([self.seed, index, 0])).paint(label)
 
 
-class _Painter:
-    """Composes one scene."""
+class ScenePainter:
+    """Composes one scene.
 
-    def __init__(self, generator: SceneGenerator, rng: np.random.Generator) -> None:
+    Args:
+        generator: What is drawn, and how large.
+        rng: Source of all randomness.
+        side: Height and width of the canvas [px]; None takes the generator's.
+
+    Attributes:
+        unit: What sizes of things are fractions of [px].
+        plenty: How many times as many plants stand on a hill as usual.
+    """
+
+    def __init__(self, generator: SceneGenerator, rng: np.random.Generator, side: int | None = None) -> None:
         self.generator = generator
         self.rng = rng
-        self.side = generator.image_size_px
+        self.side = generator.image_size_px if side is None else side
+        self.unit = generator.image_size_px
+        self.plenty = 1.0
         self.mood = MOODS[int(rng.integers(len(MOODS)))]
         self.canvas = Canvas(self.side, self.mood, rng)
         self.names: list[str] = []
 
     def paint(self, label: int) -> Scene:
+        """Draw a scene that is named after a class."""
         rng, canvas = self.rng, self.canvas
         horizon = rng.uniform(0.42, 0.66)
         canvas.paint_sky(horizon + 0.05)
@@ -164,21 +177,22 @@ class _Painter:
             nearness = number / (hills - 1)
             base = horizon + (0.93 - horizon) * nearness**1.2 + rng.uniform(-0.02, 0.02)
             ridge = canvas.paint_hill(base, 0.02 + 0.025 * rng.random(), 0.85 * (1 - nearness))
-            self._paint_plants(ridge, nearness)
+            self.paint_plants(ridge, nearness)
             if number == lake_after:
                 canvas.paint_lake(base + 0.3 * (0.93 - horizon) / hills)
-        self._paint_birds(horizon)
+        self.paint_birds(horizon)
         target_name = self.generator.classes[label]
         for _ in range(round(rng.integers(2, 5) * self.generator.clutter)):
             name = str(rng.choice(list(FLOATING)))
-            self._paint_floating(name, *FLOATING[name])
-        self._paint_floating(target_name, *TARGETS[target_name])
+            self.paint_floating(name, *FLOATING[name])
+        self.paint_floating(target_name, *TARGETS[target_name])
         return Scene(image=canvas.finish(), label=label, objects=self._objects(), land=canvas.land)
 
-    def _paint_plants(self, ridge: np.ndarray, nearness: float) -> None:
+    def paint_plants(self, ridge: np.ndarray, nearness: float) -> None:
+        """Plants, rocks and houses along a ridge (S,), larger the nearer it is, from 0 to 1."""
         rng, mood = self.rng, self.mood
         haze = (mood.far, 0.6 * (1 - nearness))
-        count = round(rng.integers(2, 6) * self.generator.clutter)
+        count = round(rng.integers(2, 6) * self.generator.clutter * self.plenty)
         # Things stand in groups: a wood looks better than a scatter.
         centre = rng.uniform(0.0, 1.0)
         favourite = int(rng.integers(3))
@@ -189,7 +203,7 @@ class _Painter:
             name = str(rng.choice(["tree", "bush", "rock", "house"], p=[0.62, 0.16, 0.12, 0.1]))
             shapes, relative_size = GROUNDED[name]
             shape = shapes[favourite if len(shapes) > 1 and rng.random() < 0.75 else int(rng.integers(len(shapes)))]
-            size = relative_size * (0.07 + 0.13 * nearness) * rng.uniform(0.75, 1.25) * self.side
+            size = relative_size * (0.07 + 0.13 * nearness) * rng.uniform(0.75, 1.25) * self.unit
             leaves = mix(mood.leaves, mood.near, rng.uniform(0, 0.35))
             light = mix(leaves, mood.sun, 0.28)
             stone = mix((134, 128, 128), mood.near, 0.35)
@@ -199,20 +213,20 @@ class _Painter:
             left, top = round(x * self.side - sprite.shape[1] / 2), round(foot * self.side - sprite.shape[0] + 1)
             self._paint(name, sprite, left, top)
 
-    def _paint_birds(self, horizon: float) -> None:
+    def paint_birds(self, horizon: float) -> None:
         """Far birds, a few pixels of ink each: part of the background."""
         rng = self.rng
         ink = mix(self.mood.far, (40, 40, 60), 0.6)
         x, y = rng.uniform(0.1, 0.9), rng.uniform(0.08, horizon * 0.7)
         for _ in range(int(rng.integers(0, 6))):
-            sprite = render([(_BIRD, ink)], rng.uniform(0.018, 0.034) * self.side, haze=(ink, 0.0))
+            sprite = render([(_BIRD, ink)], rng.uniform(0.018, 0.034) * self.unit, haze=(ink, 0.0))
             left, top = (x + rng.normal(0, 0.06)) * self.side, (y + rng.normal(0, 0.03)) * self.side
             self.canvas.paint_sprite(sprite, round(left), round(top), 0)
 
-    def _paint_floating(self, name: str, shape: Shape, tilt: float) -> None:
+    def paint_floating(self, name: str, shape: Shape, tilt: float) -> None:
         """Where and how large is the same for classes and for everything else in the air; only the palettes differ."""
         rng = self.rng
-        size = rng.uniform(*self.generator.target_size) * self.side
+        size = rng.uniform(*self.generator.target_size) * self.unit
         x, y = self._free_place(size)
         palette = self._visible_palette(x, y, size, TARGET_PALETTES if name in TARGETS else DISTRACTOR_PALETTES)
         sprite = render(

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from focalnets.errors import ConfigError, MissingPackageError
+from focalnets.errors import ConfigError, ShapeError
 from focalnets.models.config import FocalNetConfig
+from focalnets.models.heads.query_boxes import quiet_transformers, require_scipy
 from focalnets.models.heads.transformers_backbone import backbone_config
 
 __all__ = ["Mask2FormerHead", "class_scores", "query_losses"]
@@ -75,15 +76,13 @@ class Mask2FormerHead(nn.Module):
 
 def _published_model(backbone: FocalNetConfig, hidden: int, classes: int, queries: int, layers: int) -> Any:
     """Build the whole model of transformers, whose head is drawn as its own training draws it."""
+    if not isinstance(backbone, FocalNetConfig):
+        raise ShapeError("Mask2Former's head stands on FocalNets only; choose another head.")
     base = backbone_config(backbone.replace(pyramid_norms=True))
+    require_scipy("mask2former")
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
-    from transformers.utils import is_scipy_available, logging
 
-    if not is_scipy_available():
-        raise MissingPackageError("Mask2Former needs scipy; run: pip install 'focalnets[dense]'")
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()  # It warns of backbones that it does not know.
-    try:
+    with quiet_transformers():
         config = Mask2FormerConfig(
             backbone_config=base,
             num_labels=classes,  # type: ignore[call-arg]
@@ -98,8 +97,6 @@ def _published_model(backbone: FocalNetConfig, hidden: int, classes: int, querie
             common_stride=backbone.strides[0],
         )
         return Mask2FormerForUniversalSegmentation(config)
-    finally:
-        logging.set_verbosity(level)
 
 
 def query_losses(

@@ -5,8 +5,9 @@ Axes: B batch, H W height and width [px], h w [tokens], C channels.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,9 @@ from focalnets.models.embedding import downsample_mask
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.layers import Recompute
 
-__all__ = ["DenseNetwork", "checked_stages", "cut_out", "each_alone", "extend_edges", "valid_sizes"]
+__all__ = ["DenseNetwork", "checked_stages", "cut_out", "each_alone", "extend_edges", "framed", "valid_sizes"]
+
+Kind = TypeVar("Kind", bound="DenseNetwork")
 
 
 class DenseNetwork(nn.Module):
@@ -85,6 +88,12 @@ class DenseNetwork(nn.Module):
             masks.append(marked)
         return [masks[stage] for stage in self.stages]
 
+    def with_backbone(self: Kind, backbone: nn.Module) -> Kind:
+        """The same network with another form of its backbone; the head is shared."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "backbone": backbone}
+        return other
+
     def set_recompute(self, level: Recompute) -> None:
         """Choose what training computes twice to save memory, see :meth:`FocalNet.set_recompute`."""
         self.backbone.set_recompute(level)
@@ -114,11 +123,35 @@ def valid_sizes(images: Tensor, mask: Tensor | None) -> Tensor:
 
 def extend_edges(features: Tensor, mask: Tensor) -> Tensor:
     """Repeat the last valid row and column of each map (B, C, h, w) over what was padded; ``mask`` (B, h, w)."""
+    return _repeated(features, mask, (features.shape[-2], features.shape[-1]))
+
+
+def framed(maps: Sequence[Tensor], masks: Sequence[Tensor] | None, extent: tuple[int, int]) -> list[Tensor]:
+    """Give maps the size that they have where the coarsest one has this extent, by cutting or repeating edges.
+
+    Args:
+        maps: (B, C, h, w), finest first, each of twice as many rows and columns as the next one.
+        masks: Which positions of each belong to an image, (B, h, w), from the upper left corner; None if all do.
+        extent: Rows and columns of the coarsest map.
+    """
+    found = []
+    for level, features in enumerate(maps):
+        factor = 2 ** (len(maps) - 1 - level)
+        size = (extent[0] * factor, extent[1] * factor)
+        if masks is None and size == (features.shape[-2], features.shape[-1]):
+            found.append(features)
+            continue
+        mask = torch.ones_like(features[:, 0], dtype=torch.bool) if masks is None else masks[level]
+        found.append(_repeated(features, mask, size))
+    return found
+
+
+def _repeated(features: Tensor, mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Take the valid part of each map, with its last row and column repeated up to a size."""
     rows = mask.any(2).sum(1).sub(1).clamp(min=0)
     columns = mask.any(1).sum(1).sub(1).clamp(min=0)
-    height, width = features.shape[-2:]
-    row = torch.arange(height, device=features.device).expand(len(features), -1).minimum(rows[:, None])
-    column = torch.arange(width, device=features.device).expand(len(features), -1).minimum(columns[:, None])
+    row = torch.arange(size[0], device=features.device).expand(len(features), -1).minimum(rows[:, None])
+    column = torch.arange(size[1], device=features.device).expand(len(features), -1).minimum(columns[:, None])
     number = torch.arange(len(features), device=features.device)[:, None, None]
     return features[number, :, row[:, :, None], column[:, None, :]].permute(0, 3, 1, 2)
 

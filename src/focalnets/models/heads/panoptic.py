@@ -33,6 +33,7 @@ class PanopticNetwork(DenseNetwork):
         channels: Hidden channels D.
         queries: Q, more than an image may have objects and kinds of ground.
         layers: Of the decoder.
+        reduce_zero_label: Whether class 0 of the data that it learnt from is no class, see there.
 
     Raises:
         ConfigError: If a number is out of range, or a name is none of the classes.
@@ -48,6 +49,7 @@ class PanopticNetwork(DenseNetwork):
         channels: int = 256,
         queries: int = 100,
         layers: int = 10,
+        reduce_zero_label: bool = False,
     ) -> None:
         super().__init__(backbone, range(len(backbone.config.depths)), class_names)
         for name, value in (("channels", channels), ("queries", queries), ("layers", layers)):
@@ -58,6 +60,7 @@ class PanopticNetwork(DenseNetwork):
                 f"stuff must be numbers of classes from 0 to {len(class_names) - 1}, got {shortened(stuff)}."
             )
         self.stuff = tuple(stuff)
+        self.reduce_zero_label = reduce_zero_label
         self.hidden, self.queries, self.layers = channels, queries, layers
         self.head = Mask2FormerHead(
             backbone.config, hidden=channels, classes=len(class_names), queries=queries, layers=layers
@@ -94,6 +97,7 @@ class PanopticNetwork(DenseNetwork):
             "channels": self.hidden,
             "queries": self.queries,
             "layers": self.layers,
+            "reduce_zero_label": self.reduce_zero_label,
         }
 
 
@@ -104,7 +108,8 @@ def build_panoptic(backbone: FocalNet, class_names: Sequence[str], head: Mapping
         ConfigError: If the description is not complete, or contradicts the labels.
     """
     wanted = {"kind", "outputs", "stuff", "channels", "queries", "layers"}
-    if set(head) != wanted or head["kind"] != "mask2former":
+    reduced = head.get("reduce_zero_label", False)  # Older files do not say it.
+    if set(head) - {"reduce_zero_label"} != wanted or head["kind"] != "mask2former":
         raise ConfigError(
             f"a panoptic head is of kind mask2former, described by {', '.join(sorted(wanted))}, got {shortened(*head)}."
         )
@@ -112,6 +117,7 @@ def build_panoptic(backbone: FocalNet, class_names: Sequence[str], head: Mapping
         raise ConfigError(f"the head has {head['outputs']} outputs but {len(class_names)} labels.")
     if not isinstance(head["stuff"], list):
         raise ConfigError(f"stuff must be a list of numbers, got {shortened(head['stuff'])}.")
-    return PanopticNetwork(
-        backbone, class_names, **{name: head[name] for name in ("stuff", "channels", "queries", "layers")}
-    )
+    if not isinstance(reduced, bool):
+        raise ConfigError(f"reduce_zero_label must be true or false, got {shortened(reduced)}.")
+    options = {name: head[name] for name in ("stuff", "channels", "queries", "layers")}
+    return PanopticNetwork(backbone, class_names, **options, reduce_zero_label=reduced)

@@ -90,5 +90,39 @@ def _detector_rows() -> dict[str, DenseRow]:
     return rows
 
 
-DENSE_NETWORKS: dict[str, DenseRow] = {**_semantic_rows(), **_detector_rows()}
+_QUERIES = {
+    "rtdetr": ("detect", "", "objects with boxes by the queries of RT-DETRv2",
+               {"channels": 256, "queries": 300, "decoder_layers": 6},
+               {"channels": 128, "queries": 100, "decoder_layers": 3}),
+    "dfine": ("detect", "", "objects with boxes by the queries of D-FINE",
+              {"channels": 256, "queries": 300, "decoder_layers": 6},
+              {"channels": 128, "queries": 100, "decoder_layers": 3}),
+    **{f"mask2former_{task}": (task, "mask2former", f"{words} by the queries of Mask2Former",
+                               {"channels": 256, "queries": 100, "decoder_layers": 10},
+                               {"channels": 96, "queries": 50, "decoder_layers": 4})
+       for task, words in (("semantic", "the class of each pixel"), ("instance", "objects with masks"),
+                           ("panoptic", "objects and ground"))},
+}  # fmt: skip
+"""Heads of transformers: task, words, and what they are made of on large backbones and on the smallest one."""
+
+
+def _query_rows() -> dict[str, DenseRow]:
+    rows = {}
+    for name, (task, kind, words, published, small) in _QUERIES.items():
+        head = {} if task == "panoptic" else {"head": kind or name}
+        rows[f"{name}_focalnet_pico"] = DenseRow(
+            task=task, backbone="focalnet_pico", head=head | small, input=WholeImage(input_size_px=256),
+            summary=f"{words}, small",
+        )  # fmt: skip
+        input_px = WholeImage(input_size_px=640, longest_px=1024) if task == "detect" else _AT_512
+        for size, drop_path in _PUBLISHED_DROP_PATH.items():
+            for focus in ("srf", "lrf"):
+                rows[f"{name}_focalnet_{size}_{focus}"] = DenseRow(
+                    task=task, backbone=f"focalnet_{size}_{focus}", head=head | published, input=input_px,
+                    backbone_fields={"drop_path": drop_path}, summary=f"{words}, as published",
+                )  # fmt: skip
+    return rows
+
+
+DENSE_NETWORKS: dict[str, DenseRow] = {**_semantic_rows(), **_detector_rows(), **_query_rows()}
 """The networks by name: task or architecture, then the variant of the backbone."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from focalnets.large.looking import OnProgress, classify_large
 from focalnets.large.plan import Plan
 from focalnets.large.sources import Source
 from focalnets.models.focalnet import FocalNet
+from focalnets.tasks.batch import Batch
 from focalnets.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 __all__ = ["LargeClassification"]
 
@@ -46,6 +52,23 @@ class LargeClassification:
             labels=self.task.labels(self.backbone),
         )
         return result
+
+    def for_measuring(self) -> LargeClassification:
+        """Keep nothing more."""
+        return self
+
+    def metrics(self, labels: Sequence[str]) -> MetricCollection:
+        """Make the task's metrics."""
+        return self.task.metrics(labels)
+
+    def measure(self, metrics: MetricCollection, found: Tensor, known: int) -> tuple[Any, float]:
+        """Compare the likeliest classes with the true one."""
+        found = found.cpu()
+        output, batch = found.log()[None], Batch(found[None], torch.tensor([known]))
+        self.task.check_targets(batch, self.task.labels(self.backbone))
+        self.task.measure(metrics, output, batch)
+        (answer,) = self.task.answers(output, batch)
+        return answer, float(sum(self.task.losses(output, batch, train=False).values()))
 
     def write(self, source: Source, found: Tensor, folder: Path, caption: str) -> list[str]:
         """Write nothing more."""

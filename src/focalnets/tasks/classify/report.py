@@ -12,6 +12,7 @@ from PIL import Image
 from focalnets.files import csv_text, write_text
 from focalnets.models.config import Preprocessing
 from focalnets.report.parts import Column, Fact, Section, TableCell
+from focalnets.report.pictures import fit_within
 from focalnets.tasks.classify.figures import draw_calibration, draw_confident_errors, draw_confusion
 from focalnets.tasks.classify.results import Evaluation, Prediction, none_of_the_classes
 from focalnets.tasks.classify.sections import (
@@ -20,7 +21,9 @@ from focalnets.tasks.classify.sections import (
     confusion_section,
     errors_section,
 )
-from focalnets.tasks.evaluation import EvaluationReport
+from focalnets.tasks.evaluation import EvaluationReport, loss_in_words, size_in_words, spec_of
+
+_MOST_SHOWN_PX = 1024
 
 __all__ = [
     "evaluation_facts",
@@ -37,6 +40,8 @@ def evaluation_summary(evaluation: Evaluation) -> list[str]:
     """Tell accuracy, speed, calibration, and how many images are called none of the classes."""
     low, high = evaluation.top1_interval
     preprocessing, calibration = evaluation.preprocessing, evaluation.calibration
+    crop = f" (crop {preprocessing['crop_fraction']:g}, {preprocessing['interpolation']})"
+    size = size_in_words(preprocessing) + ("" if "look" in preprocessing else crop)
     none = []
     if evaluation.called_none is not None:
         none.append(
@@ -45,9 +50,8 @@ def evaluation_summary(evaluation: Evaluation) -> list[str]:
             "figures above count their likeliest class"
         )
     return [
-        f"top-1 {evaluation.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {evaluation.top5:.2%}, "
-        f"loss {evaluation.loss:.4f} on {evaluation.images:,} images at {preprocessing['input_size_px']} px "
-        f"(crop {preprocessing['crop_fraction']:g}, {preprocessing['interpolation']}), "
+        f"top-1 {evaluation.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {evaluation.top5:.2%}"
+        f"{loss_in_words(evaluation.loss)} on {evaluation.images:,} images {size}, "
         f"{evaluation.images / max(evaluation.seconds, 1e-9):.0f} images/s",
         f"mean recall {evaluation.mean_recall:.2%}, mean confidence {calibration.mean_confidence:.2%}, expected "
         f"calibration error {calibration.ece_equal_width:.2%} ({len(calibration.equal_width)} bins of equal "
@@ -118,9 +122,12 @@ def evaluation_facts(evaluation: Evaluation) -> list[Fact]:
 def pictures_of_errors(
     report: EvaluationReport, seen: Callable[[tuple[Any, Any], Preprocessing], Image.Image]
 ) -> list[Image.Image]:
-    """Show what the network saw of the most confident errors; ``seen`` shows it of an item."""
-    spec = Preprocessing.from_dict(report.evaluation.preprocessing)
-    return [seen(report.dataset[mistake.index], spec) for mistake in report.evaluation.mistakes]
+    """Show what the network saw of the most confident errors; ``seen`` shows it of an item that was resized."""
+    items = (report.dataset[mistake.index] for mistake in report.evaluation.mistakes)
+    if "look" in report.evaluation.preprocessing:
+        return [fit_within(picture, _MOST_SHOWN_PX) for picture, _ in items]
+    spec = spec_of(report.evaluation.preprocessing)
+    return [seen(item, spec) for item in items]
 
 
 def evaluation_sections(evaluation: Evaluation, pictures: Sequence[Image.Image]) -> list[Section]:

@@ -145,7 +145,7 @@ class Figures:
     top1_interval: tuple[float, float]
     top5: float
     top5_interval: tuple[float, float]
-    loss: float
+    loss: float | None
     ece: float
 
     def value(self, metric: str) -> float:
@@ -198,7 +198,7 @@ class Evaluation:
     top1_interval: tuple[float, float]
     top5_interval: tuple[float, float]
     mean_recall: float
-    loss: float
+    loss: float | None
     per_class: tuple[ClassFigures, ...]
     confusion: tuple[tuple[int, ...], ...]
     preprocessing: dict[str, Any]
@@ -292,7 +292,7 @@ def make_evaluation(
         loss=measured.loss,
         per_class=_per_class(names, counts),
         confusion=tuple(map(tuple, counts.tolist())),
-        preprocessing=measured.spec.to_dict(),
+        preprocessing=measured.preprocessing,
         calibration=measure_calibration(
             [answer.confidence for answer in answers],
             [answer.predicted == answer.label for answer in answers],

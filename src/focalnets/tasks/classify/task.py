@@ -69,7 +69,7 @@ class Classify(Task):
     """
 
     name: ClassVar[str] = "classify"
-    watch: ClassVar[Watch] = Watch("top1")
+    watch: ClassVar[Watch] = Watch("top1", of_inputs=True)
     metric_labels: ClassVar[dict[str, Metric]] = {
         "top1": Metric("top-1", hub_type="accuracy", hub_name="Top-1 accuracy"),
         "top5": Metric("top-5", hub_type="accuracy", hub_name="Top-5 accuracy"),

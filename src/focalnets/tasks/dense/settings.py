@@ -17,6 +17,8 @@ _RANGES: dict[str, Range] = {
     "horizontal_flip": (0.0, 1.0, "from 0 to 1"),
     "vertical_flip": (0.0, 1.0, "from 0 to 1"),
     "colour_jitter": (0.0, 1.0, "from 0 to 1"),
+    "mosaic": (0.0, 1.0, "from 0 to 1"),
+    "copy_paste": (0.0, 1.0, "from 0 to 1"),
 }
 
 
@@ -34,6 +36,10 @@ class DenseSettings:
         horizontal_flip: Probability of mirroring; 0 where left and right matter, e.g. writing.
         vertical_flip: Probability of turning upside down, e.g. for views from above.
         colour_jitter: Largest relative change of brightness, contrast and saturation.
+        mosaic: Probability that an image of a training becomes one of four in one picture.
+        copy_paste: Probability that objects of another image are laid on it; for data with masks.
+        mixing_off_epoch: Epoch, counted from 0, from which on images are neither put together nor laid on each other,
+            so that the network ends on pictures as they are; None goes on to the end.
         stages: Stages whose maps the head reads, counted from 0, e.g. "1,2,3"; None takes all.
     """
 
@@ -46,13 +52,16 @@ class DenseSettings:
     horizontal_flip: float = 0.5
     vertical_flip: float = 0.0
     colour_jitter: float = 0.4
+    mosaic: float = 0.0
+    copy_paste: float = 0.0
+    mixing_off_epoch: int | None = None
     stages: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
         check_choices(self, {"side": get_args(Side)})
         check_ranges(self, _RANGES)
-        check_whole_numbers(self, {"longest_px": 1, "crop_px": 8}, optional=True)
+        check_whole_numbers(self, {"longest_px": 1, "crop_px": 8, "mixing_off_epoch": 0}, optional=True)
         if self.scale_min > self.scale_max:
             raise ConfigError(f"scale_min must be at most scale_max, got {self.scale_min} and {self.scale_max}.")
         if self.longest_px is not None and self.side != "shorter":
@@ -71,6 +80,29 @@ class DenseSettings:
         if not all(part.isascii() and part.isdecimal() for part in parts):
             raise ConfigError(f"stages must be numbers from 0 such as 1,2,3, got {self.stages!r:.80}.")
         return tuple(int(part) for part in parts)
+
+    def check_with(self, config: Any) -> None:
+        """Refuse what contradicts the general settings.
+
+        Raises:
+            ConfigError: If the epoch without mixing never comes or there is nothing to turn off.
+        """
+        off = self.mixing_off_epoch
+        if off is not None and (off >= config.epochs or not (self.mosaic or self.copy_paste)):
+            raise ConfigError(
+                f"mixing_off_epoch {off} has no effect: it must be below epochs ({config.epochs}), and mosaic or "
+                "copy_paste above 0."
+            )
+
+    def changes_in_words(self) -> str:
+        """Describe what is changed at random, with a comma and a space at the end."""
+        words = [f"sizes scaled by {self.scale_min:g} to {self.scale_max:g}"]
+        words += [] if self.crop_px is None else [f"cuts of {self.crop_px} px"]
+        until = "" if self.mixing_off_epoch is None else f" (until epoch {self.mixing_off_epoch})"
+        for name in ("mosaic", "copy_paste"):
+            if value := getattr(self, name):
+                words.append(f"{name.replace('_', '-')} {value:g}{until}")
+        return f"{', '.join(words)}, "
 
     def changes(self) -> dict[str, Any]:
         """Fields of :class:`focalnets.data.dense.transforms.DenseAugmentation`."""

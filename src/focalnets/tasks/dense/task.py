@@ -20,6 +20,7 @@ from focalnets.data.annotated.training import (
     reopen_annotated_training,
 )
 from focalnets.data.dense.batches import collate_padded
+from focalnets.data.dense.mixing import MixedData
 from focalnets.data.dense.transforms import DenseAugmentation, DenseTransform
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.errors import ConfigError
@@ -34,6 +35,10 @@ from focalnets.tasks.task import Task
 
 __all__ = ["DenseInput", "DenseTask", "stacked"]
 
+_COMPARED_PX = 256
+_COMPARED_MULTIPLE = 32
+_LOOKED_AT = 200
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenseTask(Task):
@@ -46,6 +51,7 @@ class DenseTask(Task):
         model: Name of the network in a config, whose row of :data:`DENSE_NETWORKS` may choose the head.
         wants_masks, wants_semantic: Which annotations its transform gives.
         multiple: Heights and widths of batches are multiples of this [px].
+        usual_network: The row whose head networks get that are compared, where no other is named.
     """
 
     on_pyramid: ClassVar[bool] = True
@@ -53,6 +59,7 @@ class DenseTask(Task):
     wants_masks: ClassVar[bool] = False
     wants_semantic: ClassVar[bool] = False
     multiple: ClassVar[int] = 1
+    usual_network: ClassVar[str] = ""
 
     settings: DenseSettings = dataclasses.field(default_factory=DenseSettings)
     model: str = ""
@@ -61,10 +68,15 @@ class DenseTask(Task):
 
     def open(self, place: str | Path, *, val_fraction: float, seed: int, skip_unreadable: bool = False) -> TrainingData:
         """Find annotated images, recognised by their format."""
-        return open_annotated_training(
+        data = open_annotated_training(
             place, task=self.name, val_fraction=val_fraction, seed=seed, skip_unreadable=skip_unreadable,  # type: ignore[arg-type]
             **self.opening(),
         )  # fmt: skip
+        if self.settings.copy_paste and not _has_masks(data.train):
+            raise ConfigError(
+                f"copy_paste lays objects with masks on other images, but '{place}' has none; leave it out."
+            )
+        return data
 
     def reopen(self, split: Path, *, root: str | Path | None = None, skip_unreadable: bool = False) -> TrainingData:
         """Find the images of a run again."""
@@ -77,6 +89,15 @@ class DenseTask(Task):
         return open_annotated_evaluation(
             place, task=self.name, labels=labels, split=split, **self.opening()  # type: ignore[arg-type]
         )  # fmt: skip
+
+    def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
+        """Mix images by chance where the settings ask for it."""
+        settings = self.settings
+        if not (settings.mosaic or settings.copy_paste):
+            return data
+        return MixedData(
+            data, mosaic=settings.mosaic, copy_paste=settings.copy_paste, off_epoch=settings.mixing_off_epoch
+        )
 
     def opening(self) -> dict[str, Any]:
         """Options for opening data that this task alone has."""
@@ -104,6 +125,34 @@ class DenseTask(Task):
         """Pad images to a common size, with a mask where they differ."""
         inputs, targets, mask = collate_padded(items, self.multiple)
         return Batch(inputs, targets, mask)
+
+    def for_comparison(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
+        """Choose one head and one size for all images, so that no network sees padding, which not all take notice of.
+
+        Photos are brought to a square and, in training, enlarged and cut to it.
+        """
+        settings = self.settings
+        model = self.model if self.model in DENSE_NETWORKS else self.usual_network
+        squared = dataclasses.replace(settings, side="both", longest_px=None, crop_px=None)
+        task = dataclasses.replace(self, model=model, settings=squared)
+        chosen = task.choose_settings(data, image_size=image_size)
+        size = chosen.pop("image_size", None) or image_size or _COMPARED_PX
+        if size % _COMPARED_MULTIPLE:
+            raise ConfigError(
+                f"Networks are compared at a multiple of {_COMPARED_MULTIPLE} px for which none needs padding, got "
+                f"image_size {size}."
+            )
+        shared = {"crop_px": size, "scale_min": max(1.0, settings.scale_min), "scale_max": max(1.0, settings.scale_max)}
+        return {"image_size": size, **task.chosen(), **chosen, **shared}
+
+    def sample_batch(self, spec: Preprocessing, batch: int, labels: Sequence[str]) -> Batch:
+        """Prepare generated scenes with what is known of them."""
+        data = self.open(f"scenes:{2 * batch}", val_fraction=0.5, seed=0).train
+        still = dataclasses.replace(
+            self.settings, scale_min=1.0, scale_max=1.0, horizontal_flip=0.0, vertical_flip=0.0, colour_jitter=0.0
+        )
+        prepare = dataclasses.replace(self, settings=still).transform(spec, train=True)
+        return self.collate([prepare(data[number % len(data)], number) for number in range(batch)])
 
     # The network
 
@@ -136,7 +185,9 @@ class DenseTask(Task):
             return own
         if row.task != self.name:
             raise ConfigError(f"'{self.model}' is a network for the task {row.task}, not for {self.name}.")
-        return {name: row.head.get(name) if value is None else value for name, value in own.items()}
+        # What a row says of its head is nothing for another one.
+        head = row.head if own.get("head") in (None, row.head.get("head", "rcnn")) else {}
+        return {name: head.get(name) if value is None else value for name, value in own.items()}
 
     def input_of(self, spec: Preprocessing, settings: Mapping[str, Any]) -> WholeImage:
         """Say how whole images are prepared, with the statistics that a backbone was trained with."""
@@ -164,7 +215,7 @@ class DenseTask(Task):
         assert isinstance(module, DenseNetwork)
         if module.class_names == tuple(labels):
             return module
-        head = {**module.describe_head(), "outputs": len(labels)}
+        head = {**module.describe_head(), **self.described_labels(labels)}
         fresh = self.rebuild_dense(module.backbone, labels, head)
         fresh.preprocessing, fresh.origin = module.preprocessing, module.origin
         new = fresh.state_dict()
@@ -173,6 +224,10 @@ class DenseTask(Task):
         }
         fresh.load_state_dict(kept, strict=False)
         return fresh
+
+    def described_labels(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return what the description of a head says of its labels."""
+        return {"outputs": len(labels)}
 
     def head(self, model: nn.Module) -> dict[str, Any]:
         """Describe the head for a checkpoint."""
@@ -257,3 +312,9 @@ def stacked(maps: Sequence[Tensor], size: tuple[int, int], fill: int) -> Tensor:
     for number, values in enumerate(maps):
         batch[number, : values.shape[0], : values.shape[1]] = values
     return batch
+
+
+def _has_masks(data: Any) -> bool:
+    """Whether one of the first images has an object with a mask."""
+    numbers = range(min(len(data), _LOOKED_AT))
+    return any(thing.mask_data is not None for number in numbers for thing in data.annotation(number).objects)

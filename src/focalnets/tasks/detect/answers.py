@@ -91,7 +91,7 @@ def make_evaluation(measured: Measured, *, counted_from: float, worst: int) -> E
         counted_from=counted_from,
         classes=classes,
         mistakes=_mistakes(measured, counted_from, worst),
-        preprocessing=measured.spec.to_dict(),
+        preprocessing=measured.preprocessing,
         left_out=measured.left_out,
         model=measured.model,
         seconds=measured.seconds,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from focalnets.data.annotated.images import AnnotatedImage, draw_object
 from focalnets.data.annotated.objects import AnnotatedObject
-from focalnets.tasks.detect.run_lengths import drawn_in_box, encode_mask
+from focalnets.tasks.detect.run_lengths import drawn_in_box, drawn_over_image, encode_mask
 
 __all__ = ["WithObjects", "found_objects", "known_objects"]
 
@@ -43,7 +43,8 @@ def found_objects(
     """Take the detections of each image to its photo.
 
     Args:
-        output: Of a detector, with ``input_sizes`` (B, 2): height and width of each image [px of the input].
+        output: Of a detector, with ``input_sizes`` (B, 2): height and width of each image [px of the input], and
+            ``stride`` between the places of masks that cover whole images.
         sizes: Width and height of each photo [px].
         masks: Whether masks are drawn, where there are any.
 
@@ -60,6 +61,10 @@ def found_objects(
             found["masks"] = [
                 drawn_in_box(mask, box, width_and_height) for mask, box in zip(drawn, found["boxes"], strict=True)
             ]
+        elif masks and "whole_masks" in detected:
+            drawn, stride = detected["whole_masks"].float().cpu(), output["stride"]
+            covered = torch.tensor([0, 0, drawn.shape[2] * stride, drawn.shape[1] * stride]) / scale
+            found["masks"] = [drawn_over_image(mask, covered, (int(size[0]), int(size[1]))) for mask in drawn]
         results.append(found)
     return results
 

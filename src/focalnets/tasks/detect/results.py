@@ -196,7 +196,7 @@ class Evaluation:
     Attributes:
         inputs: Number of images, each counted once.
         metrics: Average precision by name, and how many objects were missed, spurious or found twice.
-        loss: Mean of the summed losses.
+        loss: Mean of the summed losses; None where images were measured at the size that they have.
         counted_from: Score from which detections count as such.
         classes: One entry for each class, in the order of the labels.
         mistakes: Confident errors, the surest first.
@@ -208,7 +208,7 @@ class Evaluation:
 
     inputs: int
     metrics: dict[str, float]
-    loss: float
+    loss: float | None
     counted_from: float
     classes: tuple[ClassResult, ...]
     mistakes: tuple[Mistake, ...]

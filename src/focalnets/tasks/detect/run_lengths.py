@@ -12,7 +12,7 @@ from torch import Tensor
 
 from focalnets.data.annotated.encoded_masks import EncodedMask
 
-__all__ = ["drawn_in_box", "encode_mask", "encode_part", "text_of_runs"]
+__all__ = ["drawn_in_box", "drawn_over_image", "encode_mask", "encode_part", "text_of_runs"]
 
 _MARGIN_PX = 1
 _LETTERS = 7
@@ -44,10 +44,40 @@ def drawn_in_box(likelihoods: Tensor, box: Tensor, size: tuple[int, int], least:
     return encode_part((down @ likelihoods @ across.T >= least).numpy(), *first, size)
 
 
-def _interpolation(first: int, last: int, start: float, end: float, count: int) -> Tensor:
-    """Weights (pixels, count) of the values of a mask for pixels from ``first`` to before ``last``."""
+def drawn_over_image(likelihoods: Tensor, box: Tensor, size: tuple[int, int], least: float = 0.5) -> EncodedMask:
+    """Enlarge a mask that covers the whole photo, and perhaps more, bilinearly; its edges are repeated.
+
+    Args:
+        likelihoods: (h, w) float32, spread evenly over the box.
+        box: Left, top, right, bottom of what it covers (4,) [px of the photo].
+        size: Width and height of the photo [px].
+        least: Likelihood from which a pixel belongs to the mask.
+    """
+    left, top, right, bottom = box.tolist()
+    rows, columns = ((likelihoods >= least).any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+    if not rows or not columns:
+        return encode_part(np.zeros((0, 0), dtype=bool), 0, 0, size)
+    first, last = [], []
+    for start, end, places, pixels in ((left, right, columns, size[0]), (top, bottom, rows, size[1])):
+        step = (end - start) / likelihoods.shape[1 if places is columns else 0]
+        # What is likely enough lies less than a place from a place that is.
+        first.append(max(int(start + (places[0] - 1) * step), 0))
+        last.append(min(int(np.ceil(start + (places[-1] + 2) * step)), pixels))
+    if last[0] <= first[0] or last[1] <= first[1]:
+        return encode_part(np.zeros((0, 0), dtype=bool), 0, 0, size)
+    across = _interpolation(first[0], last[0], left, right, likelihoods.shape[1], repeat=True)
+    down = _interpolation(first[1], last[1], top, bottom, likelihoods.shape[0], repeat=True)
+    return encode_part((down @ likelihoods @ across.T >= least).numpy(), first[0], first[1], size)
+
+
+def _interpolation(first: int, last: int, start: float, end: float, count: int, *, repeat: bool = False) -> Tensor:
+    """Weights (pixels, count) of the values of a mask for pixels from ``first`` to before ``last``.
+
+    With ``repeat`` the outermost values go on beyond their middles, else they fade to zero.
+    """
     middles = torch.arange(first, last, dtype=torch.float32) + 0.5
     place = (middles - start) / (end - start) * count - 0.5 if end > start else torch.full_like(middles, -1.0)
+    place = place.clamp(0, count - 1) if repeat else place
     return (1 - (place[:, None] - torch.arange(count)).abs()).clamp(min=0)
 
 

@@ -14,26 +14,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from focalnets.data.checks.anchors import choose_image_size, object_sizes, propose_anchors
 from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
-from focalnets.models.heads.detector import Detector
-from focalnets.models.heads.detector_config import PUBLISHED_RATIOS, DetectorConfig
 from focalnets.models.heads.network import DenseNetwork, valid_sizes
+from focalnets.models.heads.objects import ObjectNetwork
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.dense.task import DenseTask
 from focalnets.tasks.detect.answers import Answer, make_evaluation
-from focalnets.tasks.detect.choosing import choose_anchors, choose_image_size, need_finest_map, object_sizes
 from focalnets.tasks.detect.comparing import WithObjects, found_objects, known_objects
 from focalnets.tasks.detect.drawing import draw_objects
 from focalnets.tasks.detect.matching import ObjectCounts
 from focalnets.tasks.detect.metrics import AveragePrecision
+from focalnets.tasks.detect.networks import build_from_settings, described_network, stages_of
 from focalnets.tasks.detect.report import evaluation_sections, write_coco_results, write_evaluation_files
 from focalnets.tasks.detect.results import DetectedObject, Detections, Evaluation
 from focalnets.tasks.detect.settings import DetectSettings
-from focalnets.tasks.evaluation import EvaluationReport, Measured
+from focalnets.tasks.evaluation import EvaluationReport, Measured, loss_in_words, size_in_words
 from focalnets.tasks.metric import Metric, Watch
 from focalnets.tasks.picture_transform import Alter
 
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Detect"]
 
-_SMALL_HEAD = {"pyramid_channels": 96, "box_channels": 256, "proposals": 300, "sampled_boxes": 128}
-_PUBLISHED_HEAD = {"pyramid_channels": 256, "box_channels": 1024, "proposals": 1000, "sampled_boxes": 512}
-_LARGE_EMBED_DIM = 64
 _USUAL_SIZE_PX = 256
 
 
@@ -75,6 +72,7 @@ class Detect(DenseTask):
     )
     optional_files: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[int] = 32
+    usual_network: ClassVar[str] = "fasterrcnn_focalnet_pico"
 
     settings: DetectSettings = dataclasses.field(default_factory=DetectSettings)
     shown_from: float = 0.5
@@ -88,9 +86,7 @@ class Detect(DenseTask):
 
     def recipe_in_words(self) -> str:
         """Describe how images are changed."""
-        settings = self.settings
-        cut = "" if settings.crop_px is None else f", cuts of {settings.crop_px} px"
-        return f"sizes scaled by {settings.scale_min:g} to {settings.scale_max:g}{cut}, "
+        return self.settings.changes_in_words()
 
     # Data
 
@@ -110,96 +106,69 @@ class Detect(DenseTask):
         if settings.class_ids is None and usable and numbers != list(range(1, len(numbers) + 1)):
             chosen["class_ids"] = ",".join(map(str, numbers))
         open_settings = self.chosen()
-        if open_settings["anchor_sizes"] is not None:
+        anchors = open_settings["head"] in (None, "rcnn")
+        if open_settings["anchor_sizes"] is not None or (not anchors and image_size is not None):
             return chosen
         objects = object_sizes(data.train)
         if not len(objects.boxes):
             raise DataError(f"{data.description} shows no object to train on; expected at least one.")
         spec = self.input_of(Preprocessing(input_size_px=_USUAL_SIZE_PX), open_settings)
+        if not anchors:
+            return {**chosen, "image_size": choose_image_size(objects, spec.input_size_px, side=spec.side)}
+        stages = stages_of(settings, open_settings)
+        proposal = propose_anchors(
+            objects, spec, image_size=image_size, stages=stages, fixed_stages=settings.stages is not None
+        )
         if image_size is None:
-            image_size = choose_image_size(objects, spec.input_size_px, side=spec.side)
-            chosen["image_size"] = image_size
-        seen = objects.as_seen(dataclasses.replace(spec, input_size_px=image_size))
-        stages = self.stages(open_settings)
-        if settings.stages is None and stages is not None and 0 not in stages and need_finest_map(seen, objects.labels):
-            stages = tuple(range(stages[-1] + 1))
-            chosen["stages"] = ",".join(map(str, stages))
-        sizes, ratios = choose_anchors(seen, objects.weights(), (4 if stages is None else len(stages)) + 1)
-        chosen["anchor_sizes"] = ",".join(f"{size:g}" for size in sizes)
+            chosen["image_size"] = proposal.image_size_px
+        if proposal.stages is not None and proposal.stages != stages:
+            chosen["stages"] = ",".join(map(str, proposal.stages))
+        chosen["anchor_sizes"] = ",".join(f"{size:g}" for size in proposal.sizes_px)
         if open_settings["anchor_ratios"] is None:
-            chosen["anchor_ratios"] = ",".join(f"{ratio:.3g}" for ratio in ratios)
+            chosen["anchor_ratios"] = ",".join(f"{ratio:.3g}" for ratio in proposal.ratios)
         return chosen
 
     # The network
 
-    def stages(self, settings: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """Stages whose maps the head reads, by the settings with the row's; None for all."""
-        return dataclasses.replace(self.settings, stages=settings["stages"]).stage_numbers()
-
     def build_dense(self, network: FocalNet, labels: Sequence[str], settings: Mapping[str, Any]) -> DenseNetwork:
         """Put the head on a backbone."""
-        usual = _SMALL_HEAD if network.config.embed_dim < _LARGE_EMBED_DIM else _PUBLISHED_HEAD
-        values = {name: usual[name] if settings[name] is None else settings[name] for name in usual}
-        stages = self.stages(settings) or tuple(range(len(network.config.depths)))
-        strides = [network.config.strides[stage] for stage in stages if stage < len(network.config.depths)]
-        known = dataclasses.replace(
-            self.settings, anchor_sizes=settings["anchor_sizes"], anchor_ratios=settings["anchor_ratios"]
-        )
-        proposals = values["proposals"]
-        config = DetectorConfig(
-            outputs=len(labels),
-            stages=stages,
-            pyramid_channels=values["pyramid_channels"],
-            anchor_sizes=known.sizes() or tuple((8.0 * stride,) for stride in (*strides, 2 * strides[-1])),
-            anchor_ratios=known.ratios() or PUBLISHED_RATIOS,
-            candidates=(proposals, 2 * proposals),
-            proposals=(proposals, proposals),
-            box_channels=values["box_channels"],
-            normalised=bool(settings["normalised"]),
-            sampled_boxes=values["sampled_boxes"],
-            padding_masked=self.settings.padding_masked,
-            score_threshold=self.settings.score_threshold,
-            overlap=self.settings.overlap,
-            detections=self.settings.detections,
-            class_ids=self.settings.ids(),
-            **self.mask_fields(settings, small=usual is _SMALL_HEAD),
-        )
-        module = Detector(network, config, labels)
+        module = build_from_settings(self.settings, settings, network, labels, masks=self.wants_masks)
         self._freeze(module)
         return module
 
-    def mask_fields(self, settings: Mapping[str, Any], *, small: bool) -> dict[str, Any]:
-        """Choose the fields of the detector's config that belong to masks."""
-        return {}
-
-    def _freeze(self, module: Detector) -> None:
+    def _freeze(self, module: ObjectNetwork) -> None:
         frozen = self.settings.frozen_stages
         if frozen:
             for part in (module.backbone.stem, *module.backbone.stages[:frozen]):
                 part.requires_grad_(False)
 
+    def described_labels(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return how many classes there are and which numbers the data give them."""
+        return {"outputs": len(labels), "class_ids": self.settings.ids()}
+
     def adopt(self, module: nn.Module, labels: Sequence[str]) -> nn.Module:
         """Take a detector that was trained before, see :meth:`DenseTask.adopt`."""
         adopted = super().adopt(module, labels)
-        assert isinstance(adopted, Detector)
+        assert isinstance(adopted, ObjectNetwork)
         self._freeze(adopted)
         return adopted
 
     def rebuild_dense(self, network: FocalNet, labels: Sequence[str], head: Mapping[str, Any]) -> DenseNetwork:
         """Put the head on a backbone that a file describes."""
-        config = DetectorConfig.from_dict(head)
-        if config.masks != self.wants_masks:
-            raise ConfigError(f"the head of a network for {self.name} draws {'' if self.wants_masks else 'no '}masks.")
-        return Detector(network, config, tuple(labels) or tuple(f"class {index}" for index in range(config.outputs)))
+        return described_network(network, labels, head, masks=self.wants_masks)
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
-        """Compute the network's output, with ``input_sizes`` (B, 2), height and width of each image [px]."""
-        assert isinstance(model, Detector)
+        """Compute the network's output, with ``input_sizes`` (B, 2), height and width of each image [px].
+
+        ``stride`` is how many pixels of the input lie between the places of masks that cover whole images.
+        """
+        assert isinstance(model, ObjectNetwork)
         inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
         known = model.training or all("objects" in target for target in batch.targets)
         output = model(inputs, batch.mask, batch.targets if known else None)
         sizes = valid_sizes(batch.inputs, batch.mask)
-        return {**output, "input_sizes": sizes, "class_ids": model.head_config.numbers}
+        numbers, stride = model.head_config.numbers, model.config.strides[0]
+        return {**output, "input_sizes": sizes, "class_ids": numbers, "stride": stride}
 
     # Learning and measuring
 
@@ -276,9 +245,9 @@ class Detect(DenseTask):
         """Find objects in images of any size."""
         from focalnets.tasks.detect.large import LargeDetection
 
-        if not isinstance(model, Detector):
+        if not isinstance(model, ObjectNetwork):
             raise ConfigError(f"Objects in images of any size are found by networks of the task {self.name}.")
-        return LargeDetection(model, tuple(model.head_config.numbers), self.shown_from)
+        return LargeDetection(self, model, tuple(model.head_config.numbers), self.shown_from)
 
     def row(self, result: Detections) -> dict[Column, TableCell]:
         """How many objects of which classes there are, and how sure the network is of the surest."""
@@ -309,12 +278,13 @@ class Detect(DenseTask):
 
     def summary(self, evaluation: Evaluation) -> list[str]:
         """Tell average precision, also by size, and what was missed."""
-        figures, size = evaluation.metrics, evaluation.preprocessing["input_size_px"]
+        figures = evaluation.metrics
+        loss, size = loss_in_words(evaluation.loss), size_in_words(evaluation.preprocessing)
         shown = [f"{metric.label} {figures[name]:.2%}" for name, metric in self.metric_labels.items()]
         sizes = ", ".join(f"{name} {figures[f'map_{name}']:.1%}" for name in ("small", "medium", "large"))
         return [
-            f"{', '.join(shown)} ({sizes}), loss {evaluation.loss:.4f} on {evaluation.inputs:,} images with "
-            f"{evaluation.objects:,} objects at {size} px",
+            f"{', '.join(shown)} ({sizes}){loss} on {evaluation.inputs:,} images with {evaluation.objects:,} objects "
+            f"{size}",
             f"from score {evaluation.counted_from:g} on: {figures['missed']:,.0f} missed, {figures['spurious']:,.0f} "
             f"spurious, {figures['doubled']:,.0f} found twice",
         ]

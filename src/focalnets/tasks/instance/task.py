@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from focalnets.tasks.detect.task import Detect
 from focalnets.tasks.instance.settings import InstanceSettings
 from focalnets.tasks.metric import Metric, Watch
 
 __all__ = ["Instance"]
-
-_SMALL = {"mask_channels": 96, "mask_layers": 2}
-_PUBLISHED = {"mask_channels": 256, "mask_layers": 4}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,11 +30,6 @@ class Instance(Detect):
     }
     pipeline_tag: ClassVar[str | None] = "image-segmentation"
     wants_masks: ClassVar[bool] = True
+    usual_network: ClassVar[str] = "maskrcnn_focalnet_pico"
 
     settings: InstanceSettings = dataclasses.field(default_factory=InstanceSettings)
-
-    def mask_fields(self, settings: Mapping[str, Any], *, small: bool) -> dict[str, Any]:
-        """Choose the fields of the detector's config that belong to masks."""
-        usual = _SMALL if small else _PUBLISHED
-        chosen = {name: usual[name] if settings[name] is None else settings[name] for name in usual}
-        return {"masks": True, **chosen}

@@ -79,7 +79,7 @@ def make_evaluation(measured: Measured, *, stuff: frozenset[int], worst: int) ->
             for label, name in enumerate(measured.labels)
         ),
         worst=tuple(_image_quality(measured, place) for place in ranked[:worst]),
-        preprocessing=measured.spec.to_dict(),
+        preprocessing=measured.preprocessing,
         left_out=measured.left_out,
         model=measured.model,
         seconds=measured.seconds,

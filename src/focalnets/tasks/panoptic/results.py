@@ -177,7 +177,7 @@ class Evaluation:
 
     inputs: int
     metrics: dict[str, float]
-    loss: float
+    loss: float | None
     classes: tuple[ClassQuality, ...]
     worst: tuple[ImageQuality, ...]
     preprocessing: dict[str, Any]

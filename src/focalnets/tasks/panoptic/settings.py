@@ -21,12 +21,14 @@ class PanopticSettings(DenseSettings):
         decoder_layers: Layers of the decoder; None takes 10.
         stuff: Numbers of the classes that are kinds of ground, counted from 0, e.g. "7,8"; None takes them from the
             data.
+        reduce_zero_label: The first class of the data is no class: its pixels count nowhere.
     """
 
     channels: int | None = None
     queries: int | None = None
     decoder_layers: int | None = None
     stuff: str | None = None
+    reduce_zero_label: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -107,6 +107,10 @@ class PanopticTask(DenseTask):
 
     # Data
 
+    def opening(self) -> dict[str, Any]:
+        """Say whether the first class counts."""
+        return {"reduce_zero_label": self.settings.reduce_zero_label}
+
     def choose_settings(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
         """Take from the data which classes are kinds of ground."""
         if self.settings.stuff is not None:
@@ -134,6 +138,7 @@ class PanopticTask(DenseTask):
         return PanopticNetwork(
             network, labels, stuff=self.settings.stuff_labels(), channels=numbers["channels"],
             queries=numbers["queries"], layers=numbers["decoder_layers"],
+            reduce_zero_label=self.settings.reduce_zero_label,
         )  # fmt: skip
 
     def rebuild_dense(self, network: FocalNet, labels: Sequence[str], head: Mapping[str, Any]) -> DenseNetwork:
@@ -141,10 +146,11 @@ class PanopticTask(DenseTask):
         return build_panoptic(network, labels, head)
 
     def suited_to(self, model: nn.Module) -> PanopticTask:
-        """Remember which classes of a network are kinds of ground."""
+        """Remember which classes of a network are kinds of ground, and whether the first of its data counts."""
         assert isinstance(model, PanopticNetwork)
         stuff = ",".join(map(str, model.stuff))
-        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, stuff=stuff))
+        fields = {"stuff": stuff, "reduce_zero_label": model.reduce_zero_label}
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **fields))
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """Compute the output, with ``sizes`` (B, 2): height and width of the part of each mask that shows its image."""

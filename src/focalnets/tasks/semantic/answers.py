@@ -19,7 +19,7 @@ from focalnets.tasks.semantic.metrics import ClassFigures, class_figures
 from focalnets.tasks.semantic.pixels import confident_map, sampled
 from focalnets.tasks.semantic.results import ClassResult, Evaluation, ImageResult
 
-__all__ = ["Answer", "answer_of", "make_evaluation"]
+__all__ = ["Answer", "answer_of", "answer_of_labels", "make_evaluation"]
 
 _SMALL_PX = 320
 _IGNORED = 255
@@ -55,20 +55,40 @@ def answer_of(logits: Tensor, truth: Tensor) -> Answer:
         logits: (K, h, w).
         truth: Class of each pixel of the photo, (H, W) with 255 for those that do not count.
     """
+    size = _small_size(truth)
+    return _answer(*confident_map(logits.float().cpu(), size), sampled(truth.cpu(), size), len(logits))
+
+
+def answer_of_labels(labels: np.ndarray, sureness: np.ndarray, truth: Tensor, *, classes: int) -> Answer:
+    """Sum up what was said of an image of any size.
+
+    Args:
+        labels: Class of each pixel (H, W).
+        sureness: Probability of that class, in 255ths (H, W) uint8.
+        truth: As for :func:`answer_of`.
+        classes: K.
+    """
+    size = _small_size(truth)
+    said, probability = (sampled(torch.from_numpy(np.asarray(values)), size) for values in (labels, sureness))
+    return _answer(said.long(), probability.float() / 255, sampled(truth, size), classes)
+
+
+def _small_size(truth: Tensor) -> tuple[int, int]:
     scale = min(1.0, _SMALL_PX / max(truth.shape))
-    size = (max(1, round(scale * truth.shape[0])), max(1, round(scale * truth.shape[1])))
-    said, probability = confident_map(logits.float().cpu(), size)
-    known = sampled(truth.cpu(), size)
+    return max(1, round(scale * truth.shape[0])), max(1, round(scale * truth.shape[1]))
+
+
+def _answer(said: Tensor, probability: Tensor, known: Tensor, classes: int) -> Answer:
+    """Compare what was said, and how surely, with the truth, (h, w) each."""
     counted = known != _IGNORED
     wrong = counted & (said != known)
-    classes = len(logits)
     pairs = torch.bincount(known[counted] * classes + said[counted], minlength=classes * classes)
     figures = class_figures(pairs.reshape(classes, classes).numpy())
     return Answer(
         iou=figures.means()["miou"],
         wrong=float(wrong.sum() / counted.sum().clamp(min=1)),
         confidence=float(probability[wrong].mean()) if bool(wrong.any()) else None,
-        shape=size,
+        shape=(known.shape[0], known.shape[1]),
         packed=zlib.compress(said.numpy().astype(np.uint16).tobytes(), 1),
     )
 
@@ -103,7 +123,7 @@ def make_evaluation(measured: Measured, *, worst: int) -> Evaluation:
             )
             for place in kept
         ),
-        preprocessing=measured.spec.to_dict(),
+        preprocessing=measured.preprocessing,
         left_out=measured.left_out,
         model=measured.model,
         seconds=measured.seconds,

@@ -157,7 +157,7 @@ class Evaluation:
 
     inputs: int
     metrics: dict[str, float]
-    loss: float
+    loss: float | None
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...]
     worst: tuple[ImageResult, ...]

@@ -28,7 +28,7 @@ class SemanticSettings(DenseSettings):
             pixels each class has; None weighs all pixels alike.
         queries: Queries of mask2former; None takes 100.
         decoder_layers: Layers of mask2former's decoder; None takes 10.
-        reduce_zero_label: Class 0 of the data is no class: its pixels count nowhere, as in ADE20K.
+        reduce_zero_label: The first class of the data is no class: its pixels count nowhere, as in ADE20K.
     """
 
     head: SemanticHead | None = None

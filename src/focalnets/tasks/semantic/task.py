@@ -69,6 +69,7 @@ class Semantic(DenseTask):
         "`focalnets evaluate`."
     )
     wants_semantic: ClassVar[bool] = True
+    usual_network: ClassVar[str] = "semantic_focalnet_pico"
 
     settings: SemanticSettings = dataclasses.field(default_factory=SemanticSettings)
     worst: int = 24
@@ -79,9 +80,7 @@ class Semantic(DenseTask):
 
     def recipe_in_words(self) -> str:
         """Describe how images are changed."""
-        settings = self.settings
-        cut = "" if settings.crop_px is None else f", cuts of {settings.crop_px} px"
-        return f"sizes scaled by {settings.scale_min:g} to {settings.scale_max:g}{cut}, "
+        return self.settings.changes_in_words()
 
     # Data
 
@@ -230,7 +229,7 @@ class Semantic(DenseTask):
 
         if not isinstance(model, SemanticNetwork):
             raise ConfigError("Class maps of images of any size are made by networks of the task semantic.")
-        return LargeSegmentation(model)
+        return LargeSegmentation(self, model)
 
     def row(self, result: Segmentation) -> dict[Column, TableCell]:
         """The class that takes most of the photo, and the others in one cell."""

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from focalnets.data.transforms import evaluation_transform
-from focalnets.demo.scenes import DrawnScene
+from focalnets.demo.classification.scenes import DrawnScene
 from focalnets.intervals import wilson_interval
 from focalnets.models.focalnet import FocalNet
 from focalnets.visualize.evidence import look_inside

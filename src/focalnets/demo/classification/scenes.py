@@ -16,7 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from focalnets.data.scenes.generator import VAL_OFFSET, SceneGenerator
-from focalnets.demo.settings import DemoSettings
+from focalnets.demo.classification.settings import DemoSettings
 
 __all__ = ["DrawnScene", "Windows", "draw_scenes", "generator", "scene_numbers"]
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import platform
-import shlex
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from focalnets.data.transforms import evaluation_transform
-from focalnets.demo.charts import confusion_table, learning_curve, score_table
-from focalnets.demo.run import DemoResult, chosen_example, picture_path
-from focalnets.demo.scenes import DrawnScene
-from focalnets.demo.scores import Look
+from focalnets.demo.classification.charts import confusion_table, learning_curve, score_table
+from focalnets.demo.classification.run import DemoResult, chosen_example, picture_path
+from focalnets.demo.classification.scenes import DrawnScene
+from focalnets.demo.classification.scores import Look
+from focalnets.demo.words import command_line, duration_in_words, made_where
 from focalnets.report.page import write_page
 from focalnets.report.parts import (
     Card,
@@ -36,7 +34,6 @@ from focalnets.report.parts import (
 from focalnets.report.sheet import Panel
 from focalnets.report.words import Mark
 from focalnets.training.console import short_duration
-from focalnets.version import __version__
 from focalnets.visualize.draw import draw_outline, gate_panels, mark_point, overlay, stage_panels
 from focalnets.visualize.evidence import look_inside
 from focalnets.visualize.maps import default_focus
@@ -77,7 +74,7 @@ def _opening(result: DemoResult) -> list[Part]:
             f"of its maps peak on the object or just beside it; at random {result.scores[-1].near:.0%} would",
         ),
         Fact(
-            _duration(result.seconds["training"], short=True),
+            duration_in_words(result.seconds["training"], short=True),
             f"of training on {os.cpu_count()} CPU cores, nothing downloaded",
         ),
         Fact(f"{parameters / 1e6:.2f} M", "parameters: a focal modulation network in three stages"),
@@ -90,7 +87,7 @@ def _opening(result: DemoResult) -> list[Part]:
         [f"Left: a new scene. Right: where the network looked before it said “{_answer(result, look)}”."],
     )
     opening = Opening(
-        f"What a small network learned in {_duration(result.seconds['training'])}",
+        f"What a small network learned in {duration_in_words(result.seconds['training'])}",
         "It names one small thing in a cluttered picture, and shows where it looked. All pictures were drawn by the "
         "program a moment ago; the network started from random numbers.",
         f"95 % interval of the accuracy: {low:.1%} to {high:.1%}. The scenes it is measured on played no part in "
@@ -243,26 +240,16 @@ def _panel_card(panel: Panel) -> Card:
 def _next_steps(result: DemoResult) -> Section:
     picture = picture_path(result.scenes[0], result.classes, result.pictures)
     commands = (
-        _command("predict", result.pictures.name, "--model", result.run.name),
-        _command("explain", f"{result.pictures.name}/{picture.name}", "--model", result.run.name),
+        command_line("predict", result.pictures.name, "--model", result.run.name),
+        command_line("explain", f"{result.pictures.name}/{picture.name}", "--model", result.run.name),
         "focalnets train MY_PHOTOS        # a folder with one folder of photos for each class",
     )
     words = "The network is kept, and so are the pictures above. In the folder of this page:"
     return Section("Go on", [Paragraph(words), CodeBlock("\n".join(commands))])
 
 
-def _command(*words: str) -> str:
-    return shlex.join(["focalnets", *words])
-
-
 def _footer(result: DemoResult) -> list[Part]:
     settings, config = result.settings, result.model.config
-    times = ", ".join(f"{name} {short_duration(seconds)}" for name, seconds in result.seconds.items())
-    machine = (
-        f"focalnets {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads. Seed {settings.seed}. "
-        f"Times: {times}."
-    )
     network = (
         f"Network: blocks {'-'.join(map(str, config.depths))}, {config.embed_dim} channels in the first stage, "
         f"{config.focal_levels[0]} focal levels from {config.focal_windows[0]} × {config.focal_windows[0]}, "
@@ -270,7 +257,7 @@ def _footer(result: DemoResult) -> list[Part]:
         f"{settings.batch_size}, windows mirrored half of the time. Best epoch of each lesson by "
         f"{settings.choice_scenes} scenes of their own."
     )
-    return [Details("How this was made", [Paragraph(machine), Paragraph(network)])]
+    return [Details("How this was made", [Paragraph(made_where(result.seconds, settings.seed)), Paragraph(network)])]
 
 
 def _heat(scene: DrawnScene, look: Look, *, outline: bool) -> np.ndarray:
@@ -306,9 +293,3 @@ def _with_article(name: str) -> str:
 
 def _number_word(number: int) -> str:
     return {1: "one", 2: "two", 3: "three", 4: "four"}.get(number, str(number))
-
-
-def _duration(seconds: float, *, short: bool = False) -> str:
-    if seconds < 100:
-        return f"{round(seconds)} {'s' if short else 'second' if round(seconds) == 1 else 'seconds'}"
-    return f"{seconds / 60:.1f} {'min' if short else 'minutes'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from focalnets.demo.scores import MapScore
+from focalnets.demo.classification.scores import MapScore
 from focalnets.report.parts import Column, Curve, Matrix, Row, Table, WithInterval
 
 __all__ = ["confusion_table", "learning_curve", "score_table"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -12,9 +11,10 @@ from typing import Any
 from PIL import Image
 
 from focalnets.data.labelled import TrainingData
-from focalnets.demo.scenes import DrawnScene, Windows, draw_scenes, generator, scene_numbers
-from focalnets.demo.scores import Look, MapScore, score_maps
-from focalnets.demo.settings import DemoSettings, Lesson
+from focalnets.demo.classification.scenes import DrawnScene, Windows, draw_scenes, generator, scene_numbers
+from focalnets.demo.classification.scores import Look, MapScore, score_maps
+from focalnets.demo.classification.settings import DemoSettings, Lesson
+from focalnets.demo.story import ShowProgress
 from focalnets.errors import InterruptedRunError
 from focalnets.files import replacing
 from focalnets.models.focalnet import FocalNet
@@ -27,13 +27,10 @@ from focalnets.training.trainer import train
 from focalnets.visualize.explain import explain_file
 from focalnets.weights.loading import load_model
 
-__all__ = ["DEMO_FILES", "DemoResult", "ShowProgress", "run_demo", "write_pictures"]
+__all__ = ["DEMO_FILES", "DemoResult", "run_demo", "write_pictures"]
 
 DEMO_FILES = ("run/config.yaml", "lessons/.writable", "pictures/.writable", "explained.png", "report.html")
 """What is written: files and, by a name in them, folders."""
-
-ShowProgress = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], None]]]
-"""Shows a task of so many steps while it runs; what it yields takes the number of steps done."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

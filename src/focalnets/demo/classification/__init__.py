@@ -1,0 +1,1 @@
+"""Naming one small thing in a picture: the demonstration of classification."""

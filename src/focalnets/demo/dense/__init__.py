@@ -1,0 +1,1 @@
+"""Finding things and naming every pixel: the demonstrations of tasks that answer for places in an image."""
