@@ -93,7 +93,7 @@ def load(source: str | os.PathLike[str] | None = None, *, device: str = "auto", 
     if source is not None and is_exported(source):
         from focalnets.exporting.network import open_exported
 
-        return Trained(*open_exported(source, **options), os.fspath(source))
+        return Trained(*open_exported(source, device=device, **options), os.fspath(source))
     return Trained.load(DEFAULT if source is None else source, device=device, **options)
 
 

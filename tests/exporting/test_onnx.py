@@ -227,6 +227,19 @@ def test_a_full_disk_leaves_the_file_of_before(exported, tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["net.onnx"]
 
 
+def test_files_are_computed_on_the_cpu(exported):
+    assert focalnets.load(exported / "net.onnx", device="cpu").labels == ("blue", "green", "red")
+    with pytest.raises(ConfigError, match="Exported files are computed on the CPU"):
+        focalnets.load(exported / "net.onnx", device="cuda")
+
+
+def test_networks_that_no_file_can_hold_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("focalnets.exporting.onnx_files._MOST_BYTES", 1000)
+    with pytest.raises(ConfigError, match="ONNX files hold up to 2 GB"):
+        focalnets.export(classifier(), tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sizes_a_file_cannot_take(exported):
     file = focalnets.load(exported / "net.onnx")
     file.network.forward.facts = type(file.network.forward.facts)(precision="float32", shape=None, smallest_px=30)

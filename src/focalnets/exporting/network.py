@@ -34,11 +34,12 @@ __all__ = ["FileGraph", "open_exported"]
 Size = tuple[int, int]
 
 
-def open_exported(source: str | os.PathLike[str], **options: Any) -> tuple[Task, nn.Module]:
+def open_exported(source: str | os.PathLike[str], *, device: str = "auto", **options: Any) -> tuple[Task, nn.Module]:
     """Open an exported file as a network with its task.
 
     Args:
         source: A file that ends in one of :data:`focalnets.exporting.formats.RUN_HERE`.
+        device: ``auto`` or ``cpu``.
         **options: Fields of the task, e.g. ``top_k``; what its task does not know is left out.
 
     Returns:
@@ -46,8 +47,11 @@ def open_exported(source: str | os.PathLike[str], **options: Any) -> tuple[Task,
 
     Raises:
         CheckpointError: If the file is missing, damaged, hostile, or not written by ``focalnets export``.
+        ConfigError: If another device is asked for.
         MissingPackageError: If what runs the file is not installed.
     """
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"Exported files are computed on the CPU; leave device out, got {device!r:.80}.")
     path = user_path(source)
     row = FORMATS[path.suffix.lower()]
     description, facts = read_export(row.read_metadata(path), str(path))

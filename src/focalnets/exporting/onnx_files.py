@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from focalnets.errors import CheckpointError
+from focalnets.errors import CheckpointError, ConfigError
 from focalnets.exporting.plan import Plan, hushed, random_images
 from focalnets.weights.description import MAX_METADATA_CHARACTERS
 
@@ -22,12 +22,25 @@ __all__ = ["open_runner", "read_metadata", "write"]
 _OPSET = 20
 _LEGACY_OPSET = 17
 
+_MOST_BYTES = 2**31 - 2**24
+"""Of weights; the rest of the 2 GiB that a protocol buffer can have is for the graph."""
+
 _METADATA_FIELD = 14
 _BYTES = 2
 
 
 def write(plan: Plan, path: Path) -> None:
-    """Write the network of a plan."""
+    """Write the network of a plan.
+
+    Raises:
+        ConfigError: If it is larger than such a file can be.
+    """
+    size = sum(weight.numel() * weight.element_size() for weight in plan.network.state_dict().values())
+    if size > _MOST_BYTES:
+        raise ConfigError(
+            f"ONNX files hold up to 2 GB, also on the way to OpenVINO, and this network has {size / 1e9:.1f} GB; "
+            "export it to .pt2."
+        )
     (_write_legacy if plan.options.legacy else _write)(plan, path)
 
 
