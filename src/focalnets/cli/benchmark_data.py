@@ -27,7 +27,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--batch_size", type=int, help="images a batch (default: 64)")
     parser.add_argument("--workers", type=int, help="processes that read images (default: chosen for this machine)")
     parser.add_argument("--augmentation", type=str, help="none, light or strong (default: light)")
-    parser.add_argument("--precision", type=str, help="float32, bfloat16 or float16 (default: float32)")
+    parser.add_argument("--precision", type=str, help="float32, bfloat16, float16 or auto (default: float32)")
     add_device(parser)
     parser.add_argument("--batches", type=int, default=20, help="batches to time (default: 20)")
     parser.add_argument("--warmup", type=int, default=4, help="batches before that (default: 4)")

@@ -16,8 +16,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from focalnets.errors import ConfigError
+from focalnets.machine.arithmetic import bfloat16_pays
+from focalnets.machine.devices import choose_device
 from focalnets.training.callbacks import DurableCheckpoints
-from focalnets.training.config import TrainingConfig
+from focalnets.training.config import Precision, TrainingConfig
 from focalnets.training.run_folder import RunFolder
 
 __all__ = ["build_trainer", "check_devices", "is_first_process", "quiet_lightning"]
@@ -58,6 +60,13 @@ def check_devices(config: TrainingConfig) -> None:
                 f"torchrun started {launched} processes, but devices x nodes is {wanted}; give --devices the processes "
                 "of one node and --nodes the number of nodes."
             )
+
+
+def fastest_precision(config: TrainingConfig) -> Precision:
+    """Choose what ``auto`` stands for; float32 where several processes on CPUs would have to choose alike."""
+    if not _uses_cuda(config) and config.devices * config.nodes > 1:
+        return "float32"
+    return "bfloat16" if bfloat16_pays(choose_device(config.device)) else "float32"
 
 
 def is_first_process(config: TrainingConfig) -> bool:

@@ -15,6 +15,7 @@ from focalnets.machine.devices import choose_device
 from focalnets.tasks.batch import Batch
 from focalnets.training.config import TrainingConfig
 from focalnets.training.data import training_loader
+from focalnets.training.launch import fastest_precision
 from focalnets.training.module import TaskModule, total
 from focalnets.training.optimization import build_optimizer
 from focalnets.training.trainer import build_network
@@ -125,7 +126,8 @@ def _training_step(module: TaskModule, batch: Batch, device: torch.device) -> Ca
     """Make one step on a batch with all that training does except reading: copying, passes, clipping, update."""
     config = module.config
     optimizer = build_optimizer(module.model, config, is_head=module.task.is_head)
-    precision = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
+    name = fastest_precision(config) if config.precision == "auto" else config.precision
+    precision = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
 
     def step() -> None:
         here = batch.to(device)

@@ -34,7 +34,7 @@ from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import damaged_image_message, training_loader, validation_loader
 from focalnets.training.endings import explain_failed_writing, explain_resuming, tells_of_lost_process
-from focalnets.training.launch import build_trainer, check_devices, is_first_process, quiet_lightning
+from focalnets.training.launch import build_trainer, check_devices, fastest_precision, is_first_process, quiet_lightning
 from focalnets.training.model_card import model_card
 from focalnets.training.module import TaskModule
 from focalnets.training.network import BuildNetwork, NetworkToTrain, build_network
@@ -163,12 +163,15 @@ def open_data(place: str | Path, config: TrainingConfig) -> TrainingData:
 
 
 def _choose_settings(config: TrainingConfig, data: TrainingData) -> tuple[TrainingConfig, str]:
-    """Take what the data decides into a config, with a line that says what that is; empty where it is nothing."""
-    chosen = config.build_task().choose_settings(data, image_size=config.image_size)
-    if not chosen:
-        return config, ""
-    words = ", ".join(f"{name} {value}" for name, value in chosen.items())
-    return config.replace(**chosen), f"chosen for this data: {words}"
+    """Take what data and machine decide into a config, with a line that says what that is, if anything."""
+    for_data = config.build_task().choose_settings(data, image_size=config.image_size)
+    for_machine = {"precision": fastest_precision(config)} if config.precision == "auto" else {}
+    words = [
+        f"chosen for this {what}: {', '.join(f'{name} {value}' for name, value in chosen.items())}"
+        for what, chosen in (("data", for_data), ("machine", for_machine))
+        if chosen
+    ]
+    return config.replace(**for_data, **for_machine), "; ".join(words)
 
 
 def _fit(
