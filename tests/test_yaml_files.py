@@ -69,7 +69,6 @@ def test_many_names_take_no_time(tmp_path):
         ("task: {a: 1}", "task in .* must be a name"),
         ("1: 2", "holds 1, which is no name"),
         ("classify: {1: 2}", "holds 1, which is no name"),
-        ("model_overrides: {1: 2}", "holds 1, which is no name"),
         ("settings: {1: 2}", "no field '1'"),
         ("~: 2", "holds None, which is no name"),
         ("? \n: 2", "holds None, which is no name"),

@@ -77,6 +77,7 @@ def resolve_config(
         **_section_of(given, "model_overrides", place),
     }
     section = _section_of(from_file, task, place)
+    _require_names(section, place)
     from_file.pop(task, None)
     return base.replace(**{**from_file, **section, **given, "task": task, "model_overrides": overrides})
 
@@ -104,7 +105,6 @@ def _section_of(settings: Mapping[str, Any], name: str, place: str) -> Mapping[s
     section = settings.get(name)
     if not isinstance(section, Mapping | None):
         raise ConfigError(f"{name} in {place} must be a section of settings, got {abridged(section)}.")
-    _require_names(section or {}, place)
     return section or {}
 
 
