@@ -27,6 +27,7 @@ COMMANDS = {
     "explain": "draw where the network looks in photos and videos",
     "localize": "measure on masks or boxes whether the network looks at the object",
     "convert": "rewrite a checkpoint in another layout",
+    "export": "write a network as a file for ONNX Runtime, OpenVINO, PyTorch alone or ExecuTorch",
     "check": "look for damaged, doubled and mislabelled images before training",
     "benchmark_data": "time reading images and learning them, and say which is the bottleneck",
     "shard": "pack images into tar files that are read without unpacking",
