@@ -25,9 +25,10 @@ ROOMS = {
     "tasks": ("engine", "weights", "large"),
     "training": ("tasks",),
     "visualize": ("tasks",),
+    "auditing": ("tasks",),
     "compare": ("training", "visualize"),
     "demo": ("compare",),
-    "api": ("demo",),
+    "api": ("demo", "auditing"),
     "cli": ("api",),
 }
 """What each room may import, besides itself and what these may; the table of docs/architecture.md."""

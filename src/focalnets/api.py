@@ -1,4 +1,4 @@
-"""What the command line can, as Python: load, predict, evaluate, train and explain, for every task.
+"""What the command line can, as Python: load, predict, evaluate, train, explain and audit.
 
 Results can be shown (``show()``, and by themselves in notebooks), written (``save``) and turned into plain values
 (``to_dict()``) or data frames (``to_dataframe()``, which needs pandas).
@@ -28,6 +28,8 @@ from focalnets.training.result import TrainingResult
 from focalnets.weights.shipped import DEFAULT
 
 if TYPE_CHECKING:
+    from focalnets.auditing.audited import Audit
+    from focalnets.auditing.run import AuditProgress
     from focalnets.large.looking import LargeOptions
     from focalnets.large.plan import Plan
     from focalnets.tasks.evaluated import Evaluated
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from focalnets.visualize.explanations import Explanations
     from focalnets.visualize.recording import BlockId
 
-__all__ = ["Model", "Trained", "Training", "evaluate", "explain", "load", "predict", "train"]
+__all__ = ["Model", "Trained", "Training", "audit", "evaluate", "explain", "load", "predict", "train"]
 
 
 class Trained(TrainedNetwork):
@@ -50,6 +52,10 @@ class Trained(TrainedNetwork):
     def evaluate(self, data: str | os.PathLike[str] | LabelledData, **options: Any) -> Evaluated:
         """Measure it on labelled data; the options are those of :func:`evaluate`."""
         return evaluate(data, self, **options)
+
+    def audit(self, data: str | os.PathLike[str] | LabelledData, **options: Any) -> Audit:
+        """Find out what the data taught it besides its task; the options are those of :func:`audit`."""
+        return audit(data, self, **options)
 
     def explain(self, inputs: Inputs, **options: Any) -> Explanations:
         """Draw where it looks in pictures; the options are those of :func:`explain`."""
@@ -201,12 +207,7 @@ def evaluate(
     from focalnets.tasks.report import evaluate_in_passes
 
     trained = _trained(model, device, bins=bins, worst=worst)
-    if isinstance(data, (str, os.PathLike)):
-        opened = open_for_evaluation(trained.task, trained.network, data, source=trained.source, split=split)
-    elif split is not None:
-        raise ConfigError("split chooses among the images of a place; give data as a path, or leave split out.")
-    else:
-        opened = data if isinstance(data, OpenedData) else OpenedData(type(data).__name__, data)
+    opened = _opened(data, trained, split)
     report = evaluate_in_passes(
         trained.task,
         trained.network,
@@ -324,6 +325,86 @@ def explain(
         on_progress=on_progress,
     )
     return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)
+
+
+def audit(
+    data: str | os.PathLike[str] | LabelledData | OpenedData,
+    model: Model = None,
+    *,
+    groups: str | os.PathLike[str] | None = None,
+    train_data: str | os.PathLike[str] | None = None,
+    split: str | os.PathLike[str] | None = None,
+    gap: float = 0.05,
+    alpha: float = 0.05,
+    least: int = 30,
+    most_changed: int = 1000,
+    seed: int = 0,
+    size_px: int | None = None,
+    batch_size: int | None = None,
+    skip_unreadable: bool = False,
+    precision: Precision = "auto",
+    device: str = "auto",
+    on_progress: AuditProgress | None = None,
+) -> Audit:
+    """Find out what the data taught a classifier besides its task.
+
+    Args:
+        data: Folder, CSV file or shards; or labelled data in files, see :func:`evaluate`.
+        model: See :data:`Model`.
+        groups: CSV file with a path and any number of attributes for each image.
+        train_data: What the network learnt from: pictures that look alike are named, and it says which classes and
+            attributes go together.
+        split: As for :func:`evaluate`.
+        gap: Least difference that counts as found, above 0 and below 1.
+        alpha: Chance of a false alarm in each family of tests, above 0 and below 1.
+        least: Groups of fewer images are not compared.
+        most_changed: At most so many images are changed to see what the network needs of them; 0 leaves that out.
+        seed: Of permutations, folds and the bootstrap.
+        size_px: Input size [px]; None takes the network's own.
+        batch_size: Images the network sees at once; None takes the task's usual number.
+        skip_unreadable: Leave damaged images out instead of refusing.
+        precision: What is computed with, see :func:`predict`.
+        device: Where to run, see :func:`load`; a network that is loaded stays where it is.
+        on_progress: Called with the number of pictures looked at, that of all, and what is being done.
+
+    Raises:
+        ConfigError: If a number is out of range, or the network does not name classes.
+        DataError: If the data or the table of groups is missing, not as expected, or does not fit.
+        CheckpointError: If the network cannot be loaded, or answers with numbers that are not finite.
+    """
+    from focalnets.auditing.answers import require_classifier
+    from focalnets.auditing.results import AuditSettings
+    from focalnets.auditing.run import open_training_samples, run_audit
+
+    settings = AuditSettings(gap=gap, alpha=alpha, least=least, most_changed=most_changed, seed=seed)
+    trained = _trained(model, device)
+    require_classifier(trained.task)
+    opened = _opened(data, trained, split)
+    return run_audit(
+        trained.task,
+        trained.network,
+        opened,
+        settings=settings,
+        groups=groups,
+        trained_on=() if train_data is None else open_training_samples(train_data, trained.labels),
+        size_px=size_px,
+        batch_size=batch_size,
+        skip_unreadable=skip_unreadable,
+        precision=precision,
+        source=trained.source,
+        on_progress=on_progress,
+    )
+
+
+def _opened(
+    data: str | os.PathLike[str] | LabelledData | OpenedData, trained: Trained, split: str | os.PathLike[str] | None
+) -> OpenedData:
+    """Find the labelled images that were given."""
+    if isinstance(data, (str, os.PathLike)):
+        return open_for_evaluation(trained.task, trained.network, data, source=trained.source, split=split)
+    if split is not None:
+        raise ConfigError("split chooses among the images of a place; give data as a path, or leave split out.")
+    return data if isinstance(data, OpenedData) else OpenedData(type(data).__name__, data)
 
 
 def _trained(model: Any, device: str, **options: Any) -> Trained:
