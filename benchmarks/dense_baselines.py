@@ -49,11 +49,11 @@ COMMANDS = tuple(
 )
 
 DESCRIPTION = """\
-All learn under one loop from the same images, changed alike at the same size, for the same time, with the optimiser of
-our recipe and a rate that follows the clock. Torchvision's networks have the anchors and heads that torchvision gives
-them and begin from random weights, as does the second of ours; the first of ours begins from the network in the
-package, as the recipe does. Scores in percent are those of the weights' moving average on the images held out: means
-over the seeds, with 95 % intervals by Student's distribution."""
+All learn under one loop in float32 from the same images, changed alike at the same size, for the same time, with the
+optimiser of our recipe and a rate that follows the clock. Torchvision's networks have the anchors and heads that
+torchvision gives them and begin from random weights, as does the second of ours; the first of ours begins from the
+network in the package, as the recipe does. Scores in percent are those of the weights' moving average on the images
+held out: means over the seeds, with 95 % intervals by Student's distribution."""
 
 Row = dict[str, Any]
 
@@ -63,7 +63,7 @@ _KEY = ("task", "data", "contender", "seed", "minutes", "clock", "learning_rate"
 
 def settings_for(data: str | Path, task: str | None, changes: Mapping[str, Any]) -> tuple[TrainingConfig, TrainingData]:
     """Take the recipe of the data's task, with what it chooses for these data, and open them."""
-    given = {"device": "cpu", "workers": 0, "task": task or recognise_task(data)[0], **changes}
+    given = {"device": "cpu", "precision": "float32", "workers": 0, "task": task or recognise_task(data)[0], **changes}
     config = resolve_config(settings=given)
     opened = open_data(data, config)
     return config.replace(**config.build_task().choose_settings(opened, image_size=config.image_size)), opened
@@ -118,7 +118,8 @@ def _train(learner: Learner, loader: TrainingLoader, seconds: float, clock: Any)
     config, module = learner.config, learner.module
     optimizer = build_optimizer(module, config, is_head=learner.is_head)
     rates = [group["lr"] for group in optimizer.param_groups]
-    averaged = AveragedModel(module, multi_avg_fn=ema_average(config.ema_decay), use_buffers=True)
+    average: Any = ema_average(config.ema_decay)
+    averaged = AveragedModel(module, multi_avg_fn=average, use_buffers=True)
     module.train()
     if config.freeze_norms:
         for name, layer in module.named_modules():
@@ -188,7 +189,7 @@ def measure_all(
     """
     config, opened = settings_for(data, task, changes or {})
     chosen = [each for each in CONTENDERS[config.task] if not only or any(text in each.name for text in only)]
-    content = read_json(output) if output.exists() else {"schema": 1, "rows": []}
+    content: Any = read_json(output) if output.exists() else {"schema": 1, "rows": []}
     rows: dict[tuple[Any, ...], Row] = {tuple(row[name] for name in _KEY): row for row in content["rows"]}
     for seed in seeds:
         for contender in chosen:

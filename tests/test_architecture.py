@@ -26,9 +26,10 @@ ROOMS = {
     "training": ("tasks",),
     "visualize": ("tasks",),
     "auditing": ("tasks",),
+    "exporting": ("tasks",),
     "compare": ("training", "visualize"),
     "demo": ("compare",),
-    "api": ("demo", "auditing"),
+    "api": ("demo", "auditing", "exporting"),
     "cli": ("api",),
 }
 """What each room may import, besides itself and what these may; the table of docs/architecture.md."""

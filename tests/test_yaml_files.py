@@ -68,6 +68,8 @@ def test_many_names_take_no_time(tmp_path):
         ("task: [classify]", "task in .* must be a name"),
         ("task: {a: 1}", "task in .* must be a name"),
         ("1: 2", "holds 1, which is no name"),
+        ("classify: {1: 2}", "holds 1, which is no name"),
+        ("settings: {1: 2}", "no field '1'"),
         ("~: 2", "holds None, which is no name"),
         ("? \n: 2", "holds None, which is no name"),
         ("image_size_schedule: [32, 0]", "sizes with their first epochs"),

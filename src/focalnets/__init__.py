@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from focalnets.data.scenes.generator import SceneGenerator as SceneGenerator
     from focalnets.engine.accelerate import accelerate as accelerate
     from focalnets.errors import FocalNetsError as FocalNetsError
+    from focalnets.exporting.export import export as export
     from focalnets.models.config import FocalNetConfig as FocalNetConfig
     from focalnets.models.config import Preprocessing as Preprocessing
     from focalnets.models.focalnet import FocalNet as FocalNet
@@ -51,6 +52,7 @@ _HOMES = {
     "create_model": "focalnets.weights.loading",
     "evaluate": "focalnets.api",
     "explain": "focalnets.api",
+    "export": "focalnets.exporting.export",
     "focal_aggregation": "focalnets.ops.aggregation",
     "inspect_checkpoint": "focalnets.weights.loading",
     "list_models": "focalnets.models.variants",
@@ -61,7 +63,9 @@ _HOMES = {
     "save_checkpoint": "focalnets.weights.checkpoint",
     "train": "focalnets.api",
 }
-_ROOMS = ("api", "data", "engine", "errors", "models", "ops", "tasks", "training", "visualize", "weights")
+_ROOMS = (
+    "api", "data", "engine", "errors", "exporting", "models", "ops", "tasks", "training", "visualize", "weights"
+)  # fmt: skip
 
 __all__ = ["__version__", *_HOMES]
 

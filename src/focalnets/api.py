@@ -16,13 +16,13 @@ from focalnets.data.inputs import Inputs, gather_inputs
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.engine.accelerate import Precision
 from focalnets.errors import ConfigError
+from focalnets.exporting.formats import is_exported
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.clips import clip_outputs
 from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.loading import OpenedData, open_for_evaluation
 from focalnets.tasks.predicting import predict_inputs
 from focalnets.tasks.results import Results
-from focalnets.tasks.table import build_task
 from focalnets.tasks.trained import TrainedNetwork
 from focalnets.training.result import TrainingResult
 from focalnets.weights.shipped import DEFAULT
@@ -30,6 +30,7 @@ from focalnets.weights.shipped import DEFAULT
 if TYPE_CHECKING:
     from focalnets.auditing.audited import Audit
     from focalnets.auditing.run import AuditProgress
+    from focalnets.exporting.writing import Exported
     from focalnets.large.looking import LargeOptions
     from focalnets.large.plan import Plan
     from focalnets.tasks.evaluated import Evaluated
@@ -61,6 +62,12 @@ class Trained(TrainedNetwork):
         """Draw where it looks in pictures; the options are those of :func:`explain`."""
         return explain(inputs, self, **options)
 
+    def export(self, path: str | os.PathLike[str], **options: Any) -> Exported:
+        """Write it as a file for other programs; the options are those of :func:`focalnets.export`."""
+        from focalnets.exporting.export import export
+
+        return export(self, path, **options)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training(TrainingResult):
@@ -79,15 +86,20 @@ def load(source: str | os.PathLike[str] | None = None, *, device: str = "auto", 
     """Load a trained network of any task.
 
     Args:
-        source: A run's folder, a weights file, a hub id or the name of published weights; None takes the small network
-            inside the package, which knows ten classes.
+        source: A run's folder, a weights file, a hub id or the name of published weights; or an exported file (.onnx,
+            .xml), which only answers, on the CPU. None takes the small network inside the package, of ten classes.
         device: Where it runs: auto, cpu, cuda, cuda:N or mps; auto takes the GPU if there is one.
         **options: Fields of its task, e.g. ``top_k``; what its task does not know is left out.
 
     Raises:
         CheckpointError: If the source is missing, damaged, hostile or of a task that this version does not know.
         ConfigError: If there is no such device or an option is out of range.
+        MissingPackageError: If what runs an exported file is not installed.
     """
+    if source is not None and is_exported(source):
+        from focalnets.exporting.network import open_exported
+
+        return Trained(*open_exported(source, device=device, **options), os.fspath(source))
     return Trained.load(DEFAULT if source is None else source, device=device, **options)
 
 
@@ -207,6 +219,8 @@ def evaluate(
     from focalnets.tasks.report import evaluate_in_passes
 
     trained = _trained(model, device, bins=bins, worst=worst)
+    if look is not None:
+        trained.require_weights("look")
     opened = _opened(data, trained, split)
     report = evaluate_in_passes(
         trained.task,
@@ -286,13 +300,13 @@ def explain(
     Args:
         inputs: Photos as for :func:`predict`, and paths of video files.
         model: See :data:`Model`.
-        size: Shorter side at which the network sees a photo [px], or ``"native"`` for its own size; None takes the
-            scale of its evaluation. For networks of other tasks than classification it is the size of their input.
+        size: Shorter side at which a photo is seen [px], or ``"native"`` for its own size; None takes the scale of the
+            evaluation. For networks of other tasks than classification it is the size of their input.
         block: Block whose modulator and gates are drawn, as ``"stage.block"`` or a pair of numbers from 0; None takes
             the last one of the last stage but one.
         style: ``overlay``, ``heatmap`` or ``side-by-side``.
         top_k: Classes to name, at most.
-        output: Where videos are written: a folder, or the file for a single one. Photos are only written by ``save``.
+        output: Where videos are written: a folder, or a file for a single one. Photos are only written by ``save``.
         every: In videos look at each ``every``-th frame only.
         most_frames: Videos end after so many frames; None takes all.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
@@ -307,9 +321,10 @@ def explain(
     """
     from focalnets.visualize.explanations import Explanations, explain_inputs
 
+    trained = _trained(model, device)
+    trained.require_weights("explain")
     entries, missing = gather_inputs(inputs, videos=True)
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
-    trained = _trained(model, device)
     explained = explain_inputs(
         trained.task,
         trained.network,
@@ -379,6 +394,7 @@ def audit(
     settings = AuditSettings(gap=gap, alpha=alpha, least=least, most_changed=most_changed, seed=seed)
     trained = _trained(model, device)
     require_classifier(trained.task)
+    trained.require_weights("audit")  # it asks at other sizes
     opened = _opened(data, trained, split)
     return run_audit(
         trained.task,
@@ -411,11 +427,4 @@ def _trained(model: Any, device: str, **options: Any) -> Trained:
     """The network that was given, loaded where it is not, with those options of its task that are not None."""
     if model is None or isinstance(model, (str, os.PathLike)):
         return load(model, device=device, **{name: value for name, value in options.items() if value is not None})
-    if isinstance(model, FocalNet):
-        model = Trained(build_task("classify"), model)
-    if not isinstance(model, Trained):
-        raise ConfigError(
-            f"model is of type {type(model).__name__}; expected a path or name, what focalnets.load returns, or a "
-            "FocalNet."
-        )
-    return model.with_options(**options)
+    return Trained.of(model).with_options(**options)

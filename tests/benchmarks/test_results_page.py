@@ -8,6 +8,7 @@ from benchmarks.results_page import DOCUMENT, main, write_page
 
 from focalnets.compare.accuracy import Accuracies, Accuracy
 from focalnets.compare.results import Cell, Comparison, Network
+from focalnets.files import write_json
 
 ORIGIN = {"command": "focalnets compare", "date": "2030-01-01", "seconds": 5.0, "machine": {"threads": 2}}
 
@@ -54,7 +55,18 @@ def test_makes_tables_and_pictures(tmp_path):
     Accuracies(setting, ORIGIN, rows).write(tmp_path / "ablation")
     equal = [row("weak", {0: 0.25}), row("strong", {0: 0.75})]
     Accuracies(setting | {"skeleton": {}}, ORIGIN, equal).write(tmp_path / "equal_training")
+    baseline = {
+        "task": "detect", "data": "cells", "contender": "theirs", "minutes": 3.0, "clock": "wall", "image_size": 320,
+        "learning_rate": 1e-3, "parameters": 2_000_000, "images": 400, "date": "2030-01-01",
+    }  # fmt: skip
+    baselines = [
+        {**baseline, "seed": seed, "figures": dict.fromkeys(("map", "map50", "map75"), score)}
+        for seed, score in ((0, 0.25), (1, 0.35))
+    ]
+    write_json(tmp_path / "dense_baselines.json", {"machine": {"threads": 2}, "versions": {}, "rows": baselines})
     page = write_page(tmp_path, tmp_path / "results.md")
+    assert "detect, cells, 320 px, 3 minutes each:" in page
+    assert "| theirs | 2.00 | 0.001 | 400 | 2 | 30.0 (0.0 to 93.5) |" in page
     assert "| 200.0 (100.0 to 300.0); 3 rounds | 1600.0 (800.0 to 2400.0); 3 rounds | 2.00 |" in page
     assert "not run: about 95 s a step" in page
     assert "one \\| change" in page

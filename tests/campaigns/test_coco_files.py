@@ -35,7 +35,7 @@ GOOD = {
         {"id": 8, "image_id": 2, "category_id": 3, "bbox": [0, 0, 40, 30], "area": 20, "iscrowd": 1,
         "segmentation": {"size": [30, 40], "counts": [100, 20, 1080]}},
         {"id": 9, "image_id": 1, "category_id": 3, "bbox": [0, 0, 2, 2], "area": 4, "iscrowd": 1,
-        "segmentation": {"size": [HEIGHT, WIDTH], "counts": "9:c1"}},
+        "segmentation": {"size": [HEIGHT, WIDTH], "counts": "93d2"}},
     ],
 }  # fmt: skip
 

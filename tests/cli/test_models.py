@@ -114,6 +114,6 @@ def test_their_parameters_are_those_of_the_networks(name: str, capsys: pytest.Ca
         backbone = focalnets.FocalNet(focalnets.FocalNetConfig.from_dict(fields))
         module = task.build(backbone, labels, pretrained=False)
     assert main(["models", name, "--json"]) == 0
-    (shown,) = json.loads(capsys.readouterr().out)["dense_models"]
+    shown = {each["name"]: each for each in json.loads(capsys.readouterr().out)["dense_models"]}[name]
     assert shown["parameters"] == sum(each.numel() for each in module.parameters())
     assert shown["parameters_of_backbone"] == sum(each.numel() for each in module.backbone.parameters())

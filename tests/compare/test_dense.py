@@ -20,7 +20,7 @@ from focalnets.compare.runs import shared_config
 from focalnets.compare.training import train_all
 from focalnets.errors import CheckpointError, ConfigError, ShapeError
 from focalnets.tasks.batch import Batch
-from focalnets.tasks.table import build_task
+from focalnets.tasks.table import build_task, settings_of
 from focalnets.training.config import TrainingConfig
 from focalnets.weights.checkpoint import save_checkpoint
 from focalnets.weights.loading import create_model
@@ -67,6 +67,17 @@ def test_a_network_without_maps_of_several_sizes():
     task = build_task("semantic")
     with pytest.raises(ShapeError, match="strides 4, 8, 16 and 32"):
         build_compared(model_of("vit_tiny_patch16_224:depth=3,embed_dim=24,num_heads=1"), task, ("a", "b"), size_px=64)
+
+
+@pytest.mark.parametrize(
+    ("task", "head"), [("detect", "rtdetr"), ("instance", "mask2former"), ("semantic", "mask2former")]
+)
+def test_heads_that_stand_on_focalnets_only(task, head):
+    pytest.importorskip("timm")
+    pytest.importorskip("transformers")
+    made = build_task(task, settings=settings_of(task)(head=head, queries=8, decoder_layers=2))
+    with pytest.raises(ShapeError, match="FocalNets only"):
+        build_compared(model_of("resnet18"), made, ("a", "b"), size_px=64)
 
 
 @pytest.mark.parametrize("task", ["detect", "semantic"])
@@ -168,6 +179,9 @@ def test_settings_that_cannot_be_shared(change, words):
 def test_recipes_lose_what_suits_focalnets_only():
     config = shared_config({"task": "detect"}, "scenes:4")
     assert (config.pretrained, config.layer_decay, config.freeze_norms) == (None, 1.0, False)
+    assert config.precision == "float32"
+    with pytest.raises(ConfigError, match="precision auto"):
+        runs.check_config(config.replace(precision="auto"))
     runs.check_config(config)
     with pytest.raises(ConfigError, match="frozen_stages"):
         runs.check_config(config.replace(frozen_stages=1))
@@ -181,9 +195,10 @@ def test_trainings_start_from_given_weights(coloured_images, tmp_path):
     save_checkpoint(ours, tmp_path / "pico.safetensors")
     names = [f"convnext_atto:depths=[1,1,1,1],dims=[8,16,24,32]@{tmp_path}/atto.safetensors",
              f"{TOY}@{tmp_path}/pico.safetensors"]  # fmt: skip
-    inside = {name: load_file(tmp_path / file)[key] for name, file, key in (
-        (names[0], "atto.safetensors", "stem.0.weight"), (names[1], "pico.safetensors", "stages.1.0.norm1.weight"))
-    }  # fmt: skip
+    inside = {
+        names[0]: load_file(tmp_path / "atto.safetensors")["stem.0.weight"],
+        names[1]: load_file(tmp_path / "pico.safetensors")["stages.1.downsample.convolutions.0.weight"],
+    }
     for task, labels in ((build_task("semantic"), ("a", "b")), (build_task("classify"), ("a", "b"))):
         for name in names:
             module = build_compared(model_of(name), task, labels, size_px=64, drop_path=0.0)
@@ -200,11 +215,11 @@ def test_trainings_start_from_given_weights(coloured_images, tmp_path):
 
 def test_weights_that_do_not_fit(tmp_path):
     timm = pytest.importorskip("timm")
-    save_file(timm.create_model("resnet18").state_dict(), tmp_path / "other.safetensors")
+    save_file(timm.create_model("convnext_atto").state_dict(), tmp_path / "other.safetensors")
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
     task = build_task("semantic")
     for name, words in (
-        (f"convnext_atto@{tmp_path}/other.safetensors", "holds nothing for"),
+        (f"resnet18@{tmp_path}/other.safetensors", "holds nothing for"),
         (f"convnext_atto@{tmp_path}/damaged.safetensors", "cannot be read"),
         ("focalnet_pico:embed_dim=8@focalnet_pico.imagenette", "another network"),
     ):

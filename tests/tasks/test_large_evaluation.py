@@ -170,6 +170,7 @@ def test_from_the_command_line_with_its_page(tmp_path, capsys):
         (["--resolutions", "64"], "leave --resolutions and --corruptions out"),
         (["--corruptions", "jpeg"], "leave --resolutions and --corruptions out"),
         (["--size", "64"], "leave --size out"),
+        (["--precision", "int8"], "context computes in float32"),
         (["--memory", "1MB"], "allow more"),
         (["--overlap", "32"], "overlaps by a smaller multiple"),
     ]:

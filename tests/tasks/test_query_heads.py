@@ -9,6 +9,7 @@ import torch
 from tests.tasks.squares import write_squares
 
 import focalnets
+from focalnets.cli.main import main
 from focalnets.data.annotated.encoded_masks import EncodedMask
 from focalnets.errors import ConfigError
 from focalnets.large.windows import Window
@@ -49,7 +50,7 @@ def runs(place, tmp_path_factory):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_run_is_loaded_measured_and_asked(head, runs, place, tmp_path):
+def test_a_run_is_loaded_measured_and_asked(head, runs, place):
     task, model = load_trained(runs / head)
     assert task.name == HEADS[head][0]
     assert model.head_config.kind == head
@@ -61,6 +62,8 @@ def test_a_run_is_loaded_measured_and_asked(head, runs, place, tmp_path):
     assert all(0 <= thing.score <= 1 and thing.class_id in (3, 7) for thing in answer.objects)
     if head == "mask2former":
         assert all(thing.mask.shape == (40, 48) for thing in answer.objects)
+    (seen,) = network.explain(photo)
+    assert seen.result.size == (48, 40)
     evaluation = network.evaluate(place)
     assert set(evaluation.metrics) >= {"map", "map50", "missed", "spurious"}
     assert evaluation.loss > 0
@@ -112,6 +115,17 @@ def test_heads_are_refused_where_they_are_not():
         Instance().rebuild_dense(backbone, ["a"], boxes)
     with pytest.raises(ConfigError, match="a detector has a head of kind"):
         Detect().rebuild_dense(backbone, ["a"], {**boxes, "kind": "yolo"})
+
+
+def test_the_command_line_knows_the_heads_of_all_tasks(place, capsys):
+    for task, head, others in (("detect", "yolo", "rcnn, rtdetr, dfine"), ("instance", "dfine", "rcnn, mask2former")):
+        assert main(["train", str(place), "--task", task, "--head", head]) == 2
+        assert f"head cannot be '{head}'; choose one of {others}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "detect: what finds the objects" in shown
+    assert "semantic: what names the classes" in shown
 
 
 def test_rows_of_the_table_build_what_they_say():

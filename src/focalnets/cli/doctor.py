@@ -52,10 +52,12 @@ _OPTIONAL = {
     "timm": "its networks, to compare with and for their weights",
     "transformers": "Mask2Former and other heads, its FocalNets to compare with (pip install 'focalnets[dense]')",
     "pycocotools": "drawing polygons, to compare with",
-    "onnx": "networks as ONNX files, in benchmarks",
-    "onnxscript": "networks as ONNX files, in benchmarks",
-    "onnxruntime": "running ONNX files, in benchmarks",
-    "openvino": "running networks in OpenVINO, in benchmarks",
+    "onnx": "writing ONNX and OpenVINO files (pip install 'focalnets[export]')",
+    "onnxscript": "writing ONNX and OpenVINO files (pip install 'focalnets[export]')",
+    "onnxruntime": "networks in ONNX files as MODEL (pip install 'focalnets[export]')",
+    "openvino": "networks in OpenVINO files as MODEL, and writing them (pip install 'focalnets[export]')",
+    "nncf": "OpenVINO files of 8 bits (pip install 'focalnets[quantize]')",
+    "executorch": "writing ExecuTorch files (pip install 'focalnets[executorch]')",
     "pandas": "results as data frames in Python",
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from focalnets.cli.destinations import require_folder
 from focalnets.cli.look_options import add_look_options, read_look_options
-from focalnets.cli.model_argument import add_model_and_data, require_model
+from focalnets.cli.model_argument import EXPORTED_HELP, add_model_and_data, require_model
 from focalnets.cli.options import (
     add_csv,
     add_device,
@@ -40,7 +40,7 @@ _MOST_CLASSES_SHOWN = 40
 
 def add_arguments(parser: Any) -> None:
     """Add the network, the images and where results go."""
-    add_model_and_data(parser, "folder of labelled images, CSV file or shards")
+    add_model_and_data(parser, "folder of labelled images, CSV file or shards", EXPORTED_HELP)
     parser.add_argument("--split", type=str, metavar="FILE", help="use the images that this split.json holds out")
     add_json(parser, "the result")
     add_csv(parser, "one line for each class")

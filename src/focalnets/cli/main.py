@@ -28,6 +28,7 @@ COMMANDS = {
     "localize": "measure on masks or boxes whether the network looks at the object",
     "audit": "say what the data taught the network besides its task, with proof",
     "convert": "rewrite a checkpoint in another layout",
+    "export": "write a network as a file for ONNX Runtime, OpenVINO, PyTorch alone or ExecuTorch",
     "check": "look for damaged, doubled and mislabelled images before training",
     "benchmark_data": "time reading images and learning them, and say which is the bottleneck",
     "shard": "pack images into tar files that are read without unpacking",

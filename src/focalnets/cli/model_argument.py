@@ -7,24 +7,27 @@ from typing import Any
 from focalnets.cli.output import note
 from focalnets.weights.shipped import DEFAULT, SHIPPED
 
-__all__ = ["DEFAULT_MODEL", "MODEL_HELP", "add_model", "add_model_and_data", "require_model"]
+__all__ = ["DEFAULT_MODEL", "EXPORTED_HELP", "MODEL_HELP", "add_model", "add_model_and_data", "require_model"]
 
 DEFAULT_MODEL = DEFAULT
 """What commands use that are given no network."""
 
 MODEL_HELP = f"folder of a run, weights file, or name of published weights (default: {DEFAULT_MODEL}, ten classes)"
 
+EXPORTED_HELP = "; also a file that `focalnets export` wrote, .onnx or .xml"
+"""What the help of commands adds that only need the answers of a network."""
+
 _MOST_NAMES = 12
 
 
-def add_model(parser: Any) -> None:
-    """Add ``--model MODEL``."""
-    parser.add_argument("--model", type=str, metavar="MODEL", help=MODEL_HELP)
+def add_model(parser: Any, more: str = "") -> None:
+    """Add ``--model MODEL``; the help ends in ``more``."""
+    parser.add_argument("--model", type=str, metavar="MODEL", help=MODEL_HELP + more)
 
 
-def add_model_and_data(parser: Any, data_help: str) -> None:
-    """Add the positional arguments ``[MODEL] DATA``; one alone is DATA."""
-    parser.add_argument("model", type=str, nargs="?", metavar="MODEL", help=MODEL_HELP)
+def add_model_and_data(parser: Any, data_help: str, more: str = "") -> None:
+    """Add the positional arguments ``[MODEL] DATA``; one alone is DATA. The help of MODEL ends in ``more``."""
+    parser.add_argument("model", type=str, nargs="?", metavar="MODEL", help=MODEL_HELP + more)
     parser.add_argument("data", type=str, metavar="DATA", help=data_help)
 
 

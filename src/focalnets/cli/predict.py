@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.destinations import require_folder
-from focalnets.cli.model_argument import add_model, require_model
+from focalnets.cli.model_argument import EXPORTED_HELP, add_model, require_model
 from focalnets.cli.options import add_csv, add_device, add_json, add_output, add_precision, add_size, require_whole
 from focalnets.cli.output import deliver, progress
 from focalnets.cli.predict_large import add_large_options, predict_large_images
@@ -16,6 +16,7 @@ from focalnets.cli.result_table import show_results
 EXAMPLES = """\
   focalnets predict photo.jpg
   focalnets predict photo.jpg --model runs/photos
+  focalnets predict holiday --model photos.onnx
   focalnets predict holiday 'archive/**/*.png' --model timm/focalnet_tiny_srf.ms_in1k --top_k 3
   focalnets predict holiday --model runs/photos --json | jq .predictions
   focalnets predict street.jpg drive.mp4 --model runs/street --output answers
@@ -31,7 +32,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "inputs", type=str, nargs="+", metavar="INPUT", help="image files, folders of images, patterns, or video files"
     )
-    add_model(parser)
+    add_model(parser, EXPORTED_HELP)
     parser.add_argument("--top_k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
     parser.add_argument(
         "--threshold", type=float, metavar="FRACTION", help="least confidence of objects to name (default: the task's)"

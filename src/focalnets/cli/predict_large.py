@@ -43,6 +43,7 @@ def predict_large_images(arguments: Any, source: str) -> int:
 
     options = read_look_options(arguments)
     model = api.load(source, device=arguments.device, top_k=arguments.top_k)
+    model.require_weights("--context")
     if arguments.threshold is not None:
         model = model.with_options(threshold=arguments.threshold, shown_from=arguments.threshold)
     output = None if arguments.output is None else Path(require_folder(arguments.output))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
@@ -41,6 +41,10 @@ class _Shape:
     def embed_dim(self) -> int:
         """Channels of the first stage."""
         return self.dims[0]
+
+    def replace(self, **_changes: Any) -> NoReturn:
+        """Refuse heads that transformers builds from the config of a FocalNet."""
+        raise ShapeError("This head stands on FocalNets only; choose one that other networks can have too.")
 
 
 class TimmBackbone(nn.Module):
@@ -141,8 +145,9 @@ def _prepared(module: Any, task: Task, size_px: int) -> nn.Module:
 def _with_weights(model: ComparedModel, task: Task, drop_path: float | None) -> Any:
     """Load one of ours: a classifier, whose head is replaced afterwards."""
     assert model.weights is not None
-    options: dict[str, Any] = {} if drop_path is None else {"drop_path": drop_path}
-    network = load_model(model.weights, **options, **({"pyramid_norms": True} if task.on_pyramid else {}))
+    options: dict[str, Any] = {"pyramid_norms": True} if task.on_pyramid else {}
+    options |= {} if drop_path is None else {"drop_path": drop_path}
+    network = load_model(model.weights, **options)
     expected = VARIANTS[model.architecture].config.replace(**model.changes)
     differing = [name for name in ("embed_dim", "depths") if getattr(network.config, name) != getattr(expected, name)]
     if differing:

@@ -26,7 +26,7 @@ __all__ = ["TASKS", "Task", "build_whole", "prepare_call", "sample_batch"]
 Task = Literal["inference", "training"]
 TASKS: tuple[Task, ...] = ("inference", "training")
 
-_SCENES = 40
+_SCENES = 12
 """Generated scenes for which a head's anchors are chosen."""
 
 

@@ -243,6 +243,7 @@ def load_timm_network(name: str, size_px: int, settings: dict[str, Any], weights
         network = timm_network(name, size_px, {**settings, "pretrained": True, "pretrained_cfg_overlay": file})
     except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        words = f"it lacks {words}" if isinstance(error, KeyError) else words
         raise CheckpointError(f"'{weights}' cannot be read as weights of {name}: {words}") from error
     classifier = getattr(network, "default_cfg", {}).get("classifier") or ()
     heads = tuple(f"{head}." for head in ((classifier,) if isinstance(classifier, str) else classifier))

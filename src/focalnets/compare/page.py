@@ -32,16 +32,17 @@ _METHOD = (
     "All networks of a task, size and batch are timed in one process, in rounds whose order is drawn anew; the figure "
     "is the median, with 20th and 80th percentiles where there is more than one round. Peak memory is what one call "
     "adds, each network alone in a process of its own. Weights are random and stochastic depth is off. "
-    "Multiply-accumulates are those of matrices, convolutions and attention, elementwise products left out. Accuracy "
-    "is quoted from the publications, not measured."
+    "Multiply-accumulates are those of matrices, convolutions and attention, elementwise products left out; where a "
+    "head answers for places in an image, those of the backbone. Accuracy is quoted from the publications, not "
+    "measured."
 )
 
 _TRAINED = (
-    "Every network got the same images, augmentation, schedule and epochs, from random weights. Given is the score in "
-    "the validation after the last epoch, not of the best one: the mean over the seeds with its 95 % interval by "
-    "Student's distribution; of a single seed the interval of an accuracy by the number of images, and none of other "
-    "scores. Published accuracies are those of full training on ImageNet-1K, of variations with the skeleton of their "
-    "publication; they are quoted, not measured."
+    "Every network got the same images, augmentation, schedule and epochs, from random weights where none stand behind "
+    "an @ in its name. Given is the score in the validation after the last epoch, not of the best one: the mean over "
+    "the seeds with its 95 % interval by Student's distribution; of a single seed an accuracy has one by the number of "
+    "images, other scores have none. Published accuracies are those of full training on ImageNet-1K, of variations "
+    "with the skeleton of their publication; they are quoted, not measured."
 )
 
 _DESCRIPTIONS = {

@@ -72,7 +72,7 @@ def shared_config(given: Mapping[str, Any], place: str | Path) -> TrainingConfig
     Raises:
         ConfigError: If a setting is unknown or out of range, or would show the networks images of several sizes.
     """
-    config = resolve_config(settings={**FOCALNETS_ALONE, **given}, data=place)
+    config = resolve_config(settings={**FOCALNETS_ALONE, "precision": "float32", **given}, data=place)
     if config.build_task().on_pyramid:
         section = given.get(config.task)
         unfit = sorted({"side", "longest_px", "crop_px"} & {*given, *(section if isinstance(section, Mapping) else ())})
@@ -97,6 +97,8 @@ def check_config(config: TrainingConfig) -> None:
             f"model_overrides.{', model_overrides.'.join(unfit)} would change some of the networks only; "
             "drop_path is the one that all share. Change the variations by --skeleton."
         )
+    if config.precision == "auto":
+        raise ConfigError("precision auto could choose differently for each network; give float32 or bfloat16.")
     if config.patience is not None:
         raise ConfigError("patience would train some networks longer than others; leave it out.")
     if config.devices != 1 or config.nodes != 1:

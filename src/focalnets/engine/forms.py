@@ -51,7 +51,8 @@ def inference_form(model: nn.Module, precision: Precision = "auto", *, pixels: f
     """Choose how a network is run; it stays as it is, and later changes of its weights are not seen.
 
     Args:
-        model: The network, on its device, in evaluation mode.
+        model: The network, on its device, in evaluation mode. One that an exported file computes has an attribute
+            ``computed_by``, which says so, and stays as it is.
         precision: ``auto`` is exact: the engine's float32 on a CPU, for networks that it takes, if there is enough to
             do; what the weights are in elsewhere. ``float32`` is the same without regard to how much there is to do.
             ``bfloat16`` is the engine's on a CPU and PyTorch's on other devices, ``int8`` the engine's.
@@ -64,6 +65,11 @@ def inference_form(model: nn.Module, precision: Precision = "auto", *, pixels: f
     """
     if precision not in PRECISIONS:
         raise UnknownNameError(f"There is no precision {precision!r}; {nearest(str(precision), PRECISIONS)}")
+    runtime = getattr(model, "computed_by", None)
+    if runtime is not None:
+        if precision != "auto":
+            raise ConfigError(f"The network is an exported file, computed with {runtime}; leave precision out.")
+        return InferenceForm(model, runtime)
     plain = plain_form(model)
     weights = [weight for weight in model.parameters() if weight.is_floating_point()]
     on_cpu = all(weight.device.type == "cpu" for weight in weights)

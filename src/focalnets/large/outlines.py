@@ -71,28 +71,30 @@ def outline_classes(labels: np.ndarray) -> Iterator[Area]:
         return
     following, verticals, keys = _follow(edges, labels.shape)
     ring_of = _rings(following)
-    firsts = np.unique(ring_of, return_index=True)[1]
-    rings = [_corners(edges, following, first) for first in firsts.tolist()]
-    classes = edges[firsts, 3].tolist()
-    areas = [_area(ring) for ring in rings]
+    left, top = edges[:, :2].min(1), edges[:, 2]
+    order = np.lexsort((left, top, ring_of))
+    # The leftmost of the uppermost edges of each ring.
+    firsts = order[np.unique(ring_of[order], return_index=True)[1]]
+    areas = np.bincount(ring_of, weights=(edges[:, 0] - edges[:, 1]) * top)  # negative for holes
+    outer = np.arange(len(firsts))
     holes: dict[int, list[int]] = {}
-    outer = {number: number for number, area in enumerate(areas) if area > 0}
+    inner = np.flatnonzero(areas < 0)
     # From above: what lies left of a hole is then known already, or an outer ring.
-    inner = sorted(
-        (number for number, area in enumerate(areas) if area < 0), key=lambda number: _top_left(rings[number])[::-1]
-    )
-    for number in inner:
-        x, y = _top_left(rings[number])
-        row, label = labels[y - 1], classes[number]
-        others = np.flatnonzero(row[: x + 1] != label)
-        left = int(others[-1]) + 1 if len(others) else 0
-        place = int(np.searchsorted(keys, _key(label, left, y - 1, labels.shape), side="right")) - 1
-        outer[number] = outer[int(ring_of[verticals[place]])]
-        holes.setdefault(outer[number], []).append(number)
-    for number in sorted((number for number, area in enumerate(areas) if area > 0), key=lambda each: classes[each]):
-        inside = holes.get(number, [])
-        pixels = areas[number] + sum(areas[hole] for hole in inside)
-        yield Area(classes[number], [rings[number], *(rings[hole] for hole in inside)], round(pixels))
+    for number in inner[np.lexsort((left[firsts[inner]], top[firsts[inner]]))].tolist():
+        x, y, label = int(left[firsts[number]]), int(top[firsts[number]]), int(edges[firsts[number], 3])
+        others = np.flatnonzero(labels[y - 1, : x + 1] != label)
+        begin = int(others[-1]) + 1 if len(others) else 0
+        place = int(np.searchsorted(keys, _key(label, begin, y - 1, labels.shape), side="right")) - 1
+        outer[number] = outer[ring_of[verticals[place]]]
+        holes.setdefault(int(outer[number]), []).append(number)
+    whole = np.flatnonzero(areas > 0)
+    for number in whole[np.argsort(edges[firsts[whole], 3], kind="stable")].tolist():
+        rings = [number, *holes.get(number, [])]
+        yield Area(
+            int(edges[firsts[number], 3]),
+            [_corners(edges, following, int(firsts[each])) for each in rings],
+            round(areas[rings].sum()),
+        )
 
 
 def _edges(labels: np.ndarray) -> Iterator[np.ndarray]:
@@ -168,14 +170,3 @@ def _corners(edges: np.ndarray, following: np.ndarray, first: int) -> Ring:
             break
     ring.append(ring[0])
     return ring
-
-
-def _area(ring: Ring) -> float:
-    """Area that a ring surrounds [px²], negative for holes."""
-    points = np.array(ring, float)
-    return float((points[:-1, 0] * points[1:, 1] - points[1:, 0] * points[:-1, 1]).sum() / 2)
-
-
-def _top_left(ring: Ring) -> tuple[int, int]:
-    """Leftmost corner of the uppermost ones."""
-    return min(ring, key=lambda corner: (corner[1], corner[0]))

@@ -26,7 +26,7 @@ __all__ = ["require_tifffile", "write_class_geojson", "write_class_tiff", "write
 _TILE_PX = 512
 _SMALLEST_COPY_PX = 1024
 
-_MOST_EDGES = 4_000_000
+_MOST_EDGES = 2_000_000
 """Horizontal edges of areas up to which outlines follow every pixel; each takes some hundred bytes of memory."""
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focalnets.models.layers import NORM_EPSILON
-from focalnets.ops.eager import is_traced_or_transformed
+from focalnets.ops.eager import is_exporting, is_traced_or_transformed
 
 __all__ = ["ConvolutionalEmbedding", "PatchEmbedding", "channels_last", "downsample_mask"]
 
@@ -92,5 +92,5 @@ def downsample_mask(mask: Tensor, stride: int) -> Tensor:
 
 
 def _complete(features: Tensor, stride: int, edge: int) -> Tensor:
-    divisible = not torch.compiler.is_exporting() and all(size % stride == 0 for size in features.shape[-2:])
+    divisible = not is_exporting() and all(size % stride == 0 for size in features.shape[-2:])
     return features if edge == 0 or divisible else F.pad(features, (0, edge, 0, edge))

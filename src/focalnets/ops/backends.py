@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from focalnets.errors import BackendUnavailableError, UnknownNameError, nearest
 from focalnets.ops import cpu, reference, triton_backend
+from focalnets.ops.eager import is_exporting
 
 __all__ = ["BACKENDS", "Backend", "select_backend"]
 
@@ -76,15 +76,14 @@ def select_backend(
 ) -> Backend:
     """Choose the backend asked for, or the best one that can take these tensors.
 
-    While ``torch.export`` makes a graph for others to read, the best one is the reference, of which they know every
-    operator.
+    While a graph is made for others to read, the best one is the reference, of which they know every operator.
 
     Raises:
         UnknownNameError: If no backend has that name.
         BackendUnavailableError: If the backend asked for by name cannot run here or on these tensors; it is never
             replaced silently.
     """
-    if name is None and torch.compiler.is_exporting():
+    if name is None and is_exporting():
         return BACKENDS["reference"]
     if name is None:
         for backend in BACKENDS.values():

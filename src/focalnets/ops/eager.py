@@ -21,6 +21,7 @@ __all__ = [
     "count_of_changes",
     "has_hooks",
     "is_batched_gradient",
+    "is_exporting",
     "is_plain_float32_on_cpu",
     "is_rewritten",
     "is_traced_or_transformed",
@@ -62,6 +63,11 @@ def count_of_changes(tensor: Tensor) -> int | None:
 def is_traced_or_transformed() -> bool:
     """Tell whether the call is recorded by a tracer, or :func:`is_transformed`."""
     return torch.jit.is_tracing() or is_transformed()
+
+
+def is_exporting() -> bool:
+    """Tell whether a graph is being made for others to read, by ``torch.export`` or by the older exporter of ONNX."""
+    return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
 
 
 def is_rewritten() -> bool:
@@ -118,7 +124,7 @@ def compiler_takes_operators(tokens: Tensor, weight: Tensor) -> bool:
     """
     return (
         torch.compiler.is_compiling()
-        and not torch.compiler.is_exporting()
+        and not is_exporting()
         and tokens.device.type == weight.device.type == "cpu"
         and tokens.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")

@@ -15,6 +15,7 @@ from focalnets.models.focalnet import FocalNet
 from focalnets.report.names import list_some, without_folders
 from focalnets.tasks.loading import load_trained
 from focalnets.tasks.running import spec_at
+from focalnets.tasks.table import build_task
 from focalnets.tasks.task import Task
 
 __all__ = ["TrainedNetwork"]
@@ -48,6 +49,22 @@ class TrainedNetwork:
         task, network = load_trained(source, **options)
         return cls(task, network.to(chosen).eval(), os.fspath(source))
 
+    @classmethod
+    def of(cls: type[Kind], model: Any) -> Kind:
+        """Take a network that is loaded: one of this class, or a FocalNet, which then classifies.
+
+        Raises:
+            ConfigError: If it is something else.
+        """
+        if isinstance(model, FocalNet):
+            return cls(build_task("classify"), model)
+        if not isinstance(model, cls):
+            raise ConfigError(
+                f"model is of type {type(model).__name__}; expected a path or name, what focalnets.load returns, or a "
+                "FocalNet."
+            )
+        return model
+
     @property
     def labels(self) -> tuple[str, ...]:
         """What its answers are called, e.g. the names of the classes."""
@@ -72,9 +89,25 @@ class TrainedNetwork:
         Raises:
             ConfigError: If it is for another task.
         """
+        self.require_weights(purpose)
         if not isinstance(self.network, FocalNet):
             raise ConfigError(f"{purpose} looks into classifiers, and this network is for the task {self.task.name}.")
         return self.network
+
+    def require_weights(self, purpose: str) -> None:
+        """Refuse a network that an exported file computes, of which only the answers are there.
+
+        Args:
+            purpose: What needs the network itself, for messages.
+
+        Raises:
+            ConfigError: If it is one.
+        """
+        if getattr(self.network, "computed_by", None) is not None:
+            raise ConfigError(
+                f"{purpose} looks into a network, and {self.source} is an exported file, which only answers; give the "
+                "weights that it was made from."
+            )
 
     def to(self: Kind, device: str) -> Kind:
         """Move the network to a device, in place as torch does; returns this object.

@@ -103,8 +103,7 @@ class TrainingConfig:
         gradient_clip: Largest norm of all gradients together; 0 turns clipping off.
         ema_decay: Decay of the moving average of the weights that is evaluated and saved; 0 turns it off. It starts
             lower and reaches this value after about ten times 1 / (1 - ema_decay) steps.
-        precision: Arithmetic of the network: float32, or bfloat16/float16 mixed with it; auto takes bfloat16 where a
-            moment's trial on this machine says that it is faster, and float32 elsewhere.
+        precision: float32, or bfloat16/float16 mixed with it; auto takes bfloat16 if a trial finds it faster here.
         device: Where to train: auto, cpu, cuda, cuda:N for one GPU of several, or mps; auto takes the GPU if there is
             one.
         devices: GPUs (or processes, on CPU) to train on in each node; -1 takes all there are.

@@ -58,11 +58,7 @@ def resolve_config(
     from_file: dict[str, Any] = {}
     if config is not None:
         from_file = dict(config) if isinstance(config, Mapping) else read_yaml(config)
-    odd = [name for name in from_file if not isinstance(name, str)]
-    if odd:
-        raise ConfigError(
-            f"{place} holds {abridged(odd[0])}, which is no name of a setting; put names before the colons."
-        )
+    _require_names(from_file, place)
     weights = given.get("pretrained") or from_file.get("pretrained")
     if recipe is not None and recipe not in RECIPES:
         raise UnknownNameError(f"There is no recipe {abridged(recipe)}; {nearest(abridged(recipe), RECIPES)}")
@@ -81,6 +77,7 @@ def resolve_config(
         **_section_of(given, "model_overrides", place),
     }
     section = _section_of(from_file, task, place)
+    _require_names(section, place)
     from_file.pop(task, None)
     return base.replace(**{**from_file, **section, **given, "task": task, "model_overrides": overrides})
 
@@ -109,3 +106,11 @@ def _section_of(settings: Mapping[str, Any], name: str, place: str) -> Mapping[s
     if not isinstance(section, Mapping | None):
         raise ConfigError(f"{name} in {place} must be a section of settings, got {abridged(section)}.")
     return section or {}
+
+
+def _require_names(settings: Mapping[Any, Any], place: str) -> None:
+    odd = [name for name in settings if not isinstance(name, str)]
+    if odd:
+        raise ConfigError(
+            f"{place} holds {abridged(odd[0])}, which is no name of a setting; put names before the colons."
+        )

@@ -49,7 +49,7 @@ def check_fit(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Ten
         shown = [printable(name) for name in names[:_SHOWN]]
         if kind == "mis-shaped":
             shown = [f"{name} {tuple(tensors[name].shape)} instead of {expected[name]}" for name in names[:_SHOWN]]
-        found.append(f"{len(names)} {kind}: {', '.join(shown)}{', ...' if len(names) > _SHOWN else ''}")
+        found.append(f"{len(names)} {kind}: {', '.join(shown)}{' and others' if len(names) > _SHOWN else ''}")
     if found:
         raise CheckpointError(
             f"{file} does not fit the network that it is made for, so nothing was loaded: {'; '.join(found)}."

@@ -108,7 +108,7 @@ def open_detector(raw: RawWeights) -> Opened | None:
         shown = ", ".join(map(printable, unknown[:8]))
         raise CheckpointError(
             f"{raw.place} does not fit the detector that it is made for, so nothing was loaded: {len(unknown)} "
-            f"unexpected: {shown}{', ...' if len(unknown) > 8 else ''}."
+            f"unexpected: {shown}{' and others' if len(unknown) > 8 else ''}."
         )
     for stage, dim in enumerate(backbone.config.dims):  # norms of maps that no head reads
         ours.setdefault(f"backbone.pyramid_norms.{stage}.weight", torch.ones(dim))

@@ -189,7 +189,7 @@ def _detect_layout(raw: RawWeights, file: str) -> tuple[str, dict[str, Tensor], 
         shown = ", ".join(map(printable, list(raw.tensors)[:3]))
         raise CheckpointError(
             f"{file} is no FocalNet in the layouts {OWN_LAYOUT}, {', '.join(LAYOUTS)}, or its stem is missing; its "
-            f"tensors are called {shown}{', ...' if len(raw.tensors) > 3 else ''}."
+            f"tensors are called {shown}{' and so on' if len(raw.tensors) > 3 else ''}."
         )
     if len(found) > 1:
         prefixes = ", ".join(sorted(repr(prefix) for _, prefix in found))

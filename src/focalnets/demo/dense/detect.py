@@ -53,14 +53,20 @@ class DetectStory(DenseStory):
         "length of the modulator: bright where the network lets its surroundings change what it sees most."
     )
     changes_in_words = (
-        f"Boxes from a score of {_SHOWN_FROM:.0%} on: grey where both looks agree, orange what only the tiles show, "
+        f"Boxes from a score of {_SHOWN_FROM:.0%} on: green where both looks agree, orange what only the tiles show, "
         "blue what only the whole picture shows."
     )
 
     def settings(self) -> DenseDemoSettings:
         """Choose what takes about three minutes on two cores."""
         return DenseDemoSettings(
-            train_scenes=240, choice_scenes=20, test_scenes=80, epochs=4, batch_size=2, learning_rate=1e-3
+            train_scenes=240,
+            choice_scenes=20,
+            test_scenes=80,
+            epochs=4,
+            batch_size=2,
+            learning_rate=1e-3,
+            layer_decay=0.95,
         )
 
     def blind(self, test: Sequence[AnnotatedImage]) -> float:
@@ -103,7 +109,7 @@ class DetectStory(DenseStory):
     def draw_changes(self, large: LargeScene, changes: np.ndarray) -> Image.Image:
         """Draw the boxes of both, by who shows them."""
         drawn = large.known.image.convert("L").convert("RGB")
-        for things, colour in zip(_compared(large), (LIGHT.grey, LIGHT.orange, LIGHT.blue), strict=True):
+        for things, colour in zip(_compared(large), (LIGHT.green, LIGHT.orange, LIGHT.blue), strict=True):
             for thing in things:
                 draw_box(drawn, thing.box, ImageColor.getrgb(colour))
         return drawn

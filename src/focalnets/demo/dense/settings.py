@@ -20,6 +20,7 @@ class DenseDemoSettings:
         epochs: Passes over the scenes.
         batch_size: Scenes a step.
         learning_rate: Highest rate.
+        layer_decay: Factor on the rate from each layer to the one below.
         large_px: Width and height of the large picture.
         large_index: Which of the large pictures that can be drawn.
         tile_px, overlap_px: Of the tiles that it is cut into.
@@ -36,8 +37,9 @@ class DenseDemoSettings:
     epochs: int
     batch_size: int
     learning_rate: float
+    layer_decay: float = 1.0
     large_px: tuple[int, int] = (2048, 1536)
-    large_index: int = 1
+    large_index: int = 12
     tile_px: int = 512
     overlap_px: int = 64
     toy: bool = False

@@ -121,8 +121,8 @@ class DenseStory(DenseDrawing, Story):
             config = in_miniature(config.replace(pretrained=None, freeze_norms=False))
         return config.replace(
             image_size=settings.scene_px, epochs=settings.epochs, batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate, warmup_epochs=0.5, layer_decay=1.0, workers=0, device="cpu",
-            seed=settings.seed,
+            learning_rate=settings.learning_rate, layer_decay=settings.layer_decay, warmup_epochs=0.5, workers=0,
+            device="cpu", seed=settings.seed,
         )  # fmt: skip
 
     def write(self, result: DenseResult, report: Path) -> None:

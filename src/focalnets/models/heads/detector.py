@@ -17,7 +17,7 @@ from focalnets.models.heads.proposals import ProposalNetwork
 from focalnets.models.heads.pyramid import FeaturePyramid
 from focalnets.models.heads.regions import RegionHeads
 
-__all__ = ["Detector", "DetectorHead"]
+__all__ = ["Detector", "DetectorHead", "with_area"]
 
 
 class DetectorHead(nn.Module):

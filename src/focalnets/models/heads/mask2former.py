@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from focalnets.errors import ConfigError, ShapeError
+from focalnets.errors import ConfigError
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.heads.query_boxes import quiet_transformers, require_scipy
 from focalnets.models.heads.transformers_backbone import backbone_config
@@ -76,8 +76,6 @@ class Mask2FormerHead(nn.Module):
 
 def _published_model(backbone: FocalNetConfig, hidden: int, classes: int, queries: int, layers: int) -> Any:
     """Build the whole model of transformers, whose head is drawn as its own training draws it."""
-    if not isinstance(backbone, FocalNetConfig):
-        raise ShapeError("Mask2Former's head stands on FocalNets only; choose another head.")
     base = backbone_config(backbone.replace(pyramid_norms=True))
     require_scipy("mask2former")
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation

@@ -74,7 +74,7 @@ class ProposalNetwork(nn.Module):
         Returns:
             Boxes (P, 4) of each image, the likeliest first, and the losses.
         """
-        judged = [self._judge(features) for features in maps]
+        judged = [self.judge(features) for features in maps]
         scores = [level[..., 0] for level in judged]
         differences = [level[..., 1:] for level in judged]
         anchors = self.anchors(maps)
@@ -86,10 +86,10 @@ class ProposalNetwork(nn.Module):
         ]  # fmt: skip
         if targets is None:
             return proposals, {}
-        losses = self._losses(torch.cat(scores, 1), torch.cat(differences, 1), torch.cat(anchors), inside, targets)
+        losses = self.losses(torch.cat(scores, 1), torch.cat(differences, 1), torch.cat(anchors), inside, targets)
         return proposals, losses
 
-    def _judge(self, features: Tensor) -> Tensor:
+    def judge(self, features: Tensor) -> Tensor:
         """Logit and differences of each anchor, (B, h w A, 5) float32: one product for both."""
         hidden = F.relu(self.convolution(features), inplace=True)
         each = self.objectness.out_channels
@@ -110,7 +110,7 @@ class ProposalNetwork(nn.Module):
     ) -> Tensor:
         """Choose the likeliest boxes of one image, of each map and then of all."""
         config = self.config
-        before, after = config.candidates[self.training], config.proposals[self.training]
+        before = config.candidates[self.training]
         scores, boxes, levels = [], [], []
         for level, judged in enumerate(logits):
             likelihood = judged.sigmoid().masked_fill(~inside[level], -1.0)
@@ -120,12 +120,25 @@ class ProposalNetwork(nn.Module):
             scores.append(best)
             boxes.append(self.coder.decode_single(differences[level][order], anchors[level][order]))
             levels.append(torch.full_like(order, level))
-        score, box, of_level = torch.cat(scores), clip(torch.cat(boxes), size), torch.cat(levels)
-        has_area = ((box[:, 2:] - box[:, :2]) > 0).all(1)
-        score, box, of_level = score[has_area], box[has_area], of_level[has_area]
-        return box[suppress_within(box, score, of_level, config.proposal_overlap)[:after]]
+        box = clip(torch.cat(boxes), size)
+        return box[self.select(box, torch.cat(scores), torch.cat(levels))]
 
-    def _losses(
+    def select(self, boxes: Tensor, scores: Tensor, levels: Tensor) -> Tensor:
+        """Choose which candidates of an image become proposals.
+
+        Args:
+            boxes: (N, 4), within the image.
+            scores: (N,).
+            levels: Which map each comes from, (N,) whole numbers.
+
+        Returns:
+            Numbers of the proposals, the likeliest first.
+        """
+        has_area = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1).nonzero()[:, 0]
+        kept = suppress_within(boxes[has_area], scores[has_area], levels[has_area], self.config.proposal_overlap)
+        return has_area[kept[: self.config.proposals[self.training]]]
+
+    def losses(
         self,
         logits: Tensor,
         differences: Tensor,
@@ -133,6 +146,15 @@ class ProposalNetwork(nn.Module):
         inside: Sequence[Tensor],
         targets: Sequence[Mapping[str, Tensor]],
     ) -> Summed:
+        """Compare what was said of the anchors with the objects.
+
+        Args:
+            logits: (B, N).
+            differences: (B, N, 4).
+            anchors: (N, 4).
+            inside: Which anchors stand on a place of each image, (N,) bool.
+            targets: ``boxes`` (M, 4) and ``crowd`` (M,) of each image.
+        """
         config = self.config
         losses, counts = [], []
         for index, target in enumerate(targets):

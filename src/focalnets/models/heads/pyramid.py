@@ -75,7 +75,7 @@ class FeaturePyramid(nn.Module):
             features = self.outputs[index](keep_valid(features, mask))
             results.append(keep_valid(self._normalise(self.output_norms, index, features), mask))
         for _ in range(self.coarser):
-            results.append(results[-1][..., ::2, ::2])
+            results.append(F.max_pool2d(results[-1], 1, 2))
         return results
 
     @staticmethod

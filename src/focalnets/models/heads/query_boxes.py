@@ -132,11 +132,11 @@ def _draw(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear) and "encoder_attn" not in name:
             module.reset_parameters()
-    for layer in (model.enc_output[0], *model.decoder.query_pos_head.layers):  # type: ignore[index, union-attr]
+    for layer in (model.enc_output[0], *model.decoder.query_pos_head.layers):  # type: ignore[index, misc, union-attr]
         nn.init.xavier_uniform_(layer.weight)
-    for layer in (model.enc_score_head, *model.decoder.class_embed):  # type: ignore[union-attr]
+    for layer in (model.enc_score_head, *model.decoder.class_embed):  # type: ignore[misc, union-attr]
         nn.init.constant_(layer.bias, -math.log((1 - _PRIOR) / _PRIOR))
-    for mlp in (model.enc_bbox_head, *model.decoder.bbox_embed):  # type: ignore[union-attr]
+    for mlp in (model.enc_bbox_head, *model.decoder.bbox_embed):  # type: ignore[misc, union-attr]
         nn.init.zeros_(mlp.layers[-1].weight)
         nn.init.zeros_(mlp.layers[-1].bias)
 

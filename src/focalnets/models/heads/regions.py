@@ -128,21 +128,39 @@ class RegionHeads(nn.Module):
         logits, differences = self.box(self._look(maps, proposals, limits, _BOX_BINS))
         counts = [len(each) for each in proposals]
         judged = list(zip(logits.split(counts), differences.split(counts), strict=True))
+        found, losses = self.decide(judged, proposals, sizes, targets)
+        if self.mask is None:
+            return found, losses
+        drawn = self._draw(maps, found, limits)
+        if targets is not None:
+            losses |= self._mask_loss_of_detections(drawn, found, targets)
+        for detected, masks in zip(found, drawn, strict=True):
+            detected["masks"] = masks.sigmoid()
+        return found, losses
+
+    def decide(
+        self,
+        judged: Sequence[tuple[Tensor, Tensor]],
+        proposals: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> tuple[Detections, Summed]:
+        """Choose the detections, without masks.
+
+        Args:
+            judged: For each image what the head said of its proposals: logits (P, K + 1) and differences (P, 4 K).
+            proposals: (P, 4) for each image.
+            sizes: Height and width of each image [px].
+            targets: For losses; None for none.
+        """
         with torch.no_grad():
             detections = [
                 self._detect(*each, boxes, size) for each, boxes, size in zip(judged, proposals, sizes, strict=True)
             ]
-        drawn = None if self.mask is None else self._draw(maps, detections, limits)
-        losses: Summed = {}
-        if targets is not None:
-            found = [self._found(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
-            losses = self._box_losses(judged, proposals, found, targets)
-            if drawn is not None:
-                losses |= self._mask_loss_of_detections(drawn, detections, targets)
-        if drawn is not None:
-            for detected, masks in zip(detections, drawn, strict=True):
-                detected["masks"] = masks.sigmoid()
-        return detections, losses
+        if targets is None:
+            return detections, {}
+        found = [self._found(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
+        return detections, self._box_losses(judged, proposals, found, targets)
 
     def _look(
         self,

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from focalnets.ops.eager import is_exporting
+
 __all__ = ["POOLED_SIZES", "ConvolutionNorm", "FcnHead", "UperHead"]
 
 POOLED_SIZES = (1, 2, 3, 6)
@@ -51,8 +53,7 @@ class UperHead(nn.Module):
         """Classify each position of the finest map: maps (B, C, h, w), finest first, to (B, K, h, w)."""
         *finer, last = maps
         pooled = [
-            _resized(layer(F.adaptive_avg_pool2d(last, size)), last)
-            for layer, size in zip(self.pooled, POOLED_SIZES, strict=True)
+            _resized(layer(_pooled(last, size)), last) for layer, size in zip(self.pooled, POOLED_SIZES, strict=True)
         ]
         levels = [layer(features) for layer, features in zip(self.laterals, finer, strict=True)]
         levels.append(self.pooled_fusion(torch.cat([last, *pooled], 1)))
@@ -75,6 +76,25 @@ class FcnHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Classify each position."""
         return self.classifier(self.dropout(self.convolution(features)))
+
+
+def _pooled(features: Tensor, size: int) -> Tensor:
+    """Average a map (B, C, h, w) over ``size`` by ``size`` parts, as even as they can be.
+
+    Formats for other runtimes know no such pooling of maps of any size; there it is a product with the shares (size, h)
+    that rows and columns have in the parts.
+    """
+    if size == 1 or not is_exporting():
+        return F.adaptive_avg_pool2d(features, size)
+    by_row, by_column = (_shares(count, size, features) for count in features.shape[-2:])
+    return by_row @ features @ by_column.transpose(0, 1)
+
+
+def _shares(count: int, parts: int, like: Tensor) -> Tensor:
+    part = torch.arange(parts, device=like.device)[:, None]
+    first, end = part * count // parts, -(-(part + 1) * count // parts)
+    place = torch.arange(count, device=like.device)
+    return ((place >= first) & (place < end)).to(like.dtype) / (end - first)
 
 
 def _resized(features: Tensor, like: Tensor) -> Tensor:

@@ -52,7 +52,9 @@ def build_from_settings(
     strides = [network.config.strides[stage] for stage in stages if stage < len(network.config.depths)]
     known = dataclasses.replace(own, anchor_sizes=settings["anchor_sizes"], anchor_ratios=settings["anchor_ratios"])
     proposals = values["proposals"]
-    drawn = {"masks": True, **_filled(settings, _SMALL_MASKS if small else _PUBLISHED_MASKS)} if masks else {}
+    drawn: dict[str, Any] = (
+        {"masks": True, **_filled(settings, _SMALL_MASKS if small else _PUBLISHED_MASKS)} if masks else {}
+    )
     config = DetectorConfig(
         outputs=len(labels),
         stages=stages,

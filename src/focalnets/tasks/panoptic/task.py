@@ -149,8 +149,8 @@ class PanopticTask(DenseTask):
         """Remember which classes of a network are kinds of ground, and whether the first of its data counts."""
         assert isinstance(model, PanopticNetwork)
         stuff = ",".join(map(str, model.stuff))
-        fields = {"stuff": stuff, "reduce_zero_label": model.reduce_zero_label}
-        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **fields))
+        settings = dataclasses.replace(self.settings, stuff=stuff, reduce_zero_label=model.reduce_zero_label)
+        return dataclasses.replace(self, settings=settings)
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """Compute the output, with ``sizes`` (B, 2): height and width of the part of each mask that shows its image."""

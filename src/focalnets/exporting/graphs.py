@@ -1,0 +1,183 @@
+"""What is exported of a network: a graph from tensors to tensors, and how its answers become those of the network.
+
+Axes: B batch, H W height and width [px], h w [tokens], C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from focalnets.errors import ConfigError
+
+__all__ = ["MASK2FORMER", "ClassifyGraph", "Graph", "SemanticGraph", "full_sizes", "largest_difference"]
+
+MASK2FORMER = "whose attention, as transformers has it, fixes the size of images in a graph"
+"""Why networks with that head are not exported."""
+
+Size = tuple[int, int]
+"""Height and width [px]."""
+
+
+class Graph(nn.Module):
+    """A network without anything that is no tensor.
+
+    What a graph gives for images is taken apart again by :meth:`answer`, which also serves files: there the network is
+    one without weights, and the outputs come from another program.
+
+    Attributes:
+        inputs, outputs: Names of the tensors, in their order.
+        axes: Names of the axes of each output that are as large as the batch, or follow from the size of the images.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("images",)
+    outputs: ClassVar[tuple[str, ...]]
+    axes: ClassVar[dict[str, dict[int, str]]]
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.check(network)
+        self.network = network
+
+    @classmethod
+    def check(cls, network: Any) -> None:
+        """Refuse networks that have no such graph.
+
+        Raises:
+            ConfigError: With what can be exported instead.
+        """
+
+    @classmethod
+    def feed(cls, images: Tensor, sizes: Sequence[Size]) -> tuple[Tensor, ...]:
+        """Return the inputs of the graph for images (B, C, H, W) of which parts of these sizes are no padding."""
+        return (images,)
+
+    @classmethod
+    def expected(cls, network: Any, images: Tensor) -> tuple[tuple[int, ...], ...]:
+        """Return the shape that each output has for images (B, C, H, W)."""
+        raise NotImplementedError
+
+    @classmethod
+    def answer(
+        cls, network: Any, outputs: Sequence[Tensor], images: Tensor, sizes: Sequence[Size], targets: Any
+    ) -> Any:
+        """Return what the network returns for images, from the outputs of the graph.
+
+        Args:
+            network: The network, which needs no weights.
+            outputs: As :attr:`outputs` names them.
+            images: (B, C, H, W).
+            sizes: Of the part of each image that is no padding.
+            targets: For losses, where the network takes them; None for none.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def join(cls, answers: Sequence[Any]) -> Any:
+        """Put answers for single images, of different sizes, together as the network does for a padded batch."""
+        raise NotImplementedError
+
+    @classmethod
+    def compare(cls, outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+        """Return the largest difference, as a fraction of the largest value of that output."""
+        return max(largest_difference(*pair) for pair in zip(outputs, expected, strict=True))
+
+
+class ClassifyGraph(Graph):
+    """Images to logits (B, K)."""
+
+    outputs = ("logits",)
+    axes: ClassVar[dict[str, dict[int, str]]] = {"logits": {0: "batch"}}
+
+    @classmethod
+    def check(cls, network: Any) -> None:
+        """Refuse backbones, which have no classifier."""
+        if network.norm is None or not network.config.num_classes:
+            raise ConfigError("The network has no classifier (num_classes is 0); export one that has.")
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """Classify images (B, C, H, W)."""
+        return (self.network(images),)
+
+    @classmethod
+    def expected(cls, network: Any, images: Tensor) -> tuple[tuple[int, ...], ...]:
+        """One number a class."""
+        return ((len(images), network.config.num_classes),)
+
+    @classmethod
+    def answer(
+        cls, network: Any, outputs: Sequence[Tensor], images: Tensor, sizes: Sequence[Size], targets: Any
+    ) -> Any:
+        """Return the logits."""
+        return outputs[0]
+
+    @classmethod
+    def join(cls, answers: Sequence[Tensor]) -> Tensor:
+        """Put rows below each other."""
+        return torch.cat(list(answers))
+
+
+class SemanticGraph(Graph):
+    """Images to logits of each position of the finest map, (B, K, h, w)."""
+
+    outputs = ("logits",)
+    axes: ClassVar[dict[str, dict[int, str]]] = {"logits": {0: "batch", 2: "rows", 3: "columns"}}
+
+    @classmethod
+    def check(cls, network: Any) -> None:
+        """Refuse Mask2Former."""
+        if network.queries is not None:
+            raise ConfigError(
+                f"The head of this network is Mask2Former, {MASK2FORMER}; networks for semantic segmentation with the "
+                "heads mlp and uper can be exported."
+            )
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """Judge images (B, C, H, W)."""
+        return (self.network(images)["logits"],)
+
+    @classmethod
+    def expected(cls, network: Any, images: Tensor) -> tuple[tuple[int, ...], ...]:
+        """One number for each class and position."""
+        return ((len(images), len(network.class_names), *_finest(network, images)),)
+
+    @classmethod
+    def answer(
+        cls, network: Any, outputs: Sequence[Tensor], images: Tensor, sizes: Sequence[Size], targets: Any
+    ) -> Any:
+        """Return the logits by their name."""
+        return {"logits": outputs[0]}
+
+    @classmethod
+    def join(cls, answers: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Fill up with zeros at the right and lower edge."""
+        return {"logits": _stacked([each["logits"] for each in answers])}
+
+
+def full_sizes(images: Tensor) -> list[Size]:
+    """Height and width of each of the images (B, C, H, W), none of which is padded."""
+    return [(images.shape[2], images.shape[3])] * len(images)
+
+
+def largest_difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference of two tensors as a fraction of the largest value of the second; inf for NaN."""
+    if one.shape != other.shape or not one.isfinite().all():
+        return float("inf")
+    if not one.numel():
+        return 0.0
+    return float((one - other).abs().max() / other.abs().max().clamp(min=1e-12))
+
+
+def _finest(network: Any, images: Tensor) -> Size:
+    stride = network.config.strides[network.stages[0]]
+    return -(-images.shape[2] // stride), -(-images.shape[3] // stride)
+
+
+def _stacked(maps: Sequence[Tensor]) -> Tensor:
+    """Put maps (1, K, h, w) of different sizes into the upper left corners of a batch of zeros."""
+    height, width = (max(each.shape[axis] for each in maps) for axis in (2, 3))
+    return torch.cat([F.pad(each, (0, width - each.shape[3], 0, height - each.shape[2])) for each in maps])
