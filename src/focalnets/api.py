@@ -20,7 +20,7 @@ from focalnets.exporting.formats import is_exported
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.clips import clip_outputs
 from focalnets.tasks.evaluation import Failure
-from focalnets.tasks.loading import OpenedData, open_for_evaluation
+from focalnets.tasks.loading import OpenedData, open_for_evaluation, split_of_run
 from focalnets.tasks.predicting import predict_inputs
 from focalnets.tasks.results import Results
 from focalnets.tasks.trained import TrainedNetwork
@@ -402,7 +402,9 @@ def audit(
         opened,
         settings=settings,
         groups=groups,
-        trained_on=() if train_data is None else open_training_samples(train_data, trained.labels),
+        trained_on=()
+        if train_data is None
+        else open_training_samples(train_data, trained.labels, split=split_of_run(trained.source, train_data)),
         size_px=size_px,
         batch_size=batch_size,
         skip_unreadable=skip_unreadable,

@@ -35,7 +35,7 @@ def test_the_figures_of_another_implementation():
 
 def measure(attribute, labels, said, **more):
     attributes = {"place": [("garden", "street")[value] for value in attribute], **more}
-    return find_amplification(labels, said, attributes, training=None, gap=0.05, alpha=0.05)
+    return find_amplification(labels, said, attributes, training=None, gap=0.05, alpha=0.05, least=30)
 
 
 def test_answers_that_follow_the_attribute_are_found_and_independent_errors_are_not():
@@ -62,6 +62,12 @@ def test_a_column_of_predicted_attributes_gives_the_other_direction():
     assert found[1].found
 
 
+def test_values_of_few_images_are_left_out():
+    attribute, labels = draw(np.random.default_rng(4))
+    attribute[20:] = 0
+    assert measure(attribute, labels, labels) == []
+
+
 def test_data_to_train_says_what_goes_together():
     attribute, labels = draw(np.random.default_rng(3))
     said = np.where(attribute == 0, 2, labels)
@@ -69,7 +75,7 @@ def test_data_to_train_says_what_goes_together():
     there = labels, {"place": names}
     turned = labels, {"place": [("street", "garden")[value] for value in attribute]}
     one, other = (
-        find_amplification(labels, said, {"place": names}, training=each, gap=0.05, alpha=0.05)[0].value.value
+        find_amplification(labels, said, {"place": names}, training=each, gap=0.05, alpha=0.05, least=30)[0].value.value
         for each in (there, turned)
     )
     assert one == pytest.approx(-other)

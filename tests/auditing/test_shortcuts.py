@@ -74,6 +74,8 @@ def test_pictures_are_measured_for_what_they_are(tmp_path):
 
 def test_doubles_in_other_classes_and_among_images_to_train():
     looks = [0x0F0F33335555AAAA, 0x0F0F33335555AAAB, 0x1234567890ABCDEF]
-    classes, splits = find_doubles(looks, [0, 1, 1], ["a", "b", "c"], [(0x1234567890ABCDEE, "t"), (looks[2], "c")])
+    classes, splits = find_doubles(
+        looks, [0, 1, 1], ["a", "b", "c"], [(0x1234567890ABCDEE, "t"), (0x00FF00FF0F0F0F0F, "u")]
+    )
     assert (classes.images, classes.pairs, classes.examples) == (2, 1, (("a", "b"),))
     assert (splits.images, splits.pairs, splits.examples) == (1, 1, (("c", "t"),))

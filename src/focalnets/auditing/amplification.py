@@ -83,6 +83,7 @@ def find_amplification(
     training: tuple[np.ndarray, Mapping[str, Sequence[str]]] | None,
     gap: float,
     alpha: float,
+    least: int,
     seed: int = 0,
 ) -> list[Amplification]:
     """Measure amplification for each attribute with two values or more.
@@ -96,11 +97,15 @@ def find_amplification(
             takes the images themselves.
         gap: Least share of moved answers that counts.
         alpha: Chance of a false alarm over all attributes together.
+        least: Values of fewer images are left out.
         seed: Of the bootstrap.
     """
     jobs = []
     for name, values in attributes.items():
-        column, said = np.asarray(values, dtype=object), attributes.get(f"{PREDICTED}{name}")
+        column, said = np.array(values, dtype=object), attributes.get(f"{PREDICTED}{name}")
+        for value in set(column):
+            if (column == value).sum() < least:
+                column[column == value] = ""
         if name.startswith(PREDICTED) or len(set(column[column != ""])) < 2:
             continue
         jobs.append((name, "A->T", column, None))
@@ -114,7 +119,7 @@ def find_amplification(
         before = labels, column
         if training is not None:
             before = training[0], np.asarray(training[1][name], dtype=object)
-        of_data = before[1] != ""
+        of_data = np.isin(before[1].astype(str), sorted(set(column[known])))
         kinds = sorted(set(column[known]) | set(before[1][of_data]) | (set() if said is None else set(said[known])))
         number = {kind: place for place, kind in enumerate(kinds)}
         code = np.array([number[each] for each in column[known]], int)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -23,7 +24,7 @@ from focalnets.data.checks.inspection import perceptual_hash
 from focalnets.data.class_matching import match_classes
 from focalnets.data.read_ahead import read_ahead
 from focalnets.data.samples import Sample, read_stored_image
-from focalnets.data.sources import open_images
+from focalnets.data.sources import open_images, read_split
 from focalnets.engine.accelerate import Precision
 from focalnets.engine.forms import inference_form
 from focalnets.errors import DataError, ImageError
@@ -45,13 +46,20 @@ def audit_steps(model: nn.Module, images: int, trained_on: int, settings: AuditS
     return images + trained_on + len(treatments(spec_at(model, None))) * min(images, settings.most_changed)
 
 
-def open_training_samples(place: str | os.PathLike[str], classes: Sequence[str]) -> list[Sample]:
+def open_training_samples(
+    place: str | os.PathLike[str], classes: Sequence[str], *, split: Path | None = None
+) -> list[Sample]:
     """Find the images that a network learnt from, with their class among the network's.
+
+    Args:
+        place: Folder, CSV file or shards.
+        classes: Names of the network's classes.
+        split: File of the run that says which of them it learnt from; None takes what the data says.
 
     Raises:
         DataError: If there are none, or they are of other classes.
     """
-    found = open_images(os.fspath(place))
+    found = open_images(os.fspath(place)) if split is None else read_split(split, root=os.fspath(place))
     index = match_classes(found.classes, classes, os.fspath(place))
     return [(file, index[found.classes[label]]) for file, label in found.train]
 
@@ -100,6 +108,8 @@ def run_audit(
     if table is not None:
         table.of(files)  # before the work
     asked = audit_steps(model, len(data), 0, settings)
+    audited = set(files)
+    trained_on = [sample for sample in trained_on if sample[0] not in audited]
     total = asked + len(trained_on)
     form = inference_form(model, precision, pixels=asked * spec.input_size_px**2)
 
@@ -125,7 +135,7 @@ def run_audit(
     found = find_gaps(answers, compared, gap=settings.gap, alpha=settings.alpha, least=settings.least)
     amplified = find_amplification(
         answers.labels, answers.predicted, known, training=_attributes_of_training(table, trained_on),
-        gap=settings.gap, alpha=settings.alpha, seed=settings.seed,
+        gap=settings.gap, alpha=settings.alpha, least=settings.least, seed=settings.seed,
     )  # fmt: skip
     parts = None
     if settings.most_changed:

@@ -150,7 +150,7 @@ def find_doubles(
     pairs = near_pairs([*looks, *(look for look, _ in others)])
     count = len(looks)
     classes = [pair for pair in pairs if pair[1] < count and labels[pair[0]] != labels[pair[1]]]
-    splits = [pair for pair in pairs if pair[0] < count <= pair[1] and everyone[pair[0]] != everyone[pair[1]]]
+    splits = [pair for pair in pairs if pair[0] < count <= pair[1]]
 
     def doubles(chosen: list[tuple[int, int]]) -> Doubles:
         return Doubles(

@@ -90,7 +90,7 @@ def run(arguments: Any) -> int:
     if arguments.output is not None:
         require_folder(arguments.output, AUDIT_FILES)
     source = require_model(arguments.model)
-    with progress("auditing", 10**9) as show:
+    with progress("auditing", None) as show:
 
         def show_progress(done: int, total: int, words: str) -> None:
             show(done, words, total=total)

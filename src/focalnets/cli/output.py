@@ -224,13 +224,13 @@ def _results_stream() -> TextIO:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
+def progress(description: str, total: int | None) -> Iterator[Callable[..., None]]:
     """Show a bar with the time left on standard error, if that is a terminal and the command is not quiet.
 
     Yields:
         What takes the number of items done and, where they change, what is being done and the number of all.
     """
-    if is_quiet() or not sys.stderr.isatty() or total < 2:
+    if is_quiet() or not sys.stderr.isatty() or (total is not None and total < 2):
         yield lambda done, description=None, total=None: None
         return
     from rich.console import Console
