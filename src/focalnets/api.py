@@ -15,21 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from focalnets.data.inputs import Inputs, gather_inputs
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.engine.accelerate import Precision
-from focalnets.errors import ConfigError
 from focalnets.exporting.formats import is_exported
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.clips import clip_outputs
 from focalnets.tasks.evaluation import Failure
-from focalnets.tasks.loading import OpenedData, open_for_evaluation, split_of_run
+from focalnets.tasks.loading import OpenedData
 from focalnets.tasks.predicting import predict_inputs
 from focalnets.tasks.results import Results
-from focalnets.tasks.trained import TrainedNetwork
+from focalnets.tasks.trained import TrainedNetwork, open_given
 from focalnets.training.result import TrainingResult
 from focalnets.weights.shipped import DEFAULT
 
 if TYPE_CHECKING:
     from focalnets.auditing.audited import Audit
-    from focalnets.auditing.run import AuditProgress
     from focalnets.exporting.writing import Exported
     from focalnets.large.looking import LargeOptions
     from focalnets.large.plan import Plan
@@ -221,20 +219,15 @@ def evaluate(
     trained = _trained(model, device, bins=bins, worst=worst)
     if look is not None:
         trained.require_weights("look")
-    opened = _opened(data, trained, split)
+    opened = open_given(data, trained, split)
     report = evaluate_in_passes(
         trained.task,
         trained.network,
         opened.data,
         place=opened.place,
-        size_px=size_px,
-        resolutions_px=resolutions,
-        corruptions=corruptions, severities=severities, seed=seed,
-        batch_size=batch_size,
-        skip_unreadable=skip_unreadable,
-        precision=precision,
-        on_progress=on_progress,
-        look=look, folder=folder, on_plan=on_plan,
+        size_px=size_px, batch_size=batch_size, precision=precision, skip_unreadable=skip_unreadable,
+        resolutions_px=resolutions, corruptions=corruptions, severities=severities, seed=seed,
+        on_progress=on_progress, look=look, folder=folder, on_plan=on_plan,
     )  # fmt: skip
     return Evaluated(report, trained.task, opened.split)
 
@@ -326,103 +319,25 @@ def explain(
     entries, missing = gather_inputs(inputs, videos=True)
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
     explained = explain_inputs(
-        trained.task,
-        trained.network,
-        entries,
-        output=None if output is None else Path(output),
-        block=block,
-        size_px=size,
-        top_k=top_k,
-        model_name=trained.source or trained.origin,
-        style=style,
-        every=every,
-        most_frames=most_frames,
-        on_progress=on_progress,
-    )
+        trained.task, trained.network, entries, block=block, size_px=size, top_k=top_k, style=style,
+        output=None if output is None else Path(output), every=every, most_frames=most_frames,
+        model_name=trained.source or trained.origin, on_progress=on_progress,
+    )  # fmt: skip
     return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)
 
 
 def audit(
-    data: str | os.PathLike[str] | LabelledData | OpenedData,
-    model: Model = None,
-    *,
-    groups: str | os.PathLike[str] | None = None,
-    train_data: str | os.PathLike[str] | None = None,
-    split: str | os.PathLike[str] | None = None,
-    gap: float = 0.05,
-    alpha: float = 0.05,
-    least: int = 30,
-    most_changed: int = 1000,
-    seed: int = 0,
-    size_px: int | None = None,
-    batch_size: int | None = None,
-    skip_unreadable: bool = False,
-    precision: Precision = "auto",
-    device: str = "auto",
-    on_progress: AuditProgress | None = None,
-) -> Audit:
+    data: str | os.PathLike[str] | LabelledData | OpenedData, model: Model = None, *, device: str = "auto",
+    **options: Any,
+) -> Audit:  # fmt: skip
     """Find out what the data taught a classifier besides its task.
 
-    Args:
-        data: Folder, CSV file or shards; or labelled data in files, see :func:`evaluate`.
-        model: See :data:`Model`.
-        groups: CSV file with a path and any number of attributes for each image.
-        train_data: What the network learnt from: pictures that look alike are named, and it says which classes and
-            attributes go together.
-        split: As for :func:`evaluate`.
-        gap: Least difference that counts as found, above 0 and below 1.
-        alpha: Chance of a false alarm in each family of tests, above 0 and below 1.
-        least: Groups of fewer images are not compared.
-        most_changed: At most so many images are changed to see what the network needs of them; 0 leaves that out.
-        seed: Of permutations, folds and the bootstrap.
-        size_px: Input size [px]; None takes the network's own.
-        batch_size: Images the network sees at once; None takes the task's usual number.
-        skip_unreadable: Leave damaged images out instead of refusing.
-        precision: What is computed with, see :func:`predict`.
-        device: Where to run, see :func:`load`; a network that is loaded stays where it is.
-        on_progress: Called with the number of pictures looked at, that of all, and what is being done.
-
-    Raises:
-        ConfigError: If a number is out of range, or the network does not name classes.
-        DataError: If the data or the table of groups is missing, not as expected, or does not fit.
-        CheckpointError: If the network cannot be loaded, or answers with numbers that are not finite.
+    The data is as for :func:`evaluate`, in files; the options are those of
+    :func:`focalnets.auditing.network.audit_network`, e.g. ``groups="groups.csv"``.
     """
-    from focalnets.auditing.answers import require_classifier
-    from focalnets.auditing.results import AuditSettings
-    from focalnets.auditing.run import open_training_samples, run_audit
+    from focalnets.auditing.network import audit_network
 
-    settings = AuditSettings(gap=gap, alpha=alpha, least=least, most_changed=most_changed, seed=seed)
-    trained = _trained(model, device)
-    require_classifier(trained.task)
-    trained.require_weights("audit")  # it asks at other sizes
-    opened = _opened(data, trained, split)
-    return run_audit(
-        trained.task,
-        trained.network,
-        opened,
-        settings=settings,
-        groups=groups,
-        trained_on=()
-        if train_data is None
-        else open_training_samples(train_data, trained.labels, split=split_of_run(trained.source, train_data)),
-        size_px=size_px,
-        batch_size=batch_size,
-        skip_unreadable=skip_unreadable,
-        precision=precision,
-        source=trained.source,
-        on_progress=on_progress,
-    )
-
-
-def _opened(
-    data: str | os.PathLike[str] | LabelledData | OpenedData, trained: Trained, split: str | os.PathLike[str] | None
-) -> OpenedData:
-    """Find the labelled images that were given."""
-    if isinstance(data, (str, os.PathLike)):
-        return open_for_evaluation(trained.task, trained.network, data, source=trained.source, split=split)
-    if split is not None:
-        raise ConfigError("split chooses among the images of a place; give data as a path, or leave split out.")
-    return data if isinstance(data, OpenedData) else OpenedData(type(data).__name__, data)
+    return audit_network(_trained(model, device), data, **options)
 
 
 def _trained(model: Any, device: str, **options: Any) -> Trained:

@@ -100,17 +100,17 @@ def find_amplification(
         least: Values of fewer images are left out.
         seed: Of the bootstrap.
     """
-    jobs = []
+    jobs: list[tuple[str, str, np.ndarray, np.ndarray | None]] = []
     for name, values in attributes.items():
-        column, said = np.array(values, dtype=object), attributes.get(f"{PREDICTED}{name}")
+        column, answers = np.array(values, dtype=object), attributes.get(f"{PREDICTED}{name}")
         for value in set(column):
             if (column == value).sum() < least:
                 column[column == value] = ""
         if name.startswith(PREDICTED) or len(set(column[column != ""])) < 2:
             continue
         jobs.append((name, "A->T", column, None))
-        if said is not None:
-            jobs.append((name, "T->A", column, np.asarray(said, dtype=object)))
+        if answers is not None:
+            jobs.append((name, "T->A", column, np.asarray(answers, dtype=object)))
     found = []
     for name, direction, column, said in jobs:
         known = column != ""
@@ -182,7 +182,8 @@ def _measure(
     def measure(weights: np.ndarray) -> np.ndarray:
         tables = np.zeros((2, len(weights), *shape))
         for table, second in zip(tables, cells[1:], strict=True):
-            np.add.at(table, (slice(None), cells[0], second), weights)
+            for first_value, second_value, weight in zip(cells[0], second, weights.T, strict=True):
+                table[:, first_value, second_value] += weight
         return directional_amplification(tied, *tables)
 
     return float(measure(counts[None])[0]), measure(draws)

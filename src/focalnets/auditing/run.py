@@ -79,7 +79,7 @@ def run_audit(
     source: str = "",
     on_progress: AuditProgress | None = None,
 ) -> Audit:
-    """Audit a classifier; see :func:`focalnets.api.audit` for the arguments.
+    """Audit a classifier on images that are open.
 
     Args:
         task: What the network is for.

@@ -48,7 +48,7 @@ def paired_difference(both: int, first_only: int, second_only: int, neither: int
     low, high = wilson_interval(first, images)
     other_low, other_high = wilson_interval(second, images)
     margins = first * (images - first) * second * (images - second)
-    agreement = both * neither - first_only * second_only
+    agreement: float = both * neither - first_only * second_only
     if agreement > 0:
         agreement = max(agreement - images / 2, 0)
     correlation = agreement / math.sqrt(margins) if margins else 0.0
