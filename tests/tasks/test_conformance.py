@@ -207,7 +207,9 @@ def test_everything_about_predictions_goes_into_a_folder(runs, name, tmp_path):
 
 @pytest.mark.parametrize("name", DENSE)
 def test_a_network_starts_another_training_as_it_is(places, runs, name, tmp_path, capsys):
-    config = settings(name).replace(pretrained=str(runs / name), model_overrides={}, epochs=1)
+    config = settings(name)
+    mixing = {"mixing_off_epoch": None} if hasattr(config.settings, "mixing_off_epoch") else {}
+    config = config.replace(pretrained=str(runs / name), model_overrides={}, epochs=1, **mixing)
     result = train(config, open_data(places[name], config), output=tmp_path / "again", quiet=True)
     assert [row["epoch"] for row in result.history] == [0, 1]
     metrics = (runs / name / "metrics.csv").read_text()

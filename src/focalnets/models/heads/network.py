@@ -90,9 +90,8 @@ class DenseNetwork(nn.Module):
 
     def with_backbone(self: Kind, backbone: nn.Module) -> Kind:
         """The same network with another form of its backbone; the head is shared."""
-        other = copy.copy(self)
-        other._modules = {**self._modules, "backbone": backbone}
-        return other
+        kept = {id(module): module for module in self.children()} | {id(self.backbone): backbone}
+        return copy.deepcopy(self, kept)
 
     def set_recompute(self, level: Recompute) -> None:
         """Choose what training computes twice to save memory, see :meth:`FocalNet.set_recompute`."""
