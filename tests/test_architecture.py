@@ -25,10 +25,11 @@ ROOMS = {
     "tasks": ("engine", "weights", "large"),
     "training": ("tasks",),
     "visualize": ("tasks",),
+    "auditing": ("tasks",),
     "exporting": ("tasks",),
     "compare": ("training", "visualize"),
     "demo": ("compare",),
-    "api": ("demo", "exporting"),
+    "api": ("demo", "auditing", "exporting"),
     "cli": ("api",),
 }
 """What each room may import, besides itself and what these may; the table of docs/architecture.md."""

@@ -80,6 +80,15 @@ def test_what_is_declared_is_imported():
 
 def test_the_doctor_looks_at_all_of_them():
     assert set(_REQUIRED) >= CORE
-    for_working_on_it = {"hypothesis", "mypy", "pre-commit", "pytest", "ruff", "scikit-build-core"}
+    for_working_on_it = {
+        "bias-amplification",
+        "fairlearn",
+        "hypothesis",
+        "mypy",
+        "pre-commit",
+        "pytest",
+        "ruff",
+        "scikit-build-core",
+    }
     assert {*_REQUIRED, *_OPTIONAL} >= EXTRAS - for_working_on_it
     assert not set(_REQUIRED) & set(_OPTIONAL)

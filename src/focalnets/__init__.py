@@ -15,6 +15,7 @@ from focalnets.version import __version__
 
 if TYPE_CHECKING:
     from focalnets.api import Trained as Trained
+    from focalnets.api import audit as audit
     from focalnets.api import evaluate as evaluate
     from focalnets.api import explain as explain
     from focalnets.api import load as load
@@ -46,6 +47,7 @@ _HOMES = {
     "SceneGenerator": "focalnets.data.scenes.generator",
     "Trained": "focalnets.api",
     "accelerate": "focalnets.engine.accelerate",
+    "audit": "focalnets.api",
     "class_names": "focalnets.class_names",
     "create_model": "focalnets.weights.loading",
     "evaluate": "focalnets.api",

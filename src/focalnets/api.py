@@ -1,4 +1,4 @@
-"""What the command line can, as Python: load, predict, evaluate, train and explain, for every task.
+"""What the command line can, as Python: load, predict, evaluate, train, explain and audit.
 
 Results can be shown (``show()``, and by themselves in notebooks), written (``save``) and turned into plain values
 (``to_dict()``) or data frames (``to_dataframe()``, which needs pandas).
@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from focalnets.data.inputs import Inputs, gather_inputs
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.engine.accelerate import Precision
-from focalnets.errors import ConfigError
 from focalnets.exporting.formats import is_exported
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.clips import clip_outputs
 from focalnets.tasks.evaluation import Failure
-from focalnets.tasks.loading import OpenedData, open_for_evaluation
+from focalnets.tasks.loading import OpenedData
 from focalnets.tasks.predicting import predict_inputs
 from focalnets.tasks.results import Results
-from focalnets.tasks.trained import TrainedNetwork
+from focalnets.tasks.trained import TrainedNetwork, open_given
 from focalnets.training.result import TrainingResult
 from focalnets.weights.shipped import DEFAULT
 
 if TYPE_CHECKING:
+    from focalnets.auditing.audited import Audit
     from focalnets.exporting.writing import Exported
     from focalnets.large.looking import LargeOptions
     from focalnets.large.plan import Plan
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from focalnets.visualize.explanations import Explanations
     from focalnets.visualize.recording import BlockId
 
-__all__ = ["Model", "Trained", "Training", "evaluate", "explain", "load", "predict", "train"]
+__all__ = ["Model", "Trained", "Training", "audit", "evaluate", "explain", "load", "predict", "train"]
 
 
 class Trained(TrainedNetwork):
@@ -51,6 +51,10 @@ class Trained(TrainedNetwork):
     def evaluate(self, data: str | os.PathLike[str] | LabelledData, **options: Any) -> Evaluated:
         """Measure it on labelled data; the options are those of :func:`evaluate`."""
         return evaluate(data, self, **options)
+
+    def audit(self, data: str | os.PathLike[str] | LabelledData, **options: Any) -> Audit:
+        """Find out what the data taught it besides its task; the options are those of :func:`audit`."""
+        return audit(data, self, **options)
 
     def explain(self, inputs: Inputs, **options: Any) -> Explanations:
         """Draw where it looks in pictures; the options are those of :func:`explain`."""
@@ -215,25 +219,15 @@ def evaluate(
     trained = _trained(model, device, bins=bins, worst=worst)
     if look is not None:
         trained.require_weights("look")
-    if isinstance(data, (str, os.PathLike)):
-        opened = open_for_evaluation(trained.task, trained.network, data, source=trained.source, split=split)
-    elif split is not None:
-        raise ConfigError("split chooses among the images of a place; give data as a path, or leave split out.")
-    else:
-        opened = data if isinstance(data, OpenedData) else OpenedData(type(data).__name__, data)
+    opened = open_given(data, trained, split)
     report = evaluate_in_passes(
         trained.task,
         trained.network,
         opened.data,
         place=opened.place,
-        size_px=size_px,
-        resolutions_px=resolutions,
-        corruptions=corruptions, severities=severities, seed=seed,
-        batch_size=batch_size,
-        skip_unreadable=skip_unreadable,
-        precision=precision,
-        on_progress=on_progress,
-        look=look, folder=folder, on_plan=on_plan,
+        size_px=size_px, batch_size=batch_size, precision=precision, skip_unreadable=skip_unreadable,
+        resolutions_px=resolutions, corruptions=corruptions, severities=severities, seed=seed,
+        on_progress=on_progress, look=look, folder=folder, on_plan=on_plan,
     )  # fmt: skip
     return Evaluated(report, trained.task, opened.split)
 
@@ -325,20 +319,25 @@ def explain(
     entries, missing = gather_inputs(inputs, videos=True)
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
     explained = explain_inputs(
-        trained.task,
-        trained.network,
-        entries,
-        output=None if output is None else Path(output),
-        block=block,
-        size_px=size,
-        top_k=top_k,
-        model_name=trained.source or trained.origin,
-        style=style,
-        every=every,
-        most_frames=most_frames,
-        on_progress=on_progress,
-    )
+        trained.task, trained.network, entries, block=block, size_px=size, top_k=top_k, style=style,
+        output=None if output is None else Path(output), every=every, most_frames=most_frames,
+        model_name=trained.source or trained.origin, on_progress=on_progress,
+    )  # fmt: skip
     return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)
+
+
+def audit(
+    data: str | os.PathLike[str] | LabelledData | OpenedData, model: Model = None, *, device: str = "auto",
+    **options: Any,
+) -> Audit:  # fmt: skip
+    """Find out what the data taught a classifier besides its task.
+
+    The data is as for :func:`evaluate`, in files; the options are those of
+    :func:`focalnets.auditing.network.audit_network`, e.g. ``groups="groups.csv"``.
+    """
+    from focalnets.auditing.network import audit_network
+
+    return audit_network(_trained(model, device), data, **options)
 
 
 def _trained(model: Any, device: str, **options: Any) -> Trained:

@@ -15,7 +15,7 @@ import numpy as np
 __all__ = ["MOST_SEEDS", "Estimate", "bootstrap", "estimates", "mean_interval", "wilson_interval"]
 
 
-def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: float, z: float = 1.959964) -> tuple[float, float]:
     """Compute the interval of a fraction, also sensible near 0 and 1; ``z`` = 1.96 covers 95 %.
 
     Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.

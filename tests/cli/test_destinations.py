@@ -29,6 +29,7 @@ def calls(run, images):
         "evaluate": (["evaluate", run, images, "--output"], "focalnets.api.evaluate"),
         "explain": (["explain", photo, "--model", run, "--output"], "focalnets.api.load"),
         "explain --kernels": (["explain", "--kernels", "--model", run, "--output"], "focalnets.api.load"),
+        "audit": (["audit", run, images, "--most_changed", "0", "--output"], "focalnets.api.load"),
         "localize": (["localize", run, "scenes:2", "--resamples", "9", "--output"], "focalnets.api.load"),
         "compare": (["compare", "--variations", "full", *SMALL, "--output"], "focalnets.compare.measurement.fill"),
         "compare --train": (
@@ -58,6 +59,7 @@ TAKEN = {
     "evaluate": "mistakes.png",
     "explain": "0_explained.png",
     "explain --kernels": "kernels.npz",
+    "audit": "audit.json",
     "localize": "methods.csv",
     "compare": "comparison.json",
     "compare --train": "report.html",
@@ -167,6 +169,7 @@ def no_room(most_bytes=0):
 SHOWN = {
     "evaluate": "top-1",
     "explain": "0.png: ",
+    "audit": "recognised",
     "localize": "2 images of",
     "convert timm": "read ",
     "convert": "read ",

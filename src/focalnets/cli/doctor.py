@@ -33,6 +33,7 @@ _REQUIRED = (
     "pillow",
     "pyyaml",
     "rich",
+    "scipy",
     "shtab",
 )
 _OPTIONAL = {
@@ -50,7 +51,6 @@ _OPTIONAL = {
     "tensorboard": "curves of trainings in TensorBoard (pip install 'focalnets[tensorboard]')",
     "timm": "its networks, to compare with and for their weights",
     "transformers": "Mask2Former and other heads, its FocalNets to compare with (pip install 'focalnets[dense]')",
-    "scipy": "training Mask2Former (pip install 'focalnets[dense]')",
     "pycocotools": "drawing polygons, to compare with",
     "onnx": "writing ONNX and OpenVINO files (pip install 'focalnets[export]')",
     "onnxscript": "writing ONNX and OpenVINO files (pip install 'focalnets[export]')",

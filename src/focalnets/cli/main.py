@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": "classify photos",
     "explain": "draw where the network looks in photos and videos",
     "localize": "measure on masks or boxes whether the network looks at the object",
+    "audit": "say what the data taught the network besides its task, with proof",
     "convert": "rewrite a checkpoint in another layout",
     "export": "write a network as a file for ONNX Runtime, OpenVINO, PyTorch alone or ExecuTorch",
     "check": "look for damaged, doubled and mislabelled images before training",

@@ -224,14 +224,14 @@ def _results_stream() -> TextIO:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
+def progress(description: str, total: int | None) -> Iterator[Callable[..., None]]:
     """Show a bar with the time left on standard error, if that is a terminal and the command is not quiet.
 
     Yields:
-        What takes the number of items done and, where it changes, what is being done.
+        What takes the number of items done and, where they change, what is being done and the number of all.
     """
-    if is_quiet() or not sys.stderr.isatty() or total < 2:
-        yield lambda done, description=None: None
+    if is_quiet() or not sys.stderr.isatty() or (total is not None and total < 2):
+        yield lambda done, description=None, total=None: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -239,4 +239,6 @@ def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda done, description=None: bar.update(task, completed=done, description=description)
+        yield lambda done, description=None, total=None: bar.update(
+            task, completed=done, description=description, total=total
+        )

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from focalnets.data.class_matching import match_classes
@@ -25,7 +25,7 @@ from focalnets.data.splits import (
 from focalnets.errors import DataError, quoted_list
 from focalnets.files import is_there, user_path
 
-__all__ = ["is_table", "open_evaluation_table", "open_image_table"]
+__all__ = ["find_columns", "is_table", "open_evaluation_table", "open_image_table", "table_rows"]
 
 _COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path"),
@@ -124,51 +124,66 @@ def _unused_test(sides: Mapping[str, Mapping[str, Sequence[ImageFile]]]) -> str:
 
 def _read_table(path: Path) -> dict[str, dict[str, list[ImageFile]]]:
     """The images of each split and class; the split is "" where there is no such column. Classes in natural order."""
-    lines = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=_delimiter(path), strict=True)
+    rows = table_rows(path, "path,label")
+    columns = find_columns(next(rows)[1], path, {"path": True, "label": True, "split": False})
     sides: dict[str, dict[str, list[ImageFile]]] = {}
     seen = _SeenFiles()
-    try:
-        header = next(lines, None)
-        if header is None:
-            raise DataError(f"'{path}' is empty; expected a first line such as path,label.")
-        columns = _find_columns([name.strip() for name in header], path)
-        for row in lines:
-            if not any(cell.strip() for cell in row):
-                continue
-            where = f"line {lines.line_num} of '{path}'"
-            if len(row) != len(header):
-                raise DataError(
-                    f"{where} has {len(row)} columns, expected {len(header)} as in the first line; put names that "
-                    "hold separators in quotes."
-                )
-            values = {name: row[column].strip() for name, column in columns.items()}
-            name, label, word = values["path"], values["label"], values.get("split", "")
-            for column, value in (("path", name), ("label", label)):
-                if not value:
-                    raise DataError(f"{where} has an empty {column}; fill it in or remove the line.")
-            side = role_of_name(word)
-            if "split" in columns and side is None:
-                raise DataError(f"{where} has the split '{word}', expected train, val or test.")
-            file = path.parent / name
-            if not _is_file(file):
-                raise DataError(
-                    f"{where} names '{name}', but there is no file '{file}'; paths count from the CSV file's folder."
-                )
-            earlier = seen.add(file, name, lines.line_num, label)
-            if earlier is not None:
-                contradiction = (
-                    "" if earlier.label == label else f" with the label '{earlier.label}' instead of '{label}'"
-                )
-                written = "" if earlier.name == name else f", where it is written '{earlier.name}',"
-                raise DataError(
-                    f"{where} repeats '{name}' of line {earlier.line}{written}{contradiction}; keep one of them."
-                )
-            sides.setdefault(side or "", {}).setdefault(label, []).append(file)
-    except csv.Error as error:
-        raise DataError(f"line {lines.line_num} of '{path}' is no CSV ({error}); check its quotes.") from error
+    for line, row in rows:
+        where = f"line {line} of '{path}'"
+        values = {name: row[column] for name, column in columns.items()}
+        name, label, word = values["path"], values["label"], values.get("split", "")
+        for column, value in (("path", name), ("label", label)):
+            if not value:
+                raise DataError(f"{where} has an empty {column}; fill it in or remove the line.")
+        side = role_of_name(word)
+        if "split" in columns and side is None:
+            raise DataError(f"{where} has the split '{word}', expected train, val or test.")
+        file = path.parent / name
+        if not _is_file(file):
+            raise DataError(
+                f"{where} names '{name}', but there is no file '{file}'; paths count from the CSV file's folder."
+            )
+        earlier = seen.add(file, name, line, label)
+        if earlier is not None:
+            contradiction = "" if earlier.label == label else f" with the label '{earlier.label}' instead of '{label}'"
+            written = "" if earlier.name == name else f", where it is written '{earlier.name}',"
+            raise DataError(
+                f"{where} repeats '{name}' of line {earlier.line}{written}{contradiction}; keep one of them."
+            )
+        sides.setdefault(side or "", {}).setdefault(label, []).append(file)
     if not sides:
         raise DataError(f"'{path}' names no image; expected one on each line below the first.")
     return {side: {name: images[name] for name in sorted(images, key=natural_key)} for side, images in sides.items()}
+
+
+def table_rows(path: Path, example: str) -> Iterator[tuple[int, list[str]]]:
+    """Read a CSV file: each line's number and its cells without the spaces around them, first the names of columns.
+
+    Args:
+        path: The file, in UTF-8, with commas, semicolons or tabs.
+        example: What a first line may be, for messages.
+
+    Raises:
+        DataError: If the file is missing, empty or no CSV, or a line has another number of cells than the first.
+    """
+    lines = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=_delimiter(path), strict=True)
+    columns = 0
+    try:
+        for row in lines:
+            cells = [cell.strip() for cell in row]
+            if columns and not any(cells):
+                continue
+            if columns and len(cells) != columns:
+                raise DataError(
+                    f"line {lines.line_num} of '{path}' has {len(cells)} columns, expected {columns} as in the first "
+                    "line; put names that hold separators in quotes."
+                )
+            columns = columns or len(cells) or 1
+            yield lines.line_num, cells
+    except csv.Error as error:
+        raise DataError(f"line {lines.line_num} of '{path}' is no CSV ({error}); check its quotes.") from error
+    if not columns:
+        raise DataError(f"'{path}' is empty; expected a first line such as {example}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,11 +253,21 @@ def _delimiter(path: Path) -> str:
     return max((",", ";", "\t"), key=first.count)
 
 
-def _find_columns(header: Sequence[str], path: Path) -> dict[str, int]:
-    """Where path, label and, if there is one, split stand."""
+def find_columns(header: Sequence[str], path: Path, meanings: Mapping[str, bool]) -> dict[str, int]:
+    """Find where path, label and split stand in a table.
+
+    Args:
+        header: Names of its columns.
+        path: The file, for messages.
+        meanings: Which of the three to look for, and whether the table must have each.
+
+    Raises:
+        DataError: If one is missing or could be several.
+    """
     lowered = [name.lower() for name in header]
     columns: dict[str, int] = {}
-    for meaning, names in _COLUMNS.items():
+    for meaning, needed in meanings.items():
+        names = _COLUMNS[meaning]
         found = [index for index, name in enumerate(lowered) if name in names]
         if len(found) > 1:
             raise DataError(
@@ -251,7 +276,7 @@ def _find_columns(header: Sequence[str], path: Path) -> dict[str, int]:
             )
         if found:
             columns[meaning] = found[0]
-        elif meaning != "split":
+        elif needed:
             raise DataError(
                 f"line 1 of '{path}' names no column for the {meaning}: it has {quoted_list(header)}, expected one of "
                 f"{', '.join(names)}."

@@ -8,17 +8,18 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from focalnets.data.labelled import LabelledData
 from focalnets.errors import ConfigError
 from focalnets.machine.devices import choose_device
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.names import list_some, without_folders
-from focalnets.tasks.loading import load_trained
+from focalnets.tasks.loading import OpenedData, load_trained, open_for_evaluation
 from focalnets.tasks.running import spec_at
 from focalnets.tasks.table import build_task
 from focalnets.tasks.task import Task
 
-__all__ = ["TrainedNetwork"]
+__all__ = ["TrainedNetwork", "open_given"]
 
 Kind = TypeVar("Kind", bound="TrainedNetwork")
 
@@ -151,3 +152,26 @@ class TrainedNetwork:
             "input": f"{self.preprocessing.input_size_px} px",
             "weights": self.origin or self.source or "made here",
         }
+
+
+def open_given(
+    data: str | os.PathLike[str] | LabelledData | OpenedData,
+    trained: TrainedNetwork,
+    split: str | os.PathLike[str] | None,
+) -> OpenedData:
+    """Find the labelled images that somebody gave for a network to be measured on.
+
+    Args:
+        data: A place, or labelled data that is open.
+        trained: The network.
+        split: File of a run whose held-out part of the place is meant; None takes that of the network's run.
+
+    Raises:
+        ConfigError: If there is a split but no place.
+        DataError: If the place is missing, not laid out as expected or does not fit the network.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        return open_for_evaluation(trained.task, trained.network, data, source=trained.source, split=split)
+    if split is not None:
+        raise ConfigError("split chooses among the images of a place; give data as a path, or leave split out.")
+    return data if isinstance(data, OpenedData) else OpenedData(type(data).__name__, data)

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from focalnets.data.checks.inspection import InspectedImage
+from focalnets.data.checks.inspection import InspectedImage, near_pairs
 from focalnets.errors import quoted_list
 
 __all__ = ["Finding", "find_problems"]
@@ -18,8 +18,6 @@ Severity = Literal["error", "warning", "note"]
 _TINY_CLASS = 10
 _IMBALANCE = 10.0
 _EXTREME_ASPECT = 4.0
-_NEAR_BITS = 3
-_LEAST_STRUCTURE = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,22 +131,11 @@ def _exact(images: Sequence[InspectedImage]) -> Iterable[Finding]:
 
 def _near(images: Sequence[InspectedImage]) -> Iterable[Finding]:
     """Pairs that look alike by the perceptual hash but are other files."""
-    # Two hashes that differ in at most three bits agree in one of four quarters.
-    quarters: dict[tuple[int, int], list[int]] = collections.defaultdict(list)
-    structured = [n for n, image in enumerate(images) if _LEAST_STRUCTURE <= image.looks.bit_count() <= 56]
-    pairs = []
-    seen: set[tuple[int, int]] = set()
-    for number in structured:
-        looks = images[number].looks
-        for quarter in range(4):
-            bucket = quarters[quarter, looks >> (16 * quarter) & 0xFFFF]
-            # Where thousands look alike, the last ones say enough, and comparing all would take for ever.
-            for other in bucket[-1000:]:
-                near = (looks ^ images[other].looks).bit_count() <= _NEAR_BITS
-                if near and images[other].sha256 != images[number].sha256 and (other, number) not in seen:
-                    seen.add((other, number))
-                    pairs.append([images[other], images[number]])
-            bucket.append(number)
+    pairs = [
+        [images[one], images[other]]
+        for one, other in near_pairs([image.looks for image in images])
+        if images[one].sha256 != images[other].sha256
+    ]
     yield from _duplicates("near-duplicates", "pictures look alike (perceptual hash)", pairs, certain=False)
 
 

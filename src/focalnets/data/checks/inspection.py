@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -17,9 +18,10 @@ from focalnets.data.images import decode_image, encoded_image_size, image_header
 from focalnets.data.samples import ImageFile, Sample
 from focalnets.errors import ImageError
 
-__all__ = ["InspectedImage", "inspect_images", "perceptual_hash"]
+__all__ = ["InspectedImage", "inspect_images", "near_pairs", "perceptual_hash"]
 
 _HASH_SIDE, _COMPARED_PX = 8, 256
+_NEAR_BITS, _LEAST_STRUCTURE = 3, 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,31 @@ def perceptual_hash(image: Image.Image) -> int:
     cells = np.asarray(grey).astype(np.int16)
     bits = (cells[:, :-1] - cells[:, 1:] > 3).ravel()
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def near_pairs(hashes: Sequence[int]) -> list[tuple[int, int]]:
+    """Find pairs of pictures that look alike: whose hashes differ in at most three bits; plain ones are left out.
+
+    Args:
+        hashes: Of :func:`perceptual_hash`.
+
+    Returns:
+        Numbers of the two pictures, the smaller first, in the order of the larger.
+    """
+    # Two hashes that differ in at most three bits agree in one of four quarters.
+    quarters: dict[tuple[int, int], list[int]] = collections.defaultdict(list)
+    found: dict[tuple[int, int], None] = {}
+    for number, looks in enumerate(hashes):
+        if not _LEAST_STRUCTURE <= looks.bit_count() <= 64 - _LEAST_STRUCTURE:
+            continue
+        for quarter in range(4):
+            bucket = quarters[quarter, looks >> (16 * quarter) & 0xFFFF]
+            # Where thousands look alike, the last ones say enough, and comparing all would take for ever.
+            for other in bucket[-1000:]:
+                if (looks ^ hashes[other]).bit_count() <= _NEAR_BITS:
+                    found[other, number] = None
+            bucket.append(number)
+    return list(found)
 
 
 def _inspect(data: bytes, name: str, side: str, label: int) -> InspectedImage:

@@ -1,0 +1,1 @@
+"""What data has taught a classifier besides its task, with intervals and control of errors."""

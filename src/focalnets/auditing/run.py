@@ -1,0 +1,202 @@
+"""One audit: the images are read and asked about once, and every section takes what it needs of that."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from focalnets.auditing.amplification import PREDICTED, amplification_verdicts, find_amplification
+from focalnets.auditing.answers import LookedAt, ask, require_classifier
+from focalnets.auditing.attributes import Attributes, read_attributes
+from focalnets.auditing.audited import Audit
+from focalnets.auditing.groups import find_gaps, group_verdicts
+from focalnets.auditing.parts import measure_parts, parts_verdicts
+from focalnets.auditing.results import AuditSettings
+from focalnets.auditing.shortcuts import find_doubles, find_shortcuts, name_of, shortcut_verdicts
+from focalnets.auditing.treatments import treatments
+from focalnets.auditing.verdicts import Verdict, in_order
+from focalnets.data.checks.inspection import perceptual_hash
+from focalnets.data.class_matching import match_classes
+from focalnets.data.read_ahead import read_ahead
+from focalnets.data.samples import Sample, read_stored_image
+from focalnets.data.sources import open_images, read_split
+from focalnets.engine.accelerate import Precision
+from focalnets.engine.forms import inference_form
+from focalnets.errors import DataError, ImageError
+from focalnets.intervals import Estimate, wilson_interval
+from focalnets.tasks.loading import OpenedData
+from focalnets.tasks.running import spec_at
+from focalnets.tasks.task import Task
+
+__all__ = ["AuditProgress", "audit_steps", "open_training_samples", "run_audit"]
+
+AuditProgress = Callable[[int, int, str], None]
+"""Takes the number of pictures looked at, over all passes, that of all, and what is being done."""
+
+_HASHED_PX = 256
+
+
+def audit_steps(model: nn.Module, images: int, trained_on: int, settings: AuditSettings) -> int:
+    """Count the pictures that an audit looks at, over all passes."""
+    return images + trained_on + len(treatments(spec_at(model, None))) * min(images, settings.most_changed)
+
+
+def open_training_samples(
+    place: str | os.PathLike[str], classes: Sequence[str], *, split: Path | None = None
+) -> list[Sample]:
+    """Find the images that a network learnt from, with their class among the network's.
+
+    Args:
+        place: Folder, CSV file or shards.
+        classes: Names of the network's classes.
+        split: File of the run that says which of them it learnt from; None takes what the data says.
+
+    Raises:
+        DataError: If there are none, or they are of other classes.
+    """
+    found = open_images(os.fspath(place)) if split is None else read_split(split, root=os.fspath(place))
+    index = match_classes(found.classes, classes, os.fspath(place))
+    return [(file, index[found.classes[label]]) for file, label in found.train]
+
+
+def run_audit(
+    task: Task,
+    model: nn.Module,
+    opened: OpenedData,
+    *,
+    settings: AuditSettings,
+    groups: str | os.PathLike[str] | None = None,
+    trained_on: Sequence[Sample] = (),
+    size_px: int | None = None,
+    batch_size: int | None = None,
+    skip_unreadable: bool = False,
+    precision: Precision = "auto",
+    source: str = "",
+    on_progress: AuditProgress | None = None,
+) -> Audit:
+    """Audit a classifier on images that are open.
+
+    Args:
+        task: What the network is for.
+        model: The network, on the device to use.
+        opened: The images.
+        settings: What counts as found.
+        groups: CSV file of attributes.
+        trained_on: Images that the network learnt from.
+        size_px: Input size; None takes the network's own.
+        batch_size: Images at once.
+        skip_unreadable: Leave damaged images out.
+        precision: What is computed with.
+        source: What the network was loaded from, in words.
+        on_progress: See :data:`AuditProgress`.
+
+    Raises:
+        ConfigError: If the network does not name classes, or the images are not in files.
+        DataError: If the table of groups does not fit, or an image cannot be read.
+    """
+    started = time.monotonic()
+    classifier = require_classifier(task.for_model(model))
+    spec = spec_at(model, size_px)
+    data = LookedAt(classifier.for_evaluation(opened.data, spec))
+    table = None if groups is None else read_attributes(groups)
+    files = [file for file, _ in data.samples]
+    if table is not None:
+        table.of(files)  # before the work
+    asked = audit_steps(model, len(data), 0, settings)
+    audited = set(files)
+    trained_on = [sample for sample in trained_on if sample[0] not in audited]
+    total = asked + len(trained_on)
+    form = inference_form(model, precision, pixels=asked * spec.input_size_px**2)
+
+    def show(before: int, words: str) -> Callable[[int], None]:
+        return lambda done: None if on_progress is None else on_progress(before + done, total, words)
+
+    answers = ask(
+        classifier, model, data, size_px=size_px, batch_size=batch_size, skip_unreadable=skip_unreadable, form=form,
+        on_progress=show(0, "asking about the images"),
+    )  # fmt: skip
+    read = [int(index) for index in answers.indices]
+    known = {} if table is None else table.of([files[index] for index in read])
+    trained_looks = _hash_all(trained_on, show(len(data), "comparing with the images to train"))
+    shortcuts = find_shortcuts(
+        [data.properties[index] for index in read], answers.labels, answers.classes,
+        gap=settings.gap, alpha=settings.alpha, seed=settings.seed,
+    )  # fmt: skip
+    other_classes, other_splits = find_doubles(
+        [data.properties[index].looks for index in read], answers.labels.tolist(),
+        [name_of(files[index]) for index in read], trained_looks,
+    )  # fmt: skip
+    compared = {name: values for name, values in known.items() if not name.startswith(PREDICTED)}
+    found = find_gaps(answers, compared, gap=settings.gap, alpha=settings.alpha, least=settings.least)
+    amplified = find_amplification(
+        answers.labels, answers.predicted, known, training=_attributes_of_training(table, trained_on),
+        gap=settings.gap, alpha=settings.alpha, least=settings.least, seed=settings.seed,
+    )  # fmt: skip
+    parts = None
+    if settings.most_changed:
+        before = len(data) + len(trained_on)
+        parts = measure_parts(
+            classifier, model, data.data, answers, most=settings.most_changed, gap=settings.gap, alpha=settings.alpha,
+            size_px=size_px, batch_size=batch_size, form=form,
+            on_progress=lambda done, words: show(before, words)(done),
+        )  # fmt: skip
+    right = int(answers.right.sum())
+    verdicts: list[Verdict] = [
+        *group_verdicts(found, least=settings.least, images=len(answers)),
+        *shortcut_verdicts(shortcuts, other_classes, other_splits, images=len(answers)),
+        *([] if parts is None else parts_verdicts(parts)),
+        *amplification_verdicts(amplified),
+    ]
+    return Audit(
+        model=source or str(getattr(model, "origin", "")),
+        data=opened.place,
+        split=opened.split,
+        images=len(answers),
+        classes=answers.classes,
+        accuracy=Estimate(right / len(answers), *wilson_interval(right, len(answers))),
+        settings=settings,
+        verdicts=in_order(verdicts),
+        groups=tuple(found),
+        unknown={name: sum(not value for value in values) for name, values in compared.items()},
+        shortcuts=tuple(shortcuts),
+        other_classes=other_classes,
+        other_splits=other_splits,
+        parts=parts,
+        amplification=tuple(amplified),
+        left_out=answers.left_out,
+        notes=opened.notes,
+        arithmetic=form.arithmetic,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _hash_all(samples: Sequence[Sample], on_progress: Callable[[int], None]) -> list[tuple[int, str]]:
+    """Read images to train for what they look like; those that cannot be read are left out."""
+
+    def look(number: int) -> int:
+        return perceptual_hash(read_stored_image(samples[number][0], smallest_side_px=_HASHED_PX))
+
+    found = []
+    for number, looks in read_ahead(look, len(samples), 64, catch=ImageError):
+        if not isinstance(looks, ImageError):
+            found.append((looks, name_of(samples[number][0])))
+        on_progress(number + 1)
+    return found
+
+
+def _attributes_of_training(
+    table: Attributes | None, samples: Sequence[Sample]
+) -> tuple[np.ndarray, Mapping[str, Sequence[str]]] | None:
+    """Take classes and attributes of the images to train, if the table knows any of them."""
+    if table is None or not samples:
+        return None
+    try:
+        values = table.of([file for file, _ in samples])
+    except DataError:
+        return None  # The table is of the audited images alone.
+    return np.array([label for _, label in samples]), values

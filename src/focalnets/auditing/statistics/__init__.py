@@ -1,0 +1,1 @@
+"""Intervals and tests of an audit; each file names its source."""
