@@ -147,6 +147,7 @@ SCRIPT = """
 import sys
 from PIL import Image
 from focalnets.machine.memory import peak_bytes
+from focalnets.weights.loading import create_model
 from focalnets.visualize.explain import explain_picture
 
 model = create_model("focalnet_pico", num_classes=10).eval()
