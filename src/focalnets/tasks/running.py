@@ -68,6 +68,7 @@ def predict(
     labels = task.labels(model)
     spec = spec_at(model, size_px)
     check_memory(model, spec.input_size_px, min(batch_size, len(paths)))
+    chosen = form or plain_form(model)
     transform = task.transform(spec, train=False)
 
     def prepare(index: int) -> tuple[Any, tuple[int, int]]:
@@ -81,9 +82,7 @@ def predict(
                 good = [(index, *item) for index, item in entries if not isinstance(item, ImageError)]
                 results: Iterator[Any] = iter(())
                 if good:
-                    output = _answer(
-                        task, form or plain_form(model), task.collate([item for _, item, _ in good]), device
-                    )
+                    output = _answer(task, chosen, task.collate([item for _, item, _ in good]), device)
                     places = [paths[index] for index, _, _ in good]
                     results = iter(
                         task.results(output, paths=places, sizes=[size for _, _, size in good], labels=labels)
@@ -139,6 +138,7 @@ def evaluate(
     labels = task.labels(model)
     spec = spec_at(model, size_px)
     check_memory(model, spec.input_size_px, min(batch_size, len(data)))
+    chosen = form or plain_form(model)
     transform = task.transform(spec, train=False, alter=alter)
     data = task.for_evaluation(data, spec)
     metrics = task.metrics(labels)
@@ -158,7 +158,7 @@ def evaluate(
             if good:
                 batch = task.collate([item for _, item in good])
                 task.check_targets(batch, labels)
-                output = _answer(task, form or plain_form(model), batch, device)
+                output = _answer(task, chosen, batch, device)
                 losses = task.losses(output, batch, train=False)
                 loss += sum(losses.values()) * len(batch)
                 counted += len(batch)

@@ -109,6 +109,7 @@ def _section_of(settings: Mapping[str, Any], name: str, place: str) -> Mapping[s
 
 
 def _require_names(settings: Mapping[Any, Any], place: str) -> None:
+    """Refuse settings of which one has something else than a name before its colon."""
     odd = [name for name in settings if not isinstance(name, str)]
     if odd:
         raise ConfigError(
