@@ -5,16 +5,13 @@ Axes: B batch, H W height and width [px].
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import importlib.util
-import logging
 import math
 import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from torch import Tensor, nn
 from benchmarks.command import Size
 from benchmarks.measure import Absent, Contender, attempt
 from focalnets.engine.accelerate import accelerate
+from focalnets.exporting.plan import hushed
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.variants import variant
@@ -167,19 +165,6 @@ def exports_folder() -> Path:
     return Path(os.environ.get(EXPORTS_VARIABLE) or _own_exports().name)
 
 
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep third-party converters from warning about themselves."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-
-
 def export_onnx(build: Callable[[], nn.Module], example: Tensor, name: str) -> Path:
     """Export a module of one NCHW tensor as ONNX with free batch, height and width; a temporary file.
 
@@ -188,7 +173,7 @@ def export_onnx(build: Callable[[], nn.Module], example: Tensor, name: str) -> P
     path = exports_folder() / f"{name}.onnx"
     if not path.is_file():
         free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-        with torch.no_grad(), _hushed():
+        with torch.no_grad(), hushed():
             program = torch.onnx.export(build(), (example,), dynamo=True, dynamic_shapes=(free,), verbose=False)
             assert program is not None
             program.save(str(path))

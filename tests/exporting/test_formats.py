@@ -146,6 +146,14 @@ def test_mistakes_on_the_command_line(tmp_path, capsys):
     assert [each.name for each in tmp_path.iterdir()] == ["net.safetensors"]
 
 
+def test_weights_are_not_replaced_by_what_lies_beside_a_file(tmp_path):
+    weights = tmp_path / "net.bin"
+    weights.write_bytes(b"weights")
+    with pytest.raises(ConfigError, match=r"would replace '.*net.bin', which is read"):
+        focalnets.export(weights, tmp_path / "net.xml")
+    assert weights.read_bytes() == b"weights"
+
+
 def test_other_objects_are_no_networks(tmp_path):
     with pytest.raises(ConfigError, match="model is of type list"):
         focalnets.export([], tmp_path / "net.onnx")

@@ -123,6 +123,8 @@ def test_backbones_are_refused():
     [
         (lambda outputs: outputs[:-1], "answers with tensors of shapes"),
         (lambda outputs: [outputs[0][:, :-1], *outputs[1:]], "answers with tensors of shapes"),
+        (lambda outputs: [outputs[0].long(), *outputs[1:]], "anchors of torch.int64, not torch.float32"),
+        (lambda outputs: [outputs[0], outputs[1].bool(), *outputs[2:]], "candidates of torch.bool, not torch.int64"),
         (lambda outputs: [outputs[0], outputs[1] + 10**6, *outputs[2:]], "names candidates that there are not"),
     ],
 )

@@ -126,6 +126,14 @@ def another_graph(_model, _metadata):
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
 
+def texts(_model, _metadata):
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [None, 3, None, None])
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.STRING, None)
+    node = onnx.helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.STRING)
+    graph = onnx.helper.make_graph([node], "g", [value], [out])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
 def two_inputs(_model, _metadata):
     values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in "xyz"]
     graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["x", "y"], ["z"])], "g", values[:2], values[2:])
@@ -150,6 +158,7 @@ def two_inputs(_model, _metadata):
         (put("config", depths=[10**9, 1]), "depths"),
         (put("config", embed_dim=10**9), "embed_dim"),
         (two_inputs, "takes 2 inputs"),
+        (texts, "cannot be run by ONNX Runtime"),
         (another_graph, "answers with tensors of shapes"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from tests.exporting.networks import classifier
@@ -54,6 +55,7 @@ def test_damaged_and_foreign_files_are_refused_in_a_sentence(exported, tmp_path)
     for content, words in (
         ("<html></html>", "no file of OpenVINO"),
         (text[: len(text) // 2], "no file of OpenVINO"),
+        (re.sub("<focalnets>.*</focalnets>", '<focalnets value="a" />', text, flags=re.S), "metadata cannot be read"),
         (text.replace("<focalnets>", "<other>").replace("</focalnets>", "</other>"), "does not say which classes"),
     ):
         file.write_text(content, encoding="utf-8")

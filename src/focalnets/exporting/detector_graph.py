@@ -41,6 +41,7 @@ class DetectGraph(Graph):
 
     inputs = ("images", "sizes")
     outputs = ("anchors", "candidates", "classes", "differences")
+    whole = ("candidates",)
     axes: ClassVar[dict[str, dict[int, str]]] = {
         "anchors": {0: "batch", 1: "anchors"}, "candidates": {0: "batch"}, "classes": {0: "batch"},
         "differences": {0: "batch"},

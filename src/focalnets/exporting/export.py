@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -11,9 +12,9 @@ from torch import Tensor
 from focalnets.data.finding import find_images
 from focalnets.data.images import read_image
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
-from focalnets.exporting.formats import check_options, format_of, is_exported
+from focalnets.exporting.formats import Format, check_options, format_of, is_exported
 from focalnets.exporting.writing import Exported, export_network
-from focalnets.files import user_path
+from focalnets.files import is_there, user_path
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.running import spec_at
 from focalnets.tasks.trained import TrainedNetwork
@@ -74,6 +75,8 @@ def export(
     check_options(row, [name for name, given in (("int8", int8), ("data", data is not None)) if given])
     if int8 != (data is not None):
         raise ConfigError("int8 and data go together: int8 takes the ranges that the photos of a folder show.")
+    if isinstance(model, (str, os.PathLike)):
+        _refuse_replacing(user_path(model), user_path(path), row)
     trained = _trained(model)
     images = [] if data is None else _calibration(trained, data, tell)
     tell(f"exporting to {row.name} and comparing with PyTorch; this takes from seconds to minutes")
@@ -82,6 +85,14 @@ def export(
         half=half, int8=int8, calibration=images, legacy=legacy, aoti=aoti, size_px=size_px, batch_size=batch_size,
         without_masks=without_masks,
     )  # fmt: skip
+
+
+def _refuse_replacing(source: Path, place: Path, row: Format) -> None:
+    """Refuse a name whose file, or what lies beside it, would replace the weights."""
+    for ending in (row.ending, *row.also):
+        written = place.with_suffix(ending)
+        if is_there(written) and is_there(source) and written.samefile(source):
+            raise ConfigError(f"'{place}' would replace '{source}', which is read; name another file.")
 
 
 def _trained(model: Any) -> TrainedNetwork:

@@ -31,11 +31,13 @@ class Graph(nn.Module):
 
     Attributes:
         inputs, outputs: Names of the tensors, in their order.
+        whole: Names of the outputs that are whole numbers (int64); the others are float32.
         axes: Names of the axes of each output that are as large as the batch, or follow from the size of the images.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("images",)
     outputs: ClassVar[tuple[str, ...]]
+    whole: ClassVar[tuple[str, ...]] = ()
     axes: ClassVar[dict[str, dict[int, str]]]
 
     def __init__(self, network: nn.Module) -> None:

@@ -146,4 +146,10 @@ class FileGraph:
                 f"{self.path} answers with tensors of shapes {str(shapes)[:120]}, and {str(expected)[:120]} are "
                 "expected by what it says of itself; export it again."
             )
+        for name, output in zip(self.graph.outputs, outputs, strict=True):
+            kind = torch.int64 if name in self.graph.whole else torch.float32
+            if output.dtype != kind:
+                raise CheckpointError(
+                    f"{self.path} answers with {name} of {output.dtype}, not {kind}; export it again."
+                )
         return self.graph.answer(network, outputs, images, sizes, targets)

@@ -122,9 +122,9 @@ def open_runner(path: Path) -> Callable[..., list[Tensor]]:
         feed = {name: tensor.contiguous().numpy() for name, tensor in zip(names, tensors, strict=True)}
         try:
             found = session.run(None, feed)
+            return [torch.from_numpy(each) for each in found]
         except Exception as error:
             raise CheckpointError(f"{path} cannot be run by ONNX Runtime ({_reason(error)}).") from error
-        return [torch.as_tensor(each) for each in found]
 
     return run
 

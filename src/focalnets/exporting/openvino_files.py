@@ -72,9 +72,9 @@ def open_runner(path: Path) -> Callable[..., list[Tensor]]:
             raise CheckpointError(f"{path} takes {count} inputs, and {len(tensors)} are expected; export it again.")
         try:
             found = compiled([tensor.contiguous().numpy() for tensor in tensors])
+            return [torch.tensor(found[output]) for output in compiled.outputs]
         except Exception as error:
             raise CheckpointError(f"{path} cannot be run by OpenVINO ({_reason(error)}).") from error
-        return [torch.tensor(found[output]) for output in compiled.outputs]
 
     return run
 
@@ -86,10 +86,13 @@ def read_metadata(path: Path) -> dict[str, str]:
         CheckpointError: If it is missing or no file of OpenVINO.
     """
     model = _read(path)
-    if not model.has_rt_info([_ENTRY]):
-        return {}
-    names = model.get_rt_info([_ENTRY]).value
-    return {f"{PREFIX}{name}": str(model.get_rt_info([_ENTRY, name]).value) for name in names}
+    try:
+        if not model.has_rt_info([_ENTRY]):
+            return {}
+        names = model.get_rt_info([_ENTRY]).value
+        return {f"{PREFIX}{name}": str(model.get_rt_info([_ENTRY, name]).value) for name in names}
+    except (RuntimeError, UnicodeError) as error:
+        raise CheckpointError(f"{path} is damaged: its metadata cannot be read ({_reason(error)}).") from error
 
 
 def _read(path: Path) -> Any:

@@ -8,6 +8,7 @@ loaded.
 from __future__ import annotations
 
 import copy
+import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +36,10 @@ def write(plan: Plan, path: Path) -> None:
     if plan.options.aoti:
         _compile(plan, path)
         return
+    content = io.BytesIO()  # PyTorch's own writer ends the process where a disk is full
     with hushed():
-        torch.export.save(plan.program, path, extra_files={METADATA_FILE: json_text(plan.metadata())})
+        torch.export.save(plan.program, content, extra_files={METADATA_FILE: json_text(plan.metadata())})
+    path.write_bytes(content.getbuffer())
 
 
 def _compile(plan: Plan, path: Path) -> None:
