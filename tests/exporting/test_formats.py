@@ -149,9 +149,18 @@ def test_mistakes_on_the_command_line(tmp_path, capsys):
 def test_weights_are_not_replaced_by_what_lies_beside_a_file(tmp_path):
     weights = tmp_path / "net.bin"
     weights.write_bytes(b"weights")
+    (tmp_path / "net.xml").touch()  # of an earlier export, as it seems
     with pytest.raises(ConfigError, match=r"would replace '.*net.bin', which is read"):
         focalnets.export(weights, tmp_path / "net.xml")
     assert weights.read_bytes() == b"weights"
+
+
+def test_what_somebody_else_put_beside_a_file_is_left_alone(tmp_path):
+    other = tmp_path / "net.bin"
+    other.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"net.bin' would be replaced, and no 'net.xml' it belongs to"):
+        focalnets.export(None, tmp_path / "net.xml")
+    assert other.read_bytes() == b"mine"
 
 
 def test_other_objects_are_no_networks(tmp_path):

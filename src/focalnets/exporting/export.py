@@ -75,6 +75,7 @@ def export(
     check_options(row, [name for name, given in (("int8", int8), ("data", data is not None)) if given])
     if int8 != (data is not None):
         raise ConfigError("int8 and data go together: int8 takes the ranges that the photos of a folder show.")
+    _refuse_replacing_others(user_path(path), row)
     if isinstance(model, (str, os.PathLike)):
         _refuse_replacing(user_path(model), user_path(path), row)
     trained = _trained(model)
@@ -85,6 +86,13 @@ def export(
         half=half, int8=int8, calibration=images, legacy=legacy, aoti=aoti, size_px=size_px, batch_size=batch_size,
         without_masks=without_masks,
     )  # fmt: skip
+
+
+def _refuse_replacing_others(place: Path, row: Format) -> None:
+    """Refuse a name beside which lies what an earlier export did not write, for that wrote both."""
+    for beside in (place.with_suffix(ending) for ending in row.also):
+        if is_there(beside) and not is_there(place):
+            raise ConfigError(f"'{beside}' would be replaced, and no '{place.name}' it belongs to; name another file.")
 
 
 def _refuse_replacing(source: Path, place: Path, row: Format) -> None:

@@ -20,6 +20,9 @@ __all__ = ["open_runner", "read_metadata", "write"]
 _ENTRY = "focalnets"
 """Where metadata stand in the model's rt_info."""
 
+_HEAD_BYTES = 4096
+"""Before these a file of OpenVINO has opened its first element."""
+
 
 def write(plan: Plan, path: Path) -> None:
     """Write the network of a plan, and its weights beside it."""
@@ -102,6 +105,9 @@ def _read(path: Path) -> Any:
         raise CheckpointError(f"There is no file {path}.")
     if not path.with_suffix(".bin").is_file():
         raise CheckpointError(f"{path} lacks its weights, {path.with_suffix('.bin').name}; keep the two together.")
+    with path.open("rb") as file:
+        if b"<net" not in file.read(_HEAD_BYTES):  # Anything else would be offered to the readers of other frameworks.
+            raise CheckpointError(f"{path} is no file of OpenVINO; expected one that focalnets export wrote.")
     try:
         return openvino.Core().read_model(str(path))
     except Exception as error:
