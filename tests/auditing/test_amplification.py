@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from focalnets.auditing import amplification
 from focalnets.auditing.amplification import amplification_verdicts, directional_amplification, find_amplification
 from focalnets.auditing.statistics.association import cross_table
 
@@ -79,3 +80,12 @@ def test_data_to_train_says_what_goes_together():
         for each in (there, turned)
     )
     assert one == pytest.approx(-other)
+
+
+def test_the_bootstrap_is_the_same_however_little_is_held_at_once(monkeypatch):
+    random = np.random.default_rng(5)
+    attribute, labels = draw(random)
+    said = np.where(random.random(600) < 0.3, attribute, labels)
+    whole = measure(attribute, labels, said)
+    monkeypatch.setattr(amplification, "_FIGURES_AT_ONCE", 70)
+    assert measure(attribute, labels, said) == whole

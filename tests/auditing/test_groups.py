@@ -60,6 +60,16 @@ def test_groups_that_are_too_small_are_never_found():
     assert not any(verdict.kind == "found" and "g0" in verdict.sentence for verdict in verdicts)
 
 
+def test_an_attribute_that_names_each_image_is_one_sentence():
+    answers, attributes = draw(np.random.default_rng(7), [100, 100], [0.9, 0.9])
+    attributes["number"] = [str(number) for number in range(200)]
+    groups = find_gaps(answers, attributes, **SETTINGS)
+    assert len(groups) == 202
+    few = [each.sentence for each in group_verdicts(groups, least=30, images=200) if each.kind == "too few"]
+    assert len(few) == 1
+    assert few[0].startswith("number: 200 groups have too few images to tell")
+
+
 def test_a_group_of_hard_classes_is_not_blamed_for_them():
     labels = np.repeat([0, 1, 0, 1], [90, 10, 90, 810])
     right = np.concatenate([np.arange(90) < 45, np.arange(10) < 9, np.arange(90) < 45, np.arange(810) < 729])

@@ -21,6 +21,7 @@ PREDICTED = "predicted_"
 """Begins the name of a column that holds what something says of an attribute; it is no attribute itself."""
 
 _RESAMPLES = 2000
+_FIGURES_AT_ONCE = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Amplification:
         value: Directional BiasAmp with its interval; above 0 is amplification.
         moved: Share of the answers that moves to those that the data ties to an image's value, with its interval: half
             the sum over all answers, averaged over the values.
-        level: Of the intervals, 1 minus alpha over the number of attributes.
+        level: Of the intervals, 1 minus alpha over the number of attributes and directions.
         found: Whether the interval lies above 0 and what moved is at least the least gap.
     """
 
@@ -177,13 +178,21 @@ def _measure(
     """Measure amplification, and again on images drawn anew with putting back."""
     tied = cross_table(tied_first, tied_second, shape)
     cells, counts = np.unique(np.stack([first, true, answered]), axis=1, return_counts=True)
-    draws = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=_RESAMPLES)
+    places = [np.unique(cells[0] * shape[1] + second, return_inverse=True) for second in cells[1:]]
 
     def measure(weights: np.ndarray) -> np.ndarray:
-        tables = np.zeros((2, len(weights), *shape))
-        for table, second in zip(tables, cells[1:], strict=True):
-            for first_value, second_value, weight in zip(cells[0], second, weights.T, strict=True):
-                table[:, first_value, second_value] += weight
-        return directional_amplification(tied, *tables)
+        tables = np.zeros((2, len(weights), shape[0] * shape[1]))
+        for table, (used, place) in zip(tables, places, strict=True):
+            order = np.argsort(place, kind="stable")
+            starts = np.searchsorted(place[order], np.arange(len(used)))
+            table[:, used] = np.add.reduceat(weights[:, order], starts, axis=1)
+        return directional_amplification(tied, *tables.reshape(2, len(weights), *shape))
 
-    return float(measure(counts[None])[0]), measure(draws)
+    # A few at a time: with many classes and values the tables of all would not fit in memory.
+    random, shares = np.random.default_rng(seed), counts / counts.sum()
+    step = max(1, _FIGURES_AT_ONCE // max(len(counts), shape[0] * shape[1]))
+    drawn = [
+        measure(random.multinomial(counts.sum(), shares, size=min(step, _RESAMPLES - start)))
+        for start in range(0, _RESAMPLES, step)
+    ]
+    return float(measure(counts[None])[0]), np.concatenate(drawn)

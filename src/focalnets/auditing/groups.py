@@ -8,6 +8,7 @@ Axes: N images, K classes.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ from focalnets.intervals import Estimate
 __all__ = ["Comparison", "Group", "compare_shares", "find_gaps", "group_verdicts"]
 
 Status = Literal["found", "nothing found", "too few"]
+
+_MOST_NAMED = 20
+"""Groups of an attribute with too few images are named one by one up to so many."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,37 +134,44 @@ def find_gaps(
         least: Groups of fewer images are not compared.
     """
     right = answers.right
-    compared: list[tuple[str, str, np.ndarray, np.ndarray, Comparison | None]] = []
+    groups: list[Group] = []
+    tested: list[_Tested] = []
     for attribute, values in attributes.items():
-        column = np.asarray(values, dtype=object)
-        known = column != ""
-        for value in sorted(set(column[known])):
-            inside = column == value
+        kinds, column = np.unique(np.asarray(values, dtype=object), return_inverse=True)
+        known = (kinds != "")[column]
+        for number, value in enumerate(kinds):
+            if not value:
+                continue
+            inside = column == number
             rest = known & ~inside
             enough = int(inside.sum()) >= least and rest.any()
             recall = compare_shares(right, answers.labels, inside, rest) if enough else None
             if recall is not None and recall.images < least:
                 recall = None
-            compared.append((attribute, value, inside, rest, recall))
-    adjusted, tests = _adjust(compared)
-    groups = []
-    for (attribute, value, inside, rest, recall), adjusted_p in zip(compared, adjusted, strict=True):
-        found = recall is not None and adjusted_p is not None and adjusted_p < alpha and abs(recall.gap.value) >= gap
-        groups.append(
-            Group(
-                attribute=attribute,
-                value=value,
-                images=int(inside.sum()),
-                accuracy=float(right[inside].mean()),
-                recall=recall,
-                precision=None if recall is None else compare_shares(right, answers.predicted, inside, rest),
-                overconfidence=_overconfidence(answers.confidences[inside], right[inside]),
-                adjusted_p=adjusted_p,
-                detectable=None
-                if recall is None
-                else detectable_gap(recall.images, recall.expected, recall.others, alpha=alpha / tests, least=gap),
-                status="too few" if recall is None else "found" if found else "nothing found",
+            if recall is not None:
+                tested.append(_Tested(len(groups), recall, (attribute, inside.tobytes()), (attribute, rest.tobytes())))
+            groups.append(
+                Group(
+                    attribute=attribute,
+                    value=value,
+                    images=int(inside.sum()),
+                    accuracy=float(right[inside].mean()),
+                    recall=recall,
+                    precision=None if recall is None else compare_shares(right, answers.predicted, inside, rest),
+                    overconfidence=_overconfidence(answers.confidences[inside], right[inside]),
+                    adjusted_p=None,
+                    detectable=None,
+                    status="too few",
+                )
             )
+    adjusted, tests = _adjust(tested)
+    for each, p in zip(tested, adjusted, strict=True):
+        recall = each.recall
+        groups[each.number] = dataclasses.replace(
+            groups[each.number],
+            adjusted_p=p,
+            detectable=detectable_gap(recall.images, recall.expected, recall.others, alpha=alpha / tests, least=gap),
+            status="found" if p < alpha and abs(recall.gap.value) >= gap else "nothing found",
         )
     return groups
 
@@ -168,8 +179,17 @@ def find_gaps(
 def group_verdicts(groups: Sequence[Group], *, least: int, images: int) -> list[Verdict]:
     """Say of each attribute what was found, and what could have been."""
     verdicts = []
+    few = collections.Counter(group.attribute for group in groups if group.recall is None)
+    for attribute, count in few.items():
+        if count > _MOST_NAMED:
+            verdicts.append(Verdict(section="groups", kind="too few", harm=0.0, sentence=(
+                f"{attribute}: {count:,} groups have too few images to tell; at least {least} of classes that others "
+                "have too are needed."
+            )))  # fmt: skip
     for group in groups:
         recall = group.recall
+        if recall is None and few[group.attribute] > _MOST_NAMED:
+            continue
         name = f"{group.attribute} = {group.value}"
         if recall is None:
             verdicts.append(Verdict(section="groups", kind="too few", harm=0.0, sentence=(
@@ -208,25 +228,28 @@ def group_verdicts(groups: Sequence[Group], *, least: int, images: int) -> list[
     return verdicts
 
 
-def _adjust(
-    compared: Sequence[tuple[str, str, np.ndarray, np.ndarray, Comparison | None]],
-) -> tuple[list[float | None], int]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Tested:
+    """A group that is tested: its number among all, and what tells it and its rest from others."""
+
+    number: int
+    recall: Comparison
+    inside: tuple[str, bytes]
+    rest: tuple[str, bytes]
+
+
+def _adjust(tested: Sequence[_Tested]) -> tuple[list[float], int]:
     """Adjust p-values by Holm, and count the tests: two groups that are each other's rest are one test."""
     number_of: dict[tuple[str, bytes], int] = {}
     p_values: list[float] = []
-    places: list[int | None] = []
-    for attribute, _, inside, rest, recall in compared:
-        if recall is None:
-            places.append(None)
-            continue
-        mirrored = number_of.get((attribute, np.packbits(rest).tobytes()))
-        if mirrored is None:
-            mirrored = len(p_values)
-            p_values.append(recall.p)
-        number_of[attribute, np.packbits(inside).tobytes()] = mirrored
-        places.append(mirrored)
+    for each in tested:
+        number = number_of.get(each.rest)
+        if number is None:
+            number = len(p_values)
+            p_values.append(each.recall.p)
+        number_of[each.inside] = number
     adjusted = holm(p_values)
-    return [None if place is None else adjusted[place] for place in places], max(1, len(p_values))
+    return [adjusted[number_of[each.inside]] for each in tested], max(1, len(p_values))
 
 
 def _overconfidence(confidences: np.ndarray, right: np.ndarray) -> Estimate:

@@ -33,17 +33,12 @@ from focalnets.tasks.loading import OpenedData
 from focalnets.tasks.running import spec_at
 from focalnets.tasks.task import Task
 
-__all__ = ["AuditProgress", "audit_steps", "open_training_samples", "run_audit"]
+__all__ = ["AuditProgress", "open_training_samples", "run_audit"]
 
 AuditProgress = Callable[[int, int, str], None]
 """Takes the number of pictures looked at, over all passes, that of all, and what is being done."""
 
 _HASHED_PX = 256
-
-
-def audit_steps(model: nn.Module, images: int, trained_on: int, settings: AuditSettings) -> int:
-    """Count the pictures that an audit looks at, over all passes."""
-    return images + trained_on + len(treatments(spec_at(model, None))) * min(images, settings.most_changed)
 
 
 def open_training_samples(
@@ -107,7 +102,7 @@ def run_audit(
     files = [file for file, _ in data.samples]
     if table is not None:
         table.of(files)  # before the work
-    asked = audit_steps(model, len(data), 0, settings)
+    asked = len(data) + len(treatments(spec)) * min(len(data), settings.most_changed)
     audited = set(files)
     trained_on = [sample for sample in trained_on if sample[0] not in audited]
     total = asked + len(trained_on)

@@ -6,7 +6,7 @@ Axes: N images.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,6 @@ def find_shortcuts(
     gap: float,
     alpha: float,
     seed: int = 0,
-    on_progress: Callable[[int], None] | None = None,
 ) -> list[Shortcut]:
     """Test each property of pictures that differs between them, the most telling first.
 
@@ -96,7 +95,6 @@ def find_shortcuts(
         gap: Least lift that counts.
         alpha: Chance of a false alarm over all properties together.
         seed: Of folds and permutations.
-        on_progress: Called with the number of properties done.
     """
     columns = _columns(properties, labels, classes)
     _, known = np.unique(labels, return_inverse=True)
@@ -106,7 +104,7 @@ def find_shortcuts(
     p_values = holm(
         [permutation_p(column, known, permutations=_PERMUTATIONS, seed=seed) for column in columns.values()]
     )
-    for number, ((name, column), p) in enumerate(zip(columns.items(), p_values, strict=True), 1):
+    for (name, column), p in zip(columns.items(), p_values, strict=True):
         by_property, by_majority = _guess(column, known, seed)
         lift = paired_difference(
             int((by_property & by_majority).sum()),
@@ -127,8 +125,6 @@ def find_shortcuts(
                 found=p < alpha and lift.value >= gap,
             )
         )
-        if on_progress is not None:
-            on_progress(number)
     return sorted(found, key=lambda each: -each.lift.value)
 
 

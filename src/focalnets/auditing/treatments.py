@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -39,8 +39,7 @@ class Treatment:
 
 def treatments(spec: Preprocessing) -> tuple[Treatment, ...]:
     """List all changes, for a network whose inputs are prepared so; what is removed gets its mean colour."""
-    red, green, blue = (round(255 * value) for value in (spec.mean if len(spec.mean) == 3 else spec.mean * 3))
-    colour = (red, green, blue)
+    colour = _mean_colour(spec)
     return (
         Treatment("grey", "grey", _grey),
         Treatment("shuffled", f"{_TILES} x {_TILES} tiles shuffled", _shuffle),
@@ -56,13 +55,17 @@ def treatments(spec: Preprocessing) -> tuple[Treatment, ...]:
 def blank_pictures(spec: Preprocessing) -> dict[str, Image.Image]:
     """Make pictures that show nothing, by what they are."""
     side = spec.input_size_px
-    mean: Sequence[float] = spec.mean if len(spec.mean) == 3 else spec.mean * 3
-    plain = {"black": (0, 0, 0), "white": (255, 255, 255), "mean colour": tuple(round(255 * value) for value in mean)}
+    plain = {"black": (0, 0, 0), "white": (255, 255, 255), "mean colour": _mean_colour(spec)}
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     return {
         **{name: Image.new("RGB", (side, side), colour) for name, colour in plain.items()},
         "noise": Image.fromarray(noise),
     }
+
+
+def _mean_colour(spec: Preprocessing) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * value) for value in (spec.mean if len(spec.mean) == 3 else spec.mean * 3))
+    return red, green, blue
 
 
 def _grey(picture: Image.Image, index: int) -> Image.Image:

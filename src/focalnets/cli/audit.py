@@ -20,7 +20,6 @@ from focalnets.cli.output import deliver, note, progress
 from focalnets.errors import ConfigError
 
 _MOST = 1_000_000_000
-_SECTIONS = ("groups", "data", "parts", "amplification")
 
 EXAMPLES = """\
   focalnets audit runs/photos photos --output audit
@@ -127,10 +126,12 @@ def run(arguments: Any) -> int:
 
 
 def _sections(given: list[str]) -> set[Any]:
-    unknown = [name for name in given if name not in (*_SECTIONS, "any")]
+    from focalnets.auditing.verdicts import SECTIONS
+
+    unknown = [name for name in given if name not in (*SECTIONS, "any")]
     if unknown:
-        raise ConfigError(f"--fail_on knows {', '.join(_SECTIONS)} and any, got {unknown[0]!r}.")
-    return set(_SECTIONS) if "any" in given else set(given)
+        raise ConfigError(f"--fail_on knows {', '.join(SECTIONS)} and any, got {unknown[0]!r}.")
+    return set(SECTIONS) if "any" in given else set(given)
 
 
 def _show(audited: Any) -> None:
