@@ -13,7 +13,7 @@ from focalnets.compare import runs
 from focalnets.compare.backbones import TimmBackbone, build_compared
 from focalnets.compare.calls import build_whole, prepare_call, sample_batch
 from focalnets.compare.charts import draw_accuracies
-from focalnets.compare.models import find_models, multiply_accumulates, timm_network
+from focalnets.compare.models import build_module, find_models, multiply_accumulates, timm_network
 from focalnets.compare.page import write_page
 from focalnets.compare.results import Comparison
 from focalnets.compare.runs import shared_config
@@ -231,3 +231,26 @@ def test_weights_that_do_not_fit(tmp_path):
         model_of("convnext_atto@")
     with pytest.raises(ConfigError, match="random weights"):
         model_of("pooling@file")
+
+
+class _Hostile:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_weights_of_timm_are_read_without_executing_anything(tmp_path):
+    timm = pytest.importorskip("timm")
+    torch.save({"state_dict": _Hostile(tmp_path / "executed")}, tmp_path / "hostile.pth")
+    task = build_task("semantic")
+    with pytest.raises(CheckpointError, match="can execute code"):
+        build_compared(model_of(f"resnet18@{tmp_path}/hostile.pth"), task, ("a", "b"), size_px=64)
+    assert not (tmp_path / "executed").exists()
+
+    torch.save({"state_dict": timm.create_model("resnet18").state_dict()}, tmp_path / "wrapped.pth")
+    network = build_module(model_of(f"resnet18@{tmp_path}/wrapped.pth"), size_px=64, num_classes=3)
+    expected = torch.load(tmp_path / "wrapped.pth", weights_only=True)["state_dict"]["layer1.0.conv1.weight"]
+    assert torch.equal(network.state_dict()["layer1.0.conv1.weight"], expected)
+    assert "state_dict" not in network.pretrained_cfg

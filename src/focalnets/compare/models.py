@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -233,18 +232,25 @@ def load_timm_network(name: str, size_px: int, settings: dict[str, Any], weights
         CheckpointError: If the file cannot be read or leaves a part of the network as it was drawn.
     """
     import torch
-    from safetensors import SafetensorError
 
-    file = {"file": str(user_path(weights)), "num_classes": -1, "custom_load": False}
+    from focalnets.weights.readers import read_weights
+
+    try:  # Not by timm, of which older versions execute what a pickle says.
+        tensors = read_weights(user_path(weights)).tensors
+    except CheckpointError as error:
+        raise CheckpointError(f"'{weights}' cannot be read as weights of {name}: {error}") from error
+    given = {"state_dict": tensors, "num_classes": -1, "custom_load": False}
     state = torch.get_rng_state()
     drawn = dict(timm_network(name, size_px, settings).named_parameters())
     torch.set_rng_state(state)
     try:
-        network = timm_network(name, size_px, {**settings, "pretrained": True, "pretrained_cfg_overlay": file})
-    except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+        network = timm_network(name, size_px, {**settings, "pretrained": True, "pretrained_cfg_overlay": given})
+    except (RuntimeError, KeyError, ValueError) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         words = f"it lacks {words}" if isinstance(error, KeyError) else words
         raise CheckpointError(f"'{weights}' cannot be read as weights of {name}: {words}") from error
+    for attribute in ("pretrained_cfg", "default_cfg"):  # which would keep the file's tensors beside the network's
+        getattr(network, attribute, {}).pop("state_dict", None)
     classifier = getattr(network, "default_cfg", {}).get("classifier") or ()
     heads = tuple(f"{head}." for head in ((classifier,) if isinstance(classifier, str) else classifier))
     for key, tensor in network.named_parameters():

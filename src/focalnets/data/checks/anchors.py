@@ -95,7 +95,9 @@ def object_sizes(data: Any) -> ObjectSizes:
     """
     count = len(data)
     boxes, photos, labels = [], [], []
-    for number in range(count) if count <= _MOST_IMAGES else (step * count // _MOST_IMAGES for step in range(2000)):
+    for number in (
+        range(count) if count <= _MOST_IMAGES else (step * count // _MOST_IMAGES for step in range(_MOST_IMAGES))
+    ):
         try:
             annotated = data.annotation(number)
         except (DataError, ImageError):  # Told where it is trained on.
