@@ -149,13 +149,13 @@ def predict(
     """
     found, missing = gather_inputs(inputs, videos=True)
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
-    clip_outputs([each.path for each in found if each.is_video], output, "_predicted")  # before a network is loaded
+    clip_files = clip_outputs([each.path for each in found if each.is_video], output, "_predicted")
     trained = _trained(model, device, top_k=top_k, threshold=threshold)
     return predict_inputs(
         trained,
         found,
+        clip_files=clip_files,
         precision=precision,
-        output=output,
         every=every,
         batch_size=batch_size,
         size_px=size_px,

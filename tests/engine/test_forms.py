@@ -122,3 +122,13 @@ def test_products_of_other_devices_are_in_the_precision() -> None:
     form = forms.InferenceForm(nn.Linear(4, 4), "bfloat16", torch.bfloat16)
     with form.context(torch.device("cpu")):
         assert form.network(torch.randn(2, 4)).dtype == torch.bfloat16
+
+
+@needs_kernels
+def test_a_network_that_learns_answers_as_in_evaluation_and_goes_on_learning() -> None:
+    torch.manual_seed(0)
+    model = SemanticNetwork(FocalNet(SMALL.replace(pyramid_norms=True, num_classes=0)), ("sky", "road")).train()
+    form = inference_form(model, pixels=math.inf)
+    assert not form.network.training
+    assert model.training
+    assert all(module.training for module in model.modules())

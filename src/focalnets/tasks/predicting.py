@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from focalnets.data.inputs import Input
 from focalnets.engine.accelerate import Precision
 from focalnets.engine.forms import inference_form
 from focalnets.errors import DataError
-from focalnets.tasks.clips import PredictedClip, clip_outputs, predict_clip
+from focalnets.tasks.clips import PredictedClip, predict_clip
 from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.results import Predicted, Results
 from focalnets.tasks.running import predict, spec_at
@@ -25,8 +24,8 @@ def predict_inputs(
     trained: TrainedNetwork,
     inputs: Sequence[Input],
     *,
+    clip_files: Sequence[Path] = (),
     precision: Precision = "auto",
-    output: str | os.PathLike[str] | None = None,
     every: int = 1,
     batch_size: int | None = None,
     size_px: int | None = None,
@@ -37,21 +36,20 @@ def predict_inputs(
     Args:
         trained: The network, with its task.
         inputs: What :func:`focalnets.data.inputs.gather_inputs` found.
+        clip_files: The file to write for each video, in their order.
         precision: See :func:`focalnets.engine.forms.inference_form`.
-        output: Folder of videos with their answers, or the file for a single one.
         every: In videos look at each ``every``-th frame only.
         batch_size: Pictures at once; None takes the task's usual number.
         size_px: Input size; None takes the network's own.
         on_progress: Called with the number of pictures or frames done, and of all where it is known.
 
     Raises:
-        ConfigError, UnknownNameError: If a number or a name is out of range, or videos lack an output.
+        ConfigError, UnknownNameError: If a number or a name is out of range.
         BackendUnavailableError: If this machine cannot compute with that precision.
         CheckpointError: If the network answers with numbers that are not finite.
         MissingPackageError: If there are videos and PyAV is not installed.
     """
     pictures, videos = [each for each in inputs if not each.is_video], [each for each in inputs if each.is_video]
-    targets = clip_outputs([video.path for video in videos], output, "_predicted")
     task, network, spec = trained.task, trained.network, spec_at(trained.network, size_px)
     side, size = task.coarsest_side_px(spec), spec.input_size_px
     form = inference_form(network, precision, pixels=math.inf if videos else len(pictures) * size**2)
@@ -74,7 +72,7 @@ def predict_inputs(
             entries.append(Predicted(answer, picture, task))
     clips: list[PredictedClip] = []
     options: dict[str, Any] = {"batch_size": batch_size, "size_px": size_px, "form": form, "on_progress": on_progress}
-    for video, target in zip(videos, targets, strict=True):
+    for video, target in zip(videos, clip_files, strict=True):
         try:
             clips.append(predict_clip(task, network, video.path, target, every=every, **options))
         except DataError as error:

@@ -89,9 +89,11 @@ class DenseNetwork(nn.Module):
         return [masks[stage] for stage in self.stages]
 
     def with_backbone(self: Kind, backbone: nn.Module) -> Kind:
-        """The same network with another form of its backbone; the head is shared."""
+        """The same network for inference with another form of its backbone; the head is shared."""
         kept = {id(module): module for module in self.children()} | {id(self.backbone): backbone}
-        return copy.deepcopy(self, kept)
+        other = copy.deepcopy(self, kept)
+        other.training = False  # The shared head is left as it is.
+        return other
 
     def set_recompute(self, level: Recompute) -> None:
         """Choose what training computes twice to save memory, see :meth:`FocalNet.set_recompute`."""
