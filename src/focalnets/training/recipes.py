@@ -175,8 +175,8 @@ def segment() -> TrainingConfig:
     The light head learns at the full rate, the backbone slower towards its first layers, and the batch norms below the
     head keep what they know, because batches are small. Rare classes weigh more.
 
-    Command: ``focalnets train camvid``. Hardware: two cores of an AMD EPYC (Zen 4). Duration: 1,000 processor-seconds,
-    16.5 minutes beside other work. Score: 56.2 % mIoU on CamVid's 101 validation images, 11 classes (one seed).
+    Command: ``focalnets train camvid``. Hardware: two cores of an AMD EPYC (Zen 4). Duration: 12.2 minutes (960
+    processor-seconds) beside light work. Score: 56.2 % mIoU on CamVid's 101 validation images, 11 classes (one seed).
     """
     return TrainingConfig(
         task="semantic",
@@ -201,8 +201,8 @@ def detect() -> TrainingConfig:
     Size of images and anchors are chosen for the data. The head learns at the full rate, the backbone slower towards
     its first layers, and its batch norms keep what they know, because batches are small.
 
-    Command: ``focalnets train bccd``. Hardware: two cores of an AMD EPYC (Zen 4). Duration: 860 processor-seconds,
-    14.6 minutes beside other work. Score: 87.2 % AP50 (52.2 % AP) on BCCD's 87 validation images (one seed).
+    Command: ``focalnets train bccd``. Hardware: two cores of an AMD EPYC (Zen 4). Duration: 11.5 minutes (860
+    processor-seconds) beside light work. Score: 53.2 % AP, 88.6 % AP50 on BCCD's 87 validation images (one seed).
     """
     return TrainingConfig(
         task="detect",
@@ -225,8 +225,8 @@ def instance() -> TrainingConfig:
 
     As :func:`detect`, with masks.
 
-    Command: ``focalnets train penn_fudan --task instance``. Hardware: two cores of an AMD EPYC (Zen 4). Duration: 900
-    processor-seconds, 19.8 minutes beside other work. Score: 94.4 % box AP50 and 87.1 % mask AP50 on 34 images held out
+    Command: ``focalnets train penn_fudan --task instance``. Hardware: two cores of an AMD EPYC (Zen 4). Duration: 10.8
+    minutes (760 processor-seconds) beside light work. Score: 91.8 % box AP50 and 87.6 % mask AP50 on 34 images held out
     (one seed).
     """
     return detect().replace(task="instance", model="maskrcnn_focalnet_pico")
