@@ -7,7 +7,7 @@ from focalnets.errors import ConfigError
 __all__ = ["DEFAULT_MAP", "MAPS", "choose_map", "label_of"]
 
 MAPS = {
-    "focal-evidence": "Evidence of the focal levels, mean of several views",
+    "focal-evidence": "Evidence of the focal levels, mean of three views",
     "evidence": "Evidence of the first stage",
     "modulator-evidence": "Modulator of block {block} × evidence",
     "modulator": "Length of the modulator of block {block}",

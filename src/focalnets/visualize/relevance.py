@@ -29,7 +29,7 @@ class View:
     mirrored: bool = False
 
 
-VIEWS = (View(), View(mirrored=True), View(scale=0.75), View(scale=1.5))
+VIEWS = (View(), View(mirrored=True), View(scale=0.75))
 """Over which views the map is averaged. The first is the image as it is, whose answer all views explain."""
 
 

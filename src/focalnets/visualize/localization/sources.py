@@ -188,8 +188,7 @@ class UntrainedSource:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = FocalNet(model.config).eval().to(next(model.parameters()).device)
-            if isinstance(self.model.head, nn.Linear):  # It begins with zeros, of which no evidence comes.
-                nn.init.normal_(self.model.head.weight, std=0.02)
+            _draw_zeros(self.model)
         self.methods = [
             Method(
                 key="untrained",
@@ -244,6 +243,13 @@ _EVIDENCE = tuple(name for name in MAPS if name != "modulator")
 
 def _described(name: str, block: BlockId) -> str:
     return f"{label_of(name, block)}{', as explain draws' if name == DEFAULT_MAP else ''}"
+
+
+def _draw_zeros(model: FocalNet) -> None:
+    """Draw the matrices that begin with zeros, so that all blocks change the answer and have evidence."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
 
 
 def _length(features: Tensor) -> Tensor:
