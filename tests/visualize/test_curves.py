@@ -25,7 +25,7 @@ from focalnets.visualize.localization.verdicts import describe_verdicts, summari
 
 
 class Corner(nn.Module):
-    """Says how bright the upper left quarter is, as the logit of the first of two classes."""
+    """Says how much the upper left quarter differs from the mean, as the logit of the first of two classes."""
 
     def __init__(self):
         super().__init__()
@@ -34,14 +34,14 @@ class Corner(nn.Module):
     def forward(self, images):
         self.seen.append(len(images))
         height, width = images.shape[-2:]
-        bright = images[:, :, : height // 2, : width // 2].mean((1, 2, 3))
-        return torch.stack((4 * bright, torch.zeros_like(bright)), dim=1)
+        strength = images[:, :, : height // 2, : width // 2].square().mean((1, 2, 3))
+        return torch.stack((4 * strength, torch.zeros_like(strength)), dim=1)
 
 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    model = create_model("focalnet_pico", num_classes=3, depths=(1, 1, 1, 1), embed_dim=8)
+    model = create_model("focalnet_pico", num_classes=3, depths=(1, 1, 1, 1), embed_dim=8, initialization="official")
     with torch.no_grad():
         model.head.weight.normal_()
     model.preprocessing = Preprocessing(input_size_px=32, crop_fraction=1.0)
@@ -79,7 +79,7 @@ def test_areas_are_those_of_their_definition():
 
 
 def test_a_map_of_what_counts_beats_its_opposite():
-    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) + 1
+    image = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     heat = np.zeros((16, 16))
     heat[:8, :8] = 1
     right, wrong = CurveMeter(plain_form(Corner()), torch.device("cpu"), 8).areas(image, np.stack((heat, -heat)))

@@ -20,7 +20,7 @@ from focalnets.visualize.relevance import VIEWS, View, draw_relevance, focal_evi
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    model = create_model("focalnet_pico", num_classes=3, depths=(2, 1, 1, 1), embed_dim=8)
+    model = create_model("focalnet_pico", num_classes=3, depths=(2, 1, 1, 1), embed_dim=8, initialization="official")
     with torch.no_grad():
         model.head.weight.normal_()
     model.preprocessing = Preprocessing(input_size_px=32, crop_fraction=1.0)
@@ -90,7 +90,8 @@ def test_every_map_is_drawn_and_named(network):
     assert (drawn["modulator-evidence"].heat == focus_map(inside, (2, 0))).all()
     assert (recorded_relevance(inside, (2, 0)).heat == drawn["modulator-evidence"].heat).all()
     assert drawn["modulator"].label == "Length of the modulator of block 2.0"
-    bare = create_model("focalnet_pico", num_classes=0, depths=(1, 1), embed_dim=8, focal_levels=(0, 0)).eval()
+    settings = {"depths": (1, 1), "embed_dim": 8, "focal_levels": (0, 0), "focal_windows": (3, 3)}
+    bare = create_model("focalnet_pico", num_classes=0, initialization="official", **settings).eval()
     inside, _ = look_inside(bare, images)
     assert focal_evidence(bare, images, inside).max() > 0
 

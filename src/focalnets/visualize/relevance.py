@@ -80,7 +80,7 @@ def focal_evidence(model: FocalNet, images: Tensor, inside: Inside, *, views: Se
             sides = list(images.shape[-2:])
             heat = torch.nn.functional.interpolate(heat.unsqueeze(1), size=sides, mode="bilinear", antialias=True)[:, 0]
         total = total + (heat / heat.mean((1, 2), keepdim=True).clamp(min=1e-30)).numpy()
-    return total / len(views)
+    return (total / len(views)).astype(np.float32)
 
 
 _DRAWN: dict[str, Callable[[FocalNet, Tensor, Inside, BlockId], np.ndarray]] = {
