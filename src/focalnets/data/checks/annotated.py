@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from focalnets.data.annotated.images import AnnotatedImages, DenseTask
+from focalnets.data.annotated.objects import Box
 from focalnets.data.annotated.parts import Parts, common_categories
 from focalnets.data.annotated.problems import Problem, Problems
 from focalnets.data.annotated.splits import divided
@@ -26,6 +27,8 @@ __all__ = ["AnnotationCheck", "check_annotations"]
 
 _OUTSIDE_PX = 1.0
 _SAME_PX = 0.5
+_MOST_BESIDE = 500
+"""Boxes whose left edges lie together are compared with so many of them."""
 _FEW_OBJECTS = 10
 _VAL_FRACTION = 0.2
 _USUAL_SIZE_PX = 256
@@ -135,22 +138,31 @@ def _look(images: AnnotatedImages, part: str, problems: Problems) -> collections
         if not known:
             problems.add("no-object", f"{part}:{name}", "")
         width, height = annotated.size
-        seen: list[tuple[str, np.ndarray]] = []
+        boxes: dict[str, list[Box]] = collections.defaultdict(list)
         for thing in known:
             left, top, right, bottom = thing.box_xyxy
-            box = np.array(thing.box_xyxy)
             counts[thing.category.name] += 1
             if right <= left or bottom <= top:
                 problems.add("no-area", f"{part}:{name}", "")
                 continue
             if min(left, top) < -_OUTSIDE_PX or right > width + _OUTSIDE_PX or bottom > height + _OUTSIDE_PX:
                 problems.add("outside", f"{part}:{name}", "")
-            if any(
-                label == thing.category.name and np.abs(other - box).max() < _SAME_PX for label, other in seen[-200:]
-            ):
-                problems.add("duplicate", f"{part}:{name}", "")
-            seen.append((thing.category.name, box))
+            boxes[thing.category.name].append(thing.box_xyxy)
+        for _ in range(sum(map(_repeated, boxes.values()))):
+            problems.add("duplicate", f"{part}:{name}", "")
     return counts
+
+
+def _repeated(boxes: Sequence[Box]) -> int:
+    """Count the boxes that lie where another one of them lies."""
+    ordered = np.array(sorted(boxes))
+    again = np.zeros(len(ordered), dtype=bool)
+    for step in range(1, min(len(ordered), _MOST_BESIDE + 1)):
+        change = np.abs(ordered[step:] - ordered[:-step])
+        again[step:] |= change.max(axis=1) < _SAME_PX
+        if (change[:, 0] >= _SAME_PX).all():  # Those further on lie further to the right still.
+            break
+    return int(again.sum())
 
 
 def _of_problems(problems: Sequence[Problem]) -> Iterable[Finding]:

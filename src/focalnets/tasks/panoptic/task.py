@@ -22,6 +22,7 @@ from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.mask2former import class_scores, query_losses
 from focalnets.models.heads.network import DenseNetwork
 from focalnets.models.heads.panoptic import PanopticNetwork, build_panoptic
+from focalnets.models.heads.widths import usual_widths
 from focalnets.report.overlay import class_colours, with_key
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
@@ -133,7 +134,7 @@ class PanopticTask(DenseTask):
 
     def build_dense(self, network: FocalNet, labels: Sequence[str], settings: Mapping[str, Any]) -> DenseNetwork:
         """Put the head on a backbone."""
-        usual = {"channels": 256, "queries": 100, "decoder_layers": 10}
+        usual = usual_widths("mask2former", network.config.embed_dim)
         numbers = {name: settings[name] or value for name, value in usual.items()}
         return PanopticNetwork(
             network, labels, stuff=self.settings.stuff_labels(), channels=numbers["channels"],
