@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from focalnets.data.annotated.images import AnnotatedImages, DenseTask
+from focalnets.data.annotated.images import IGNORED, AnnotatedImages, DenseTask
 from focalnets.data.annotated.objects import Box
-from focalnets.data.annotated.parts import Parts, common_categories
+from focalnets.data.annotated.parts import Parts, common_categories, sorted_by_fitness
 from focalnets.data.annotated.problems import Problem, Problems
 from focalnets.data.annotated.splits import divided
 from focalnets.data.annotated.training import recognise_annotations
@@ -65,7 +65,7 @@ class AnnotationCheck:
         task: For which they were opened.
         images: Number of images of each part.
         classes: Names of the classes.
-        objects: Number of objects of each class in each part.
+        objects: Number of objects of each class in each part; where maps name classes, of images with it.
         findings: What is wrong or odd, the gravest first.
         anchors: Sizes that suit the boxes; None where there are no boxes.
     """
@@ -94,17 +94,19 @@ def check_annotations(place: str | Path, task: DenseTask | None = None) -> Annot
     if not found:
         raise DataError(f"'{place}' holds no annotations of objects or pixels that are known.")
     chosen = task or ("detect" if any("detect" in each.tasks for each in found) else sorted(found[0].tasks)[0])
-    fitting = next((each for each in found if chosen in each.tasks), None)
-    if fitting is None:
+    fitting = sorted_by_fitness(found, chosen)
+    if not fitting:
         raise DataError(f"'{place}' cannot train {chosen}.")
-    opened = common_categories(fitting.open(chosen, problems), place)
+    opened = common_categories(fitting[0].open(chosen, problems), place)
     parts = {str(part or "all"): images for part, images in opened.items()}
-    counts = {part: _look(images, part, problems) for part, images in parts.items()}
+    of_pixels = chosen == "semantic" and all(images.maps for images in opened.values())
+    counts = {part: _look(images, part, problems, of_pixels=of_pixels) for part, images in parts.items()}
     names = tuple(category.name for category in next(iter(parts.values())).categories) if parts else ()
-    findings = [*_of_problems(problems.found), *(_of_classes(counts, names) if chosen != "semantic" else ())]
+    of_classes = _of_classes(counts, names, of_pixels=of_pixels)
+    findings = [*_of_problems(problems.found), *of_classes]
     order = {"error": 0, "warning": 1, "note": 2}
     return AnnotationCheck(
-        format=fitting.format,
+        format=fitting[0].format,
         task=chosen,
         images={part: len(images) for part, images in parts.items()},
         classes=names,
@@ -122,15 +124,16 @@ def _anchors(parts: Parts, place: str | Path) -> AnchorProposal | None:
     return propose_anchors(objects, WholeImage(input_size_px=_USUAL_SIZE_PX)) if len(objects.boxes) else None
 
 
-def _look(images: AnnotatedImages, part: str, problems: Problems) -> collections.Counter[str]:
-    """Read the annotations of a part, note what is odd, and count objects by class."""
+def _look(images: AnnotatedImages, part: str, problems: Problems, *, of_pixels: bool) -> collections.Counter[str]:
+    """Read the annotations of a part, note what is odd, and count by class objects, or images that show it."""
     counts: collections.Counter[str] = collections.Counter()
     for number, name in enumerate(images.names):
         try:
             annotated = images.annotation(number)
             known = annotated.objects
-            if annotated.semantic_data is not None and not images.kinds & {"detect"}:
-                annotated.semantic  # noqa: B018 - read, so that damage shows
+            if of_pixels:
+                shown = [] if annotated.semantic is None else np.unique(annotated.semantic).tolist()
+                counts.update(images.categories[label].name for label in shown if label != IGNORED)
                 continue
         except FocalNetsError as error:
             problems.add("unreadable", f"{part}:{name}", str(error))
@@ -182,14 +185,17 @@ def _of_problems(problems: Sequence[Problem]) -> Iterable[Finding]:
         )
 
 
-def _of_classes(counts: dict[str, collections.Counter[str]], names: Sequence[str]) -> Iterable[Finding]:
+def _of_classes(
+    counts: dict[str, collections.Counter[str]], names: Sequence[str], *, of_pixels: bool
+) -> Iterable[Finding]:
+    """Look at how often each class comes: as an object, or in an image where only classes of pixels are known."""
     for part, count in counts.items():
         others = [other for other in counts if other != part]
         alone = [name for name in names if count[name] and others and not any(counts[each][name] for each in others)]
         if alone:
             yield Finding(
                 kind=f"only-in-{part}",
-                severity="warning" if part == "train" else "error",
+                severity="warning" if part == "train" or of_pixels else "error",
                 count=len(alone),
                 message=f"classes are in {part} only: {quoted_list(alone)}",
                 advice=f"put images of them into {' and '.join(others)} too, or remove them",
@@ -202,12 +208,12 @@ def _of_classes(counts: dict[str, collections.Counter[str]], names: Sequence[str
             kind="unused-classes",
             severity="note",
             count=len(unused),
-            message=f"classes have no object: {quoted_list(unused)}",
+            message=f"classes have no {'pixel' if of_pixels else 'object'}: {quoted_list(unused)}",
             advice="nothing can be learnt of them; remove them or annotate some",
             examples=tuple(unused),
         )
     few = [name for name in names if 0 < total[name] < _FEW_OBJECTS]
-    if few:
+    if few and not of_pixels:
         yield Finding(
             kind="few-objects",
             severity="warning",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ _COMPARED_PX = 256
 _COMPARED_MULTIPLE = 32
 _LOOKED_AT = 200
 
+Kind = TypeVar("Kind", bound="DenseTask")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenseTask(Task):
@@ -59,6 +61,8 @@ class DenseTask(Task):
     wants_masks: ClassVar[bool] = False
     wants_semantic: ClassVar[bool] = False
     multiple: ClassVar[int] = 1
+    first_class_id: ClassVar[int] = 0
+    largest_class_id: ClassVar[int] = 2**53 - 1
     usual_network: ClassVar[str] = ""
 
     settings: DenseSettings = dataclasses.field(default_factory=DenseSettings)
@@ -125,6 +129,22 @@ class DenseTask(Task):
         """Pad images to a common size, with a mask where they differ."""
         inputs, targets, mask = collate_padded(items, self.multiple)
         return Batch(inputs, targets, mask)
+
+    def numbers_of_classes(self, data: TrainingData) -> dict[str, str]:
+        """Choose numbers of classes as the data give them; nothing where these are the usual ones, or none."""
+        numbers = [category.id for category in getattr(data.train, "categories", ())]
+        if numbers and numbers[0] is None and 0 not in numbers:  # A background that was put in front.
+            numbers[0] = 0
+        usable = all(type(number) is int and 0 <= number <= self.largest_class_id for number in numbers)
+        usual = list(range(self.first_class_id, self.first_class_id + len(numbers)))
+        if self.settings.class_ids is not None or not usable or len(set(numbers)) < len(numbers) or numbers == usual:
+            return {}
+        return {"class_ids": ",".join(map(str, numbers))}
+
+    def knowing(self: Kind, class_ids: Sequence[int] | None, **facts: Any) -> Kind:
+        """The same task with what a network says of itself: the numbers of its classes and other settings."""
+        ids = None if class_ids is None else ",".join(map(str, class_ids))
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, class_ids=ids, **facts))
 
     def for_comparison(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
         """Choose one head and one size for all images, so that no network sees padding, which not all take notice of.
@@ -226,8 +246,8 @@ class DenseTask(Task):
         return fresh
 
     def described_labels(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Return what the description of a head says of its labels."""
-        return {"outputs": len(labels)}
+        """Return how many classes there are and which numbers the data give them."""
+        return {"outputs": len(labels), "class_ids": self.settings.ids()}
 
     def head(self, model: nn.Module) -> dict[str, Any]:
         """Describe the head for a checkpoint."""
