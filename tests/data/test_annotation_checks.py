@@ -87,7 +87,7 @@ def test_objects_without_end_are_checked_in_no_time(tmp_path):
 def test_objects_in_the_same_place_are_counted_once_each(tmp_path, count):
     photo(tmp_path / "0.png", 900, 20)
     places = [(float(place), 1.0, 4.0, 4.0) for place in range(count)]
-    boxes = [*places, (places[0][0] + 0.3, 0.7, 4.2, 4.0), (places[1][0], 1.0, 4.9, 4.0), places[-1], places[-1]]
+    boxes = [*places, (places[0][0] + 0.3, 0.7, 4.0, 4.0), (places[1][0], 1.0, 4.9, 4.0), places[-1], places[-1]]
     annotations = [{"image_id": 0, "category_id": 1, "bbox": list(box)} for box in boxes]
     annotations.append({"image_id": 0, "category_id": 2, "bbox": list(places[0])})
     coco(tmp_path / "a.json", [(0, "0.png", 900, 20)], annotations)
