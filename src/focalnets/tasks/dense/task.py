@@ -53,7 +53,6 @@ class DenseTask(Task):
         model: Name of the network in a config, whose row of :data:`DENSE_NETWORKS` may choose the head.
         wants_masks, wants_semantic: Which annotations its transform gives.
         multiple: Heights and widths of batches are multiples of this [px].
-        usual_network: The row whose head networks get that are compared, where no other is named.
     """
 
     on_pyramid: ClassVar[bool] = True
@@ -63,7 +62,6 @@ class DenseTask(Task):
     multiple: ClassVar[int] = 1
     first_class_id: ClassVar[int] = 0
     largest_class_id: ClassVar[int] = 2**53 - 1
-    usual_network: ClassVar[str] = ""
 
     settings: DenseSettings = dataclasses.field(default_factory=DenseSettings)
     model: str = ""
@@ -152,7 +150,7 @@ class DenseTask(Task):
         Photos are brought to a square and, in training, enlarged and cut to it.
         """
         settings = self.settings
-        model = self.model if self.model in DENSE_NETWORKS else self.usual_network
+        model = self.model if self.model in DENSE_NETWORKS else self._small_network()
         squared = dataclasses.replace(settings, side="both", longest_px=None, crop_px=None)
         task = dataclasses.replace(self, model=model, settings=squared)
         chosen = task.choose_settings(data, image_size=image_size)
@@ -164,6 +162,13 @@ class DenseTask(Task):
             )
         shared = {"crop_px": size, "scale_min": max(1.0, settings.scale_min), "scale_max": max(1.0, settings.scale_max)}
         return {"image_size": size, **task.chosen(), **chosen, **shared}
+
+    def _small_network(self) -> str:
+        """Name of the smallest network with the head that settings ask for; nothing where the table has none."""
+        head = getattr(self.settings, "head", None)
+        rows = [(name, row) for name, row in DENSE_NETWORKS.items() if row.task == self.name]
+        fitting = [name for name, row in rows if head in (None, row.head.get("head", "rcnn"))]
+        return next((name for name in fitting if DENSE_NETWORKS[name].backbone == "focalnet_pico"), "")
 
     def sample_batch(self, spec: Preprocessing, batch: int, labels: Sequence[str]) -> Batch:
         """Prepare generated scenes with what is known of them."""

@@ -73,7 +73,6 @@ class Detect(DenseTask):
     optional_files: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[int] = 32
     first_class_id: ClassVar[int] = 1
-    usual_network: ClassVar[str] = "fasterrcnn_focalnet_pico"
 
     settings: DetectSettings = dataclasses.field(default_factory=DetectSettings)
     shown_from: float = 0.5

@@ -69,7 +69,6 @@ class Semantic(DenseTask):
         "`focalnets evaluate`."
     )
     wants_semantic: ClassVar[bool] = True
-    usual_network: ClassVar[str] = "semantic_focalnet_pico"
     largest_class_id: ClassVar[int] = LARGEST_CLASS_ID
 
     settings: SemanticSettings = dataclasses.field(default_factory=SemanticSettings)
