@@ -18,6 +18,7 @@ from focalnets.data.checks.anchors import best_overlaps
 from focalnets.data.checks.annotated import check_annotations
 from focalnets.data.checks.samples import draw_annotations
 from focalnets.data.scenes.generator import SceneGenerator
+from focalnets.data.scenes.landscapes import LAND
 from focalnets.errors import DataError
 
 
@@ -70,6 +71,15 @@ def test_classes_of_pixels_that_one_part_alone_shows_are_named(tmp_path):
         "unused-classes": ("note", ("bus",)),
     }
     assert found.objects["val"] == {"sky": 2, "road": 2, "tree": 0, "car": 2, "bus": 0}
+
+
+def test_ground_is_counted_by_images(tmp_path):
+    place = dense_formats.write_panoptic(tmp_path / "data", dense_formats.examples())
+    found = check_annotations(place, "panoptic")
+    never = next(finding.examples for finding in found.findings if finding.kind == "unused-classes")
+    assert {"sky", "meadow"} & set(found.classes)
+    assert not {name for name, count in found.objects["all"].items() if count} & set(never)
+    assert max(found.objects["all"][name] for name in LAND) == 3
 
 
 def test_objects_without_end_are_checked_in_no_time(tmp_path):

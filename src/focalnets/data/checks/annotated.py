@@ -65,7 +65,7 @@ class AnnotationCheck:
         task: For which they were opened.
         images: Number of images of each part.
         classes: Names of the classes.
-        objects: Number of objects of each class in each part; where maps name classes, of images with it.
+        objects: Number of objects of each class in each part; of ground and of pixels, of images with it.
         findings: What is wrong or odd, the gravest first.
         anchors: Sizes that suit the boxes; None where there are no boxes.
     """
@@ -99,10 +99,12 @@ def check_annotations(place: str | Path, task: DenseTask | None = None) -> Annot
         raise DataError(f"'{place}' cannot train {chosen}.")
     opened = common_categories(fitting[0].open(chosen, problems), place)
     parts = {str(part or "all"): images for part, images in opened.items()}
-    of_pixels = chosen == "semantic" and all(images.maps for images in opened.values())
-    counts = {part: _look(images, part, problems, of_pixels=of_pixels) for part, images in parts.items()}
-    names = tuple(category.name for category in next(iter(parts.values())).categories) if parts else ()
-    of_classes = _of_classes(counts, names, of_pixels=of_pixels)
+    categories = next(iter(parts.values())).categories if parts else ()
+    mapped = chosen in ("semantic", "panoptic") and all(images.maps for images in opened.values())
+    things = [each.name for each in categories if not mapped or (chosen == "panoptic" and each.thing)]
+    counts = {part: _look(images, part, problems, things) for part, images in parts.items()}
+    names = tuple(category.name for category in categories)
+    of_classes = _of_classes(counts, names, things)
     findings = [*_of_problems(problems.found), *of_classes]
     order = {"error": 0, "warning": 1, "note": 2}
     return AnnotationCheck(
@@ -124,21 +126,21 @@ def _anchors(parts: Parts, place: str | Path) -> AnchorProposal | None:
     return propose_anchors(objects, WholeImage(input_size_px=_USUAL_SIZE_PX)) if len(objects.boxes) else None
 
 
-def _look(images: AnnotatedImages, part: str, problems: Problems, *, of_pixels: bool) -> collections.Counter[str]:
-    """Read the annotations of a part, note what is odd, and count by class objects, or images that show it."""
+def _look(images: AnnotatedImages, part: str, problems: Problems, things: Sequence[str]) -> collections.Counter[str]:
+    """Read the annotations of a part, note what is odd, and count objects, of other classes images that show them."""
     counts: collections.Counter[str] = collections.Counter()
     for number, name in enumerate(images.names):
         try:
             annotated = images.annotation(number)
             known = annotated.objects
-            if of_pixels:
-                shown = [] if annotated.semantic is None else np.unique(annotated.semantic).tolist()
-                counts.update(images.categories[label].name for label in shown if label != IGNORED)
-                continue
+            if len(things) < len(images.categories) and annotated.semantic is not None:
+                labels = np.unique(annotated.semantic)
+                shown = {images.categories[label].name for label in labels[labels != IGNORED]}
+                counts.update(shown - {*things})
         except FocalNetsError as error:
             problems.add("unreadable", f"{part}:{name}", str(error))
             continue
-        if not known:
+        if not known and things:
             problems.add("no-object", f"{part}:{name}", "")
         width, height = annotated.size
         boxes: dict[str, list[Box]] = collections.defaultdict(list)
@@ -186,16 +188,16 @@ def _of_problems(problems: Sequence[Problem]) -> Iterable[Finding]:
 
 
 def _of_classes(
-    counts: dict[str, collections.Counter[str]], names: Sequence[str], *, of_pixels: bool
+    counts: dict[str, collections.Counter[str]], names: Sequence[str], things: Sequence[str]
 ) -> Iterable[Finding]:
-    """Look at how often each class comes: as an object, or in an image where only classes of pixels are known."""
+    """Look at how often each class comes; of ``things`` objects are counted, of others images that show them."""
     for part, count in counts.items():
         others = [other for other in counts if other != part]
         alone = [name for name in names if count[name] and others and not any(counts[each][name] for each in others)]
         if alone:
             yield Finding(
                 kind=f"only-in-{part}",
-                severity="warning" if part == "train" or of_pixels else "error",
+                severity="warning" if part == "train" or not things else "error",
                 count=len(alone),
                 message=f"classes are in {part} only: {quoted_list(alone)}",
                 advice=f"put images of them into {' and '.join(others)} too, or remove them",
@@ -208,12 +210,12 @@ def _of_classes(
             kind="unused-classes",
             severity="note",
             count=len(unused),
-            message=f"classes have no {'pixel' if of_pixels else 'object'}: {quoted_list(unused)}",
+            message=f"classes never come: {quoted_list(unused)}",
             advice="nothing can be learnt of them; remove them or annotate some",
             examples=tuple(unused),
         )
-    few = [name for name in names if 0 < total[name] < _FEW_OBJECTS]
-    if few and not of_pixels:
+    few = [name for name in things if 0 < total[name] < _FEW_OBJECTS]
+    if few:
         yield Finding(
             kind="few-objects",
             severity="warning",
