@@ -117,7 +117,8 @@ def _check_annotations(arguments: Any) -> int:
 def _show_annotations(checked: Any) -> None:
     parts = ", ".join(f"{count:,} images in {part}" for part, count in checked.images.items())
     objects = sum(sum(counts.values()) for counts in checked.objects.values())
-    print(f"{checked.format} for {checked.task}: {parts}, {len(checked.classes)} classes, {objects:,} objects")
+    counted = "" if checked.task == "semantic" else f", {objects:,} objects"
+    print(f"{checked.format} for {checked.task}: {parts}, {len(checked.classes)} classes{counted}")
     if checked.anchors is not None:
         anchors = checked.anchors
         sizes, ratios = (", ".join(f"{value:g}" for value in each) for each in (anchors.sizes_px, anchors.ratios))
