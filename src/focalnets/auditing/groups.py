@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from focalnets.auditing.answers import Answers
-from focalnets.auditing.statistics.differences import difference
+from focalnets.auditing.statistics.differences import difference, points
 from focalnets.auditing.statistics.power import detectable_gap
 from focalnets.auditing.statistics.tests import holm, stratified_fisher
 from focalnets.auditing.verdicts import Verdict
@@ -200,7 +200,7 @@ def group_verdicts(groups: Sequence[Group], *, least: int, images: int) -> list[
             verdicts.append(Verdict(
                 section="groups", kind="found", harm=-recall.gap.value * recall.images / images, sentence=(
                     f"{name} fares worse: {recall.share:.1%} of its {recall.images:,} images are recognised, but "
-                    f"{recall.expected:.1%} of others of the same classes ({_points(recall.gap)}, adjusted p = "
+                    f"{recall.expected:.1%} of others of the same classes ({points(recall.gap)}, adjusted p = "
                     f"{group.adjusted_p:.2g})."
                 ),
             ))  # fmt: skip
@@ -211,7 +211,7 @@ def group_verdicts(groups: Sequence[Group], *, least: int, images: int) -> list[
         if better and not worse:
             names = ", ".join(group.value for group in better)
             verdicts.append(Verdict(section="groups", kind="found", harm=0.0, sentence=(
-                f"{attribute}: {names} fares better than the rest ({_points(better[0].recall.gap)}); no single other "  # type: ignore[union-attr]
+                f"{attribute}: {names} fares better than the rest ({points(better[0].recall.gap)}); no single other "  # type: ignore[union-attr]
                 "group is proven to fare worse."
             )))  # fmt: skip
         if own and not worse and not better:
@@ -257,7 +257,3 @@ def _overconfidence(confidences: np.ndarray, right: np.ndarray) -> Estimate:
     value = float(excess.mean())
     margin = 1.959964 * float(excess.std(ddof=1)) / math.sqrt(len(excess)) if len(excess) > 1 else 1.0
     return Estimate(value, max(-1.0, value - margin), min(1.0, value + margin))
-
-
-def _points(gap: Estimate) -> str:
-    return f"{100 * gap.value:+.1f} points, 95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"

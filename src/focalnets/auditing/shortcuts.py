@@ -14,7 +14,7 @@ import numpy as np
 
 from focalnets.auditing.pictures import NUMBERS, WORDS, Properties
 from focalnets.auditing.statistics.association import cramers_v, cross_table, permutation_p
-from focalnets.auditing.statistics.differences import paired_difference
+from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.tests import holm
 from focalnets.auditing.verdicts import Verdict
 from focalnets.data.checks.inspection import near_pairs
@@ -106,12 +106,7 @@ def find_shortcuts(
     )
     for (name, column), p in zip(columns.items(), p_values, strict=True):
         by_property, by_majority = _guess(column, known, seed)
-        lift = paired_difference(
-            int((by_property & by_majority).sum()),
-            int((by_property & ~by_majority).sum()),
-            int((~by_property & by_majority).sum()),
-            int((~by_property & ~by_majority).sum()),
-        )
+        lift = paired_shares(by_property, by_majority)
         found.append(
             Shortcut(
                 name=name,
@@ -165,8 +160,8 @@ def shortcut_verdicts(
     verdicts = [
         Verdict(section="data", kind="found", harm=each.lift.value, sentence=(
             f"{each.label[0].upper()}{each.label[1:]}: by it alone the class of {each.accuracy:.1%} of the images can "
-            f"be guessed, without it of {each.majority:.1%} ({100 * each.lift.value:+.1f} points, 95 % interval "
-            f"{100 * each.lift.low:+.1f} to {100 * each.lift.high:+.1f}; Cramer's V {each.cramers_v:.2f}); a network "
+            f"be guessed, without it of {each.majority:.1%} ({points(each.lift)}; "
+            f"Cramer's V {each.cramers_v:.2f}); a network "
             "may have learnt it instead of the thing itself."
         ))
         for each in shortcuts

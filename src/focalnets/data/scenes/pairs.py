@@ -1,9 +1,9 @@
 """Counterfactual scenes: the same object on another background, and nothing else differs.
 
 In :class:`focalnets.data.scenes.generator.SceneGenerator` each scene is composed as a whole: the object's colours and
-place suit what is behind it. Here object and background are drawn apart, each from numbers of its own, so that any object
-can stand before any background. What the object covers wholly is the same to the byte wherever it stands; where its edge
-covers a pixel in part, the background shines through in proportion.
+place suit what is behind it. Here object and background are drawn apart, each from numbers of its own, so that any
+object can stand before any background. What the object covers wholly is the same to the byte wherever it stands; where
+its edge covers a pixel in part, the background shines through in proportion.
 
 Legend: S side of the image [px].
 """
