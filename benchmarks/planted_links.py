@@ -1,13 +1,13 @@
 """Networks whose data tie class and background by a known amount: is what an audit calls pull what was planted?
 
-    python -m benchmarks.planted_links [--output FILE] [--seeds 0 1 2 3 4] [--links 0.5 0.75 0.95] [--train N --epochs N]
+    python -m benchmarks.planted_links [--output FILE] [--seeds 0 1 2 3 4] [--links 0.5 0.75 0.95]
 
-Generated scenes of four classes stand before four kinds of background. With a link of R, a share R of the images of each
-class has the background of its class and the rest any of the four alike, so that Cramer's V of class and background is
-R. For each link and seed a small network is trained from random weights, and asked about the same objects before two
-backgrounds each, see :mod:`focalnets.auditing.statistics.pull`. How much of the network's modulator lies on the object is
-noted beside it, and over all networks how far both go together. The file is written after each network; a second call
-goes on where the first one ended.
+Generated scenes of four classes stand before four kinds of background. With a link of R, a share R of the images of
+each class has the background of its class and the rest any of the four alike, so that Cramer's V of class and
+background is R. For each link and seed a small network is trained from random weights, and asked about the same objects
+before two backgrounds each, see :mod:`focalnets.auditing.statistics.pull`. How much of the network's modulator lies on
+the object is noted beside it, and over all networks how far both go together. The file is written after each network; a
+second call goes on where the first one ended.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ __all__ = [
     "Treated",
     "measure_parts",
     "parts_verdicts",
+    "spread",
 ]
 
 
@@ -149,7 +150,7 @@ def measure_parts(
         on_progress: Called with the number of changed images done, over all changes, and the change.
     """
     spec = spec_at(model, size_px)
-    positions = _spread(len(answers), most)
+    positions = np.array(spread(range(len(answers)), most))
     chosen = Chosen(data, [int(answers.indices[position]) for position in positions])
     labels, right = answers.labels[positions], {"untouched": answers.right[positions]}
     said = {"untouched": answers.predicted[positions]}
@@ -198,9 +199,10 @@ def parts_verdicts(parts: Parts) -> list[Verdict]:
     return verdicts
 
 
-def _spread(count: int, most: int) -> np.ndarray:
-    """Choose numbers evenly spread over all, which lie class by class."""
-    return np.arange(count) if count <= most else np.arange(most) * count // most
+def spread(numbers: Sequence[int], most: int) -> list[int]:
+    """Choose at most so many numbers evenly spread over all, which lie class by class."""
+    count = len(numbers)
+    return list(numbers) if count <= most else [numbers[place * count // most] for place in range(most)]
 
 
 def _treated(

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from focalnets.auditing.pictures import NUMBERS, WORDS, Properties
 from focalnets.auditing.statistics.association import cramers_v, cross_table, permutation_p
 from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.tests import holm
 from focalnets.auditing.verdicts import Verdict
 from focalnets.data.checks.inspection import near_pairs
+from focalnets.data.checks.properties import NUMBERS, WORDS, Properties
 from focalnets.data.class_matching import known_classes
 from focalnets.intervals import Estimate
 
-__all__ = ["Doubles", "Shortcut", "find_doubles", "find_shortcuts", "name_of", "shortcut_verdicts"]
+__all__ = ["Doubles", "Shortcut", "find_doubles", "find_shortcuts", "shortcut_verdicts"]
 
 _BINS, _FOLDS, _PERMUTATIONS = 8, 5, 999
 _MOST_EXAMPLES = 20
@@ -32,7 +31,7 @@ class Shortcut:
     """How far one property of pictures tells their class.
 
     Attributes:
-        name: Of the property, a field of :class:`focalnets.auditing.pictures.Properties`.
+        name: Of the property, a field of :class:`focalnets.data.checks.properties.Properties`.
         label: In words.
         values: How many values it has, numbers in 8 bins of equally many images.
         cramers_v: Association with the class without bias, from 0 to 1.
@@ -211,8 +210,3 @@ def _guess(column: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarra
         best = np.where(table.sum(1) > 0, table.argmax(1), table.sum(0).argmax())
         by_property[inside] = best[column[inside]]
     return by_property == labels, by_majority == labels
-
-
-def name_of(file: Any) -> str:
-    """Name an image by its file and the folder that it is in."""
-    return "/".join(file.parts[-2:]) if isinstance(file, Path) else str(file)
