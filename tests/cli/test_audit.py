@@ -79,9 +79,14 @@ def test_python_gives_the_same_and_nothing_found_is_status_0(coloured_run, table
     [
         (["--gap", "1.5"], "gap must lie above 0 and below 1, got 1.5"),
         (["--alpha", "0"], "alpha must lie above 0 and below 1"),
-        (["--fail_on", "group"], "--fail_on knows groups, data, parts, amplification and any, got 'group'"),
+        (
+            ["--fail_on", "group"],
+            "--fail_on knows groups, backgrounds, slices, against, data, parts, amplification and any",
+        ),
         (["--groups", "missing.csv"], "there is no CSV file 'missing.csv'"),
         (["--train_data", "missing"], "missing"),
+        (["--masks", "missing"], "there is no file or folder 'missing' with masks"),
+        (["--against", "missing"], "missing"),
     ],
 )
 def test_mistakes_are_one_sentence(options, words, coloured_run, coloured_images, capsys):

@@ -29,7 +29,7 @@ from focalnets.auditing.shortcuts import find_doubles, find_shortcuts, shortcut_
 from focalnets.auditing.slices import Slice, find_slices, slice_verdicts
 from focalnets.auditing.treatments import treatments
 from focalnets.auditing.verdicts import Verdict, in_order
-from focalnets.data.checks.inspection import perceptual_hash
+from focalnets.data.checks.properties import perceptual_hash
 from focalnets.data.class_matching import match_classes
 from focalnets.data.read_ahead import read_ahead
 from focalnets.data.samples import Sample, read_stored_image

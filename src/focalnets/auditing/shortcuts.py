@@ -157,12 +157,7 @@ def shortcut_verdicts(
 ) -> list[Verdict]:
     """Say which properties tell the class, and which pictures are twice there."""
     verdicts = [
-        Verdict(section="data", kind="found", harm=each.lift.value, sentence=(
-            f"{each.label[0].upper()}{each.label[1:]}: by it alone the class of {each.accuracy:.1%} of the images can "
-            f"be guessed, without it of {each.majority:.1%} ({points(each.lift)}; "
-            f"Cramer's V {each.cramers_v:.2f}); a network "
-            "may have learnt it instead of the thing itself."
-        ))
+        Verdict(section="data", kind="found", harm=each.lift.value, sentence=_sentence(each))
         for each in shortcuts
         if each.found
     ]  # fmt: skip
@@ -178,6 +173,15 @@ def shortcut_verdicts(
                 f"{found.examples[0][1]}; look at them."
             )))  # fmt: skip
     return verdicts
+
+
+def _sentence(shortcut: Shortcut) -> str:
+    """Say how far a property tells the class."""
+    return (
+        f"{shortcut.label[0].upper()}{shortcut.label[1:]}: by it alone the class of {shortcut.accuracy:.1%} of the "
+        f"images can be guessed, without it of {shortcut.majority:.1%} ({points(shortcut.lift)}; Cramer's V "
+        f"{shortcut.cramers_v:.2f}); a network may have learnt it instead of the thing itself."
+    )
 
 
 def _columns(properties: Sequence[Properties], labels: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:

@@ -20,7 +20,8 @@ from focalnets.auditing.verdicts import Verdict
 
 __all__ = ["Slice", "find_slices", "slice_verdicts"]
 
-_MOST_CLUSTERS = 24
+_CLUSTERS = (4, 8, 16, 32)
+_MOST_SHARED = 0.5
 _MOST_TESTED = 5
 _MOST_COMPONENTS = 32
 _SHOWN = 12
@@ -60,9 +61,10 @@ class Slice:
 def find_slices(answers: Answers, *, gap: float, alpha: float, least: int, seed: int = 0) -> list[Slice]:
     """Cluster embeddings of one half, choose the clusters of most errors, and test these on the other half.
 
-    The halves are drawn by chance, so the choice cannot flatter the test. Clusters are of k-means on the first
-    principal components of one half; images of the other half join the nearest. Each is compared with all other images
-    of the same classes, as groups are.
+    The halves are drawn by chance, so the choice cannot flatter the test. Clusters are of k-means with 4, 8, 16 and 32
+    middles on the first principal components of one half; images of the other half join the nearest. Those with the
+    smallest p there that do not share most of their images are compared with all other images of the same classes, as
+    groups are.
 
     Args:
         answers: Of the network, with embeddings.
@@ -75,43 +77,48 @@ def find_slices(answers: Answers, *, gap: float, alpha: float, least: int, seed:
         The slices that were tested, the worst first; none where there are too few images or errors.
     """
     embeddings, count = answers.embeddings, len(answers)
-    clusters = min(_MOST_CLUSTERS, count // (4 * least))
-    if embeddings is None or clusters < 2 or answers.right.all():
+    counts = [clusters for clusters in _CLUSTERS if clusters <= count // (2 * least)]
+    if embeddings is None or not counts or answers.right.all():
         return []
     random = np.random.default_rng(seed)
     searched = random.permutation(count) < count // 2
     values = _components(embeddings, searched)
-    middles, _ = kmeans2(values[searched], clusters, minit="++", seed=random, missing="warn", iter=30)
-    distance = ((values[:, None] - middles[None]) ** 2).sum(-1)
-    cluster = distance.argmin(1)
-    candidates: list[tuple[float, int]] = []
-    for number in range(clusters):
-        inside = cluster == number
-        if min((inside & searched).sum(), (inside & ~searched).sum()) < least:
-            continue
-        before = compare_shares(answers.right, answers.labels, inside & searched, ~inside & searched)
-        if before is not None and before.gap.value < 0:
-            candidates.append((before.gap.value, number))
-    tested: list[tuple[int, float, Comparison]] = []
-    for _, number in sorted(candidates)[:_MOST_TESTED]:
-        inside = cluster == number
+    candidates: list[tuple[float, np.ndarray, np.ndarray]] = []
+    for clusters in counts:
+        middles, _ = kmeans2(values[searched], clusters, minit="++", seed=random, missing="warn", iter=30)
+        distance = ((values[:, None] - middles[None]) ** 2).sum(-1)
+        cluster = distance.argmin(1)
+        for number in range(clusters):
+            inside = cluster == number
+            if min((inside & searched).sum(), (inside & ~searched).sum()) < least:
+                continue
+            before = compare_shares(answers.right, answers.labels, inside & searched, ~inside & searched)
+            if before is not None and before.gap.value < 0:
+                candidates.append((before.p, inside, distance[:, number]))
+    chosen: list[tuple[np.ndarray, np.ndarray]] = []
+    for _, inside, distance in sorted(candidates, key=lambda each: each[0]):
+        alike = any((inside & other).sum() > _MOST_SHARED * min(inside.sum(), other.sum()) for other, _ in chosen)
+        if not alike and len(chosen) < _MOST_TESTED:
+            chosen.append((inside, distance))
+    tested: list[tuple[np.ndarray, np.ndarray, Comparison]] = []
+    for inside, distance in chosen:
         after = compare_shares(answers.right, answers.labels, inside & ~searched, ~inside & ~searched)
         if after is not None and after.images >= least:
-            tested.append((number, float(answers.right[inside & searched].mean()), after))
+            tested.append((inside, distance, after))
     adjusted = holm([comparison.p for _, _, comparison in tested])
     found = [
         Slice(
             number=place,
-            images=int(((cluster == number) & ~searched).sum()),
-            searched_recall=recall,
+            images=int((inside & ~searched).sum()),
+            searched_recall=float(answers.right[inside & searched].mean()),
             recall=comparison,
-            classes=_commonest(answers.labels[cluster == number], answers.classes),
-            taken_for=_commonest(answers.predicted[(cluster == number) & ~answers.right], answers.classes),
-            examples=_nearest(answers, cluster == number, distance[:, number]),
+            classes=_commonest(answers.labels[inside], answers.classes),
+            taken_for=_commonest(answers.predicted[inside & ~answers.right], answers.classes),
+            examples=_nearest(answers, inside, distance),
             adjusted_p=p,
             found=p < alpha and comparison.gap.value <= -gap,
         )
-        for place, ((number, recall, comparison), p) in enumerate(zip(tested, adjusted, strict=True), 1)
+        for place, ((inside, distance, comparison), p) in enumerate(zip(tested, adjusted, strict=True), 1)
     ]
     return sorted(found, key=lambda each: each.recall.gap.value)
 

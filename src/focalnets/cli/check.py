@@ -44,6 +44,7 @@ def run(arguments: Any) -> int:
 
     if arguments.task is not None or arguments.samples is not None or "classify" not in possible_tasks(arguments.data):
         return _check_annotations(arguments)
+    from focalnets.auditing.checking import find_told_classes
     from focalnets.data.checks.findings import find_problems
     from focalnets.data.checks.inspection import inspect_images
     from focalnets.data.sources import open_images
@@ -54,6 +55,8 @@ def run(arguments: Any) -> int:
     with progress("checking", total) as show:
         images = inspect_images((("train", found.train), ("val", found.val)), found.name_of, on_progress=show)
     findings = find_problems(images, found.classes, arguments.size)
+    findings += find_told_classes(images, found.classes, seed=arguments.seed)
+    findings.sort(key=lambda finding: ("error", "warning", "note").index(finding.severity))
     stops = any(finding.severity == "error" for finding in findings)
     deliver(
         arguments,

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from focalnets.data.checks.inspection import perceptual_hash
 from focalnets.data.images import decode_image, image_header
 from focalnets.data.samples import ImageFile, ImageFolder
 from focalnets.errors import ImageError
 
-__all__ = ["NUMBERS", "WORDS", "Properties", "measure_picture", "read_and_measure"]
+__all__ = ["NUMBERS", "WORDS", "Properties", "measure_picture", "perceptual_hash", "read_and_measure"]
 
-_SIDE_PX = 64
+_SIDE_PX, _HASH_SIDE = 64, 8
 _MODEL = 272
 """Tag of EXIF that names the camera."""
 
@@ -58,7 +57,7 @@ class Properties:
         format: Of the file, e.g. JPEG.
         folder: Name of the folder that the file is in; empty in shards.
         camera: From EXIF; empty where it does not say.
-        looks: See :func:`focalnets.data.checks.inspection.perceptual_hash`.
+        looks: See :func:`perceptual_hash`.
     """
 
     pixels: float
@@ -121,6 +120,18 @@ def read_and_measure(data: Any, index: int) -> tuple[Image.Image, int, Propertie
     else:
         picture, label = data[index]
     return picture, label, measure_picture(picture, file, content or b"")
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits: whether each of 8 x 8 cells is brighter than the one to its right.
+
+    Pictures that look the same differ in few of them; plain ones without structure have almost none set.
+    """
+    grey = image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX)
+    # Steps of a few grey values come from compression.
+    cells = np.asarray(grey).astype(np.int16)
+    bits = (cells[:, :-1] - cells[:, 1:] > 3).ravel()
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def _read_header(content: bytes, name: str, picture: Image.Image) -> tuple[int, int, str, str]:
