@@ -46,6 +46,7 @@ KINDS = ("summer", "sunset", "winter", "night")
 
 GAP, ALPHA = 0.05, 0.05
 _PLAIN = 124
+_NETWORK = {"depths": [1, 1], "focal_levels": [3, 3], "focal_windows": [3, 3], "initialization": "fan_in"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Plan:
         mapped: Images whose modulator is measured.
         image_size_px: Side of the pictures.
         epochs: Passes over the images.
-        embed_dim: Width of the network's first stage.
+        embed_dim: Width of the network's first of two stages.
         learning_rate: The highest.
     """
 
@@ -93,7 +94,9 @@ def plant(labels: Sequence[int], link: float, seed: int) -> list[int]:
 def measure(plan: Plan, link: float, seed: int) -> dict[str, Any]:
     """Train one network and ask it."""
     started = time.monotonic()
-    generator = SceneGenerator(CLASSES, image_size_px=plan.image_size_px, target_size=(0.3, 0.4), seed=seed)
+    generator = SceneGenerator(
+        CLASSES, image_size_px=plan.image_size_px, target_size=(0.4, 0.5), seed=seed, clutter=0.0
+    )
     scenes = ScenePairs(generator)
     labels = [generator.label(index) for index in range(plan.train)]
     kinds = plant(labels, link, seed)
@@ -105,7 +108,7 @@ def measure(plan: Plan, link: float, seed: int) -> dict[str, Any]:
         network = train(
             root, output=Path(folder) / "run", quiet=True, epochs=plan.epochs, image_size=plan.image_size_px,
             learning_rate=plan.learning_rate, batch_size=32, workers=0, device="cpu", seed=seed, label_smoothing=0.0,
-            min_crop_scale=0.8, model_overrides={"embed_dim": plan.embed_dim, "initialization": "fan_in"},
+            min_crop_scale=0.8, model_overrides={"embed_dim": plan.embed_dim, **_NETWORK},
         ).load(device="cpu")  # fmt: skip
     return {
         "link": link,
