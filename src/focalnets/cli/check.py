@@ -14,8 +14,9 @@ EXAMPLES = """\
   focalnets check shards --csv findings.csv --size 224
   focalnets check annotations/instances_train.json --samples samples.png
 
-  DATA is what focalnets train takes, split as it would split it. Of images with annotations, boxes, masks and classes
-  are checked, and sizes of images and anchors proposed that suit the boxes.
+  DATA is what focalnets train takes, split as it would split it. Simple properties that tell the class, such as size,
+  brightness or camera, are warnings: a network may learn them in place of the thing. Of images with annotations, boxes,
+  masks and classes are checked, and sizes of images and anchors proposed that suit the boxes.
 
   Exit status: 0 also with warnings, 1 where images
   would stop training, 2 where DATA cannot be opened at all."""
