@@ -63,13 +63,13 @@ class Plan:
         learning_rate: The highest.
     """
 
-    train: int = 480
+    train: int = 640
     pairs: int = 400
     mapped: int = 100
     image_size_px: int = 64
     epochs: int = 30
-    embed_dim: int = 16
-    learning_rate: float = 2e-3
+    embed_dim: int = 24
+    learning_rate: float = 3e-3
 
 
 def plant(labels: Sequence[int], link: float, seed: int) -> list[int]:
@@ -103,7 +103,7 @@ def measure(plan: Plan, link: float, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "scenes"
         _write(scenes, root / "train", range(plan.train), kinds)
-        held_out = range(VAL_OFFSET, VAL_OFFSET + plan.train // 4)
+        held_out = range(VAL_OFFSET, VAL_OFFSET + plan.train // 8)
         _write(scenes, root / "val", held_out, plant([generator.label(index) for index in held_out], link, seed + 1))
         network = train(
             root, output=Path(folder) / "run", quiet=True, epochs=plan.epochs, image_size=plan.image_size_px,
@@ -130,7 +130,7 @@ def _write(scenes: ScenePairs, folder: Path, indices: Sequence[int], kinds: Sequ
 def _ask(network: Trained, scenes: ScenePairs, plan: Plan, seed: int) -> dict[str, Any]:
     """Ask about the same objects before two backgrounds, neither of them that of the object's class."""
     random = np.random.default_rng([seed, 7])
-    first_number = VAL_OFFSET + plan.train // 4
+    first_number = VAL_OFFSET + plan.train // 8
     shown: dict[str, list[Image.Image]] = {"own": [], "given": [], "elsewhere": [], "object": [], "background": []}
     truth, typical, annotated = [], [], []
     plain = np.full((plan.image_size_px, plan.image_size_px, 3), _PLAIN, dtype=np.uint8)
