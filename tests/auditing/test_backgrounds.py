@@ -11,8 +11,8 @@ from PIL import Image
 from torch import nn
 
 from focalnets.auditing.answers import LookedAt, ask
-from focalnets.auditing.backgrounds import BACKGROUND_PASSES, background_verdicts, measure_backgrounds, take_apart
-from focalnets.auditing.cutouts import fill, part
+from focalnets.auditing.backgrounds import BACKGROUND_PASSES, background_verdicts, measure_backgrounds
+from focalnets.auditing.cutouts import fill, part, take_apart
 from focalnets.auditing.object_masks import open_object_masks
 from focalnets.data.samples import ImageFolder
 from focalnets.data.scenes.generator import SceneGenerator

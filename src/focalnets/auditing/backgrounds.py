@@ -14,18 +14,15 @@ from PIL import Image
 from torch import nn
 
 from focalnets.auditing.answers import Answers, ask
-from focalnets.auditing.cutouts import Parted, part
-from focalnets.auditing.object_masks import ObjectMasks
+from focalnets.auditing.cutouts import Parted
 from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.discriminant import class_probabilities
 from focalnets.auditing.statistics.pull import Pull, measure_pull
 from focalnets.auditing.statistics.tests import holm, mcnemar
 from focalnets.auditing.treatments import mean_colour
 from focalnets.auditing.verdicts import Verdict
-from focalnets.data.transforms import framing
 from focalnets.engine.forms import InferenceForm
 from focalnets.intervals import Estimate, wilson_interval
-from focalnets.models.config import Preprocessing
 from focalnets.tasks.classify.task import Classify
 from focalnets.tasks.running import spec_at
 
@@ -35,7 +32,6 @@ __all__ = [
     "ClassPull",
     "background_verdicts",
     "measure_backgrounds",
-    "take_apart",
 ]
 
 _VIEWS = {
@@ -128,29 +124,6 @@ class _Made:
         return Image.new("RGB", (1, 1)), self.labels[index]
 
 
-def take_apart(data: Any, masks: ObjectMasks, numbers: Sequence[int], spec: Preprocessing) -> dict[int, Parted]:
-    """Read images as the network sees them and take them apart, by their number; those without background are missing.
-
-    Args:
-        data: Labelled images.
-        masks: Of the objects.
-        numbers: Which images.
-        spec: How pictures are prepared.
-
-    Raises:
-        DataError, ImageError: If an image or a mask cannot be read.
-    """
-    crop = framing(spec)
-    parted = {}
-    for number in numbers:
-        picture = np.asarray(crop(data[number][0]))
-        mask = Image.fromarray(np.repeat(masks.read(number)[..., None], 3, 2).astype(np.uint8) * 255)
-        found = part(picture, np.asarray(crop(mask))[..., 0].astype(np.float32) / 255)
-        if found is not None:
-            parted[number] = found
-    return parted
-
-
 def measure_backgrounds(
     task: Classify,
     model: nn.Module,
@@ -172,7 +145,7 @@ def measure_backgrounds(
     Args:
         task: Of the network.
         model: The network.
-        parted: See :func:`take_apart`.
+        parted: See :func:`focalnets.auditing.cutouts.take_apart`.
         answers: Of the network to the untouched images.
         without: How many images could not be taken apart.
         gap: Least difference that counts.

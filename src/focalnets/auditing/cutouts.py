@@ -6,10 +6,17 @@ Axes: S side of the picture as the network sees it [px].
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-__all__ = ["Parted", "fill", "part"]
+from focalnets.auditing.object_masks import ObjectMasks
+from focalnets.data.transforms import framing
+from focalnets.models.config import Preprocessing
+
+__all__ = ["Parted", "fill", "part", "take_apart"]
 
 _MARGIN = 0.03
 _MOST_FILLED = 0.9
@@ -34,6 +41,35 @@ class Parted:
         """Put the object before pixels (S, S, 3) uint8, at its place."""
         opacity = self.opacity[..., None]
         return (self.picture * opacity + background * (1 - opacity) + 0.5).astype(np.uint8)
+
+
+def take_apart(
+    data: Any, masks: ObjectMasks, numbers: Sequence[int], spec: Preprocessing,
+    on_progress: Callable[[int], None] | None = None,
+) -> dict[int, Parted]:  # fmt: skip
+    """Read images as the network sees them and take them apart, by their number; those without background are missing.
+
+    Args:
+        data: Labelled images.
+        masks: Of the objects.
+        numbers: Which images.
+        spec: How pictures are prepared.
+        on_progress: Called with the number of images done.
+
+    Raises:
+        DataError, ImageError: If an image or a mask cannot be read.
+    """
+    crop = framing(spec)
+    parted = {}
+    for done, number in enumerate(numbers, 1):
+        picture = np.asarray(crop(data[number][0]))
+        mask = Image.fromarray(np.repeat(masks.read(number)[..., None], 3, 2).astype(np.uint8) * 255)
+        found = part(picture, np.asarray(crop(mask))[..., 0].astype(np.float32) / 255)
+        if found is not None:
+            parted[number] = found
+        if on_progress is not None:
+            on_progress(done)
+    return parted
 
 
 def part(picture: np.ndarray, opacity: np.ndarray) -> Parted | None:

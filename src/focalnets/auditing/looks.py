@@ -25,9 +25,11 @@ from focalnets.visualize.localization.scores import energy_inside
 from focalnets.visualize.localization.sources import BlindSource, UntrainedSource, View, main_map
 from focalnets.visualize.maps import default_focus
 
-__all__ = ["ConfidentError", "Looks", "Share", "look"]
+__all__ = ["MOST_LOOKED_AT", "ConfidentError", "Looks", "Share", "look"]
 
-_MOST_MEASURED = 300
+MOST_LOOKED_AT = 300
+"""The map is measured on at most so many images."""
+
 _MOST_ERRORS = 12
 _LEAST_NAMED = 5
 
@@ -120,7 +122,7 @@ def look(
     blind = [UntrainedSource(model, focus, seed), BlindSource(model, focus, seed)]
     labels = ["modulator", *(method.label for source in blind for method in source.methods)]
     known = [place for place, index in enumerate(answers.indices.tolist()) if index in parted]
-    chosen = known[:: max(1, -(-len(known) // _MOST_MEASURED))]
+    chosen = known[:: max(1, -(-len(known) // MOST_LOOKED_AT))]
     rows, areas, places = [], [], []
     for done, place in enumerate(chosen, 1):
         found = parted[int(answers.indices[place])]

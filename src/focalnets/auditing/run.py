@@ -16,11 +16,11 @@ from focalnets.auditing.amplification import PREDICTED, amplification_verdicts, 
 from focalnets.auditing.answers import Answers, LookedAt, Relabelled, ask, require_classifier
 from focalnets.auditing.attributes import Attributes, read_attributes
 from focalnets.auditing.audited import Audit
-from focalnets.auditing.backgrounds import BACKGROUND_PASSES, background_verdicts, measure_backgrounds, take_apart
-from focalnets.auditing.cutouts import Parted
+from focalnets.auditing.backgrounds import BACKGROUND_PASSES, background_verdicts, measure_backgrounds
+from focalnets.auditing.cutouts import Parted, take_apart
 from focalnets.auditing.groups import find_gaps, group_verdicts
 from focalnets.auditing.labels import find_suspicious_labels, label_verdicts
-from focalnets.auditing.looks import look
+from focalnets.auditing.looks import MOST_LOOKED_AT, look
 from focalnets.auditing.object_masks import open_object_masks
 from focalnets.auditing.parts import measure_parts, parts_verdicts, spread
 from focalnets.auditing.results import AuditSettings
@@ -125,10 +125,11 @@ def run_audit(
     changed = min(len(data), settings.most_changed)
     apart = [] if objects is None else spread(objects.numbers, settings.most_changed)
     asked = len(data) + len(treatments(spec)) * changed + BACKGROUND_PASSES * len(apart)
+    read_again = len(apart) + min(len(apart), MOST_LOOKED_AT)
     asked += 0 if earlier is None else len(data)
     audited = set(files)
     trained_on = [sample for sample in trained_on if sample[0] not in audited]
-    total = asked + len(trained_on)
+    total = asked + len(trained_on) + read_again
     form = inference_form(model, precision, pixels=asked * spec.input_size_px**2)
 
     def show(before: int, words: str) -> Callable[[int], None]:
@@ -168,7 +169,8 @@ def run_audit(
     backgrounds = None
     if objects is not None:
         apart = [number for number in apart if number in data.properties]
-        parted = take_apart(data.data, objects, apart, spec)
+        parted = take_apart(data.data, objects, apart, spec, show(before, "taking objects and backgrounds apart"))
+        before += len(apart)
         backgrounds = measure_backgrounds(
             classifier, model, parted, answers, without=len(apart) - len(parted), gap=settings.gap,
             alpha=settings.alpha, least=settings.least, seed=settings.seed, size_px=size_px, batch_size=batch_size,
@@ -192,7 +194,10 @@ def run_audit(
             earlier.source or earlier.origin, answers.right, then, compared,
             gap=settings.gap, alpha=settings.alpha, least=settings.least,
         )  # fmt: skip
-    looks = look(model, data.data, answers, parted, compared, spec, seed=settings.seed)
+    looks = look(
+        model, data.data, answers, parted, compared, spec, seed=settings.seed,
+        on_progress=show(total - min(len(apart), MOST_LOOKED_AT), "looking where the network looks"),
+    )  # fmt: skip
     right = int(answers.right.sum())
     verdicts: list[Verdict] = [
         *group_verdicts(found, least=settings.least, images=len(answers)),
