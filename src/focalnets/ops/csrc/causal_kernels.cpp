@@ -1,6 +1,7 @@
 // Compiled once for each instruction set, with FOCAL_NAMESPACE and FOCAL_NAME set by the build.
 #include "causal_backward.h"
 #include "causal_forward.h"
+#include "causal_step.h"
 
 namespace FOCAL_NAMESPACE {
 namespace {
@@ -57,5 +58,8 @@ extern const focal::CausalKernels causal_kernels;
 const focal::CausalKernels causal_kernels = {
     FOCAL_NAME, lanes, pack, lay_scratch, forward, backward, reduce_kernels, reduce_gates,
 };
+
+extern const focal::StepKernels step_kernels;
+const focal::StepKernels step_kernels = {FOCAL_NAME, normalize, multiply, aggregate};
 
 }  // namespace FOCAL_NAMESPACE
