@@ -137,8 +137,8 @@ def test_padding_changes_nothing(scales):
 
 @pytest.mark.parametrize("scales", DECAYS.values(), ids=DECAYS)
 def test_gradients(scales):
-    case = draw(2, 6, 4, (2, 3), scales=scales, groups=2)
-    mask = torch.ones(2, 6, dtype=torch.bool)
+    case = draw(2, 4, 2, (2, 3), scales=scales, groups=2)
+    mask = torch.ones(2, 4, dtype=torch.bool)
     mask[0, :2] = False
     _, state = causal_focal_aggregation(**case, dilations=(2, 1))
     leaves = [case["context"], case["gates"], *case["kernels"]] + ([] if scales == 0 else [case["decay"]])
@@ -151,7 +151,7 @@ def test_gradients(scales):
         )[0]
 
     assert torch.autograd.gradcheck(function, leaves)
-    assert torch.autograd.gradgradcheck(function, leaves)
+    assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
 
 
 def test_gradients_end_at_the_state():

@@ -5,8 +5,9 @@ Axes: B batch, T positions, C channels, V tokens of the vocabulary, K classes.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,8 +21,15 @@ from focalnets.models.plain import project
 from focalnets.models.sequence_config import LanguageConfig as LanguageConfig
 from focalnets.models.sequence_config import TextClassifierConfig as TextClassifierConfig
 from focalnets.models.sequence_config import language_variant
-from focalnets.models.sequence_generation import check_drawing, continue_tokens, draw_tokens, padded_prompts
+from focalnets.models.sequence_generation import (
+    check_drawing,
+    continue_tokens,
+    draw_tokens,
+    padded_prompts,
+    step_by_calls,
+)
 from focalnets.models.sequence_layers import BlockState, CausalBlock
+from focalnets.models.sequence_step import FusedStep, can_fuse
 
 __all__ = [
     "FocalLanguageModel",
@@ -120,9 +128,23 @@ class FocalLanguageModel(nn.Module):
         else:
             generator.manual_seed(seed)
         return continue_tokens(
-            self, self, tokens.to(device), None if mask is None else mask.to(device), length,
-            lambda logits: draw_tokens(logits, temperature, top_p, generator),
+            self, tokens.to(device), None if mask is None else mask.to(device), length,
+            lambda logits: draw_tokens(logits, temperature, top_p, generator), functools.partial(begin_steps, self),
         )  # fmt: skip
+
+
+def begin_steps(network: FocalLanguageModel, state: LanguageState) -> Callable[[Tensor], Tensor]:
+    """Make what reads one token (B,) after the other and gives logits (B, V): the fused step where it can.
+
+    Args:
+        network: To be stepped through.
+        state: After the tokens before.
+    """
+    if type(network) is FocalLanguageModel and can_fuse(
+        network, network.blocks, network.embedding, network.head, state
+    ):
+        return FusedStep(network.blocks, network.embedding, network.head, state)
+    return step_by_calls(network, state)
 
 
 class FocalTextClassifier(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from focalnets.errors import ConfigError, ShapeError
 from focalnets.models.fields import is_finite, shortened
 
-__all__ = ["check_drawing", "continue_tokens", "draw_tokens", "padded_prompts", "without_dropout"]
+__all__ = ["check_drawing", "continue_tokens", "draw_tokens", "padded_prompts", "step_by_calls", "without_dropout"]
 
 Prompt = Tensor | Sequence[int] | Sequence[Sequence[int]]
 
@@ -94,36 +94,49 @@ def check_drawing(length: int | None, temperature: float, top_p: float) -> None:
 
 def continue_tokens(
     network: nn.Module,
-    step: Callable[[Tensor, Any], tuple[Tensor, Any]],
     tokens: Tensor,
     mask: Tensor | None,
     length: int | None,
     draw: Callable[[Tensor], Tensor],
+    begin: Callable[[Any], Callable[[Tensor], Tensor]],
 ) -> Iterator[Tensor]:
     """Read prompts (B, T) and go on drawing tokens (B,) until there are ``length`` of them.
 
     Args:
         network: Called with tokens, state and mask; gives logits and state.
-        step: The same for one token (B, 1) with a state; may be faster.
         tokens: (B, T), as :func:`padded_prompts` gives them.
         mask: (B, T), likewise.
         length: Tokens to draw; None for no end.
         draw: Chooses tokens (B,) from logits (B, V).
+        begin: Takes the state after the prompts and gives what computes logits (B, V) from the next tokens (B,).
     """
     if length == 0:
         return
-    with torch.inference_mode(), without_dropout(network):
-        logits, state = _read_in_chunks(network, tokens, mask)
+    with torch.inference_mode():
+        with without_dropout(network):
+            logits, state = _read_in_chunks(network, tokens, mask)
         drawn = draw(logits)
+        step = begin(state)
     count = 1
     yield drawn
     while length is None or count < length:
         # Who asks for the next token must not find itself in inference mode in between.
-        with torch.inference_mode(), without_dropout(network):
-            logits, state = step(drawn[:, None], state)
-            drawn = draw(logits[:, -1])
+        with torch.inference_mode():
+            drawn = draw(step(drawn))
         count += 1
         yield drawn
+
+
+def step_by_calls(network: nn.Module, state: Any) -> Callable[[Tensor], Tensor]:
+    """Make what calls the network for one token after the other and carries the state on."""
+    held = [state]
+
+    def step(tokens: Tensor) -> Tensor:
+        with without_dropout(network):
+            logits, held[0] = network(tokens[:, None], held[0])
+        return logits[:, -1]
+
+    return step
 
 
 _CHUNK = 1024

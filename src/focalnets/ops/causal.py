@@ -6,14 +6,17 @@ k kernel sizes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from focalnets.errors import BackendUnavailableError, ShapeError, UnknownNameError, nearest
+from focalnets.ops.causal_cpu import causal_focal_aggregation_cpu, why_unsupported
 from focalnets.ops.causal_reference import CausalState as CausalState
 from focalnets.ops.causal_reference import causal_focal_aggregation_reference, running_dtype
+from focalnets.ops.cpu import why_unavailable
+from focalnets.ops.eager import is_exporting
 
 __all__ = ["CausalState", "causal_focal_aggregation", "initial_state"]
 
@@ -50,7 +53,7 @@ def causal_focal_aggregation(
             results are zero. So padding on the left changes nothing; padding on the right leaves a state whose windows
             end in zeros.
         state: What the positions before left behind; None at the beginning.
-        backend: ``"reference"``; None takes the best that can run. One asked for by name never falls back.
+        backend: ``"reference"`` or ``"cpu"``; None takes the best that can run. One asked for by name never falls back.
 
     Returns:
         The aggregated context (B, T, C), contiguous, in the dtype of ``context``, and the state after the last
@@ -71,13 +74,33 @@ def causal_focal_aggregation(
         gates = gates.unsqueeze(-1)
     if state is not None:
         _check_state(state, initial_state(context, kernels, dilations=dilations, decay=decay))
-    if backend not in (None, "reference"):
-        if backend in ("cpu", "triton"):
-            raise BackendUnavailableError(f"Backend {backend!r} was asked for but has no causal aggregation.")
-        raise UnknownNameError(f"No backend is called {backend!r}; {nearest(str(backend), ['reference'])}")
-    return causal_focal_aggregation_reference(
-        context, gates, kernels, dilations=dilations, decay=decay, mask=mask, state=state
-    )
+    function = _select(context, gates, kernels, dilations, decay, backend)
+    return function(context, gates, kernels, dilations=dilations, decay=decay, mask=mask, state=state)
+
+
+def _select(
+    context: Tensor,
+    gates: Tensor,
+    kernels: list[Tensor],
+    dilations: list[int],
+    decay: Tensor | None,
+    backend: str | None,
+) -> Callable[..., tuple[Tensor, CausalState]]:
+    """Choose the backend asked for, or the best one that can take these tensors; the reference while exporting."""
+    if backend not in (None, "reference", "cpu"):
+        if backend == "triton":
+            raise BackendUnavailableError("Backend 'triton' was asked for but has no causal aggregation.")
+        raise UnknownNameError(
+            f"No backend is called {backend!r}; {nearest(str(backend), ['cpu', 'reference'])} None takes the best."
+        )
+    if backend == "reference" or (backend is None and is_exporting()):
+        return causal_focal_aggregation_reference
+    reason = why_unavailable() or why_unsupported(context, gates, kernels, dilations, decay)
+    if reason is None:
+        return causal_focal_aggregation_cpu
+    if backend is not None:
+        raise BackendUnavailableError(f"Backend {backend!r} was asked for but cannot be used: {reason}")
+    return causal_focal_aggregation_reference
 
 
 def initial_state(
