@@ -73,7 +73,8 @@ def run(arguments: Any) -> int:
         arguments.data, config=config, output=arguments.output, overwrite=arguments.overwrite, quiet=arguments.quiet
     )
     if is_first_process(config):
-        deliver(arguments, lambda: _report(result, arguments.data), json=result.to_dict)
+        task = config.build_task()
+        deliver(arguments, lambda: _report(result, arguments.data, task), json=result.to_dict)
     return 0
 
 
@@ -93,16 +94,18 @@ def _resume(arguments: Any, given: dict[str, Any]) -> int:
     from focalnets.training.run_folder import RunFolder
 
     result = api.train(arguments.data, resume=arguments.resume, quiet=arguments.quiet)
-    if is_first_process(RunFolder(arguments.resume).read_config()):
-        deliver(arguments, lambda: _report(result, arguments.data or "DATA"), json=result.to_dict)
+    config = RunFolder(arguments.resume).read_config()
+    if is_first_process(config):
+        task = config.build_task()
+        deliver(arguments, lambda: _report(result, arguments.data or "DATA", task), json=result.to_dict)
     return 0
 
 
-def _report(result: Any, data: str) -> None:
+def _report(result: Any, data: str, task: Any) -> None:
     run_folder, folder = shlex.quote(str(result.run)), shlex.quote(str(data))
     print(
         f"best: {result.label} in epoch {result.best_epoch}; everything is in {result.run}\n"
-        f"next: focalnets evaluate {run_folder} {folder}\n"
-        f"      focalnets predict IMAGE --model {run_folder}\n"
-        f"      focalnets explain IMAGE --model {run_folder}"
+        f"next: focalnets evaluate {run_folder} {folder}"
     )
+    for command in task.next_commands:
+        print(f"      focalnets {command.format(model=run_folder)}")

@@ -226,8 +226,10 @@ class TrainingConfig:
 
     def build_task(self) -> Task:
         """Make the task with its settings."""
-        knows_model = "model" in _field_names(task_class(self.task))
-        return build_task(self.task, settings=self.settings, **({"model": self.model} if knows_model else {}))
+        known = {"model", "pretrained"} & set(_field_names(task_class(self.task)))
+        return build_task(
+            self.task, settings=self.settings, **{name: getattr(self, name) or "" for name in sorted(known)}
+        )
 
     def training_sizes(self, default: int) -> dict[int, int]:
         """List sizes to train at [px] by the epoch, from 0, that each begins with; ``default`` if there is one only."""

@@ -81,7 +81,7 @@ def train(
     folder = RunFolder(output)
     build = build or build_network
     config, chosen = _choose_settings(config, data)
-    task = config.build_task()
+    task = config.build_task().with_data(data)
     check_devices(config)
     if not is_first_process(config):
         return _fit(task, config, data, build(task, config, data.labels), folder, quiet=quiet, resumes=False)
@@ -151,6 +151,7 @@ def resume(
                 f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing "
                 "needs the same ones. Restore them, or start a new run with --pretrained."
             )
+    task = task.with_data(data)
     network = (build or build_network)(task, config, data.labels)
     with folder.locked() if is_first_process(config) else contextlib.nullcontext():
         return _fit(task, config, data, network, folder, quiet=quiet, resumes=True)
@@ -204,7 +205,7 @@ def _fit(
         guard = Guard(folder, request, config.checkpoint_minutes)
         trainer = build_trainer(config, folder, [recorder, *averaging, *early_stopping, guard])
         rank = Rank(trainer.global_rank, trainer.world_size)
-        largest = max(config.training_sizes(network.spec.input_size_px).values())
+        largest = max(config.training_sizes(network.spec.size).values())
         check_memory(network.module, largest, min(config.batch_size, len(data.train)), training=True)
         train_batches = training_loader(task, data, config, network.spec, rank)
         val_batches = validation_loader(task, data, config, network.spec, rank)
@@ -221,17 +222,8 @@ def _fit(
         device = trainer.strategy.root_device
         if chosen:
             console.line(chosen)
-        console.line(
-            _headline(
-                config,
-                data,
-                network,
-                steps=steps_an_epoch,
-                device=device,
-                processes=rank.processes,
-                resumes=resumes,
-            )
-        )
+        counts = {"steps": steps_an_epoch, "processes": rank.processes}
+        console.line(_headline(task, config, data, network, **counts, device=device, resumes=resumes))
         try:
             if network.can_answer and not resumes:
                 trainer.validate(module, val_batches, verbose=False)
@@ -316,7 +308,7 @@ def _complete(
         data=described,
         history=result.history,
         best_epoch=result.best_epoch,
-        image_size_px=network.spec.input_size_px,
+        spec=network.spec,
         parameters=network.parameters,
         task=task,
     )
@@ -326,6 +318,7 @@ def _complete(
 
 
 def _headline(
+    task: Task,
     config: TrainingConfig,
     data: TrainingData,
     network: NetworkToTrain,
@@ -340,10 +333,10 @@ def _headline(
         threads = torch.get_num_threads()
         place += f", {threads} thread{'s'[: threads - 1]}"
     if processes > 1:
-        place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} images a step"
+        place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} {task.inputs} a step"
+    classes = f" on {len(data.labels)} classes" if data.labels else ""
     return (
         f"{'continuing' if resumes else 'training'} {network.name} ({network.parameters / 1e6:.2f} M parameters, "
-        f"{network.origin}) at {network.spec.input_size_px} px on {len(data.labels)} classes: "
-        f"{len(data.train):,} images to train, {len(data.val):,} held out; {config.epochs} epochs of {steps} steps, "
-        f"{place}"
+        f"{network.origin}) {network.spec.size_in_words()}{classes}: {len(data.train):,} {task.inputs} to train, "
+        f"{len(data.val):,} held out; {config.epochs} epochs of {steps} steps, {place}"
     )
