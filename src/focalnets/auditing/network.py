@@ -68,12 +68,10 @@ def audit_network(
     require_classifier(trained.task)
     trained.require_weights("audit")  # it asks at other sizes
     opened = open_given(data, trained, split)
-    earlier = None
-    if against is not None:
-        earlier = against
-        if not isinstance(earlier, TrainedNetwork):
-            place = next(trained.network.parameters()).device
-            earlier = TrainedNetwork.load(earlier, device=str(place))
+    earlier = against if isinstance(against, TrainedNetwork) else None
+    if against is not None and not isinstance(against, TrainedNetwork):
+        earlier = TrainedNetwork.load(against, device=str(next(trained.network.parameters()).device))
+    if earlier is not None:
         require_classifier(earlier.task)
     learnt = []
     if train_data is not None:
