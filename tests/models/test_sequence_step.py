@@ -22,6 +22,8 @@ KINDS = {
     "gated": {"running": "gated"},
     "odd sizes": {"dim": 50, "kernel_sizes": (4, 1, 2), "dilations": (2, 1, 16), "gate_heads": 5, "mlp_ratio": 1.7},
     "no level": {"kernel_sizes": ()},
+    "hybrid": {"attention_every": 2, "depth": 3},
+    "attention first": {"attention_every": 1, "dim": 36, "attention_heads": 2},
     "large layers": {"dim": 400, "depth": 1},
 }
 
@@ -61,14 +63,28 @@ def test_steps_are_those_of_the_layers(kind):
     assert fused.count.tolist() == [30, 26, 30]
 
 
+def held_by(entry):
+    return [held for part in entry for held in (part if isinstance(part, tuple) else [part])]
+
+
 @torch.inference_mode()
 def test_the_state_given_stays_as_it_was():
-    network = build().eval()
+    network = build("hybrid").eval()
     _, state = network(torch.randint(19, (1, 9)))
-    before = [window.clone() for entry in state for window in (*entry.windows, entry.running)]
+    before = [held.clone() for entry in state for held in held_by(entry)]
     begin_steps(network, state)(torch.zeros(1, dtype=torch.int64))
-    after = [window for entry in state for window in (*entry.windows, entry.running)]
-    assert all(map(torch.equal, before, after))
+    assert all(map(torch.equal, before, [held for entry in state for held in held_by(entry)]))
+
+
+@torch.inference_mode()
+def test_the_memory_of_attention_grows():
+    network = build("hybrid").eval()
+    tokens = torch.randint(19, (2, 700))
+    whole, _ = network(tokens)
+    step = begin_steps(network, network(tokens[:, :250])[1])
+    for position in range(250, 700):
+        logits = step(tokens[:, position])
+    assert (logits - whole[:, -1]).abs().max() <= 1e-5
 
 
 def fuses(network):
@@ -88,7 +104,6 @@ def test_whoever_looks_on_gets_the_layers():
 
 
 def test_other_networks_go_by_calls():
-    assert not fuses(build(attention_every=2).eval())
     assert not fuses(build().double().eval())
     network = build().eval()
     with torch.autocast("cpu", torch.bfloat16):
