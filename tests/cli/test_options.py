@@ -204,7 +204,8 @@ def test_the_output_is_named_once(command, more, coloured_run, coloured_images, 
 
 
 @pytest.mark.parametrize(
-    "command", [command for command, options in OPTIONS.items() if "device" in options and command != "train"]
+    "command",
+    [command for command, options in OPTIONS.items() if "device" in options and command not in ("train", "generate")],
 )
 def test_devices_that_are_not_there_are_named(command, commands, capsys):
     assert main([*commands[command], "--device", "cuda:99"]) == 2
