@@ -19,18 +19,24 @@ EXAMPLES = """\
   focalnets train photos --model focalnet_pico --epochs 10 --output runs/photos
   focalnets train photos --pretrained timm/focalnet_tiny_srf.ms_in1k --output runs/finetuned
   focalnets train --resume runs/photos
+  focalnets train corpus.txt --output runs/text
   focalnets train photos --recipe small --print_config > config.yaml
   focalnets train photos --config config.yaml --model_overrides.stem convolutional
 
   photos holds one folder of images for each class, or train/ and val/ with such folders. It may also be a CSV file
   with columns path,label[,split], or shards: a folder of them, a pattern such as 'train-{000..012}.tar', or a URL.
+  Texts (.txt, .jsonl, .gz of these, or a folder of them) train a language model.
   Settings come from the recipe, then --config, then the options given here."""
 
 
 def add_arguments(parser: Any) -> None:
     """Add the folder, the run and one option for each field of the training config."""
     parser.add_argument(
-        "data", type=str, nargs="?", metavar="DATA", help="images: folder, CSV file or shards; not with --resume"
+        "data",
+        type=str,
+        nargs="?",
+        metavar="DATA",
+        help="images: folder, CSV file or shards; or texts; not with --resume",
     )
     add_output(parser, "folder for the run (default: runs/MODEL-DATE)")
     add_json(parser, "what the training reached")

@@ -92,6 +92,8 @@ def evaluate_in_passes(
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
     sizes = sorted(set(listed(resolutions_px)))
+    if sizes or listed(corruptions) or look is not None:
+        task.require_images("measuring at other sizes, on corruptions or by tiles")
     if look is not None:
         if size_px is not None or sizes or listed(corruptions):
             raise ConfigError(

@@ -84,6 +84,21 @@ class Task(Presentation, Feeding):
     next_commands: ClassVar[tuple[str, ...]] = ("predict IMAGE --model {model}", "explain IMAGE --model {model}")
     settings: Any = dataclasses.field(default_factory=NoSettings)
 
+    def require_images(self, purpose: str) -> None:
+        """Refuse what is for networks that see images.
+
+        Args:
+            purpose: What it is, for messages.
+
+        Raises:
+            ConfigError: If the inputs of the task's networks are none.
+        """
+        if not issubclass(self.input_type, Preprocessing):
+            command = self.next_commands[0].partition(" ")[0]
+            raise ConfigError(
+                f"{purpose} is for images, and networks of the task {self.name} take none; see `focalnets {command}`."
+            )
+
     def recipe_in_words(self) -> str:
         """Say what a model card says of the task's settings, ending with a comma and a space; empty if nothing."""
         return ""

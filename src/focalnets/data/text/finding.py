@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 
 from focalnets.data.finding import list_folder
-from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.data.split_names import SplitRole, rank_of_name, role_of_name
 from focalnets.errors import DataError
 from focalnets.files import is_there, user_path
@@ -92,7 +91,7 @@ def find_texts(place: str | Path) -> TextFiles:
 
 
 def recognise_texts(place: str | Path) -> str:
-    """Say in words which texts a place holds; empty if it holds none or, besides, pictures."""
+    """Say in words which texts a place holds; empty if it holds none, or anything else besides."""
     path = user_path(place)
     if "://" in str(place) or not is_there(path):
         return ""
@@ -102,14 +101,11 @@ def recognise_texts(place: str | Path) -> str:
     if not path.is_dir():
         return ""
     entries = [Path(entry.path) for entry in list_folder(path)]
-    inside = [entry for entry in entries if entry.is_dir() and role_of_name(entry.name)]
-    files = [*entries, *(Path(entry.path) for folder in inside for entry in list_folder(folder))]
-    if any(file.name.lower().endswith(IMAGE_EXTENSIONS) for file in files):
-        return ""
-    if any(entry.is_dir() and entry not in inside and not entry.name.startswith(".") for entry in entries):
-        return ""
-    texts = [file for file in files if file.is_file() and _is_text(file)]
-    return _in_words(texts) if texts else ""
+    parts = [entry for entry in entries if entry.is_dir() and role_of_name(entry.name)]
+    files = [entry for entry in entries if entry not in parts]
+    files += [Path(entry.path) for folder in parts for entry in list_folder(folder)]
+    files = [file for file in files if not _is_beside_data(file)]
+    return _in_words(files) if files and all(file.is_file() and _is_text(file) for file in files) else ""
 
 
 def _texts_below(path: Path) -> list[Path]:
@@ -121,8 +117,11 @@ def _texts_below(path: Path) -> list[Path]:
 
 
 def _is_text(file: Path) -> bool:
-    name = file.name.lower()
-    return name.endswith((*TEXT_ENDINGS, *TOKEN_ENDINGS)) and not name.startswith((".", "readme", "license"))
+    return file.name.lower().endswith((*TEXT_ENDINGS, *TOKEN_ENDINGS)) and not _is_beside_data(file)
+
+
+def _is_beside_data(file: Path) -> bool:
+    return file.name.lower().startswith((".", "readme", "license"))
 
 
 def _first(named: dict[str, list[Path]]) -> tuple[Path, ...]:
