@@ -20,7 +20,7 @@ DEFAULT_MAP = "focal-evidence"
 _CENTRE = "It was not shown to beat the centre of photos; focalnets localize measures it on your images."
 
 UNSHOWN = {
-    "focal-evidence": "On photos it lay on objects more than Grad-CAM and the centre did, but deletion and insertion did "
+    "focal-evidence": "On photos it lay on objects more than Grad-CAM and the centre. Deletion and insertion did "
     "not tell it from Grad-CAM, nor insertion from the centre; focalnets localize measures it on your images.",
     "evidence": _CENTRE,
     "modulator-evidence": _CENTRE,
