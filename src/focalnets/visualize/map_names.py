@@ -20,8 +20,8 @@ DEFAULT_MAP = "focal-evidence"
 _CENTRE = "It was not shown to beat the centre of photos; focalnets localize measures it on your images."
 
 UNSHOWN = {
-    "focal-evidence": "It lay on pedestrians more than Grad-CAM and the centre did. On photos of COCO its AUC was not told "
-    "from the centre's, and deletion and insertion did not tell it from Grad-CAM, nor insertion from the centre.",
+    "focal-evidence": "It lay on pedestrians more than Grad-CAM and the centre did. On photos of COCO its AUC was not "
+    "told from the centre's, and deletion and insertion did not tell it from Grad-CAM, nor insertion from the centre.",
     "evidence": _CENTRE,
     "modulator-evidence": _CENTRE,
     "modulator": "It knows nothing of the answer, and on photos it lies on objects less than the centre does.",
