@@ -143,7 +143,7 @@ def begin_steps(network: FocalLanguageModel, state: LanguageState) -> Callable[[
     if type(network) is FocalLanguageModel and can_fuse(
         network, network.blocks, network.embedding, network.head, state
     ):
-        return FusedStep(network.blocks, network.embedding, network.head, state)
+        return FusedStep(network.config, network.blocks, network.embedding, network.head, state)
     return step_by_calls(network, state)
 
 

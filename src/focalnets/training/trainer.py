@@ -33,7 +33,12 @@ from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, sto
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import damaged_image_message, training_loader, validation_loader
-from focalnets.training.endings import explain_failed_writing, explain_resuming, tells_of_lost_process
+from focalnets.training.endings import (
+    explain_failed_writing,
+    explain_resuming,
+    tells_of_lost_process,
+    unfinished,
+)
 from focalnets.training.launch import build_trainer, check_devices, fastest_precision, is_first_process, quiet_lightning
 from focalnets.training.model_card import model_card
 from focalnets.training.module import TaskModule
@@ -236,22 +241,21 @@ def _fit(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
         except (OSError, CheckpointError) as error:
-            raise TrainingError(f"{explain_failed_writing(error)} {explain_resuming(folder, stopped=False)}") from error
+            raise unfinished(folder, explain_failed_writing(error)) from error
         except FocalNetsError:
             raise
         except Exception as error:
             if isinstance(error, RuntimeError) and tells_of_lost_process(error):
                 if not first:
                     raise SystemExit(1) from None  # The first process tells, or is the one that was lost.
-                raise TrainingError(
-                    "Another process of the training ended or was ended from outside; what it said stands above. "
-                    f"{explain_resuming(folder, stopped=False)}"
-                ) from error
+                reason = "Another process of the training ended or was ended from outside; what it said stands above."
+                raise unfinished(folder, reason) from error
             if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
-                raise TrainingError(
+                reason = (
                     "A process that reads images was ended from outside, perhaps for want of memory; try fewer "
-                    f"--workers. {explain_resuming(folder, stopped=False)}"
-                ) from error
+                    "--workers."
+                )
+                raise unfinished(folder, reason) from error
             if "more than 1 value per channel" in str(error):
                 raise TrainingError(
                     f"Batch normalisation has a single number for each channel to learn from: a batch of "
@@ -288,10 +292,8 @@ def _fit(
                     console.line(found[-1])
             _complete(folder, config, network, task, result)
         except OSError as error:
-            raise TrainingError(
-                f"{explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
-                f"{explain_resuming(folder, stopped=False)}"
-            ) from error
+            reached = f"The training reached {result.label} in epoch {result.best_epoch}."
+            raise unfinished(folder, f"{explain_failed_writing(error)} {reached}") from error
     return result
 
 

@@ -1,7 +1,7 @@
 // One token through a whole causal network: what Python asks for and what each instruction set offers.
 //
 // Legend: B sequences, C channels, L focal levels, R running levels, H groups of channels with gates of their own, D
-// hidden channels of the MLP, V tokens of the vocabulary. Weights of linear layers are (outputs, inputs) as PyTorch
+// hidden channels of the MLP, V tokens of the vocabulary, N attention heads, P places of their memory. Weights of linear layers are (outputs, inputs) as PyTorch
 // keeps them; all is contiguous float32 unless said otherwise.
 #pragma once
 
@@ -23,10 +23,12 @@ struct StepBlock {
   void* running;                                 // (B, R, C): doubles for the mean of all, else floats; updated
   float* windows[max_causal_levels];             // L tensors (B, past, C), updated
   const float* kernels[max_causal_levels];       // L tensors (size, C)
+  float *keys, *values;                          // (B, N, P, C / N), updated: then the block attends; else null
 };
 
 struct StepNetwork {
   int64_t sequences, channels, hidden, vocabulary, depth, levels, running, groups, decay_kind, threads;
+  int64_t heads, places, filled;  // attention: N, P, and how many places are taken
   int64_t sizes[max_causal_levels];
   int64_t dilations[max_causal_levels];
   const StepBlock* blocks;
@@ -35,9 +37,10 @@ struct StepNetwork {
   const int64_t* tokens;  // (B)
   int64_t* count;         // (B), one more afterwards
   float* logits;          // (B, V)
+  uint8_t* valid;         // (B, P), 1 = a token of the sequence; null without attention
 };
-static_assert(sizeof(StepBlock) == (18 + 2 * max_causal_levels) * 8 &&
-                  sizeof(StepNetwork) == (17 + 2 * max_causal_levels) * 8,
+static_assert(sizeof(StepBlock) == (20 + 2 * max_causal_levels) * 8 &&
+                  sizeof(StepNetwork) == (21 + 2 * max_causal_levels) * 8,
               "64-bit pointers");
 
 // What becomes of a product before it is stored.
@@ -59,6 +62,9 @@ struct StepKernels {
   // One position of one sequence: `projected` is query, context and gates.
   void (*aggregate)(const StepNetwork&, const StepBlock&, int64_t sequence, const float* projected,
                     const float* decay, float* gathered);
+  // The same of a block that attends: `projected` is query, key and value; `scores` has room for all places.
+  void (*attend)(const StepNetwork&, const StepBlock&, int64_t sequence, float* projected, float* scores,
+                 float* gathered);
 };
 
 }  // namespace focal

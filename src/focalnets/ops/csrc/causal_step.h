@@ -131,5 +131,65 @@ void aggregate(const focal::StepNetwork& net, const focal::StepBlock& block, int
   }
 }
 
+// Turns neighbouring channels of a head by angles that grow with the position.
+inline void turn(float* head, int64_t channels, int64_t position) {
+  const int64_t half = channels / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    const float speed = __builtin_powf(10000.0f, -static_cast<float>(i) / static_cast<float>(half));
+    const float angle = static_cast<float>(position) * speed;
+    const float cosine = __builtin_cosf(angle), sine = __builtin_sinf(angle);
+    const float first = head[2 * i], second = head[2 * i + 1];
+    head[2 * i] = first * cosine - second * sine;
+    head[2 * i + 1] = first * sine + second * cosine;
+  }
+}
+
+FOCAL_INLINE float dot(const float* a, const float* b, int64_t size) {
+  Vector sum = {};
+  for (int64_t c = 0; c < size; c += lanes) {
+    const int64_t count = smaller(lanes, size - c);
+    sum += load_some_or_all(a + c, count) * load_some_or_all(b + c, count);
+  }
+  return sum_of(sum);
+}
+
+void attend(const focal::StepNetwork& net, const focal::StepBlock& block, int64_t sequence, float* projected,
+            float* scores, float* gathered) {
+  const int64_t size = net.channels / net.heads, places = net.filled + 1;
+  const uint8_t* valid = net.valid + sequence * net.places;
+  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(size));
+  for (int64_t head = 0; head < net.heads; ++head) {
+    float *query = projected + head * size, *key = query + net.channels;
+    const float* value = key + net.channels;
+    float* keys = block.keys + (sequence * net.heads + head) * net.places * size;
+    float* values = block.values + (sequence * net.heads + head) * net.places * size;
+    turn(query, size, net.count[sequence]);
+    turn(key, size, net.count[sequence]);
+    __builtin_memcpy(keys + net.filled * size, key, static_cast<size_t>(size) * sizeof(float));
+    __builtin_memcpy(values + net.filled * size, value, static_cast<size_t>(size) * sizeof(float));
+
+    float most = dot(query, keys + net.filled * size, size) * scale;  // the token itself is always valid
+    for (int64_t place = 0; place < places; ++place) {
+      scores[place] = dot(query, keys + place * size, size) * scale;
+      if (valid[place] && scores[place] > most) most = scores[place];
+    }
+    float total = 0.0f;
+    for (int64_t place = 0; place < places; place += lanes) {
+      const int64_t count = smaller(lanes, places - place);
+      const Vector below = (most - load_some_or_all(scores + place, count)) * 1.442695041f;
+      store_some_or_all(scores + place, exp2_of(-magnitude(below, 119.0f)), count);
+      for (int64_t i = place; i < place + count; ++i) total += scores[i] = valid[i] ? scores[i] : 0.0f;
+    }
+    float* target = gathered + head * size;
+    for (int64_t c = 0; c < size; c += lanes) {
+      const int64_t count = smaller(lanes, size - c);
+      Vector sum = {};
+      for (int64_t place = 0; place < places; ++place)
+        if (valid[place]) sum += scores[place] * load_some_or_all(values + place * size + c, count);
+      store_some_or_all(target + c, sum / total, count);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace FOCAL_NAMESPACE

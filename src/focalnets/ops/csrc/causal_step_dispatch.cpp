@@ -63,10 +63,11 @@ FOCAL_EXPORT int32_t focal_step(const char* instruction_set, const StepNetwork* 
   focal::Memory memory;
   float* tokens = memory.floats(many * channels);
   float* normal = memory.floats(many * channels);
-  float* projected = memory.floats(many * projected_width);
+  float* projected = memory.floats(many * larger(projected_width, 3 * channels));
   float* decay = memory.floats(many * channels);
   float* gathered = memory.floats(many * channels);
   float* hidden = memory.floats(many * net.hidden);
+  float* scores = memory.floats(net.filled + 1);
   if (memory.failed) return focal::out_of_memory;
 
   for (int64_t i = 0; i < many; ++i)
@@ -81,16 +82,24 @@ FOCAL_EXPORT int32_t focal_step(const char* instruction_set, const StepNetwork* 
     multiply(*kernels, threads,
              {layer, source, target, projected, many, inputs, outputs, projected_width, finish});
   };
+  for (int64_t i = 0; net.valid && i < many; ++i) net.valid[i * net.places + net.filled] = 1;
   for (int64_t index = 0; index < net.depth; ++index) {
     const StepBlock& block = net.blocks[index];
     normalize(block.norm1);
-    product(block.input, normal, channels, projected, projected_width, focal::as_it_is);
-    if (block.decay.weight) product(block.decay, normal, channels, decay, channels, focal::through_sigmoid);
-    for (int64_t i = 0; i < many; ++i)
-      kernels->aggregate(net, block, i, projected + i * projected_width, decay + i * channels,
-                         gathered + i * channels);
-    product(block.modulator, gathered, channels, normal, channels, focal::multiplied);  // by the query
-    product(block.output, normal, channels, tokens, channels, focal::added);
+    if (block.keys) {
+      product(block.input, normal, channels, projected, 3 * channels, focal::as_it_is);
+      for (int64_t i = 0; i < many; ++i)
+        kernels->attend(net, block, i, projected + i * 3 * channels, scores, gathered + i * channels);
+      product(block.output, gathered, channels, tokens, channels, focal::added);
+    } else {
+      product(block.input, normal, channels, projected, projected_width, focal::as_it_is);
+      if (block.decay.weight) product(block.decay, normal, channels, decay, channels, focal::through_sigmoid);
+      for (int64_t i = 0; i < many; ++i)
+        kernels->aggregate(net, block, i, projected + i * projected_width, decay + i * channels,
+                           gathered + i * channels);
+      product(block.modulator, gathered, channels, normal, channels, focal::multiplied);  // by the query
+      product(block.output, normal, channels, tokens, channels, focal::added);
+    }
     normalize(block.norm2);
     product(block.widen, normal, channels, hidden, net.hidden, focal::through_gelu);
     product(block.narrow, hidden, net.hidden, tokens, channels, focal::added);
