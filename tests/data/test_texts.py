@@ -141,7 +141,7 @@ def test_a_character_that_ends_in_the_middle_is_shown_as_replaced():
 
 
 def test_unknown_characters_are_named():
-    with pytest.raises(DataError, match="1 characters that the network does not know .'z'"):
+    with pytest.raises(DataError, match=r"1 characters that the network does not know .'z'"):
         CharacterTokenizer.of_text("abc").encode("abz")
 
 

@@ -219,8 +219,8 @@ class LanguageVariant:
     context_length: int
 
 
-_SMALL = {"vocabulary_size": 65, "dim": 128, "depth": 4}
-_NANO = {"vocabulary_size": 65, "dim": 384, "depth": 6, "dropout": 0.2}
+_SMALL: dict[str, Any] = {"vocabulary_size": 65, "dim": 128, "depth": 4}
+_NANO: dict[str, Any] = {"vocabulary_size": 65, "dim": 384, "depth": 6, "dropout": 0.2}
 
 LANGUAGE_VARIANTS: dict[str, LanguageVariant] = {
     row.name: row
