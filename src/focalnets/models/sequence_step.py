@@ -113,7 +113,7 @@ class FusedStep:
             [
                 sequences,
                 config.dim,
-                blocks[0].mlp.fc1.out_features,
+                int(config.dim * config.mlp_ratio),
                 config.vocabulary_size,
                 len(blocks),
                 levels,
@@ -165,7 +165,7 @@ class FusedStep:
             return 0, 0
         return self._keep(layer.weight).data_ptr(), 0 if layer.bias is None else self._keep(layer.bias).data_ptr()
 
-    def _describe(self, block: CausalBlock, entry: BlockState) -> list[int]:
+    def _describe(self, block: Any, entry: BlockState) -> list[int]:
         """Fill ``StepBlock`` of csrc/causal_network.h."""
         mixer = block.mixer
         modulates = isinstance(mixer, CausalFocalModulation)

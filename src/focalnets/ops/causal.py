@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import BackendUnavailableError, ShapeError, UnknownNameError, nearest
-from focalnets.ops.causal_cpu import causal_focal_aggregation_cpu, why_unsupported
+from focalnets.ops.causal_call import why_unsupported
+from focalnets.ops.causal_cpu import causal_focal_aggregation_cpu
 from focalnets.ops.causal_reference import CausalState as CausalState
 from focalnets.ops.causal_reference import causal_focal_aggregation_reference, running_dtype
 from focalnets.ops.cpu import why_unavailable
