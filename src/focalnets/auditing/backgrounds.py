@@ -6,6 +6,7 @@ Axes: N images whose object is known, S side of the picture as the network sees 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -177,17 +178,24 @@ def measure_backgrounds(
     }
     said = {"untouched": answers.predicted[places]}
     done = 0
+
+    def ask_all(key: str, make: Callable[[int], np.ndarray], chosen: np.ndarray) -> np.ndarray:
+        return ask(
+            task,
+            model,
+            _Made(labels[chosen].tolist()),
+            size_px=size_px,
+            batch_size=batch_size,
+            form=form,
+            alter=lambda _, index: Image.fromarray(make(int(chosen[index]))),
+            on_progress=None if on_progress is None else functools.partial(_report, on_progress, done, _VIEWS[key]),
+        ).predicted
+
     for key, make in makers.items():
         chosen = swapped if key in ("same", "other") else np.arange(len(places))
         said[key] = np.full(len(places), -1)
         if len(chosen):
-            said[key][chosen] = ask(
-                task, model, _Made(labels[chosen].tolist()), size_px=size_px, batch_size=batch_size, form=form,
-                alter=lambda _, index, make=make, chosen=chosen: Image.fromarray(make(int(chosen[index]))),
-                on_progress=lambda count, key=key, done=done: (
-                    None if on_progress is None else on_progress(done + count, _VIEWS[key])
-                ),
-            ).predicted  # fmt: skip
+            said[key][chosen] = ask_all(key, make, chosen)
         done += len(chosen)
     right = {key: values == labels for key, values in said.items()}
     pulls = _pulls(said, labels, other, swapped) if len(swapped) >= least else None
@@ -279,6 +287,10 @@ def _donors(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         if others:
             other[place] = random.choice(of_class[others[int(random.integers(len(others)))]])
     return same, other
+
+
+def _report(on_progress: Callable[[int, str], None], before: int, kind: str, count: int) -> None:
+    on_progress(before + count, kind)
 
 
 def _pulls(said: dict[str, np.ndarray], labels: np.ndarray, other: np.ndarray, chosen: np.ndarray) -> Pull:

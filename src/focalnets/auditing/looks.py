@@ -119,7 +119,7 @@ def look(
     if not isinstance(model, FocalNet) or model.norm is None:
         return None
     focus, tensor = default_focus(model), to_tensor(spec)
-    blind = [UntrainedSource(model, focus, seed), BlindSource(model, focus, seed)]
+    blind: list[UntrainedSource | BlindSource] = [UntrainedSource(model, focus, seed), BlindSource(model, focus, seed)]
     labels = ["modulator", *(method.label for source in blind for method in source.methods)]
     known = [place for place, index in enumerate(answers.indices.tolist()) if index in parted]
     chosen = known[:: max(1, -(-len(known) // MOST_LOOKED_AT))]

@@ -118,12 +118,12 @@ def _from_folder(path: Path, files: Sequence[ImageFile]) -> dict[int, Callable[[
             continue
         parts = file.with_suffix("").parts
         for length in range(min(4, len(parts) - 1), 0, -1):
-            mask = masks.get("/".join(parts[-length:]))
-            if mask is not None:
+            own = masks.get("/".join(parts[-length:]))
+            if own is not None:
 
-                def read(mask: Path = mask) -> np.ndarray:
+                def read(mask: Path = own) -> np.ndarray:
                     values = read_label_image(mask)
-                    return values.any(-1) if values.ndim == 3 else values > 0
+                    return np.asarray(values.any(-1) if values.ndim == 3 else values > 0)
 
                 known[number] = read
                 break
