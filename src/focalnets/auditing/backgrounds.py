@@ -16,14 +16,15 @@ from torch import nn
 
 from focalnets.auditing.answers import Answers, ask
 from focalnets.auditing.cutouts import Parted
+from focalnets.auditing.statistics.averages import share_with_interval
 from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.discriminant import class_probabilities
 from focalnets.auditing.statistics.pull import Pull, measure_pull
-from focalnets.auditing.statistics.tests import holm, mcnemar
+from focalnets.auditing.statistics.tests import holm, mcnemar_of
 from focalnets.auditing.treatments import mean_colour
 from focalnets.auditing.verdicts import Verdict
 from focalnets.engine.forms import InferenceForm
-from focalnets.intervals import Estimate, wilson_interval
+from focalnets.intervals import Estimate
 from focalnets.tasks.classify.task import Classify
 from focalnets.tasks.running import spec_at
 
@@ -202,14 +203,13 @@ def measure_backgrounds(
     gap_of = paired_shares(right["same"][swapped], right["other"][swapped]) if pulls is not None else None
     p_values = [1.0, 1.0]
     if pulls is not None:
-        worse, better = (right["same"] & ~right["other"])[swapped], (right["other"] & ~right["same"])[swapped]
-        p_values = holm([mcnemar(int(worse.sum()), int(better.sum())), pulls.p])
+        p_values = holm([mcnemar_of(right["same"][swapped], right["other"][swapped]), pulls.p])
     return Backgrounds(
         images=len(places),
         swapped=len(swapped),
         without=without,
         views=tuple(
-            BackgroundView(key=key, label=label, recognised=_share(right[key][chosen]))
+            BackgroundView(key=key, label=label, recognised=share_with_interval(right[key][chosen]))
             for key, label in _VIEWS.items()
             if len(chosen := swapped if key in ("same", "other") else np.arange(len(places)))
         ),
@@ -329,7 +329,3 @@ def _told_by_data(parts: Sequence[Parted], labels: np.ndarray, seed: int) -> tup
     guessed = class_probabilities(small.astype(np.float64), compact, folds=_FOLDS, seed=seed).argmax(1) == compact
     commonest = compact == np.bincount(compact).argmax()
     return float(guessed.mean()), float(commonest.mean()), paired_shares(guessed, commonest)
-
-
-def _share(right: np.ndarray) -> Estimate:
-    return Estimate(float(right.mean()), *wilson_interval(int(right.sum()), len(right)))
