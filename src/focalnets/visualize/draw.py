@@ -192,7 +192,7 @@ def explain_figure(
     heat = relevance.heat[index]
     seen = Panel(
         styled(ground, heat, style, limits=(0.0, max(robust_limits(heat)[1], 1e-30))),
-        f"Where it looks: {relevance.label[:1].lower()}{relevance.label[1:]}",
+        "Where it looks",
         scale=(HEAT_MAP, (0.0, 1.0)),
     )
     first = Panel(np.asarray(ground), "The picture") if answer is None else _answer_panel(answer, ground)
