@@ -241,3 +241,17 @@ def test_shakespeare_falls_below_what_letters_alone_tell(tmp_path):
     config = RECIPES["language"]().replace(epochs=1, sample_length=0, device="cpu")
     result = train(config, open_data(SHAKESPEARE, config), output=tmp_path / "run", quiet=True)
     assert result.best < 2.6  # 100 steps; frequencies of characters alone give 3.3
+
+
+def test_a_text_of_a_single_line_is_sampled_from_its_beginning(tmp_path):
+    (tmp_path / "line.txt").write_text("on and on " * 100)
+    config = settings(epochs=1)
+    train(config, open_data(tmp_path / "line.txt", config), output=tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "samples.txt").read_text().startswith("== epoch 1\no")
+
+
+def test_samples_that_cannot_begin_are_refused_before_anything_is_written(place, tmp_path):
+    config = settings(sample_prompt="é")
+    with pytest.raises(ConfigError, match=r"sample_prompt does not suit the data: .*'é'"):
+        train(config, open_data(place, config), output=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()

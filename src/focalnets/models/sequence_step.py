@@ -95,9 +95,7 @@ class FusedStep:
         head: LanguageHead,
         state: Sequence[BlockState],
     ) -> None:
-        library = cpu_library.load()
-        assert not isinstance(library, str)
-        self._library = library
+        self._library = cpu_library.required()
         self._kept: list[Any] = [blocks, embedding, head]  # what addresses are taken of must stay
         first = state[0]
         self.count = self._keep((first.valid.sum(1) if isinstance(first, AttentionState) else first.count).clone())

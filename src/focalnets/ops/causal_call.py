@@ -12,18 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from focalnets.ops.cpu_call import UNUSED_LEVELS, readable
+from focalnets.ops.cpu_call import DTYPES, TRANSFORMED, UNUSED_LEVELS, readable
 from focalnets.ops.cpu_library import MAX_LEVELS
 from focalnets.ops.eager import is_transformed
 
-__all__ = ["TRANSFORMED", "Call", "reach_of", "running_levels", "shapes_after", "why_unsupported"]
+__all__ = ["Call", "reach_of", "running_levels", "shapes_after", "why_unsupported"]
 
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _MAX_REACH = 4096
-TRANSFORMED = (
-    "The C++ kernels know no transforms of torch.func and no forward-mode derivatives; use backend=None or "
-    "backend='reference'."
-)
 
 TILE = 64
 """Positions that are handled at once: maps of them stay in the caches of the first two levels."""
@@ -41,7 +36,7 @@ def why_unsupported(
         return TRANSFORMED
     if context.device.type != "cpu":
         return f"The C++ kernels work on CPU tensors, but the context is on {context.device}; move it."
-    if context.dtype not in _DTYPES:
+    if context.dtype not in DTYPES:
         return f"The C++ kernels take float32, float16 and bfloat16, got {context.dtype}; use backend='reference'."
     running = running_levels(decay)
     if len(kernels) > MAX_LEVELS or running > MAX_LEVELS:

@@ -21,9 +21,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
-from focalnets.ops.causal_call import TRANSFORMED, Call, shapes_after
-from focalnets.ops.causal_reference import CausalState, causal_focal_aggregation_reference
-from focalnets.ops.cpu_call import UNUSED_LEVELS, check_status, readable
+from focalnets.ops.causal_call import Call, shapes_after
+from focalnets.ops.causal_reference import CausalState, causal_focal_aggregation_reference, running_dtype
+from focalnets.ops.cpu_call import TRANSFORMED, UNUSED_LEVELS, check_status, readable
 from focalnets.ops.eager import below_autograd, is_transformed
 from focalnets.ops.formula import gradients_by_formula, needs_formula
 
@@ -56,13 +56,6 @@ def causal_focal_aggregation_cpu(
     return result, CausalState(tuple(after), running, count)
 
 
-def _library() -> cpu_library.Library:
-    library = cpu_library.load()
-    if isinstance(library, str):
-        raise BackendUnavailableError(library)
-    return library
-
-
 def _forward(
     context: Tensor,
     gates: Tensor,
@@ -76,11 +69,11 @@ def _forward(
     keep: bool,
 ) -> tuple[Tensor, list[Tensor], Tensor, Tensor, Tensor]:
     """Compute the result, the state after it and, to ``keep`` for the backward pass, the beginnings of tiles."""
-    library = _library()
+    library = cpu_library.required()
     window_shapes, running_shape, checkpoint_shape = shapes_after(context, kernels, dilations, decay, keep)
     result = torch.empty(context.shape)
     after = [torch.empty(shape) for shape in window_shapes]
-    running_after = torch.empty(running_shape, dtype=torch.float64 if decay is None else torch.float32)
+    running_after = torch.empty(running_shape, dtype=running_dtype(context.dtype, decay))
     checkpoints = torch.empty(checkpoint_shape)
     seen = torch.tensor(context.shape[1]).expand(context.shape[0]) if mask is None else mask.sum(1)
     count_after = seen.clone() if count is None else seen + count
@@ -128,7 +121,7 @@ def _backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """Compute the gradients of context, gates, decay and kernels; those not wanted are empty."""
-    library = _library()
+    library = cpu_library.required()
     create = torch.empty if context.numel() > 0 else torch.zeros
     results = [create(shape) for shape in _gradient_shapes(context, gates, kernels, decay, wanted)]
     if context.numel() > 0:
@@ -168,7 +161,7 @@ def _forward_fake(
     return (
         context.new_empty(context.shape),
         [context.new_empty(shape) for shape in window_shapes],
-        context.new_empty(running_shape, dtype=torch.float64 if decay is None else torch.float32),
+        context.new_empty(running_shape, dtype=running_dtype(context.dtype, decay)),
         context.new_empty(context.shape[:1], dtype=torch.int64),
         context.new_empty(checkpoint_shape, dtype=torch.float32),
     )
