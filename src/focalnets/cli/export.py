@@ -36,7 +36,7 @@ def add_arguments(parser: Any) -> None:
         "--size", type=int, metavar="PX", help="height and width of images of .pte files (default: the network's own)"
     )
     parser.add_argument("--batch_size", type=int, metavar="N", help="images at once of .pte files (default: 1)")
-    add_flag(parser, "without_masks", "of a network that draws masks of objects export the boxes alone")
+    add_flag(parser, "without_masks", "of a Mask R-CNN export the boxes alone")
     add_json(parser, "what was written, and how far it is from PyTorch")
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import CheckpointError, ConfigError
-from focalnets.exporting.detector_graph import DetectGraph
 from focalnets.exporting.plan import Plan, hushed
 from focalnets.files import parse_json, write_json
 
@@ -20,10 +19,10 @@ __all__ = ["open_runner", "read_metadata", "write"]
 
 def write(plan: Plan, path: Path) -> None:
     """Write the network of a plan for images of one size, and what it is as JSON of the same name."""
-    if isinstance(plan.graph, DetectGraph):
+    if not plan.graph.on_small_devices:
         raise ConfigError(
-            "ExecuTorch has no operator that looks into boxes (RoIAlign), so detectors cannot become .pte files; "
-            "export them to .onnx or .xml."
+            "Detectors need RoIAlign, which ExecuTorch lacks, and heads of queries have not been tried there; export "
+            "these to .onnx or .xml."
         )
     exir = importlib.import_module("executorch.exir")
     partitioner = importlib.import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")

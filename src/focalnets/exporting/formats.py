@@ -11,7 +11,7 @@ from typing import Any
 
 from focalnets.errors import ConfigError, MissingPackageError
 
-__all__ = ["FORMATS", "RUN_HERE", "Format", "check_options", "format_of", "is_exported", "require_packages"]
+__all__ = ["FORMATS", "RUN_HERE", "Format", "check_request", "format_of", "is_exported", "require_packages"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,13 +154,45 @@ def require_packages(row: Format, packages: Sequence[str], install: str | None =
         raise MissingPackageError(f"{row.name} files need {' and '.join(missing)}; run: {install or row.install}.")
 
 
-def check_options(row: Format, given: Sequence[str]) -> None:
-    """Refuse options that a format does not know.
+def check_request(
+    row: Format,
+    *,
+    half: bool,
+    int8: bool,
+    data: bool,
+    legacy: bool,
+    aoti: bool,
+    size_px: int | None,
+    batch_size: int | None,
+) -> None:
+    """Refuse what a format cannot do, and one whose packages are missing, before anything is read.
+
+    Args:
+        row: The format.
+        half: Whether weights are to be float16.
+        int8: Whether products are to have 8 bits.
+        data: Whether there are photos for int8.
+        legacy: Whether the older exporter is to be used.
+        aoti: Whether the program is to be compiled.
+        size_px: Height and width of the images; None where nothing was asked for.
+        batch_size: Their number, likewise.
 
     Raises:
-        ConfigError: With the formats that know them.
+        ConfigError: If an option is for other formats, or two do not go together.
+        MissingPackageError: With what installs what is missing.
     """
-    for name in given:
-        if name not in row.options:
-            others = " and ".join(each.ending for each in FORMATS.values() if name in each.options)
-            raise ConfigError(f"{name} does nothing for {row.ending} files; it is for {others}.")
+    given = {"half": half, "int8": int8, "data": data, "legacy": legacy, "aoti": aoti, "size": size_px is not None,
+             "batch_size": batch_size is not None}  # fmt: skip
+    for name in (name for name, is_given in given.items() if is_given and name not in row.options):
+        others = " and ".join(each.ending for each in FORMATS.values() if name in each.options)
+        raise ConfigError(f"{name} does nothing for {row.ending} files; it is for {others}.")
+    if int8 != data:
+        raise ConfigError("int8 and data go together: int8 takes the ranges that the photos of a folder show.")
+    if int8 and half:
+        raise ConfigError("half and int8 are two ways to keep weights; ask for one of them.")
+    for name, value in (("size", size_px), ("batch_size", batch_size)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise ConfigError(f"{name} must be a whole number from 1 up, got {value!r:.80}.")
+    require_packages(row, (*row.packages, *row.runs_with))
+    if int8:
+        require_packages(row, ("nncf",), "pip install 'focalnets[quantize]'")

@@ -64,7 +64,11 @@ def _write(plan: Plan, path: Path) -> None:
 def _write_legacy(plan: Plan, path: Path) -> None:
     import onnx
 
-    example = plan.inputs(random_images((2, plan.channels, 96, 131)))
+    if not plan.graph.by_older_exporter:
+        raise ConfigError(
+            "The older exporter cannot follow this head, which is of transformers; leave legacy (--legacy) out."
+        )
+    example = plan.inputs(random_images(plan.example_shape))
     with torch.no_grad(), hushed():
         torch.onnx.export(
             plan.graph, example, str(path), dynamo=False, opset_version=_LEGACY_OPSET,

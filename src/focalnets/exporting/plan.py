@@ -25,7 +25,7 @@ from focalnets.tasks.task import Task
 __all__ = ["Options", "Plan", "hushed", "random_images"]
 
 _EXAMPLE = (2, 96, 131)
-"""Batch, height and width that a program is made from; any others will do afterwards. A 1 would fix an axis."""
+"""Batch, and least height and width, that a program is made from; others will do afterwards. A 1 would fix an axis."""
 
 _FREE = {0: "batch", 2: "height", 3: "width"}
 
@@ -73,6 +73,13 @@ class Plan:
         return int(self.network.config.in_chans)
 
     @property
+    def example_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the images that a program is made from."""
+        batch, height, width = _EXAMPLE
+        smallest = self.graph.smallest_px(self.network)
+        return batch, self.channels, max(height, smallest), max(width, smallest + width - height)
+
+    @property
     def fixed_shape(self) -> tuple[int, int, int, int]:
         """Shape of the images for formats that take one only."""
         side = self.options.size_px or self.network.preprocessing.input_size_px
@@ -94,8 +101,7 @@ class Plan:
     @functools.cached_property
     def program(self) -> Any:
         """The graph for images of any size and number, in operators of PyTorch alone."""
-        batch, height, width = _EXAMPLE
-        return self.make_program(self.graph, (batch, self.channels, height, width), self.dynamic_shapes())
+        return self.make_program(self.graph, self.example_shape, self.dynamic_shapes())
 
     def make_program(self, graph: Graph, shape: tuple[int, ...], dynamic_shapes: Any = None) -> Any:
         """Make a program of a graph.
@@ -126,14 +132,15 @@ class Plan:
 
     @functools.cached_property
     def smallest_px(self) -> int:
-        """Height and width from which on images may be, by the conditions of the program where these hold."""
+        """Height and width from which on images may be, by the graph, and by the program where its conditions hold."""
+        smallest = self.graph.smallest_px(self.network)
         if not self.row.guarded:
-            return 1
+            return smallest
         for node in self.program.graph.nodes:
             if node.op == "placeholder" and node.name == "images":
                 ranges = self.program.range_constraints
                 known = [ranges.get(side.node.expr) for side in node.meta["val"].shape[2:] if hasattr(side, "node")]
-                return max([1, *(int(limits.lower) for limits in known if limits is not None)])
+                return max([smallest, *(int(limits.lower) for limits in known if limits is not None)])
         return 1
 
     def metadata(self) -> dict[str, str]:

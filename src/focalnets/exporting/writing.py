@@ -19,24 +19,31 @@ from torch import Tensor, nn
 
 from focalnets.errors import ConfigError
 from focalnets.exporting.detector_graph import DetectGraph
-from focalnets.exporting.formats import Format, check_options, format_of, require_packages
-from focalnets.exporting.graphs import MASK2FORMER, ClassifyGraph, Graph, SemanticGraph
+from focalnets.exporting.formats import Format, check_request, format_of
+from focalnets.exporting.graphs import ClassifyGraph, Graph, SemanticGraph
 from focalnets.exporting.plan import Options, Plan, random_images
-from focalnets.files import user_path
+from focalnets.exporting.query_graphs import (
+    BoxQueriesGraph,
+    InstanceQueriesGraph,
+    PanopticGraph,
+    SemanticQueriesGraph,
+)
+from focalnets.files import folder_for_now, user_path
 from focalnets.models.heads.detector import Detector
 from focalnets.report.names import without_folders
 from focalnets.tasks.table import build_task
 from focalnets.tasks.task import Task
 
-__all__ = ["GRAPHS", "TOLERANCES", "Comparison", "Exported", "export_network"]
+__all__ = ["GRAPHS", "TOLERANCES", "Comparison", "Exported", "choose_graph", "export_network"]
 
-GRAPHS: dict[str, type[Graph]] = {
-    "classify": ClassifyGraph,
-    "semantic": SemanticGraph,
-    "detect": DetectGraph,
-    "instance": DetectGraph,
+GRAPHS: dict[str, tuple[type[Graph], ...]] = {
+    "classify": (ClassifyGraph,),
+    "semantic": (SemanticGraph, SemanticQueriesGraph),
+    "detect": (DetectGraph, BoxQueriesGraph),
+    "instance": (DetectGraph, InstanceQueriesGraph),
+    "panoptic": (PanopticGraph,),
 }
-"""The graph of each task's networks."""
+"""The graphs of each task's networks, of which one suits each head."""
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": 0.5}
 """Largest difference to PyTorch, as a fraction of the largest value of an output, by what weights are kept as."""
@@ -129,7 +136,7 @@ def export_network(
         aoti: Compile for this machine, with the operator of this package (.pt2).
         size_px: Height and width of images, where a format fixes them (.pte); None takes the network's own.
         batch_size: Images at once, likewise; None takes one.
-        without_masks: Of a network that draws masks of objects export the boxes, for the task ``detect``.
+        without_masks: Of a Mask R-CNN export the boxes, for the task ``detect``.
 
     Raises:
         ConfigError: If the ending is unknown, an option is for another format, the network has no graph, or the file
@@ -139,19 +146,15 @@ def export_network(
     """
     place = user_path(path)
     row = format_of(place)
-    given = {"half": half, "int8": int8, "data": len(calibration) > 0, "legacy": legacy, "aoti": aoti,
-             "size": size_px is not None, "batch_size": batch_size is not None}  # fmt: skip
-    check_options(row, [name for name, is_given in given.items() if is_given])
-    if int8 and (half or not len(calibration)):
-        raise ConfigError("int8 needs images that show its ranges (--data FOLDER), and is not combined with half.")
-    require_packages(row, (*row.packages, *row.runs_with))
-    if int8:
-        require_packages(row, ("nncf",), "pip install 'focalnets[quantize]'")
+    check_request(
+        row, half=half, int8=int8, data=len(calibration) > 0, legacy=legacy, aoti=aoti, size_px=size_px,
+        batch_size=batch_size,
+    )  # fmt: skip
     task, network = _prepared(task, network, without_masks=without_masks)
     options = Options(
         half=half, int8=int8, legacy=legacy, aoti=aoti, size_px=size_px, batch_size=batch_size
     )  # fmt: skip
-    plan = Plan(task, network, GRAPHS[task.name](network).eval(), row, options, tuple(calibration))
+    plan = Plan(task, network, choose_graph(task, network)(network).eval(), row, options, tuple(calibration))
     tolerance = TOLERANCES[options.precision]
     with _put_in_place(place, row) as temporary:
         row.write(plan, temporary)
@@ -181,19 +184,30 @@ def export_network(
 def _prepared(task: Task, network: Any, *, without_masks: bool) -> tuple[Task, Any]:
     """Copy a network to the CPU, in float32 and evaluation mode, and leave the head of masks out if asked for."""
     if task.name not in GRAPHS:
-        why = f": their head is Mask2Former, {MASK2FORMER}" if task.name == "panoptic" else ""
         raise ConfigError(
-            f"Networks of the task {task.name} cannot be exported{why}; those of the tasks {', '.join(GRAPHS)} can."
+            f"Networks of the task {task.name} cannot be exported; those of the tasks {', '.join(GRAPHS)} can."
         )
     network = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
     network.origin = without_folders(network.origin)  # The file goes to others.
-    if not without_masks or (task.name == "instance" and not isinstance(network, Detector)):
+    if not without_masks:
         return task, network
     if not isinstance(network, Detector) or not network.head_config.masks:
-        raise ConfigError("The network draws no masks of objects; leave without_masks (--without_masks) out.")
+        raise ConfigError("The network is no Mask R-CNN; leave without_masks (--without_masks) out.")
     network.set_options(masks=False)
     network.head.regions.mask = None
     return build_task("detect"), network
+
+
+def choose_graph(task: Task, network: Any) -> type[Graph]:
+    """Choose the graph that a network of a task is exported as.
+
+    Raises:
+        ConfigError: If there is none for its head.
+    """
+    for graph in GRAPHS[task.name]:
+        if graph.suits(network):
+            return graph
+    raise ConfigError(f"There is no graph for the head of this network; the task {task.name} has other ones.")
 
 
 def _compare(plan: Plan, run: Callable[..., list[Tensor]]) -> list[Comparison]:
@@ -219,9 +233,11 @@ def _shapes(plan: Plan) -> list[tuple[int, ...]]:
 
 @contextlib.contextmanager
 def _put_in_place(path: Path, row: Format) -> Iterator[Path]:
-    """Yield a file in a temporary folder beside ``path``, and move it, and those beside it, if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+    """Yield a file in a temporary folder beside ``path``, and move it, and those beside it, if the block ends well.
+
+    Folders that were missing stay only then.
+    """
+    with folder_for_now(path.parent), tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
         yield temporary
         # The file itself comes last: whoever finds it finds also what belongs to it.
