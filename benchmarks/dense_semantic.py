@@ -6,6 +6,7 @@ Axes: B batch, H W height and width [px], h w [tokens], K classes.
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from benchmarks.command import Case, Size, Topic, topic_main
 from benchmarks.measure import Absent, Contender, Target, Timing, attempt, time_case
 from benchmarks.peers import absent, drawn_network, network_config, timm_network
+from focalnets.engine.forms import inference_form
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.semantic import SemanticNetwork
 from focalnets.tasks.semantic.pixels import class_map
@@ -104,7 +106,11 @@ def measure(name: str, side_px: int, timing: Timing, size: Size) -> list[dict[st
     ours, classifier = _ours(size)
     images = torch.randn(1, 3, side_px, side_px, generator=torch.Generator().manual_seed(1))
     images = images.contiguous(memory_format=torch.channels_last)
-    contenders: list[Contender | Absent] = [_segmenting("focalnets", lambda given: ours(given)["logits"], images)]
+    fast = inference_form(ours, "float32", pixels=math.inf).network
+    contenders: list[Contender | Absent] = [
+        _segmenting("focalnets", lambda given: ours(given)["logits"], images),
+        _segmenting("focalnets, as predict runs it", lambda given: fast(given)["logits"], images),
+    ]
     reason = absent("timm", ("timm",), ("full", "quick", "tiny"), size)
     if reason is None:
         contenders.append(

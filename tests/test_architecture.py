@@ -25,7 +25,7 @@ ROOMS = {
     "tasks": ("engine", "weights", "large"),
     "training": ("tasks",),
     "visualize": ("tasks",),
-    "auditing": ("tasks",),
+    "auditing": ("visualize",),
     "exporting": ("tasks",),
     "compare": ("training", "visualize"),
     "demo": ("compare",),

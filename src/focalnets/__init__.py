@@ -31,24 +31,32 @@ if TYPE_CHECKING:
     from focalnets.models.config import Preprocessing as Preprocessing
     from focalnets.models.focalnet import FocalNet as FocalNet
     from focalnets.models.layers import FocalModulation as FocalModulation
+    from focalnets.models.sequence import FocalLanguageModel as FocalLanguageModel
+    from focalnets.models.sequence import FocalTextClassifier as FocalTextClassifier
+    from focalnets.models.sequence import create_language_model as create_language_model
     from focalnets.models.variants import list_models as list_models
     from focalnets.ops.aggregation import focal_aggregation as focal_aggregation
+    from focalnets.ops.causal import causal_focal_aggregation as causal_focal_aggregation
     from focalnets.weights.checkpoint import save_checkpoint as save_checkpoint
     from focalnets.weights.loading import create_model as create_model
     from focalnets.weights.loading import inspect_checkpoint as inspect_checkpoint
     from focalnets.weights.loading import load_model as load_model
 
 _HOMES = {
+    "FocalLanguageModel": "focalnets.models.sequence",
     "FocalModulation": "focalnets.models.layers",
     "FocalNet": "focalnets.models.focalnet",
     "FocalNetConfig": "focalnets.models.config",
     "FocalNetsError": "focalnets.errors",
+    "FocalTextClassifier": "focalnets.models.sequence",
     "Preprocessing": "focalnets.models.config",
     "SceneGenerator": "focalnets.data.scenes.generator",
     "Trained": "focalnets.api",
     "accelerate": "focalnets.engine.accelerate",
     "audit": "focalnets.api",
+    "causal_focal_aggregation": "focalnets.ops.causal",
     "class_names": "focalnets.class_names",
+    "create_language_model": "focalnets.models.sequence",
     "create_model": "focalnets.weights.loading",
     "evaluate": "focalnets.api",
     "explain": "focalnets.api",

@@ -280,6 +280,7 @@ def explain(
     *,
     size: int | Literal["native"] | None = None,
     block: str | BlockId | None = None,
+    map: str | None = None,
     style: Style = "overlay",
     top_k: int = 5,
     output: str | os.PathLike[str] | None = None,
@@ -297,6 +298,9 @@ def explain(
             evaluation. For networks of other tasks than classification it is the size of their input.
         block: Block whose modulator and gates are drawn, as ``"stage.block"`` or a pair of numbers from 0; None takes
             the last one of the last stage but one.
+        map: The map that is drawn large, of :data:`focalnets.visualize.map_names.MAPS`; None takes
+            ``focal-evidence``, or ``modulator-evidence`` where a block is named. Videos and networks that answer for
+            places have ``modulator`` alone.
         style: ``overlay``, ``heatmap`` or ``side-by-side``.
         top_k: Classes to name, at most.
         output: Where videos are written: a folder, or a file for a single one. Photos are only written by ``save``.
@@ -319,7 +323,7 @@ def explain(
     entries, missing = gather_inputs(inputs, videos=True)
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
     explained = explain_inputs(
-        trained.task, trained.network, entries, block=block, size_px=size, top_k=top_k, style=style,
+        trained.task, trained.network, entries, block=block, map_name=map, size_px=size, top_k=top_k, style=style,
         output=None if output is None else Path(output), every=every, most_frames=most_frames,
         model_name=trained.source or trained.origin, on_progress=on_progress,
     )  # fmt: skip

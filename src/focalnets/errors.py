@@ -24,6 +24,7 @@ __all__ = [
     "MissingPackageError",
     "ShapeError",
     "TrainingError",
+    "UnfinishedRunError",
     "UnknownNameError",
     "abridged",
     "kind_of_value",
@@ -88,6 +89,18 @@ class CheckpointError(FocalNetsError, ValueError):
 
 class TrainingError(FocalNetsError, RuntimeError):
     """Training cannot start or cannot go on."""
+
+
+class UnfinishedRunError(TrainingError):
+    """Something outside ended a training early.
+
+    Attributes:
+        reason: What it was.
+    """
+
+    def __init__(self, reason: str, advice: str = "") -> None:
+        super().__init__(f"{reason} {advice}".rstrip())
+        self.reason = reason
 
 
 class InterruptedRunError(FocalNetsError, RuntimeError):

@@ -47,7 +47,7 @@ def test_ten_points_in_a_group_of_150_are_found():
         groups = find_gaps(*draw(random, [150] * 8, [0.8] + [0.9] * 7), **SETTINGS)
         found += groups[0].status == "found"
         covered += groups[0].recall.gap.low <= -0.1 <= groups[0].recall.gap.high
-    assert found / 120 >= 0.7
+    assert found / 120 >= 0.65  # 75 % in 2,000 repetitions
     assert covered / 120 >= 0.9
 
 
@@ -87,11 +87,21 @@ def test_classes_that_only_the_group_has_are_not_compared():
     assert compare_shares(right, strata, strata == 0, strata == 2) is None
 
 
-def test_two_groups_that_are_each_others_rest_are_one_test():
-    answers, attributes = draw(np.random.default_rng(3), [200, 200], [0.7, 0.8])
+def test_of_two_groups_one_is_worse_and_the_other_is_no_finding_of_its_own():
+    answers, attributes = draw(np.random.default_rng(3), [300, 300], [0.7, 0.9])
     one, other = find_gaps(answers, attributes, **SETTINGS)
-    assert one.adjusted_p == pytest.approx(one.recall.p)
-    assert other.adjusted_p == pytest.approx(one.adjusted_p)
+    assert one.status == "found"
+    assert one.adjusted_p == pytest.approx(2 * one.recall.p)
+    assert other.status == "nothing found"
+    assert other.better
+    assert [each.kind for each in group_verdicts([one, other], least=30, images=600)] == ["found"]
+
+
+def test_a_group_that_fares_better_is_worth_a_note():
+    answers, attributes = draw(np.random.default_rng(8), [200] * 8, [0.98] + [0.8] * 7)
+    verdicts = group_verdicts(find_gaps(answers, attributes, **SETTINGS), least=30, images=1600)
+    assert [each.kind for each in verdicts] == ["note"]
+    assert "g0 fares better" in verdicts[0].sentence
 
 
 def test_images_whose_value_is_not_known_are_left_out():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focalnets.auditing.pictures import Properties, measure_picture
 from focalnets.auditing.shortcuts import find_doubles, find_shortcuts, shortcut_verdicts
+from focalnets.data.checks.properties import Properties, measure_picture
 
 CLASSES = ("cat", "dog", "owl")
 PLAIN = Properties(
@@ -62,14 +62,14 @@ def test_pictures_are_measured_for_what_they_are(tmp_path):
     exif = Image.Exif()
     exif[272] = "Box 3"
     picture.save(tmp_path / "red.jpg", exif=exif)
-    found = measure_picture(picture, tmp_path / "red.jpg")
+    found = measure_picture(picture, tmp_path / "red.jpg", (tmp_path / "red.jpg").read_bytes())
     assert (found.pixels, found.aspect, found.format, found.camera) == (1800.0, 2.0, "JPEG", "Box 3")
     assert found.brightness == pytest.approx(0.299, abs=1e-5)
     assert found.saturation == found.warmth == pytest.approx(1.0)
     assert (found.sharpness, found.border) == pytest.approx((0.0, 0.0), abs=1e-6)
     random = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     random.save(tmp_path / "noise.png")
-    assert measure_picture(random, tmp_path / "noise.png").sharpness > 0.3
+    assert measure_picture(random, tmp_path / "noise.png", (tmp_path / "noise.png").read_bytes()).sharpness > 0.3
 
 
 def test_doubles_in_other_classes_and_among_images_to_train():

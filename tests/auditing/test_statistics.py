@@ -47,7 +47,11 @@ def test_one_stratum_is_fishers_exact_test():
         right, other_right = random.integers(0, own + 1), random.integers(0, others + 1)
         expected = fisher_exact([[right, own - right], [other_right, others - other_right]]).pvalue
         arrays = (np.array([each]) for each in (right, own, right + other_right, own + others))
+        arrays = [*arrays]
         assert stratified_fisher(*arrays) == pytest.approx(expected, abs=1e-9)
+        for side in ("less", "greater"):
+            expected = fisher_exact([[right, own - right], [other_right, others - other_right]], side).pvalue
+            assert stratified_fisher(*arrays, side) == pytest.approx(expected, abs=1e-9)
 
 
 def test_classes_that_differ_are_no_difference_of_the_group():
@@ -96,7 +100,7 @@ def test_the_detectable_gap_is_found_in_four_of_five():
     found = 0
     for _ in range(400):
         right, other_right = random.binomial(150, 0.9 - gap), random.binomial(1000, 0.9)
-        found += fisher_exact([[right, 150 - right], [other_right, 1000 - other_right]]).pvalue < 0.05
+        found += fisher_exact([[right, 150 - right], [other_right, 1000 - other_right]], "less").pvalue < 0.05
     assert 0.72 <= found / 400 <= 0.88
     assert detectable_gap(3, 0.2, 100, alpha=0.001, least=0.05) is None
     assert detectable_gap(10_000, 0.9, 10_000, alpha=0.05, least=0.05) > 0.05

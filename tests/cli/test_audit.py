@@ -6,7 +6,9 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.report.reading import Page
 
 import focalnets
@@ -33,8 +35,20 @@ def table(coloured_images, tmp_path_factory):
     return path
 
 
-def test_everything_is_written_and_says_the_same(coloured_run, coloured_images, table, groups, tmp_path, capsys):
-    options = ["--groups", str(groups), "--train_data", str(coloured_images), "--least", "20", "--most_changed", "12"]
+@pytest.fixture(scope="module")
+def masks(coloured_images, tmp_path_factory):
+    """A square in the middle of each image."""
+    root, mask = tmp_path_factory.mktemp("masks"), np.zeros((24, 24), np.uint8)
+    mask[8:16, 8:16] = 1
+    for file in coloured_images.rglob("*.png"):
+        (root / file.parent.name).mkdir(exist_ok=True)
+        Image.fromarray(mask).save(root / file.parent.name / file.name)
+    return root
+
+
+def test_everything_is_written_and_says_the_same(coloured_run, coloured_images, table, groups, masks, tmp_path, capsys):
+    options = ["--groups", str(groups), "--train_data", str(coloured_images), "--least", "10", "--most_changed", "30"]
+    options += ["--masks", str(masks)]
     out = tmp_path / "out"
     status = main(["audit", str(coloured_run), str(table), *options, "--output", str(out), "--fail_on", "data"])
     shown = capsys.readouterr().out
@@ -49,13 +63,16 @@ def test_everything_is_written_and_says_the_same(coloured_run, coloured_images, 
     assert {group["attribute"] for group in audited["groups"]} == {"light", "colour"}
     statuses = {group["value"]: group["status"] for group in audited["groups"]}
     assert statuses["red"] == "too few"  # no other image is of that class
-    assert audited["parts"]["images"] == 12
+    assert audited["parts"]["images"] == audited["backgrounds"]["images"] == 30
+    assert audited["backgrounds"]["pull"]["value"]["low"] > 0.05  # the colour is everywhere in these images
+    assert len(audited["looks"]["methods"]) == 5
+    assert "light = night" in {share["name"] for share in audited["looks"]["groups"]}
     assert {each["attribute"] for each in audited["amplification"]} == {"light", "colour"}
     page = Page((out / "report.html").read_text())
     for verdict in audited["verdicts"]:
         assert verdict["sentence"] in page.text
     rows = list(csv.DictReader(io.StringIO((out / "figures.csv").read_text())))
-    assert {row["section"] for row in rows} == {"groups", "data", "parts", "amplification"}
+    assert {row["section"] for row in rows} == {"groups", "backgrounds", "data", "parts", "amplification"}
 
 
 def test_python_gives_the_same_and_nothing_found_is_status_0(coloured_run, table, capsys):
@@ -79,9 +96,14 @@ def test_python_gives_the_same_and_nothing_found_is_status_0(coloured_run, table
     [
         (["--gap", "1.5"], "gap must lie above 0 and below 1, got 1.5"),
         (["--alpha", "0"], "alpha must lie above 0 and below 1"),
-        (["--fail_on", "group"], "--fail_on knows groups, data, parts, amplification and any, got 'group'"),
+        (
+            ["--fail_on", "group"],
+            "--fail_on knows groups, backgrounds, slices, against, data, parts, amplification and any",
+        ),
         (["--groups", "missing.csv"], "there is no CSV file 'missing.csv'"),
         (["--train_data", "missing"], "missing"),
+        (["--masks", "missing"], "there is no file or folder 'missing' with masks"),
+        (["--against", "missing"], "missing"),
     ],
 )
 def test_mistakes_are_one_sentence(options, words, coloured_run, coloured_images, capsys):

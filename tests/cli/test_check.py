@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from focalnets.cli.main import main
-from focalnets.data.checks.inspection import perceptual_hash
+from focalnets.data.checks.properties import perceptual_hash
 
 
 def picture(seed, size=(64, 48)):

@@ -11,7 +11,7 @@ from tests.data.annotated_files import box, coco, mask_folders, photo
 from focalnets.cli import localize
 from focalnets.cli.main import main
 
-QUICK = ["--resamples", "20"]
+QUICK = ["--resamples", "20", "--steps", "2"]
 
 
 def test_folders_of_masks_with_everything_written(coloured_run, tmp_path, capsys):
@@ -35,6 +35,22 @@ def test_folders_of_masks_with_everything_written(coloured_run, tmp_path, capsys
     assert result["images"] == 4
     assert len(list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))) == len(result["methods"])
     assert {"report.html", "blocks.png", "methods.png", "best.png", "worst.png"} < {p.name for p in output.iterdir()}
+
+
+def test_folders_without_masks_and_another_map(coloured_run, tmp_path, capsys):
+    for number in range(3):
+        photo(tmp_path / "holiday" / f"{number}.png")
+    command = ["localize", str(coloured_run), str(tmp_path / "holiday"), *QUICK]
+    assert main([*command, "--map", "modulator"]) == 0
+    shown = capsys.readouterr().out
+    assert "deletion %" in shown
+    assert "AUC" not in shown
+    assert "→ Modulator of block" in shown
+    assert main([*command, "--json", "-"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["main"], result["mean_area"], result["methods"][0]["auc"]) == ("focal-evidence", None, None)
+    assert main([*command, "--steps", "0"]) == 2
+    assert "only be measured by deletion" in capsys.readouterr().err
 
 
 def test_scenes_and_other_ways_to_name_the_network(coloured_run, capsys, monkeypatch):
@@ -85,6 +101,7 @@ def test_hostile_coco_files_are_one_sentence(coloured_run, tmp_path, capsys, sha
         (["--size", "-1"], "--size must be"),
         (["--resamples", "0"], "--resamples must be"),
         (["--seed", "-1"], "--seed must be"),
+        (["--steps", "-1"], "--steps must be"),
         (["--block", "9.9"], "stage.block"),
         (["--category", "dragon"], "knows no category 'dragon'"),
         (["--peer", "convnext_atto"], "one file for each"),

@@ -18,6 +18,7 @@ OPTIONS = {
     "evaluate": "json csv output size device",
     "runs": "json csv",
     "predict": "json csv output size device",
+    "generate": "json device",
     "explain": "json output size device",
     "localize": "json csv output size device",
     "audit": "json csv output size device",
@@ -105,7 +106,10 @@ def commands(coloured_run, coloured_images, shipped_stand_in, tmp_path, monkeypa
     }
 
 
-WITH_JSON = [command for command, options in OPTIONS.items() if "json" in options and command != "demo"]
+WITH_JSON = [
+    command for command, options in OPTIONS.items() if "json" in options and command not in ("demo", "generate")
+]
+"""Those that work on images; that of generated text is tested in ``test_generate.py``."""
 
 
 @pytest.mark.parametrize("command", WITH_JSON)
@@ -200,7 +204,8 @@ def test_the_output_is_named_once(command, more, coloured_run, coloured_images, 
 
 
 @pytest.mark.parametrize(
-    "command", [command for command, options in OPTIONS.items() if "device" in options and command != "train"]
+    "command",
+    [command for command, options in OPTIONS.items() if "device" in options and command not in ("train", "generate")],
 )
 def test_devices_that_are_not_there_are_named(command, commands, capsys):
     assert main([*commands[command], "--device", "cuda:99"]) == 2

@@ -33,6 +33,13 @@ HEADS = {
     "semantic": {"channels": 8},
 }
 CPU = torch.device("cpu")
+QUERY_HEADS = pytest.mark.parametrize(
+    ("task", "head", "channels"),
+    [
+        ("detect", "rtdetr", 16), ("detect", "dfine", 16), ("instance", "mask2former", 64),
+        ("semantic", "mask2former", 64), ("panoptic", None, 64),
+    ],
+)  # fmt: skip
 
 
 def model_of(name):
@@ -69,15 +76,36 @@ def test_a_network_without_maps_of_several_sizes():
         build_compared(model_of("vit_tiny_patch16_224:depth=3,embed_dim=24,num_heads=1"), task, ("a", "b"), size_px=64)
 
 
-@pytest.mark.parametrize(
-    ("task", "head"), [("detect", "rtdetr"), ("instance", "mask2former"), ("semantic", "mask2former")]
-)
-def test_heads_that_stand_on_focalnets_only(task, head):
+@QUERY_HEADS
+def test_networks_of_any_width_get_the_same_head(task, head, channels):
     pytest.importorskip("timm")
     pytest.importorskip("transformers")
-    made = build_task(task, settings=settings_of(task)(head=head, queries=8, decoder_layers=2))
-    with pytest.raises(ShapeError, match="FocalNets only"):
-        build_compared(model_of("resnet18"), made, ("a", "b"), size_px=64)
+    options = {} if head is None else {"head": head}
+    made = build_task(task, settings=settings_of(task)(**options))
+    data = made.open("scenes:4", val_fraction=0.5, seed=0)
+    fields = made.for_comparison(data, image_size=64)
+    assert fields["channels"] == (96 if channels == 64 else 128)
+    assert all(fields[name] is not None for name in ("queries", "decoder_layers"))
+
+
+@QUERY_HEADS
+def test_heads_of_queries_stand_on_networks_of_any_make(task, head, channels):
+    pytest.importorskip("timm")
+    pytest.importorskip("transformers")
+    options = {"queries": 16, "decoder_layers": 2, "channels": channels, **({} if head is None else {"head": head})}
+    made = build_task(task, settings=settings_of(task)(**options))
+    data = made.open("scenes:4", val_fraction=0.5, seed=0)
+    made = build_task(task, settings=settings_of(task)(**options | made.choose_settings(data, image_size=64)))
+    network = build_compared(
+        model_of("convnext_atto:depths=[1,1,1,1],dims=[8,16,24,32]"), made, data.labels, size_px=64
+    )
+    batch = made.sample_batch(network.preprocessing, 2, data.labels)
+    loss = sum(made.losses(made.forward(network, batch), batch, train=True).values())
+    loss.backward()
+    assert loss.isfinite()
+    assert network.backbone.network.stem_0.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        made.forward(network.eval(), batch)
 
 
 @pytest.mark.parametrize("task", ["detect", "semantic"])

@@ -1,4 +1,4 @@
-"""Reads each place in a folder and all that its images show; run by a test in a process that may crash.
+"""Reads each place in a folder as commands do, and all that its images show; run by a test in a process that may crash.
 
     python read_odd_annotations.py FOLDER
 
@@ -7,16 +7,27 @@ Prints one json object a place, as soon as it is read: its name, what happened t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 
-from focalnets.data.annotated.training import open_annotated_evaluation, recognise_annotations
+from focalnets.data.annotated.training import (
+    open_annotated_evaluation,
+    open_annotated_training,
+    recognise_annotations,
+)
+from focalnets.data.checks.annotated import check_annotations
 from focalnets.errors import FocalNetsError
 from focalnets.machine.memory import peak_bytes
 
 
 def read_all(place, wanted):
+    for look in (check_annotations, open_annotated_training):
+        with contextlib.suppress(FocalNetsError):
+            look(place, task=wanted or "semantic")
+    with contextlib.suppress(FocalNetsError):
+        open_annotated_training(place, task=wanted or "detect", skip_unreadable=True)
     tasks = {task for found in recognise_annotations(place) for task in found.tasks}
     for task in sorted(tasks & {wanted} if wanted in tasks else tasks) or ["detect"]:
         labels, data = open_annotated_evaluation(place, task=task)

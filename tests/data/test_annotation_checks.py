@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.data import dense_formats
-from tests.data.annotated_files import coco, photo
+from tests.data.annotated_files import coco, mask_image, photo
 
 from focalnets.cli.main import main
 from focalnets.data.annotated.scene_writing import write_annotated_scenes
@@ -17,6 +18,7 @@ from focalnets.data.checks.anchors import best_overlaps
 from focalnets.data.checks.annotated import check_annotations
 from focalnets.data.checks.samples import draw_annotations
 from focalnets.data.scenes.generator import SceneGenerator
+from focalnets.data.scenes.landscapes import LAND
 from focalnets.errors import DataError
 
 
@@ -53,6 +55,54 @@ def test_good_data_have_no_errors(tmp_path):
     assert found.anchors is not None
     with pytest.raises(DataError, match="cannot train panoptic"):
         check_annotations(place, "panoptic")
+
+
+def test_classes_of_pixels_that_one_part_alone_shows_are_named(tmp_path):
+    for part, shown in (("train", (0, 1, 2)), ("val", (0, 1, 3))):
+        for number in range(2):
+            photo(tmp_path / part / "images" / f"{number}.png")
+            mask_image(tmp_path / part / "masks" / f"{number}.png", np.resize(shown, (8, 12)))
+    (tmp_path / "classes.json").write_text(json.dumps(["sky", "road", "tree", "car", "bus"]))
+    found = check_annotations(tmp_path)
+    said = {finding.kind: (finding.severity, finding.examples) for finding in found.findings}
+    assert said == {
+        "only-in-train": ("warning", ("tree",)),
+        "only-in-val": ("warning", ("car",)),
+        "unused-classes": ("note", ("bus",)),
+    }
+    assert found.objects["val"] == {"sky": 2, "road": 2, "tree": 0, "car": 2, "bus": 0}
+
+
+def test_ground_is_counted_by_images(tmp_path):
+    place = dense_formats.write_panoptic(tmp_path / "data", dense_formats.examples())
+    found = check_annotations(place, "panoptic")
+    never = next(finding.examples for finding in found.findings if finding.kind == "unused-classes")
+    assert {"sky", "meadow"} & set(found.classes)
+    assert not {name for name, count in found.objects["all"].items() if count} & set(never)
+    assert max(found.objects["all"][name] for name in LAND) == 3
+
+
+def test_objects_without_end_are_checked_in_no_time(tmp_path):
+    photo(tmp_path / "images" / "a.png", 300, 200)
+    mask_image(tmp_path / "masks" / "a.png", np.zeros((200, 300)))
+    Image.fromarray(np.arange(60_000, dtype=np.uint16).reshape(200, 300)).save(tmp_path / "masks" / "a.png")
+    begun = time.process_time()
+    found = check_annotations(tmp_path, "detect")
+    assert found.objects["all"]["object"] == 59_999
+    assert not any(finding.kind == "duplicate" for finding in found.findings)
+    assert time.process_time() - begun < 20
+
+
+@pytest.mark.parametrize("count", [3, 700])
+def test_objects_in_the_same_place_are_counted_once_each(tmp_path, count):
+    photo(tmp_path / "0.png", 900, 20)
+    places = [(float(place), 1.0, 4.0, 4.0) for place in range(count)]
+    boxes = [*places, (places[0][0] + 0.3, 0.7, 4.0, 4.0), (places[1][0], 1.0, 4.9, 4.0), places[-1], places[-1]]
+    annotations = [{"image_id": 0, "category_id": 1, "bbox": list(box)} for box in boxes]
+    annotations.append({"image_id": 0, "category_id": 2, "bbox": list(places[0])})
+    coco(tmp_path / "a.json", [(0, "0.png", 900, 20)], annotations)
+    kinds = {finding.kind: finding.count for finding in check_annotations(tmp_path).findings}
+    assert kinds["duplicate"] == 3
 
 
 def test_the_command_checks_annotations_and_draws_samples(tmp_path, capsys):

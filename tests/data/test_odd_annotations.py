@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +20,16 @@ PLACES = {
     for name, module in FORMATS.items()
     for odd, place in module.odd_files().items()
 }  # fmt: skip
+KINDS_OF_FILES = {
+    "pipe": os.mkfifo,
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "link to nothing": lambda path: path.symlink_to("gone"),
+    "device without end": lambda path: path.symlink_to("/dev/zero"),
+    "folder": Path.mkdir,
+    "empty file": Path.touch,
+}
+"""What may have the name of a file of annotations, and what makes it."""
+
 _MOST_KB = 1_500_000
 """What PyTorch takes once it is imported, and several hundred megabytes."""
 
@@ -37,21 +49,24 @@ def write(root, module, files):
             path.write_text(content, encoding="utf-8", errors="surrogatepass", newline="")
 
 
+def read_places(folder, names, timeout_s):
+    """What happened to each place, by its name; read in a process of its own, which may crash."""
+    script = Path(__file__).with_name("read_odd_annotations.py")
+    command = [sys.executable, "-X", "faulthandler", "-W", "error", str(script), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+    read = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"crashed at {names[len(read)]}: {done.stderr[-2000:]}"
+    return {names[int(outcome["name"])]: outcome for outcome in read}
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """What happened to each place, by its name; read in a process of its own, which may crash."""
     folder = tmp_path_factory.mktemp("odd")
     for number, (module, files, _) in enumerate(PLACES.values()):
         place = folder / f"{number:03d}"
         write(place / "place", module, files)
         (place / "task").write_text(module.TASK or "")
-    script = Path(__file__).with_name("read_odd_annotations.py")
-    command = [sys.executable, "-X", "faulthandler", "-W", "error", str(script), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    read = [json.loads(line) for line in done.stdout.splitlines()]
-    names = list(PLACES)
-    assert done.returncode == 0, f"crashed at {names[len(read)]}: {done.stderr[-2000:]}"
-    return {names[int(outcome["name"])]: outcome for outcome in read}
+    return read_places(folder, list(PLACES), 600)
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
@@ -71,6 +86,30 @@ def test_odd_places_are_read_or_one_sentence(outcomes, name):
     assert outcome["said"].endswith(".")
     assert outcome["said"].isprintable()
     assert len(outcome["said"]) < 1000
+
+
+def test_what_is_no_file_is_read_or_one_sentence(tmp_path):
+    names = []
+    for name, module in FORMATS.items():
+        good = next(files for files, said in module.odd_files().values() if said is None)
+        for file, (kind, make) in itertools.product([module.PHOTO, *good, "zz"], KINDS_OF_FILES.items()):
+            place = tmp_path / f"{len(names):03d}"
+            write(place / "place", module, good)
+            (place / "task").write_text(module.TASK or "")
+            for path in [place / "place" / file] if file != "zz" else beside(place / "place", module):
+                path.unlink(missing_ok=True)
+                make(path)
+            names.append(f"{name}: {file} is a {kind}")
+    outcomes = read_places(tmp_path, names, 200)
+    assert len(outcomes) == len(names) > 100
+    assert {name: each["said"] for name, each in outcomes.items() if each["kind"] == "traceback"} == {}
+    assert max(outcome["peak_kb"] for outcome in outcomes.values()) < _MOST_KB
+
+
+def beside(place, module):
+    """Places of further files that any of the formats looks at."""
+    folders = {place, (place / module.PHOTO).parent}
+    return [folder / f"zz{ending}" for folder in folders for ending in (".json", ".xml", ".yaml", ".txt", ".csv")]
 
 
 def test_little_memory_is_used(outcomes):

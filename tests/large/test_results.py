@@ -74,20 +74,22 @@ def test_objects_become_geojson(tmp_path):
     assert second["geometry"]["coordinates"] == [[[1.0, 2.0], [3.5, 2.0], [3.5, 4.0], [1.0, 4.0], [1.0, 2.0]]]
 
 
-def test_a_class_map_becomes_a_tiled_tiff_with_smaller_copies(tmp_path):
+@pytest.mark.parametrize("ids", [None, (0, 7, 24, 33, 255), (3, 256, 7, 40_000, 0)])
+def test_a_class_map_becomes_a_tiled_tiff_with_smaller_copies(tmp_path, ids):
     tifffile = pytest.importorskip("tifffile")
     classes = ClassMap(None, 1500, 2300, 5)
     classes.labels[:] = np.random.default_rng(0).integers(0, 5, classes.labels.shape)
-    write_class_tiff(tmp_path / "classes.tif", classes, [tuple(colour) for colour in class_colours(5).tolist()])
+    write_class_tiff(tmp_path / "classes.tif", classes, ids)
+    written = classes.labels if ids is None else np.array(ids)[classes.labels]
     with tifffile.TiffFile(tmp_path / "classes.tif") as file:
         page = file.pages.first
         assert (page.is_tiled, page.tilewidth) == (True, 512)
         levels = file.series[0].levels
         assert [level.shape for level in levels] == [(1500, 2300), (750, 1150), (375, 575)]
         for level, step in zip(levels, (1, 2, 4), strict=True):
-            assert np.array_equal(level.asarray(), classes.labels[::step, ::step])
+            assert np.array_equal(level.asarray(), written[::step, ::step])
     with Image.open(tmp_path / "classes.tif") as picture:
-        assert picture.mode == "P"
+        assert picture.mode == ("P" if ids is None or max(ids) < 256 else "I;16")
 
 
 def test_the_page_shows_image_classes_and_objects(tmp_path):

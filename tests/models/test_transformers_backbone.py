@@ -104,7 +104,8 @@ def test_our_head_gives_what_the_published_model_gives():
     whole = mask2former._published_model(BACKBONE, 64, 3, 6, 2).eval()
     torch.manual_seed(0)
     head = mask2former.Mask2FormerHead(BACKBONE, hidden=64, classes=3, queries=6, layers=2).eval()
-    network = whole.model.pixel_level_module.encoder.network
+    network = focalnets.FocalNet(BACKBONE).eval()
+    whole.model.pixel_level_module.encoder = transformers_backbone(network)
     with torch.no_grad():
         expected = whole(pixel_values=IMAGES)
         got = head(network.forward_pyramid(IMAGES))

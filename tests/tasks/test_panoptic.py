@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from focalnets.data.annotated.training import open_annotated_training
 from focalnets.errors import ConfigError
 from focalnets.models.config import FocalNetConfig, WholeImage
 from focalnets.tasks.panoptic.metrics import PanopticMetrics, match_segments
+from focalnets.tasks.panoptic.results import Panoptic
 from focalnets.tasks.panoptic.segments import Segments, segments_of_annotation, segments_of_queries
 from focalnets.tasks.panoptic.settings import PanopticSettings
 from focalnets.tasks.panoptic.task import PanopticTask
@@ -157,9 +160,30 @@ def test_panoptic_files_of_coco_train_panoptic(tmp_path):
     everything = PanopticTask().open(tmp_path / "data", val_fraction=0.3, seed=0)
     assert data.labels == everything.labels[1:]
     chosen = PanopticTask().choose_settings(everything, image_size=None)["stuff"]
+    ids = [category.id for category in everything.train.categories]
+    assert PanopticTask().numbers_of_classes(everything) == {"class_ids": ",".join(map(str, ids))}
     things = [category.thing for category in everything.train.categories]
     assert chosen == ",".join(str(number) for number, thing in enumerate(things) if not thing)
     suited = dataclasses.replace(PanopticTask(), settings=PanopticSettings(stuff=chosen))
     _, target = suited.transform(WholeImage(input_size_px=32), train=True)(everything.train[0], 0)
     assert len(target["masks"]) == len(target["labels"])
     assert target["semantic"].shape == target["masks"].shape[1:]
+
+
+def test_segments_are_written_with_the_numbers_of_the_data(tmp_path):
+    pytest.importorskip("transformers")
+    backbone = focalnets.FocalNet(FocalNetConfig(depths=(1, 1, 1, 1), embed_dim=8, pyramid_norms=True, num_classes=0))
+    options = {"channels": 64, "queries": 4, "decoder_layers": 2, "stuff": "1", "class_ids": "7,90"}
+    task = PanopticTask(settings=PanopticSettings(**options))
+    head = task.head(task.build(backbone, ("cat", "grass"), pretrained=False))
+    assert head["class_ids"] == [7, 90]
+    suited = PanopticTask().suited_to(task.rebuild_dense(backbone, ("cat", "grass"), head))
+    assert suited.settings.ids() == (7, 90)
+    found = Segments(np.repeat([1, 2], 8).reshape(4, 4).astype(np.int32), (1, 0), (0.9, 0.8))
+    result = Panoptic.of_segments(
+        Path("a.png"), ("cat", "grass"), found, stuff=frozenset({1}), class_ids=suited.settings.ids()
+    )
+    suited.write_results([result], tmp_path)
+    content = json.loads((tmp_path / "panoptic.json").read_text())
+    assert [info["category_id"] for info in content["annotations"][0]["segments_info"]] == [90, 7]
+    assert [(each["id"], each["isthing"]) for each in content["categories"]] == [(7, 1), (90, 0)]

@@ -29,6 +29,7 @@ from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import in_miniature, segment
 from focalnets.training.resolve import resolve_config
 from focalnets.training.trainer import open_data, train
+from focalnets.weights.checkpoint import save_checkpoint
 
 BACKBONE = FocalNetConfig(depths=(1, 1, 1, 1), embed_dim=8, pyramid_norms=True, num_classes=0)
 
@@ -279,6 +280,43 @@ def test_predict_writes_maps_pictures_and_tables(place, run, tmp_path, capsys):
     ]
     for area in entry["areas"]:
         assert (labels == CLASSES.index(area["class"])).sum() == area["pixels"]
+
+
+@pytest.mark.parametrize("ids", [(0, 7, 24), (3, 40_000, 5)])
+def test_maps_are_written_with_the_numbers_of_the_data(tmp_path, ids):
+    random = np.random.default_rng(0)
+    for number in range(2):
+        for kind, values in (
+            ("images", random.integers(0, 255, (16, 20, 3), np.uint8)),
+            ("masks", random.choice(ids, (16, 20)).astype(np.uint16)),
+        ):
+            (tmp_path / "data" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(tmp_path / "data" / kind / f"{number}.png")
+    entries = [{"id": number, "name": name} for number, name in sorted(zip(ids, CLASSES, strict=True))]
+    (tmp_path / "data" / "classes.json").write_text(json.dumps(entries))
+    data = Semantic().open(tmp_path / "data", val_fraction=0.5, seed=0)
+    chosen = Semantic().choose_settings(data, image_size=None)
+    assert chosen == {"class_ids": ",".join(map(str, sorted(ids)))}
+    task = Semantic(settings=SemanticSettings(channels=8, **chosen))
+    module = task.build(focalnets.FocalNet(BACKBONE), data.labels, pretrained=False)
+    save_checkpoint(module, tmp_path / "net.safetensors", task="semantic", head=task.head(module))
+    trained = focalnets.load(tmp_path / "net.safetensors", device="cpu")
+    results = trained.predict(tmp_path / "data" / "images")
+    trained.task.write_results([each.value for each in results], tmp_path)
+    with Image.open(tmp_path / "0_classes.png") as written:
+        assert written.mode == ("P" if max(ids) < 256 else "I;16")
+        assert np.array_equal(np.asarray(written), np.array(sorted(ids))[results[0].labels])
+    assert json.loads((tmp_path / "classes.json").read_text()) == entries
+
+
+def test_numbers_of_classes_that_cannot_be_are_refused():
+    head = {**network().describe_head(), "class_ids": [0, 5, 65_536]}
+    for numbers, sentence in (([0, 5, 65_536], "from 0 to 65,535"), ([1, 2], "one for each"), ([1, 1, 2], "differ")):
+        with pytest.raises(ConfigError, match=sentence):
+            build_semantic(focalnets.FocalNet(BACKBONE), CLASSES, {**head, "class_ids": numbers})
+    again = build_semantic(focalnets.FocalNet(BACKBONE), CLASSES, {**head, "class_ids": [9, 0, 4]})
+    assert again.class_ids == (9, 0, 4)
+    assert again.describe_head()["class_ids"] == [9, 0, 4]
 
 
 def test_videos_are_drawn_frame_by_frame(run, tmp_path, capsys):

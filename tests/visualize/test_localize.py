@@ -53,9 +53,25 @@ class MaskSource:
         return np.stack([mask, -mask, np.ones_like(mask)])
 
 
+class MapsOf:
+    """Draws one of the maps that a network is measured with."""
+
+    def __init__(self, network, key):
+        self.network, self.key = network, key
+
+    def of(self, annotated):
+        view = make_view(annotated, 0, self.network.preprocessing, 32)
+        for source in map_sources(self.network):
+            for method, heat in zip(source.methods, source.maps(view), strict=True):
+                if method.key == self.key:
+                    return heat
+        raise AssertionError(self.key)
+
+
 def test_figures_of_known_maps(network, folders):
     images = open_annotated_images(folders)
-    result = measure_localization(network, images, sources=[MaskSource()], resamples=50)
+    result = measure_localization(network, images, sources=[MaskSource()], resamples=50, steps=4)
+    assert result.main == "modulator_2.0"
     perfect, opposite, constant = result.methods
     assert [perfect.hits.value, perfect.energy.value, perfect.auc.value] == [1, 1, 1]
     assert perfect.iou.value > 0.9
@@ -73,25 +89,32 @@ def test_everything_is_measured_and_repeats(network, folders):
     pytest.importorskip("captum")
     images = open_annotated_images(folders)
     seen = []
-    first = measure_localization(network, images, resamples=60, seed=3, on_progress=seen.append)
+    first = measure_localization(network, images, resamples=60, seed=3, steps=2, on_progress=seen.append)
     keys = [score.key for score in first.methods]
     assert keys == [
-        "modulator_0.0", "modulator_1.0", "modulator_1.1", "modulator_2.0", "modulator_3.0", "where_it_looks",
-        "evidence", "gradcam_3", "gradcam_2", "untrained", "centre", "noise", "anywhere",
+        "modulator_0.0", "modulator_1.0", "modulator_1.1", "modulator_2.0", "modulator_3.0", "focal-evidence",
+        "evidence", "modulator-evidence", "gradcam_3", "gradcam_2", "untrained", "untrained_focal-evidence", "centre",
+        "noise", "anywhere",
     ]  # fmt: skip
-    assert first.main == "modulator_2.0"
+    assert first.main == "focal-evidence"
     assert seen == [1, 2, 3, 4, 5]
     for score in first.methods:
         for figure in (score.hits, score.near, score.energy, score.auc, score.iou):
             assert 0 <= figure.low <= figure.high <= 1
             assert figure.low - 1e-9 <= figure.value <= figure.high + 1e-9 or score.iou is figure
         assert score.near.value >= score.hits.value
+        assert (score.deletion is None) == (score.insertion is None) == (score.kind == "modulator")
+        if score.deletion is not None:
+            assert 0 < score.deletion.low <= score.deletion.value <= score.deletion.high < 1
+    random = np.stack([MapsOf(network, "untrained_focal-evidence").of(images[number]) for number in range(2)])
+    assert random.std() > 0
     anywhere = first.method("anywhere")
     assert anywhere.auc.value == 0.5
     assert anywhere.hits.value == pytest.approx(first.mean_area)
-    again = measure_localization(network, images, resamples=60, seed=3)
+    again = measure_localization(network, images, resamples=60, seed=3, steps=2)
     assert {**first.to_dict(), "seconds": 0} == {**again.to_dict(), "seconds": 0}
-    other = measure_localization(network, images, resamples=60, seed=4)
+    other = measure_localization(network, images, resamples=60, seed=4, steps=0)
+    assert other.method("focal-evidence").deletion is None
     assert other.method("noise").auc.value != first.method("noise").auc.value
     assert other.method("modulator_2.0").auc.value == first.method("modulator_2.0").auc.value
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -100,12 +123,17 @@ def test_everything_is_measured_and_repeats(network, folders):
 
 def test_other_sizes_blocks_and_features(network, folders):
     images = open_annotated_images(folders).limited(2)
-    result = measure_localization(network, images, focus=(0, 0), size_px=47, resamples=5)
+    result = measure_localization(network, images, focus=(0, 0), size_px=47, resamples=5, steps=1)
+    assert result.method("modulator_0.0").deletion is not None
     assert (result.main, result.size_px, result.near_px, result.images) == ("modulator_0.0", 47, 2, 2)
     bare = create_model(
         "focalnet_pico", num_classes=0, depths=(1, 1), embed_dim=8, focal_levels=(1, 1), focal_windows=(3, 3)
     )
-    assert measure_localization(bare.eval(), images, size_px=32, resamples=5).images == 2
+    assert measure_localization(bare.eval(), images, size_px=32, resamples=5, steps=0).images == 2
+    chosen = measure_localization(network, images, map_name="evidence", focus=(0, 0), resamples=5, steps=0)
+    assert chosen.main == "evidence"
+    with pytest.raises(ConfigError, match="map must be one of focal-evidence"):
+        measure_localization(network, images, map_name="heat")
     pyramid = create_model("focalnet_pico", pyramid_norms=True, num_classes=0)
     with pytest.raises(ConfigError, match="load a classifier"):
         map_sources(pyramid)
@@ -124,7 +152,7 @@ def test_images_that_do_not_count(network, tmp_path):
     images = open_annotated_images(root)
     with pytest.raises(ImageError, match=r"damaged\.png"):
         measure_localization(network, images, resamples=5)
-    result = measure_localization(network, images, resamples=5, skip_unreadable=True)
+    result = measure_localization(network, images, resamples=5, steps=0, skip_unreadable=True)
     assert (result.images, result.without_object, result.filled, len(result.unreadable)) == (2, 1, 1, 1)
     assert [score.name for score in result.per_image] == ["0.png", "1.png"]
     for name in ("0.png", "1.png"):
@@ -143,7 +171,7 @@ def test_objects_too_small_for_a_pixel_are_kept(network):
     assert not nothing.mask.any()
 
 
-@pytest.mark.parametrize("setting", [{"size_px": 0}, {"resamples": 0}, {"seed": -1}])
+@pytest.mark.parametrize("setting", [{"size_px": 0}, {"resamples": 0}, {"seed": -1}, {"steps": -1}])
 def test_numbers_out_of_range(network, folders, setting):
     with pytest.raises(ConfigError, match=f"{next(iter(setting))} must be a whole number"):
         measure_localization(network, open_annotated_images(folders), **setting)
@@ -191,7 +219,7 @@ def test_files(network, folders, tmp_path):
     named = AnnotatedImages(
         data="<data> & more in /home/x/masks", objects="all", names=[f"<{n}>$" for n in images.names], read=images.read
     )
-    result = measure_localization(network, named, resamples=20, notes=["A <note>."])
+    result = measure_localization(network, named, resamples=20, steps=2, notes=["A <note>."])
     result = dataclasses.replace(result, unreadable=("the image '/home/a b/1.png' is empty.",))
     best, worst = best_and_worst(network, named, result, (2, 0), 2)
     assert [one.score.auc for one in best] == sorted((one.auc for one in result.per_image), reverse=True)[:2]
@@ -208,6 +236,7 @@ def test_files(network, folders, tmp_path):
     assert "&lt;data&gt; &amp; more" in page
     assert "A &lt;note&gt;." in page
     assert "more in masks" in page
+    assert "These images do not show that it beats " in page or "It beats everything" in page
     assert "1.png&#39; is empty." in page
     assert "/home" not in without_pictures(page)
     assert "<data>" not in page

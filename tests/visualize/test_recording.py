@@ -166,6 +166,50 @@ def test_evidence_is_modulator_times_gradient():
     torch.testing.assert_close(inside[1, 0].evidence, (modulators["M"].detach() * gradient).abs().sum(-1))
 
 
+def test_evidence_of_levels_is_what_each_adds_times_the_gradient():
+    model = network().requires_grad_(False)
+    images = torch.randn(2, 3, 32, 32)
+    inside, _ = look_inside(model, images, classes=[3, 1])
+    assert inside.classes == (3, 1)
+    assert inside[1, 0].level_evidence is None
+    modulation = model.stages[0].blocks[1].modulation
+    kept = {}
+
+    def keep(_module, arguments):
+        kept["tokens"], kept["G"] = kept["tokens"], arguments[0].requires_grad_()
+
+    def keep_tokens(_module, arguments):
+        kept["tokens"] = arguments[0].detach()
+
+    handles = [
+        modulation.register_forward_pre_hook(keep_tokens),
+        modulation.modulator_projection.register_forward_pre_hook(keep),
+    ]
+    logits = model(images)
+    for handle in handles:
+        handle.remove()
+    (gradient,) = torch.autograd.grad(logits[0, 3] + logits[1, 1], kept["G"])
+    _, context, gates = modulation.input_projection(kept["tokens"]).split(
+        (modulation.dim, modulation.dim, modulation.focal_levels + 1), -1
+    )
+    level, total = context.movedim(-1, 1), 0
+    scale = modulation.focal_levels + 1 if modulation.normalize_modulator else 1
+    for number in range(modulation.focal_levels + 1):
+        if number < modulation.focal_levels:
+            kernel = modulation.kernels[number]
+            level = torch.nn.functional.gelu(
+                torch.nn.functional.conv2d(
+                    level, kernel.unsqueeze(1), padding=kernel.shape[-1] // 2, groups=len(kernel)
+                )
+            )
+        else:
+            level = torch.nn.functional.gelu(level.mean((2, 3), keepdim=True))
+        added = level.movedim(1, -1) * gates[..., number : number + 1] / scale
+        total = total + added
+        torch.testing.assert_close(inside[0, 1].level_evidence[..., number], (added * gradient).abs().sum(-1))
+    torch.testing.assert_close(total, kept["G"].detach())
+
+
 def test_looking_leaves_mode_and_gradients_alone():
     model = network(drop_path=0.5).train()
     with torch.no_grad():

@@ -10,20 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from focalnets.auditing.pictures import Properties, measure_picture
+from focalnets.data.checks.properties import Properties, read_and_measure
 from focalnets.data.labelled import LabelledData
 from focalnets.data.samples import ImageFile
 from focalnets.engine.forms import InferenceForm
 from focalnets.errors import ConfigError
+from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.task import Classify
 from focalnets.tasks.evaluation import Failure, Measured
 from focalnets.tasks.picture_transform import Alter
 from focalnets.tasks.running import evaluate
 from focalnets.tasks.task import Task
 
-__all__ = ["Answers", "Chosen", "LookedAt", "ask", "require_classifier"]
+__all__ = ["Answers", "Chosen", "LookedAt", "Relabelled", "ask", "require_classifier"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,6 +38,8 @@ class Answers:
         labels, predicted: Class of each image, and the one it is taken for, (N,).
         confidences: Probability of the class it is taken for, (N,).
         left_out: Images that could not be read.
+        embeddings: What the network's classifier sees of each image, (N, C) float32; None where that was not asked for
+            or the network has no such place.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +48,7 @@ class Answers:
     predicted: np.ndarray
     confidences: np.ndarray
     left_out: tuple[Failure, ...] = ()
+    embeddings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,8 +85,7 @@ class LookedAt:
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Read the picture of a number, with its class; ImageError if that fails."""
-        picture, label = self.data[index]
-        self.properties[index] = measure_picture(picture, self.samples[index][0])
+        picture, label, self.properties[index] = read_and_measure(self.data, index)
         return picture, label
 
 
@@ -105,9 +109,50 @@ class Chosen:
         return self.data[self.numbers[index]]
 
 
+class Relabelled:
+    """The images of other data with classes that are counted otherwise.
+
+    Args:
+        data: The other data, with ``samples``.
+        labels: Class of each image.
+    """
+
+    def __init__(self, data: Any, labels: Sequence[int]) -> None:
+        self.data, self.labels = data, list(labels)
+        self.samples = [(file, label) for (file, _), label in zip(data.samples, self.labels, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Read the picture of a number, with its class."""
+        return self.data[index][0], self.labels[index]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Answering(Classify):
-    """Classification whose evaluation is all answers as they are."""
+    """Classification whose evaluation is all answers as they are.
+
+    Attributes:
+        seen: Takes what the classifier sees of each batch; None does not listen.
+    """
+
+    seen: list[Tensor] | None = None
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """Compute logits, and keep what the classifier sees where that was asked for."""
+        head = getattr(model, "head", None)
+        if self.seen is None or not isinstance(head, nn.Module):
+            return super().forward(model, batch)
+
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.seen.append(inputs[0].float().cpu())  # type: ignore[union-attr]
+
+        listening = head.register_forward_pre_hook(keep)
+        try:
+            return super().forward(model, batch)
+        finally:
+            listening.remove()
 
     def evaluation(self, measured: Measured) -> Measured:  # type: ignore[override]
         """Hand on what was gathered."""
@@ -136,9 +181,14 @@ def ask(
     alter: Alter | None = None,
     form: InferenceForm | None = None,
     on_progress: Callable[[int], None] | None = None,
+    embed: bool = False,
 ) -> Answers:
-    """Ask a classifier about images; the arguments are those of :func:`focalnets.tasks.running.evaluate`."""
-    answering = _Answering(settings=task.settings, threshold=task.threshold)
+    """Ask a classifier about images; the arguments are those of :func:`focalnets.tasks.running.evaluate`.
+
+    With ``embed`` what the classifier sees of each image is kept too.
+    """
+    seen: list[Tensor] | None = [] if embed else None
+    answering = _Answering(settings=task.settings, threshold=task.threshold, seen=seen)
     measured: Measured = evaluate(
         answering,
         model,
@@ -158,4 +208,5 @@ def ask(
         predicted=np.array(columns[1]),
         confidences=np.array(columns[2]),
         left_out=measured.left_out,
+        embeddings=torch.cat(seen).numpy() if seen and all(each.ndim == 2 for each in seen) else None,
     )

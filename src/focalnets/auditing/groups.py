@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from focalnets.auditing.answers import Answers
-from focalnets.auditing.statistics.differences import difference
+from focalnets.auditing.statistics.differences import difference, points
 from focalnets.auditing.statistics.power import detectable_gap
 from focalnets.auditing.statistics.tests import holm, stratified_fisher
 from focalnets.auditing.verdicts import Verdict
@@ -41,7 +41,8 @@ class Comparison:
         share: Of the group.
         expected: Of the rest.
         gap: Group minus rest, with its 95 % interval; negative is worse.
-        p: Of the exact test within classes.
+        p: Of the exact test within classes that the group is no worse.
+        p_better: The same that it is no better.
     """
 
     images: int
@@ -50,6 +51,7 @@ class Comparison:
     expected: float
     gap: Estimate
     p: float
+    p_better: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,9 +66,10 @@ class Group:
             decides.
         precision: Of what is taken for a class, the share that is of it, beside the rest with the same answers.
         overconfidence: Mean confidence minus accuracy, and its 95 % interval.
-        adjusted_p: Holm's, over all groups of all attributes.
+        adjusted_p: That it is no worse: Holm's, over all groups of all attributes.
         detectable: How much worse a group must be to be found with a chance of 80 %; None if nothing would be.
-        status: ``found`` if the adjusted p is below alpha and the gap at least the least one.
+        better: Whether it fares better, by the same rules the other way round.
+        status: ``found`` if the adjusted p is below alpha and it is worse by at least the least gap.
     """
 
     attribute: str
@@ -78,6 +81,7 @@ class Group:
     overconfidence: Estimate
     adjusted_p: float | None
     detectable: float | None
+    better: bool
     status: Status
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,7 +121,8 @@ def compare_shares(right: np.ndarray, strata: np.ndarray, inside: np.ndarray, re
         share=successes / images,
         expected=expected,
         gap=difference(successes, images, min(expected * effective, effective), effective),
-        p=stratified_fisher(own_right, own, own_right + other_right, own + others),
+        p=stratified_fisher(own_right, own, own_right + other_right, own + others, "less"),
+        p_better=stratified_fisher(own_right, own, own_right + other_right, own + others, "greater"),
     )
 
 
@@ -135,7 +140,7 @@ def find_gaps(
     """
     right = answers.right
     groups: list[Group] = []
-    tested: list[_Tested] = []
+    tested: list[int] = []
     for attribute, values in attributes.items():
         kinds, column = np.unique(np.asarray(values, dtype=object), return_inverse=True)
         known = (kinds != "")[column]
@@ -149,7 +154,7 @@ def find_gaps(
             if recall is not None and recall.images < least:
                 recall = None
             if recall is not None:
-                tested.append(_Tested(len(groups), recall, (attribute, inside.tobytes()), (attribute, rest.tobytes())))
+                tested.append(len(groups))
             groups.append(
                 Group(
                     attribute=attribute,
@@ -161,17 +166,21 @@ def find_gaps(
                     overconfidence=_overconfidence(answers.confidences[inside], right[inside]),
                     adjusted_p=None,
                     detectable=None,
+                    better=False,
                     status="too few",
                 )
             )
-    adjusted, tests = _adjust(tested)
-    for each, p in zip(tested, adjusted, strict=True):
-        recall = each.recall
-        groups[each.number] = dataclasses.replace(
-            groups[each.number],
+    comparisons = [recall for number in tested if (recall := groups[number].recall) is not None]
+    worse, better = (holm([getattr(each, name) for each in comparisons]) for name in ("p", "p_better"))
+    for number, recall, p, p_better in zip(tested, comparisons, worse, better, strict=True):
+        groups[number] = dataclasses.replace(
+            groups[number],
             adjusted_p=p,
-            detectable=detectable_gap(recall.images, recall.expected, recall.others, alpha=alpha / tests, least=gap),
-            status="found" if p < alpha and abs(recall.gap.value) >= gap else "nothing found",
+            detectable=detectable_gap(
+                recall.images, recall.expected, recall.others, alpha=alpha / len(tested), least=gap
+            ),
+            better=p_better < alpha and recall.gap.value >= gap,
+            status="found" if p < alpha and recall.gap.value <= -gap else "nothing found",
         )
     return groups
 
@@ -196,22 +205,22 @@ def group_verdicts(groups: Sequence[Group], *, least: int, images: int) -> list[
                 f"{name}: too few images to tell ({group.images:,}); at least {least} of classes that others have too "
                 "are needed."
             )))  # fmt: skip
-        elif group.status == "found" and recall.gap.value < 0:
+        elif group.status == "found":
             verdicts.append(Verdict(
                 section="groups", kind="found", harm=-recall.gap.value * recall.images / images, sentence=(
                     f"{name} fares worse: {recall.share:.1%} of its {recall.images:,} images are recognised, but "
-                    f"{recall.expected:.1%} of others of the same classes ({_points(recall.gap)}, adjusted p = "
+                    f"{recall.expected:.1%} of others of the same classes ({points(recall.gap)}, adjusted p = "
                     f"{group.adjusted_p:.2g})."
                 ),
             ))  # fmt: skip
     for attribute in dict.fromkeys(group.attribute for group in groups):
         own = [group for group in groups if group.attribute == attribute and group.recall is not None]
-        worse = [group for group in own if group.status == "found" and group.recall and group.recall.gap.value < 0]
-        better = [group for group in own if group.status == "found" and group not in worse]
+        worse = [group for group in own if group.status == "found"]
+        better = [group for group in own if group.better and group.recall]
         if better and not worse:
             names = ", ".join(group.value for group in better)
-            verdicts.append(Verdict(section="groups", kind="found", harm=0.0, sentence=(
-                f"{attribute}: {names} fares better than the rest ({_points(better[0].recall.gap)}); no single other "  # type: ignore[union-attr]
+            verdicts.append(Verdict(section="groups", kind="note", harm=0.0, sentence=(
+                f"{attribute}: {names} fares better than the rest ({points(better[0].recall.gap)}); no single other "  # type: ignore[union-attr]
                 "group is proven to fare worse."
             )))  # fmt: skip
         if own and not worse and not better:
@@ -228,36 +237,8 @@ def group_verdicts(groups: Sequence[Group], *, least: int, images: int) -> list[
     return verdicts
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Tested:
-    """A group that is tested: its number among all, and what tells it and its rest from others."""
-
-    number: int
-    recall: Comparison
-    inside: tuple[str, bytes]
-    rest: tuple[str, bytes]
-
-
-def _adjust(tested: Sequence[_Tested]) -> tuple[list[float], int]:
-    """Adjust p-values by Holm, and count the tests: two groups that are each other's rest are one test."""
-    number_of: dict[tuple[str, bytes], int] = {}
-    p_values: list[float] = []
-    for each in tested:
-        number = number_of.get(each.rest)
-        if number is None:
-            number = len(p_values)
-            p_values.append(each.recall.p)
-        number_of[each.inside] = number
-    adjusted = holm(p_values)
-    return [adjusted[number_of[each.inside]] for each in tested], max(1, len(p_values))
-
-
 def _overconfidence(confidences: np.ndarray, right: np.ndarray) -> Estimate:
     excess = confidences - right
     value = float(excess.mean())
     margin = 1.959964 * float(excess.std(ddof=1)) / math.sqrt(len(excess)) if len(excess) > 1 else 1.0
     return Estimate(value, max(-1.0, value - margin), min(1.0, value + margin))
-
-
-def _points(gap: Estimate) -> str:
-    return f"{100 * gap.value:+.1f} points, 95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"

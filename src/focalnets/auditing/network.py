@@ -21,6 +21,8 @@ def audit_network(
     data: str | os.PathLike[str] | LabelledData | OpenedData,
     *,
     groups: str | os.PathLike[str] | None = None,
+    masks: str | os.PathLike[str] | None = None,
+    against: str | os.PathLike[str] | TrainedNetwork | None = None,
     train_data: str | os.PathLike[str] | None = None,
     split: str | os.PathLike[str] | None = None,
     gap: float = 0.05,
@@ -40,6 +42,8 @@ def audit_network(
         trained: The network, where it is to run.
         data: Folder, CSV file or shards; or labelled data in files.
         groups: CSV file with a path and any number of attributes for each image.
+        masks: Where the objects are, see :func:`focalnets.auditing.object_masks.open_object_masks`.
+        against: An earlier network of the same classes: a run's folder, a weights file, or one that is loaded.
         train_data: What the network learnt from: pictures that look alike are named, and it says which classes and
             attributes go together.
         split: File ``split.json`` of a run whose held-out part is meant; None takes that of the network's run, if it
@@ -64,6 +68,11 @@ def audit_network(
     require_classifier(trained.task)
     trained.require_weights("audit")  # it asks at other sizes
     opened = open_given(data, trained, split)
+    earlier = against if isinstance(against, TrainedNetwork) else None
+    if against is not None and not isinstance(against, TrainedNetwork):
+        earlier = TrainedNetwork.load(against, device=str(next(trained.network.parameters()).device))
+    if earlier is not None:
+        require_classifier(earlier.task)
     learnt = []
     if train_data is not None:
         run = split_of_run(trained.source, train_data)
@@ -74,6 +83,8 @@ def audit_network(
         opened,
         settings=settings,
         groups=groups,
+        masks=masks,
+        earlier=earlier,
         trained_on=learnt,
         size_px=size_px,
         batch_size=batch_size,

@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from focalnets.auditing.answers import Answers, Chosen, ask
-from focalnets.auditing.statistics.differences import paired_difference
+from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.tests import holm, mcnemar
 from focalnets.auditing.treatments import blank_pictures, treatments
 from focalnets.auditing.verdicts import Verdict
@@ -31,6 +31,7 @@ __all__ = [
     "Treated",
     "measure_parts",
     "parts_verdicts",
+    "spread",
 ]
 
 
@@ -149,7 +150,7 @@ def measure_parts(
         on_progress: Called with the number of changed images done, over all changes, and the change.
     """
     spec = spec_at(model, size_px)
-    positions = _spread(len(answers), most)
+    positions = np.array(spread(range(len(answers)), most))
     chosen = Chosen(data, [int(answers.indices[position]) for position in positions])
     labels, right = answers.labels[positions], {"untouched": answers.right[positions]}
     said = {"untouched": answers.predicted[positions]}
@@ -180,8 +181,7 @@ def parts_verdicts(parts: Parts) -> list[Verdict]:
         Verdict(section="parts", kind="found", harm=each.difference.value * each.images / parts.images, sentence=(
             f"'{each.name}' lives on its surroundings: with the centre removed {each.surroundings:.1%} of "
             f"{each.images:,} images are recognised, by the centre alone {each.centre:.1%} "
-            f"({100 * each.difference.value:+.1f} points, 95 % interval {100 * each.difference.low:+.1f} to "
-            f"{100 * each.difference.high:+.1f})."
+            f"({points(each.difference)})."
         ))
         for each in parts.surrounded
         if each.found
@@ -199,9 +199,10 @@ def parts_verdicts(parts: Parts) -> list[Verdict]:
     return verdicts
 
 
-def _spread(count: int, most: int) -> np.ndarray:
-    """Choose numbers evenly spread over all, which lie class by class."""
-    return np.arange(count) if count <= most else np.arange(most) * count // most
+def spread(numbers: Sequence[int], most: int) -> list[int]:
+    """Choose at most so many numbers evenly spread over all, which lie class by class."""
+    count = len(numbers)
+    return list(numbers) if count <= most else [numbers[place * count // most] for place in range(most)]
 
 
 def _treated(
@@ -222,7 +223,7 @@ def _treated(
                 key=key,
                 label=names[key],
                 accuracy=float(right[key].mean()),
-                change=_paired(right[key], before),
+                change=paired_shares(right[key], before),
                 adjusted_p=p,
                 named_most=(classes[int(counts.argmax())], float(counts.max() / counts.sum())),
                 classes=tuple(_class(classes[each], right[key][labels == each]) for each in np.unique(labels)),
@@ -251,20 +252,11 @@ def _surrounded(
             images=len(one),
             surroundings=float(one.mean()),
             centre=float(other.mean()),
-            difference=(apart := _paired(one, other)),
+            difference=(apart := paired_shares(one, other)),
             adjusted_p=p,
             found=p < alpha and apart.value >= gap,
         )
         for (name, one, other), p in zip(pairs, p_values, strict=True)
-    )
-
-
-def _paired(first: np.ndarray, second: np.ndarray) -> Estimate:
-    return paired_difference(
-        int((first & second).sum()),
-        int((first & ~second).sum()),
-        int((~first & second).sum()),
-        int((~first & ~second).sum()),
     )
 
 

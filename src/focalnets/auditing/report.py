@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
+from focalnets.auditing.pages.figures import amplification_section, data_section, groups_section, parts_section
+from focalnets.auditing.pages.pictures import against_section, backgrounds_section, looks_sections, slices_section
 from focalnets.auditing.results import AuditResult
-from focalnets.auditing.shortcuts import Doubles
-from focalnets.auditing.verdicts import SECTIONS
 from focalnets.files import csv_text, write_json, write_text
-from focalnets.intervals import Estimate
 from focalnets.report.names import without_folders
 from focalnets.report.page import write_page
 from focalnets.report.parts import (
     Bullets,
     Column,
-    Emphasis,
     Fact,
     Facts,
     Opening,
@@ -25,8 +22,6 @@ from focalnets.report.parts import (
     Row,
     Section,
     Table,
-    TableCell,
-    WithInterval,
 )
 from focalnets.report.words import Mark, MarkKind, count_in_words
 from focalnets.version import __version__
@@ -50,10 +45,26 @@ def write_audit(audit: AuditResult, folder: Path) -> list[str]:
         folder / "report.html",
         title=_TITLE,
         opening=_opening(audit),
-        sections=[_groups(audit), _data(audit), _parts(audit), _amplification(audit)],
+        sections=_sections(audit),
         footer=_footer(audit),
     )
     return list(AUDIT_FILES)
+
+
+def _sections(audit: AuditResult) -> list[Section]:
+    """Write all sections, the one of the most harm first."""
+    written = {
+        "groups": groups_section(audit),
+        "backgrounds": backgrounds_section(audit),
+        "slices": slices_section(audit),
+        "against": against_section(audit),
+        "data": data_section(audit),
+        "parts": parts_section(audit),
+        "amplification": amplification_section(audit),
+    }
+    first = [verdict.section for verdict in audit.verdicts if verdict.kind == "found"]
+    order = dict.fromkeys([*first, *written])
+    return [section for name in order if (section := written[name]).parts] + looks_sections(audit)
 
 
 def _opening(audit: AuditResult) -> list[Part]:
@@ -78,191 +89,6 @@ def _opening(audit: AuditResult) -> list[Part]:
     return [Opening(_TITLE, lead, note), Facts(facts), Table((Column("verdict"), Column("what it is")), rows)]
 
 
-def _groups(audit: AuditResult) -> Section:
-    if not audit.groups:
-        return Section(SECTIONS["groups"], [])
-    words = (
-        "Each group is compared with the other images whose value is known, weighted so that every class counts as "
-        "much as in the group. Recall decides: an exact test within classes, Holm's correction over all groups. "
-        "Detectable is the gap that would have been found with a chance of 80 %. Precision and overconfidence (mean "
-        "confidence minus accuracy) are shown and decide nothing."
-    )
-    columns = (
-        Column("group"),
-        Column("images", "number", ","),
-        Column("recall", "bar", ".1%"),
-        Column("the rest", "number", ".1%"),
-        Column("gap", "number", "+.1%"),
-        Column("adjusted p", "number", ".2g"),
-        Column("detectable", "number", ".1%"),
-        Column("gap in precision", "number", "+.1%"),
-        Column("overconfidence", "number", "+.1%"),
-        Column("verdict"),
-    )
-    rows = []
-    for group in sorted(audit.groups, key=lambda each: 0.0 if each.recall is None else each.recall.gap.value):
-        cells: list[TableCell] = [f"{group.attribute} = {group.value}", group.images]
-        if group.recall is None:
-            cells += [group.accuracy, None, None, None, None, None]
-        else:
-            precision = None if group.precision is None else _interval(group.precision.gap)
-            recall = group.recall
-            cells += [
-                recall.share,
-                recall.expected,
-                _interval(recall.gap),
-                group.adjusted_p,
-                group.detectable,
-                precision,
-            ]
-        rows.append(Row((*cells, _interval(group.overconfidence), group.status), _emphasis(group.status == "found")))
-    missing = [f"{name}: not known for {count:,} images" for name, count in audit.unknown.items() if count]
-    return Section(
-        SECTIONS["groups"], [Paragraph(words), Table(columns, rows), *([Bullets(missing)] if missing else [])]
-    )
-
-
-def _data(audit: AuditResult) -> Section:
-    words = (
-        "A network can learn whatever tells the class. The best guess of the class from one simple property alone is "
-        "compared with the best guess without any, on images that the guess did not see. V is Cramer's association "
-        "without bias, from 0 to 1; p is of 999 permutations, corrected over all properties by Holm. A property may be "
-        "of the thing itself, such as the blue of a sky around planes; that is for people to judge."
-    )
-    columns = (
-        Column("property"),
-        Column("guessed right", "bar", ".1%"),
-        Column("without it", "number", ".1%"),
-        Column("lift", "number", "+.1%"),
-        Column("V", "number", ".2f"),
-        Column("adjusted p", "number", ".2g"),
-    )
-    rows = [
-        Row(
-            (each.label, each.accuracy, each.majority, _interval(each.lift), each.cramers_v, each.adjusted_p),
-            _emphasis(each.found),
-        )
-        for each in audit.shortcuts
-    ]
-    parts: list[Part] = [Paragraph(words), Table(columns, rows, "Below each lift its 95 % interval.")]
-    return Section(
-        SECTIONS["data"],
-        [
-            *parts,
-            *_doubles("Pictures that look like one of another class", audit.other_classes),
-            *_doubles("Pictures that look like one of those to train", audit.other_splits),
-        ],
-    )
-
-
-def _doubles(title: str, doubles: Doubles) -> list[Part]:
-    if not doubles.pairs:
-        return []
-    rows = [Row(pair) for pair in doubles.examples]
-    caption = f"{title}: {doubles.images:,} images, {doubles.pairs:,} pairs, {len(rows)} shown."
-    return [Table((Column("image"), Column("looks like")), rows, caption)]
-
-
-def _parts(audit: AuditResult) -> Section:
-    parts = audit.parts
-    if parts is None:
-        return Section(SECTIONS["parts"], [])
-    words = (
-        f"{parts.images:,} images, spread evenly, were changed after the crop, so that the change is all that "
-        "differs; what was removed has the mean colour of its training. Changes are compared with the untouched "
-        "pictures by McNemar's exact test, corrected by Holm."
-    )
-    columns = (
-        Column("picture"),
-        Column("recognised", "bar", ".1%"),
-        Column("change", "number", "+.1%"),
-        Column("adjusted p", "number", ".2g"),
-        Column("named most"),
-    )
-    rows = [
-        Row((each.label, each.accuracy, _interval(each.change), each.adjusted_p, _share(each.named_most)))
-        for each in parts.treated
-    ]
-    blanks = [
-        Row((each.picture, "none of the classes" if each.none_of_the_classes else each.name, each.confidence))
-        for each in parts.blanks
-    ]
-    surrounded_words = (
-        "Centre and surroundings have as many pixels. A class that is recognised better by its surroundings alone "
-        "than by its centre alone lives on context (McNemar's exact test, Holm over all classes)."
-    )
-    return Section(
-        SECTIONS["parts"],
-        [
-            Paragraph(words),
-            Table(columns, rows, "Below each change its 95 % interval."),
-            Paragraph(surrounded_words),
-            _surrounded(audit),
-            _recalls(audit),
-            Table((Column("a picture of nothing"), Column("is called"), Column("confidence", "bar", ".1%")), blanks),
-        ],
-    )
-
-
-def _surrounded(audit: AuditResult) -> Table:
-    assert audit.parts is not None
-    rows = [
-        Row(
-            (each.name, each.images, each.surroundings, each.centre, _interval(each.difference), each.adjusted_p),
-            _emphasis(each.found),
-        )
-        for each in sorted(audit.parts.surrounded, key=lambda each: -each.difference.value)
-    ]
-    columns = (
-        Column("class"),
-        Column("images", "number", ","),
-        Column("centre removed", "bar", ".1%"),
-        Column("centre only", "bar", ".1%"),
-        Column("difference", "number", "+.1%"),
-        Column("adjusted p", "number", ".2g"),
-    )
-    return Table(columns, rows)
-
-
-def _recalls(audit: AuditResult) -> Table:
-    """Write how much of each class is recognised after each change."""
-    assert audit.parts is not None
-    treated = audit.parts.treated
-    rows = [
-        Row((treated[0].classes[number].name, *(_interval(each.classes[number].recall) for each in treated)))
-        for number in range(len(treated[0].classes))
-    ]
-    columns = (Column("class"), *(Column(each.label, "number", ".0%") for each in treated))
-    return Table(columns, rows, "Recall of each class with its 95 % interval: which classes survive what.")
-
-
-def _amplification(audit: AuditResult) -> Section:
-    if not audit.amplification:
-        return Section(SECTIONS["amplification"], [])
-    words = (
-        "Directional BiasAmp of Wang and Russakovsky (2021): above 0 the answers go with the attribute more than the "
-        "truth does. Moved is half its sum over all answers: the share of the answers that moves to those which the "
-        "data ties to an image's value. Intervals are of 2,000 bootstrap samples, wider where there are several "
-        "attributes. A->T: the attribute moves the class that is named; T->A: the class moves the attribute that is "
-        "named in a column predicted_..."
-    )
-    columns = (
-        Column("attribute"),
-        Column("direction"),
-        Column("images", "number", ","),
-        Column("BiasAmp", "number", "+.4f"),
-        Column("moved", "number", "+.1%"),
-    )
-    rows = [
-        Row(
-            (each.attribute, each.direction, each.images, _interval(each.value), _interval(each.moved)),
-            _emphasis(each.found),
-        )
-        for each in audit.amplification
-    ]
-    return Section(SECTIONS["amplification"], [Paragraph(words), Table(columns, rows)])
-
-
 def _footer(audit: AuditResult) -> list[Part]:
     settings = audit.settings
     words = (
@@ -271,15 +97,3 @@ def _footer(audit: AuditResult) -> list[Part]:
     )
     notes = [without_folders(text) for text in (*audit.notes, *(failure.reason for failure in audit.left_out))]
     return [Paragraph(words), *([Bullets(notes)] if notes else [])]
-
-
-def _interval(estimate: Estimate) -> WithInterval:
-    return WithInterval(estimate.value, estimate.low, estimate.high)
-
-
-def _emphasis(found: bool) -> Emphasis:
-    return "strong" if found else ""
-
-
-def _share(named: tuple[str, float]) -> Any:
-    return f"{named[0]} ({named[1]:.0%})"

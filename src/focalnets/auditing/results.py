@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from focalnets.auditing.against import Against
 from focalnets.auditing.amplification import Amplification
+from focalnets.auditing.backgrounds import Backgrounds
 from focalnets.auditing.groups import Group
+from focalnets.auditing.labels import SuspiciousLabels
+from focalnets.auditing.looks import Looks
 from focalnets.auditing.parts import Parts
 from focalnets.auditing.shortcuts import Doubles, Shortcut
+from focalnets.auditing.slices import Slice
 from focalnets.auditing.verdicts import Section, Verdict
 from focalnets.errors import ConfigError
 from focalnets.files import csv_text
@@ -66,8 +73,14 @@ class AuditResult:
         unknown: By attribute, for how many images it is not known.
         shortcuts: Properties of pictures that may tell the class.
         other_classes, other_splits: Pictures that look like one of another class, or of those to train.
+        suspicious: Images whose label other images contradict; None if that cannot be said.
         parts: What the network needs of a picture; None if that was left out.
+        backgrounds: Whether backgrounds decide; None without masks.
+        slices: Clusters of errors; none without embeddings, or where there are too few images or errors.
+        looks: Where the network looks; None for networks without modulators.
+        against: An earlier network beside this one; None without one.
         amplification: By attribute.
+        pictures: By number of a slice, pictures (S, S, 3) of it, each with what it is and is called.
         left_out: Images that could not be read.
         notes: What else to know of the data.
         arithmetic: What the network computed with, in words.
@@ -87,12 +100,18 @@ class AuditResult:
     shortcuts: tuple[Shortcut, ...]
     other_classes: Doubles
     other_splits: Doubles
+    suspicious: SuspiciousLabels | None
     parts: Parts | None
+    backgrounds: Backgrounds | None
+    slices: tuple[Slice, ...]
+    looks: Looks | None
+    against: Against | None
     amplification: tuple[Amplification, ...]
     left_out: tuple[Failure, ...]
     notes: tuple[str, ...]
     arithmetic: str
     seconds: float
+    pictures: Mapping[int, Sequence[tuple[np.ndarray, str]]] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
         found = sum(verdict.kind == "found" for verdict in self.verdicts)
@@ -119,7 +138,12 @@ class AuditResult:
             "shortcuts": [shortcut.to_dict() for shortcut in self.shortcuts],
             "look_like_another_class": self.other_classes.to_dict(),
             "look_like_images_to_train": self.other_splits.to_dict(),
+            "suspicious_labels": None if self.suspicious is None else self.suspicious.to_dict(),
             "parts": None if self.parts is None else self.parts.to_dict(),
+            "backgrounds": None if self.backgrounds is None else self.backgrounds.to_dict(),
+            "slices": [each.to_dict() for each in self.slices],
+            "looks": None if self.looks is None else self.looks.to_dict(),
+            "against": None if self.against is None else self.against.to_dict(),
             "amplification": [each.to_dict() for each in self.amplification],
             "left_out": [failure.to_dict() for failure in self.left_out],
             "notes": list(self.notes),
@@ -147,6 +171,15 @@ class AuditResult:
             figures = [surrounded.surroundings, surrounded.centre, *dataclasses.astuple(surrounded.difference)]
             status = _status(surrounded.found)
             rows.append(["parts", surrounded.name, surrounded.images, *figures, surrounded.adjusted_p, status])
+        if self.backgrounds is not None:
+            rows += _background_rows(self.backgrounds)
+        for part in self.slices:
+            figures = [part.recall.share, part.recall.expected, *dataclasses.astuple(part.recall.gap)]
+            row = ["slices", f"slice {part.number}", part.images, *figures, part.adjusted_p, _status(part.found)]
+            rows.append(row)
+        for change in () if self.against is None else self.against.changes:
+            figures = [change.now, change.before, *dataclasses.astuple(change.difference)]
+            rows.append(["against", change.name, change.images, *figures, change.adjusted_p, change.status])
         for amplified in self.amplification:
             moved = dataclasses.astuple(amplified.moved)
             what = f"{amplified.attribute} {amplified.direction}"
@@ -161,3 +194,16 @@ class AuditResult:
 
 def _status(found: bool) -> str:
     return "found" if found else "nothing found"
+
+
+def _background_rows(found: Backgrounds) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    if found.gap is not None:
+        figures = [None, None, *dataclasses.astuple(found.gap)]
+        rows.append(["backgrounds", "gap", found.swapped, *figures, found.gap_p, _status(found.gap_found)])
+    every = [] if found.pull is None else [("pull", found.pull, found.pull_p, found.pull_found)]
+    every += [(f"pull of {each.name}", each.pull, each.adjusted_p, each.found) for each in found.classes]
+    for what, pull, p, is_found in every:
+        figures = [pull.given, pull.elsewhere, *dataclasses.astuple(pull.value)]
+        rows.append(["backgrounds", what, pull.pairs, *figures, p, _status(is_found)])
+    return rows

@@ -6,32 +6,44 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
+from focalnets.auditing.against import against_verdicts, compare_with
 from focalnets.auditing.amplification import PREDICTED, amplification_verdicts, find_amplification
-from focalnets.auditing.answers import LookedAt, ask, require_classifier
+from focalnets.auditing.answers import Answers, LookedAt, Relabelled, ask, require_classifier
 from focalnets.auditing.attributes import Attributes, read_attributes
 from focalnets.auditing.audited import Audit
+from focalnets.auditing.backgrounds import BACKGROUND_PASSES, background_verdicts, measure_backgrounds
+from focalnets.auditing.cutouts import Parted, take_apart
 from focalnets.auditing.groups import find_gaps, group_verdicts
-from focalnets.auditing.parts import measure_parts, parts_verdicts
+from focalnets.auditing.labels import find_suspicious_labels, label_verdicts
+from focalnets.auditing.looks import MOST_LOOKED_AT, look
+from focalnets.auditing.object_masks import open_object_masks
+from focalnets.auditing.parts import measure_parts, parts_verdicts, spread
 from focalnets.auditing.results import AuditSettings
-from focalnets.auditing.shortcuts import find_doubles, find_shortcuts, name_of, shortcut_verdicts
+from focalnets.auditing.samples import name_of
+from focalnets.auditing.shortcuts import find_doubles, find_shortcuts, shortcut_verdicts
+from focalnets.auditing.slices import Slice, find_slices, slice_verdicts
 from focalnets.auditing.treatments import treatments
 from focalnets.auditing.verdicts import Verdict, in_order
-from focalnets.data.checks.inspection import perceptual_hash
+from focalnets.data.checks.properties import perceptual_hash
 from focalnets.data.class_matching import match_classes
 from focalnets.data.read_ahead import read_ahead
 from focalnets.data.samples import Sample, read_stored_image
 from focalnets.data.sources import open_images, read_split
+from focalnets.data.transforms import framing
 from focalnets.engine.accelerate import Precision
 from focalnets.engine.forms import inference_form
-from focalnets.errors import DataError, ImageError
+from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.intervals import Estimate, wilson_interval
+from focalnets.models.config import Preprocessing
 from focalnets.tasks.loading import OpenedData
 from focalnets.tasks.running import spec_at
 from focalnets.tasks.task import Task
+from focalnets.tasks.trained import TrainedNetwork
 
 __all__ = ["AuditProgress", "open_training_samples", "run_audit"]
 
@@ -66,6 +78,8 @@ def run_audit(
     *,
     settings: AuditSettings,
     groups: str | os.PathLike[str] | None = None,
+    masks: str | os.PathLike[str] | None = None,
+    earlier: TrainedNetwork | None = None,
     trained_on: Sequence[Sample] = (),
     size_px: int | None = None,
     batch_size: int | None = None,
@@ -82,6 +96,8 @@ def run_audit(
         opened: The images.
         settings: What counts as found.
         groups: CSV file of attributes.
+        masks: Where the objects are.
+        earlier: An earlier network of the same classes.
         trained_on: Images that the network learnt from.
         size_px: Input size; None takes the network's own.
         batch_size: Images at once.
@@ -102,10 +118,18 @@ def run_audit(
     files = [file for file, _ in data.samples]
     if table is not None:
         table.of(files)  # before the work
-    asked = len(data) + len(treatments(spec)) * min(len(data), settings.most_changed)
+    objects = None
+    if masks is not None and settings.most_changed:
+        names = classifier.labels(model)
+        objects = open_object_masks(masks, files, [names[label] for _, label in data.samples])
+    changed = min(len(data), settings.most_changed)
+    apart = [] if objects is None else spread(objects.numbers, settings.most_changed)
+    asked = len(data) + len(treatments(spec)) * changed + BACKGROUND_PASSES * len(apart)
+    read_again = len(apart) + min(len(apart), MOST_LOOKED_AT)
+    asked += 0 if earlier is None else len(data)
     audited = set(files)
     trained_on = [sample for sample in trained_on if sample[0] not in audited]
-    total = asked + len(trained_on)
+    total = asked + len(trained_on) + read_again
     form = inference_form(model, precision, pixels=asked * spec.input_size_px**2)
 
     def show(before: int, words: str) -> Callable[[int], None]:
@@ -113,7 +137,7 @@ def run_audit(
 
     answers = ask(
         classifier, model, data, size_px=size_px, batch_size=batch_size, skip_unreadable=skip_unreadable, form=form,
-        on_progress=show(0, "asking about the images"),
+        on_progress=show(0, "asking about the images"), embed=True,
     )  # fmt: skip
     read = [int(index) for index in answers.indices]
     known = {} if table is None else table.of([files[index] for index in read])
@@ -140,11 +164,49 @@ def run_audit(
             size_px=size_px, batch_size=batch_size, form=form,
             on_progress=lambda done, words: show(before, words)(done),
         )  # fmt: skip
+    before = len(data) + len(trained_on) + len(treatments(spec)) * (changed if settings.most_changed else 0)
+    parted: dict[int, Parted] = {}
+    backgrounds = None
+    if objects is not None:
+        apart = [number for number in apart if number in data.properties]
+        parted = take_apart(data.data, objects, apart, spec, show(before, "taking objects and backgrounds apart"))
+        before += len(apart)
+        backgrounds = measure_backgrounds(
+            classifier, model, parted, answers, without=len(apart) - len(parted), gap=settings.gap,
+            alpha=settings.alpha, least=settings.least, seed=settings.seed, size_px=size_px, batch_size=batch_size,
+            form=form, on_progress=lambda done, words: show(before, words)(done),
+        )  # fmt: skip
+        before += BACKGROUND_PASSES * len(apart)
+    slices = find_slices(answers, gap=settings.gap, alpha=settings.alpha, least=settings.least, seed=settings.seed)
+    suspicious = None
+    if answers.embeddings is not None:
+        suspicious = find_suspicious_labels(
+            answers.embeddings, answers.labels, answers.classes, indices=read,
+            names=[name_of(files[index]) for index in read], seed=settings.seed,
+        )  # fmt: skip
+    against = None
+    if earlier is not None:
+        then = _ask_earlier(
+            earlier, data.data, answers, batch_size=batch_size, skip_unreadable=skip_unreadable,
+            on_progress=show(before, "asking the earlier network"),
+        )  # fmt: skip
+        against = compare_with(
+            earlier.source or earlier.origin, answers.right, then, compared,
+            gap=settings.gap, alpha=settings.alpha, least=settings.least,
+        )  # fmt: skip
+    looks = look(
+        model, data.data, answers, parted, compared, spec, seed=settings.seed,
+        on_progress=show(total - min(len(apart), MOST_LOOKED_AT), "looking where the network looks"),
+    )  # fmt: skip
     right = int(answers.right.sum())
     verdicts: list[Verdict] = [
         *group_verdicts(found, least=settings.least, images=len(answers)),
         *shortcut_verdicts(shortcuts, other_classes, other_splits, images=len(answers)),
         *([] if parts is None else parts_verdicts(parts)),
+        *label_verdicts(suspicious),
+        *background_verdicts(backgrounds, images=len(answers), least=settings.least),
+        *slice_verdicts(slices, images=len(answers), looked=answers.embeddings is not None),
+        *against_verdicts(against, images=len(answers)),
         *amplification_verdicts(amplified),
     ]
     return Audit(
@@ -161,12 +223,18 @@ def run_audit(
         shortcuts=tuple(shortcuts),
         other_classes=other_classes,
         other_splits=other_splits,
+        suspicious=suspicious,
         parts=parts,
+        backgrounds=backgrounds,
+        slices=tuple(slices),
+        looks=looks,
+        against=against,
         amplification=tuple(amplified),
         left_out=answers.left_out,
         notes=opened.notes,
         arithmetic=form.arithmetic,
         seconds=time.monotonic() - started,
+        pictures={each.number: _pictures(data.data, answers, each, spec) for each in slices},
     )
 
 
@@ -182,6 +250,44 @@ def _hash_all(samples: Sequence[Sample], on_progress: Callable[[int], None]) -> 
             found.append((looks, name_of(samples[number][0])))
         on_progress(number + 1)
     return found
+
+
+def _ask_earlier(
+    earlier: TrainedNetwork, data: Any, answers: Answers, *, batch_size: int | None, skip_unreadable: bool,
+    on_progress: Callable[[int], None],
+) -> np.ndarray:  # fmt: skip
+    """Ask an earlier network about the same images; returns whether it recognises each, (N,) bool.
+
+    Raises:
+        ConfigError: If its classes are others.
+    """
+    names = earlier.labels
+    if sorted(names) != sorted(answers.classes):
+        missing = [name for name in answers.classes if name not in names] or list(names)
+        raise ConfigError(
+            f"the earlier network has other classes, e.g. not '{missing[0]}'; compare networks of the same classes."
+        )
+    task = require_classifier(earlier.task.for_model(earlier.network))
+    numbers = [names.index(name) for name in answers.classes]
+    labels = [numbers[label] for _, label in data.samples]
+    form = inference_form(earlier.network, pixels=len(labels) * earlier.preprocessing.input_size_px**2)
+    found = ask(
+        task, earlier.network, Relabelled(task.for_evaluation(data, earlier.preprocessing), labels),
+        batch_size=batch_size, skip_unreadable=skip_unreadable, form=form, on_progress=on_progress,
+    )  # fmt: skip
+    right = dict(zip(found.indices.tolist(), found.right.tolist(), strict=True))
+    return np.array([right.get(index, False) for index in answers.indices.tolist()])
+
+
+def _pictures(data: Any, answers: Answers, found: Slice, spec: Preprocessing) -> list[tuple[np.ndarray, str]]:
+    """Show images of a slice as the network sees them, with what they are and are called."""
+    crop, place_of = framing(spec), {index: place for place, index in enumerate(answers.indices.tolist())}
+    shown = []
+    for index in found.examples:
+        label, said = (answers.classes[column[place_of[index]]] for column in (answers.labels, answers.predicted))
+        words = f"'{label}'" if label == said else f"'{label}' called '{said}'"
+        shown.append((np.asarray(crop(data[index][0])), words))
+    return shown
 
 
 def _attributes_of_training(

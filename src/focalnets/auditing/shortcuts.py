@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from focalnets.auditing.pictures import NUMBERS, WORDS, Properties
 from focalnets.auditing.statistics.association import cramers_v, cross_table, permutation_p
-from focalnets.auditing.statistics.differences import paired_difference
+from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.tests import holm
 from focalnets.auditing.verdicts import Verdict
 from focalnets.data.checks.inspection import near_pairs
+from focalnets.data.checks.properties import NUMBERS, WORDS, Properties
 from focalnets.data.class_matching import known_classes
 from focalnets.intervals import Estimate
 
-__all__ = ["Doubles", "Shortcut", "find_doubles", "find_shortcuts", "name_of", "shortcut_verdicts"]
+__all__ = ["Doubles", "Shortcut", "find_doubles", "find_shortcuts", "shortcut_verdicts"]
 
 _BINS, _FOLDS, _PERMUTATIONS = 8, 5, 999
 _MOST_EXAMPLES = 20
@@ -32,7 +31,7 @@ class Shortcut:
     """How far one property of pictures tells their class.
 
     Attributes:
-        name: Of the property, a field of :class:`focalnets.auditing.pictures.Properties`.
+        name: Of the property, a field of :class:`focalnets.data.checks.properties.Properties`.
         label: In words.
         values: How many values it has, numbers in 8 bins of equally many images.
         cramers_v: Association with the class without bias, from 0 to 1.
@@ -106,12 +105,7 @@ def find_shortcuts(
     )
     for (name, column), p in zip(columns.items(), p_values, strict=True):
         by_property, by_majority = _guess(column, known, seed)
-        lift = paired_difference(
-            int((by_property & by_majority).sum()),
-            int((by_property & ~by_majority).sum()),
-            int((~by_property & by_majority).sum()),
-            int((~by_property & ~by_majority).sum()),
-        )
+        lift = paired_shares(by_property, by_majority)
         found.append(
             Shortcut(
                 name=name,
@@ -163,12 +157,7 @@ def shortcut_verdicts(
 ) -> list[Verdict]:
     """Say which properties tell the class, and which pictures are twice there."""
     verdicts = [
-        Verdict(section="data", kind="found", harm=each.lift.value, sentence=(
-            f"{each.label[0].upper()}{each.label[1:]}: by it alone the class of {each.accuracy:.1%} of the images can "
-            f"be guessed, without it of {each.majority:.1%} ({100 * each.lift.value:+.1f} points, 95 % interval "
-            f"{100 * each.lift.low:+.1f} to {100 * each.lift.high:+.1f}; Cramer's V {each.cramers_v:.2f}); a network "
-            "may have learnt it instead of the thing itself."
-        ))
+        Verdict(section="data", kind="found", harm=each.lift.value, sentence=_sentence(each))
         for each in shortcuts
         if each.found
     ]  # fmt: skip
@@ -184,6 +173,15 @@ def shortcut_verdicts(
                 f"{found.examples[0][1]}; look at them."
             )))  # fmt: skip
     return verdicts
+
+
+def _sentence(shortcut: Shortcut) -> str:
+    """Say how far a property tells the class."""
+    return (
+        f"{shortcut.label[0].upper()}{shortcut.label[1:]}: by it alone the class of {shortcut.accuracy:.1%} of the "
+        f"images can be guessed, without it of {shortcut.majority:.1%} ({points(shortcut.lift)}; Cramer's V "
+        f"{shortcut.cramers_v:.2f}); a network may have learnt it instead of the thing itself."
+    )
 
 
 def _columns(properties: Sequence[Properties], labels: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
@@ -216,8 +214,3 @@ def _guess(column: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarra
         best = np.where(table.sum(1) > 0, table.argmax(1), table.sum(0).argmax())
         by_property[inside] = best[column[inside]]
     return by_property == labels, by_majority == labels
-
-
-def name_of(file: Any) -> str:
-    """Name an image by its file and the folder that it is in."""
-    return "/".join(file.parts[-2:]) if isinstance(file, Path) else str(file)

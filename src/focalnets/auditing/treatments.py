@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from focalnets.models.config import Preprocessing
 
-__all__ = ["Treatment", "blank_pictures", "treatments"]
+__all__ = ["Treatment", "blank_pictures", "mean_colour", "treatments"]
 
 _TILES = 4
 _NOISE = 0.2
@@ -39,7 +39,7 @@ class Treatment:
 
 def treatments(spec: Preprocessing) -> tuple[Treatment, ...]:
     """List all changes, for a network whose inputs are prepared so; what is removed gets its mean colour."""
-    colour = _mean_colour(spec)
+    colour = mean_colour(spec)
     return (
         Treatment("grey", "grey", _grey),
         Treatment("shuffled", f"{_TILES} x {_TILES} tiles shuffled", _shuffle),
@@ -55,7 +55,7 @@ def treatments(spec: Preprocessing) -> tuple[Treatment, ...]:
 def blank_pictures(spec: Preprocessing) -> dict[str, Image.Image]:
     """Make pictures that show nothing, by what they are."""
     side = spec.input_size_px
-    plain = {"black": (0, 0, 0), "white": (255, 255, 255), "mean colour": _mean_colour(spec)}
+    plain = {"black": (0, 0, 0), "white": (255, 255, 255), "mean colour": mean_colour(spec)}
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     return {
         **{name: Image.new("RGB", (side, side), colour) for name, colour in plain.items()},
@@ -63,7 +63,8 @@ def blank_pictures(spec: Preprocessing) -> dict[str, Image.Image]:
     }
 
 
-def _mean_colour(spec: Preprocessing) -> tuple[int, int, int]:
+def mean_colour(spec: Preprocessing) -> tuple[int, int, int]:
+    """Return the colour that normalisation turns into zeros, red, green and blue from 0 to 255."""
     red, green, blue = (round(255 * value) for value in (spec.mean if len(spec.mean) == 3 else spec.mean * 3))
     return red, green, blue
 

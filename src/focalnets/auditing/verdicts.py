@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 __all__ = ["SECTIONS", "Section", "Verdict", "in_order"]
 
-Section = Literal["data", "groups", "parts", "amplification"]
+Section = Literal["data", "groups", "backgrounds", "parts", "amplification", "slices", "against"]
 SECTIONS: dict[Section, str] = {
     "groups": "Groups",
+    "backgrounds": "Does the background decide?",
+    "slices": "Groups that nobody named",
+    "against": "Against the earlier network",
     "data": "What tells the class besides the thing itself",
     "parts": "What the network needs of a picture",
     "amplification": "Does the network amplify what the data holds?",

@@ -24,6 +24,7 @@ _MOST = 1_000_000_000
 EXAMPLES = """\
   focalnets audit runs/photos photos --output audit
   focalnets audit runs/photos photos/val --groups groups.csv --train_data photos --fail_on groups
+  focalnets audit runs/photos photos --masks photos/annotations_val.json --against runs/before --card
   focalnets audit imagenette2-160 --json audit.json
 
   groups.csv names on each line an image, relative to itself, and any number of attributes:
@@ -40,6 +41,8 @@ def add_arguments(parser: Any) -> None:
     """Add the network, the images, what counts as found and where results go."""
     add_model_and_data(parser, "folder of labelled images, CSV file or shards")
     parser.add_argument("--groups", type=str, metavar="FILE", help="CSV file with attributes of images")
+    parser.add_argument("--masks", type=str, metavar="PLACE", help="masks or boxes of the objects: COCO file or folder")
+    parser.add_argument("--against", type=str, metavar="RUN", help="an earlier network of the same classes")
     parser.add_argument("--train_data", type=str, metavar="DATA", help="what the network learnt from, to compare with")
     parser.add_argument("--split", type=str, metavar="FILE", help="use the images that this split.json holds out")
     parser.add_argument(
@@ -64,7 +67,8 @@ def add_arguments(parser: Any) -> None:
         nargs="+",
         default=[],
         metavar="SECTION",
-        help="end with status 1 if something is found in one of: groups, data, parts, amplification, or in any",
+        help="end with status 1 if something is found in one of: groups, backgrounds, slices, against, data, parts, "
+        "amplification, or in any",
     )
     parser.add_argument("--seed", type=int, default=0, help="of permutations and bootstrap (default: 0)")
     add_size(parser, "side of the square crop", shown_default="the network's own")
@@ -72,6 +76,7 @@ def add_arguments(parser: Any) -> None:
     add_flag(parser, "skip_unreadable", "leave out images that cannot be read")
     add_device(parser)
     add_precision(parser)
+    add_flag(parser, "card", "put the verdicts into the model card of the run that MODEL is")
     add_json(parser, "the whole audit")
     add_csv(parser, "one line for each difference that was tested")
     add_output(parser, "folder for everything: report.html, figures as JSON and CSV")
@@ -89,6 +94,11 @@ def run(arguments: Any) -> int:
     if arguments.output is not None:
         require_folder(arguments.output, AUDIT_FILES)
     source = require_model(arguments.model)
+    card = None
+    if arguments.card:
+        from focalnets.auditing.card import card_of
+
+        card = card_of(source)
     with progress("auditing", None) as show:
 
         def show_progress(done: int, total: int, words: str) -> None:
@@ -98,6 +108,8 @@ def run(arguments: Any) -> int:
             arguments.data,
             source,
             groups=arguments.groups,
+            masks=arguments.masks,
+            against=arguments.against,
             train_data=arguments.train_data,
             split=arguments.split,
             gap=arguments.gap,
@@ -112,6 +124,10 @@ def run(arguments: Any) -> int:
             device=arguments.device,
             on_progress=show_progress,
         )
+    if card is not None:
+        from focalnets.auditing.card import write_verdicts
+
+        write_verdicts(card, audited)
     for text in audited.notes:
         note(text)
     deliver(

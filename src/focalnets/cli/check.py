@@ -14,8 +14,9 @@ EXAMPLES = """\
   focalnets check shards --csv findings.csv --size 224
   focalnets check annotations/instances_train.json --samples samples.png
 
-  DATA is what focalnets train takes, split as it would split it. Of images with annotations, boxes, masks and classes
-  are checked, and sizes of images and anchors proposed that suit the boxes.
+  DATA is what focalnets train takes, split as it would split it. Simple properties that tell the class, such as size,
+  brightness or camera, are warnings: a network may learn them in place of the thing. Of images with annotations, boxes,
+  masks and classes are checked, and sizes of images and anchors proposed that suit the boxes.
 
   Exit status: 0 also with warnings, 1 where images
   would stop training, 2 where DATA cannot be opened at all."""
@@ -44,6 +45,7 @@ def run(arguments: Any) -> int:
 
     if arguments.task is not None or arguments.samples is not None or "classify" not in possible_tasks(arguments.data):
         return _check_annotations(arguments)
+    from focalnets.auditing.checking import find_told_classes
     from focalnets.data.checks.findings import find_problems
     from focalnets.data.checks.inspection import inspect_images
     from focalnets.data.sources import open_images
@@ -54,6 +56,8 @@ def run(arguments: Any) -> int:
     with progress("checking", total) as show:
         images = inspect_images((("train", found.train), ("val", found.val)), found.name_of, on_progress=show)
     findings = find_problems(images, found.classes, arguments.size)
+    findings += find_told_classes(images, found.classes, seed=arguments.seed)
+    findings.sort(key=lambda finding: ("error", "warning", "note").index(finding.severity))
     stops = any(finding.severity == "error" for finding in findings)
     deliver(
         arguments,
@@ -117,7 +121,8 @@ def _check_annotations(arguments: Any) -> int:
 def _show_annotations(checked: Any) -> None:
     parts = ", ".join(f"{count:,} images in {part}" for part, count in checked.images.items())
     objects = sum(sum(counts.values()) for counts in checked.objects.values())
-    print(f"{checked.format} for {checked.task}: {parts}, {len(checked.classes)} classes, {objects:,} objects")
+    counted = "" if checked.task == "semantic" else f", {objects:,} objects"
+    print(f"{checked.format} for {checked.task}: {parts}, {len(checked.classes)} classes{counted}")
     if checked.anchors is not None:
         anchors = checked.anchors
         sizes, ratios = (", ".join(f"{value:g}" for value in each) for each in (anchors.sizes_px, anchors.ratios))

@@ -58,6 +58,7 @@ _OPTIONAL = {
     "openvino": "networks in OpenVINO files as MODEL, and writing them (pip install 'focalnets[export]')",
     "nncf": "OpenVINO files of 8 bits (pip install 'focalnets[quantize]')",
     "executorch": "writing ExecuTorch files (pip install 'focalnets[executorch]')",
+    "tokenizers": "pieces of words in place of characters or bytes (pip install 'focalnets[text]')",
     "pandas": "results as data frames in Python",
 }
 

@@ -40,12 +40,19 @@ _MOST_CLASSES_SHOWN = 40
 
 def add_arguments(parser: Any) -> None:
     """Add the network, the images and where results go."""
-    add_model_and_data(parser, "folder of labelled images, CSV file or shards", EXPORTED_HELP)
+    add_model_and_data(
+        parser, "folder of labelled images, CSV file or shards; a text for language models", EXPORTED_HELP
+    )
     parser.add_argument("--split", type=str, metavar="FILE", help="use the images that this split.json holds out")
     add_json(parser, "the result")
     add_csv(parser, "one line for each class")
     add_output(parser, "folder for everything: report.html, figures as JSON and CSV, pictures as PNG")
-    add_size(parser, "side of the square crop", aliases=("--image_size",), shown_default="the network's own")
+    add_size(
+        parser,
+        "side of the square crop",
+        aliases=("--image_size",),
+        shown_default="the network's own; of texts the tokens read at once",
+    )
     parser.add_argument("--batch_size", type=int, help="images at once (default: 32 classified, 4 otherwise)")
     add_device(parser)
     add_precision(parser)
@@ -98,7 +105,7 @@ def run(arguments: Any) -> int:
     for text in data.notes:
         note(text)
     if data.split is not None:
-        note(f"measuring on the {len(data):,} images that {data.split} holds out")
+        note(f"measuring on the {len(data):,} {model.task.inputs} that {data.split} holds out")
     if names:
         check_corruptions(names, tuple(arguments.severities), arguments.seed)
     trials = len(set(names)) * len(set(arguments.severities))

@@ -12,7 +12,7 @@ from typing import Any
 
 from focalnets.cli.destinations import require_file, require_folder
 from focalnets.cli.model_argument import add_model, require_model
-from focalnets.cli.options import add_device, add_flag, add_json, add_output, add_size, require_whole
+from focalnets.cli.options import add_device, add_flag, add_json, add_map, add_output, add_size, require_whole
 from focalnets.cli.output import deliver, is_quiet, progress, result_line
 from focalnets.errors import ConfigError, ImageError
 from focalnets.files import user_path
@@ -21,6 +21,7 @@ EXAMPLES = """\
   focalnets explain photo.jpg
   focalnets explain photo.jpg --model runs/photos --output explained
   focalnets explain holiday --model timm/focalnet_tiny_lrf.ms_in1k --size 448 --html
+  focalnets explain photo.jpg --map evidence
   focalnets explain photo.jpg --model runs/photos --block 1.0 --size native --format pdf
   focalnets explain clip.mp4 --model runs/photos --output seen.mp4 --style side-by-side
   focalnets explain holiday --model runs/photos --receptive-field --kernels
@@ -44,6 +45,7 @@ def add_arguments(parser: Any) -> None:
         metavar="STAGE.BLOCK",
         help="block whose modulator and gates are drawn, from 0 (default: the last of the last stage but one)",
     )
+    add_map(parser, "map that is drawn large", "modulator-evidence if a block is named")
     parser.add_argument("--stage", type=int, metavar="STAGE", help="the last block of this stage, from 0")
     parser.add_argument(
         "--style",
@@ -137,6 +139,7 @@ def _explain(
     block = arguments.block if arguments.stage is None else f"{arguments.stage}.-1"
     options = {
         "block": None if block is None else parse_block(block, backbone_of(model.network)),
+        "map": arguments.map,
         "size": size,
         "style": arguments.style,
     }
@@ -159,6 +162,8 @@ def _check(arguments: Any, photos: Sequence[Path], videos: Sequence[Path]) -> No
     require_whole(arguments, every=1, most_frames=1, top_k=1)
     if arguments.block is not None and arguments.stage is not None:
         raise ConfigError("--block and --stage both choose the block; give one of them.")
+    if videos and arguments.map not in (None, "modulator"):
+        raise ConfigError(f"--map must be modulator for videos, got {arguments.map}; leave it out.")
     if not arguments.inputs and (arguments.receptive_field or not arguments.kernels):
         raise ConfigError("There is nothing to look at; name image files, folders of images or video files.")
     if videos and (arguments.kernels or arguments.receptive_field):

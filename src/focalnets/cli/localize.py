@@ -1,4 +1,4 @@
-"""``focalnets localize``: whether the modulators lie on the object, measured on images with masks or boxes."""
+"""``focalnets localize``: whether maps show what decides and lie on the object, with masks or boxes or without."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from focalnets.cli.destinations import require_folder
 from focalnets.cli.model_argument import add_model_and_data, require_model
-from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, add_size, require_whole
+from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_map, add_output, add_size, require_whole
 from focalnets.cli.output import deliver, note, progress
 from focalnets.errors import ConfigError
 from focalnets.files import user_path
@@ -16,17 +16,19 @@ EXAMPLES = """\
   focalnets localize focalnets-demo/run scenes:400 --output localized
   focalnets localize runs/photos PennFudanPed --size 256 --json figures.json
   focalnets localize runs/photos annotations/instances_val2017.json --category dog --limit 500
+  focalnets localize runs/photos holiday --limit 100
   focalnets localize runs/photos street --category car --peer convnext_tiny --peer-weights convnext.safetensors
 
   DATA is `scenes` or `scenes:COUNT` (generated scenes), a COCO json file, a folder with images/ and masks/, or one with
-  PNGImages/ and PedMasks/. docs/interpretability.md tells how the figures are measured and what they mean."""
+  PNGImages/ and PedMasks/; or any folder of images, which are measured by deletion and insertion alone.
+  docs/interpretability.md tells how the figures are measured and what they mean."""
 
 _EXAMPLES_SHOWN = 6
 
 
 def add_arguments(parser: Any) -> None:
     """Add the network, the images, what is compared and where results go."""
-    add_model_and_data(parser, "images with masks or boxes, or `scenes`")
+    add_model_and_data(parser, "images with masks or boxes, `scenes`, or a folder of images")
     parser.add_argument(
         "--category", type=str, metavar="NAME", help="what counts as the object (default: all that is annotated)"
     )
@@ -38,6 +40,13 @@ def add_arguments(parser: Any) -> None:
         type=str,
         metavar="STAGE.BLOCK",
         help="main block, from 0 (default: the last of the last stage but one); all blocks are measured",
+    )
+    add_map(parser, "main map, the one that is compared with the others", "modulator if a block is named")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="in how many steps pixels go and come for deletion and insertion; 0 leaves them out (default: 16)",
     )
     parser.add_argument(
         "--peer",
@@ -69,30 +78,33 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Measure and report."""
     _check(arguments)
-    from focalnets.data.annotated.open import open_annotated_images
+    from focalnets.data.annotated.open import open_with_or_without
 
     source = require_model(arguments.model)
-    images = open_annotated_images(arguments.data, category=arguments.category, images=arguments.images)
+    images = open_with_or_without(arguments.data, category=arguments.category, images=arguments.images)
     images = images.limited(arguments.limit)
 
     from focalnets import api
     from focalnets.visualize.localization.gradcam import has_grad_cam
-    from focalnets.visualize.localization.measure import map_sources, measure_localization
+    from focalnets.visualize.localization.measure import STEPS, map_sources, measure_localization
     from focalnets.visualize.localization.report import LOCALIZATION_FILES, write_localization
+    from focalnets.visualize.map_names import DEFAULT_MAP
     from focalnets.visualize.maps import default_focus, parse_block
 
     if arguments.output is not None:
         require_folder(arguments.output, LOCALIZATION_FILES)
     model = api.load(source, device=arguments.device).classifier("localize")
     focus = default_focus(model) if arguments.block is None else parse_block(arguments.block, model)
-    sources = [*map_sources(model, focus=focus, seed=arguments.seed), *_peers(arguments, model)]
+    name = arguments.map or (DEFAULT_MAP if arguments.block is None else "modulator")
+    sources = [*map_sources(model, focus=focus, seed=arguments.seed, evidence=name), *_peers(arguments, model)]
     notes = []
     if not has_grad_cam():
         notes.append("Grad-CAM was left out, because captum is not installed; pip install 'focalnets[localize]'.")
         note(notes[0])
     with progress("localizing", len(images)) as show:
         result = measure_localization(
-            model, images, focus=focus, size_px=arguments.size, sources=sources, resamples=arguments.resamples,
+            model, images, focus=focus, map_name=name, size_px=arguments.size, sources=sources,
+            steps=STEPS if arguments.steps is None else arguments.steps, resamples=arguments.resamples,
             seed=arguments.seed, skip_unreadable=arguments.skip_unreadable, notes=notes, on_progress=show,
         )  # fmt: skip
 
@@ -111,7 +123,7 @@ def run(arguments: Any) -> int:
 
 def _check(arguments: Any) -> None:
     """Refuse what cannot be right before anything is loaded."""
-    require_whole(arguments, limit=1, size=(1, 65_536), resamples=(1, 1_000_000), seed=0)
+    require_whole(arguments, limit=1, size=(1, 65_536), steps=(0, 65_536), resamples=(1, 1_000_000), seed=0)
     if len(arguments.peer) != len(arguments.peer_weights):
         raise ConfigError(
             f"--peer names {len(arguments.peer)} networks and --peer-weights {len(arguments.peer_weights)} files; "
@@ -136,11 +148,12 @@ def _show(result: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from focalnets.visualize.localization.results import FIGURES
+    from focalnets.visualize.localization.verdicts import describe_verdicts, summarise
 
+    known = f"; the object: {result.objects}, {result.mean_area:.1%} of a picture on average" if result.objects else ""
     print(
-        f"{result.images:,} images of {result.data}, shorter side {result.size_px} px; the object: {result.objects}, "
-        f"{result.mean_area:.1%} of a picture on average; {result.images / max(result.seconds, 1e-9):.1f} images/s"
+        f"{result.images:,} images of {result.data}, shorter side {result.size_px} px{known}; "
+        f"{result.images / max(result.seconds, 1e-9):.1f} images/s"
     )
     left_out = (
         (result.without_object, "show no object"),
@@ -153,32 +166,35 @@ def _show(result: Any) -> None:
     for sentence in result.unreadable:
         print(f"  {sentence}")
     table = Table("map", box=None, pad_edge=False)
-    for heading in ("on it %", "near %", "energy %", "AUC %", "IoU %"):
-        table.add_column(heading, justify="right")
+    for name in result.figures:
+        table.add_column(_HEADINGS[name], justify="right")
     for score in result.methods:
-        cells = [_with_interval(getattr(score, name)) for name in FIGURES]
-        table.add_row(f"{'→ ' if score.key == result.main else ''}{score.label}", *cells)
+        cells = [_with_interval(getattr(score, name)) for name in result.figures]
+        if any(cells):
+            table.add_row(f"{'→ ' if score.key == result.main else ''}{score.label}", *cells)
     Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table, markup=False)
-    print(
-        f"95 % intervals from {result.resamples:,} bootstrap samples of the images. near: at most {result.near_px:g} "
-        "px beside the object. IoU: one threshold for all images, best for the method on these images."
-    )
-    _show_differences(result)
-
-
-def _show_differences(result: Any) -> None:
-    for difference in result.differences:
-        other = result.method(difference.other)
-        if other.kind == "evidence":
-            continue
-        auc, near = difference.auc, difference.near
-        verdict = "ahead of" if auc.low > 0 else "behind" if auc.high < 0 else "not told apart from"
+    print(f"95 % intervals from {result.resamples:,} bootstrap samples of the images.")
+    if result.objects:
         print(
-            f"{result.method(result.main).label} is {verdict} '{other.label}' in AUC: "
-            f"{100 * auc.value:+.1f} ({100 * auc.low:+.1f} to {100 * auc.high:+.1f}); "
-            f"near {100 * near.value:+.1f} ({100 * near.low:+.1f} to {100 * near.high:+.1f})"
+            f"near: at most {result.near_px:g} px beside the object. IoU: one threshold for all images, best for the "
+            "method on these images."
         )
+    if result.steps:
+        print(
+            "deletion, insertion: area under the probability of the answer while the most relevant pixels go (smaller "
+            f"is better) or come (larger is better), in {result.steps} steps."
+        )
+    for sentence in (summarise(result), *describe_verdicts(result)):
+        print(sentence)
+
+
+_HEADINGS = {
+    "hits": "on it %", "near": "near %", "energy": "energy %", "auc": "AUC %", "iou": "IoU %",
+    "deletion": "deletion %", "insertion": "insertion %",
+}  # fmt: skip
 
 
 def _with_interval(estimate: Any) -> str:
+    if estimate is None:
+        return ""
     return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f}-{100 * estimate.high:.1f})"

@@ -20,10 +20,11 @@ __all__ = ["main"]
 
 COMMANDS = {
     "demo": "generate pictures, train, evaluate, predict and explain: everything in one report, no data needed",
-    "train": "train a network on a folder of images",
+    "train": "train a network on images or texts",
     "evaluate": "measure a network on labelled images",
     "runs": "compare trainings: accuracy, time, what differs between their settings",
     "predict": "classify photos",
+    "generate": "continue a text with a trained language model",
     "explain": "draw where the network looks in photos and videos",
     "localize": "measure on masks or boxes whether the network looks at the object",
     "audit": "say what the data taught the network besides its task, with proof",

@@ -7,6 +7,7 @@ from typing import Any
 
 from focalnets.cli.output import STANDARD_OUTPUT
 from focalnets.errors import ConfigError
+from focalnets.visualize.map_names import DEFAULT_MAP, MAPS
 
 __all__ = [
     "add_common_options",
@@ -14,6 +15,7 @@ __all__ = [
     "add_device",
     "add_flag",
     "add_json",
+    "add_map",
     "add_output",
     "add_precision",
     "add_quiet",
@@ -79,6 +81,19 @@ def add_size(
         metavar="PX",
         default=default,
         help=f"input size [px]: {what} (default: {shown})",
+    )
+
+
+def add_map(parser: Any, what: str, with_block: str) -> None:
+    """Add ``--map NAME``, which of the maps of where a network looks.
+
+    Args:
+        parser: Of the command.
+        what: What the map is for.
+        with_block: What is taken without it where a block is named.
+    """
+    parser.add_argument(
+        "--map", choices=tuple(MAPS), default=None, help=f"{what} (default: {DEFAULT_MAP}, or {with_block})"
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "note",
     "output_as_asked",
     "prints_progress",
+    "prints_results",
     "progress",
     "progress_line",
     "result_line",
@@ -81,6 +82,11 @@ def output_as_asked(arguments: Any) -> Iterator[None]:
 def is_quiet() -> bool:
     """Whether progress and notes are left out."""
     return _asked.get().quiet
+
+
+def prints_results() -> bool:
+    """Whether standard output is kept for JSON or CSV."""
+    return _asked.get().results is not None
 
 
 @contextlib.contextmanager

@@ -19,18 +19,24 @@ EXAMPLES = """\
   focalnets train photos --model focalnet_pico --epochs 10 --output runs/photos
   focalnets train photos --pretrained timm/focalnet_tiny_srf.ms_in1k --output runs/finetuned
   focalnets train --resume runs/photos
+  focalnets train corpus.txt --output runs/text
   focalnets train photos --recipe small --print_config > config.yaml
   focalnets train photos --config config.yaml --model_overrides.stem convolutional
 
   photos holds one folder of images for each class, or train/ and val/ with such folders. It may also be a CSV file
   with columns path,label[,split], or shards: a folder of them, a pattern such as 'train-{000..012}.tar', or a URL.
+  Texts (.txt, .jsonl, .gz of these, or a folder of them) train a language model.
   Settings come from the recipe, then --config, then the options given here."""
 
 
 def add_arguments(parser: Any) -> None:
     """Add the folder, the run and one option for each field of the training config."""
     parser.add_argument(
-        "data", type=str, nargs="?", metavar="DATA", help="images: folder, CSV file or shards; not with --resume"
+        "data",
+        type=str,
+        nargs="?",
+        metavar="DATA",
+        help="images: folder, CSV file or shards; or texts; not with --resume",
     )
     add_output(parser, "folder for the run (default: runs/MODEL-DATE)")
     add_json(parser, "what the training reached")
@@ -73,7 +79,8 @@ def run(arguments: Any) -> int:
         arguments.data, config=config, output=arguments.output, overwrite=arguments.overwrite, quiet=arguments.quiet
     )
     if is_first_process(config):
-        deliver(arguments, lambda: _report(result, arguments.data), json=result.to_dict)
+        task = config.build_task()
+        deliver(arguments, lambda: _report(result, arguments.data, task), json=result.to_dict)
     return 0
 
 
@@ -93,16 +100,18 @@ def _resume(arguments: Any, given: dict[str, Any]) -> int:
     from focalnets.training.run_folder import RunFolder
 
     result = api.train(arguments.data, resume=arguments.resume, quiet=arguments.quiet)
-    if is_first_process(RunFolder(arguments.resume).read_config()):
-        deliver(arguments, lambda: _report(result, arguments.data or "DATA"), json=result.to_dict)
+    config = RunFolder(arguments.resume).read_config()
+    if is_first_process(config):
+        task = config.build_task()
+        deliver(arguments, lambda: _report(result, arguments.data or "DATA", task), json=result.to_dict)
     return 0
 
 
-def _report(result: Any, data: str) -> None:
+def _report(result: Any, data: str, task: Any) -> None:
     run_folder, folder = shlex.quote(str(result.run)), shlex.quote(str(data))
     print(
         f"best: {result.label} in epoch {result.best_epoch}; everything is in {result.run}\n"
-        f"next: focalnets evaluate {run_folder} {folder}\n"
-        f"      focalnets predict IMAGE --model {run_folder}\n"
-        f"      focalnets explain IMAGE --model {run_folder}"
+        f"next: focalnets evaluate {run_folder} {folder}"
     )
+    for command in task.next_commands:
+        print(f"      focalnets {command.format(model=run_folder)}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -41,10 +41,6 @@ class _Shape:
     def embed_dim(self) -> int:
         """Channels of the first stage."""
         return self.dims[0]
-
-    def replace(self, **_changes: Any) -> NoReturn:
-        """Refuse heads that transformers builds from the config of a FocalNet."""
-        raise ShapeError("This head stands on FocalNets only; choose one that other networks can have too.")
 
 
 class TimmBackbone(nn.Module):

@@ -14,7 +14,7 @@ from focalnets.data.image_formats import IMAGE_EXTENSIONS, PREFIX_BYTES, format_
 from focalnets.errors import DataError
 from focalnets.files import is_there, user_path
 
-__all__ = ["PassedOver", "find_images", "is_no_data_folder", "list_folder", "natural_key"]
+__all__ = ["PassedOver", "find_images", "is_folder", "is_no_data_folder", "list_folder", "natural_key"]
 
 _NO_DATA_FOLDERS = {
     "#recycle", "#snapshot", "$recycle.bin", ".@__thumb", ".thumbnails", "@eadir", "@recycle", "@recently-snapshot",
@@ -176,7 +176,7 @@ def _images_below(folder: Path, passed: PassedOver, unreadable: list[tuple[Path,
             unreadable.append((current, str(error)))
             return
         for entry in entries:
-            if _is_folder(entry):
+            if is_folder(entry):
                 if is_no_data_folder(entry.name):
                     passed.folders[entry.name] += 1
                 else:
@@ -193,7 +193,8 @@ def _images_below(folder: Path, passed: PassedOver, unreadable: list[tuple[Path,
     return sorted(files, key=_path_key)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether what :func:`list_folder` lists is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # A link that leads back to itself, or a disk that fails.

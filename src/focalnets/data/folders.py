@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from focalnets.data.class_matching import match_classes
-from focalnets.data.finding import PassedOver, find_images, is_no_data_folder, list_folder, natural_key
+from focalnets.data.finding import PassedOver, find_images, is_folder, is_no_data_folder, list_folder, natural_key
 from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.data.samples import ImageFile, ImageFolder, Sample
 from focalnets.data.split_names import is_split_name, rank_of_name, role_of_name
@@ -209,14 +209,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:
-    return [entry for entry in list_folder(folder) if not is_no_data_folder(entry.name) and _is_folder(entry)]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # A link that leads back to itself.
-        return False
+    return [entry for entry in list_folder(folder) if not is_no_data_folder(entry.name) and is_folder(entry)]
 
 
 def _images_by_class(
@@ -224,7 +217,7 @@ def _images_by_class(
 ) -> dict[str, list[ImageFile]]:
     entries = list_folder(folder)
     class_folders = _subfolders(folder)
-    passed.folders.update(entry.name for entry in entries if is_no_data_folder(entry.name) and _is_folder(entry))
+    passed.folders.update(entry.name for entry in entries if is_no_data_folder(entry.name) and is_folder(entry))
     if not class_folders:
         if any(Path(entry.name).suffix.lower() in IMAGE_EXTENSIONS for entry in entries):
             raise DataError(f"the images in '{folder}' lie in no class folder; {_LAYOUT}.")
@@ -258,7 +251,7 @@ def _refuse_splits(folder: Path, class_folders: Sequence[Path]) -> None:
         )
     entries = [list_folder(class_folder) for class_folder in class_folders]
     inner = [
-        {entry.name for entry in below if not is_no_data_folder(entry.name) and _is_folder(entry)} for below in entries
+        {entry.name for entry in below if not is_no_data_folder(entry.name) and is_folder(entry)} for below in entries
     ]
     common = set.intersection(*inner)
     if len(names) < 2 or not common or any(names_of != common for names_of in inner):

@@ -1,18 +1,22 @@
-"""What the reports of all demonstrations say alike."""
+"""What all demonstrations say alike."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
+from focalnets.errors import InterruptedRunError, TrainingError, UnfinishedRunError
 from focalnets.training.console import short_duration
 from focalnets.version import __version__
 
-__all__ = ["command_line", "duration_in_words", "made_where"]
+__all__ = ["command_line", "duration_in_words", "made_where", "starts_again"]
+
+_AGAIN = "`focalnets demo` starts again from the beginning."
 
 
 def command_line(*words: str) -> str:
@@ -34,3 +38,14 @@ def made_where(seconds: Mapping[str, float], seed: int) -> str:
         f"focalnets {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads. Seed {seed}. Times: {times}."
     )
+
+
+@contextlib.contextmanager
+def starts_again() -> Iterator[None]:
+    """Say how to go on where a training ends early: its pictures are this process's own, so no run can be resumed."""
+    try:
+        yield
+    except InterruptedRunError:
+        raise InterruptedRunError(f"Stopped; {_AGAIN}") from None
+    except UnfinishedRunError as error:
+        raise TrainingError(f"{error.reason} {_AGAIN}") from error

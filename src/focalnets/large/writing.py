@@ -20,6 +20,7 @@ from focalnets.files import replacing, write_json
 from focalnets.large.labels import ClassMap
 from focalnets.large.merging import WindowObject
 from focalnets.large.outlines import count_edges, outline_classes, outline_mask
+from focalnets.report.overlay import class_numbers, colours_by_number
 
 __all__ = ["require_tifffile", "write_class_geojson", "write_class_tiff", "write_geojson"]
 
@@ -45,37 +46,41 @@ def require_tifffile() -> Any:
     return tifffile
 
 
-def write_class_tiff(path: Path, classes: ClassMap, colours: Sequence[tuple[int, int, int]]) -> None:
-    """Write a class map as a tiled TIFF compressed by deflate; its numbers are those of the classes.
+def write_class_tiff(path: Path, classes: ClassMap, class_ids: Sequence[int] | None = None) -> None:
+    """Write a class map as a tiled TIFF compressed by deflate.
+
+    Viewers show the colours of the classes; where numbers are larger than 255 it is grey.
 
     Args:
         path: The file.
         classes: The map.
-        colours: Red, green and blue of each class, which viewers show; from 257 classes on it is grey.
+        class_ids: Number that each class is written with; None counts from 0.
     """
+    numbers = class_numbers(class_ids, classes.classes)
     tifffile = require_tifffile()
     levels = max(0, math.ceil(math.log2(max(classes.height, classes.width) / _SMALLEST_COPY_PX)))
-    options: dict[str, Any] = {"tile": (_TILE_PX, _TILE_PX), "compression": "zlib", "dtype": classes.labels.dtype}
-    if classes.labels.dtype == np.uint8:
+    options: dict[str, Any] = {"tile": (_TILE_PX, _TILE_PX), "compression": "zlib", "dtype": numbers.dtype}
+    if numbers.dtype == np.uint8:
+        colours = colours_by_number(numbers).astype(np.uint16)
         palette = np.zeros((3, 256), np.uint16)
-        palette[:, : len(colours)] = np.array(colours, np.uint16).T * 257
+        palette[:, : len(colours)] = colours.T * 257
         options |= {"photometric": "palette", "colormap": palette}
     else:
         options["photometric"] = "minisblack"
-    large = classes.labels.nbytes > 2**31
+    large = classes.labels.size * numbers.itemsize > 2**31
     with replacing(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as writer:
         for level in range(levels + 1):
             step = 2**level
             shape = (math.ceil(classes.height / step), math.ceil(classes.width / step))
             place = {"subifds": levels} if level == 0 and levels else {"subfiletype": 1} if level else {}
-            writer.write(_tiles(classes.labels, step, shape), shape=shape, **options, **place)
+            writer.write(_tiles(classes.labels, numbers, step, shape), shape=shape, **options, **place)
 
 
-def _tiles(labels: np.ndarray, step: int, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+def _tiles(labels: np.ndarray, numbers: np.ndarray, step: int, shape: tuple[int, int]) -> Iterator[np.ndarray]:
     for top in range(0, shape[0], _TILE_PX):
         for left in range(0, shape[1], _TILE_PX):
             rows = slice(top * step, (top + _TILE_PX) * step, step)
-            part = np.ascontiguousarray(labels[rows, left * step : (left + _TILE_PX) * step : step])
+            part = numbers[labels[rows, left * step : (left + _TILE_PX) * step : step]]
             yield np.pad(part, ((0, _TILE_PX - part.shape[0]), (0, _TILE_PX - part.shape[1])))
 
 

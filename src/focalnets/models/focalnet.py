@@ -226,6 +226,8 @@ class FocalNet(nn.Module):
                 f"mask must be boolean of shape {(images.shape[0], *images.shape[2:])}, "
                 f"got {mask.dtype} {tuple(mask.shape)}."
             )
+        if mask is not None:
+            images = torch.where(mask.unsqueeze(1), images, 0)  # Whatever lies there.
         tokens = self.stem(channels_last(images), mask)
         mask = None if mask is None else downsample_mask(mask, self.config.patch_size)
         maps = []

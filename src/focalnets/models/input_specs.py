@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from focalnets.errors import ConfigError
 from focalnets.models.fields import check_types, check_whole_number, checked_keys, shortened
+
+Spec = TypeVar("Spec", bound="Preprocessing")
 
 Side = Literal["shorter", "longer", "both"]
 """Which side of a whole image gets the input size: ``shorter`` and ``longer`` keep proportions, ``both`` does not."""
@@ -32,6 +34,9 @@ LARGEST_CONTEXT = 2**20
 
 LARGEST_VOCABULARY = 2**24
 """Entries that a vocabulary may have."""
+
+LARGEST_TOKENIZER = 8 * 2**20
+"""Characters in which a tokenizer may be described."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +101,19 @@ class Preprocessing:
             return tuple(values[channel % len(values)] for channel in range(channels))
 
         return dataclasses.replace(self, mean=fitted(self.mean), std=fitted(self.std))
+
+    @property
+    def size(self) -> int:
+        """What inputs are large, ``input_size_px``; see :attr:`TextInput.size`."""
+        return self.input_size_px
+
+    def with_size(self: Spec, size: int) -> Spec:
+        """Copy the spec with another :attr:`size`."""
+        return dataclasses.replace(self, input_size_px=size)
+
+    def size_in_words(self) -> str:
+        """Say how large inputs are, for people."""
+        return f"at {self.input_size_px} px"
 
     def in_words(self) -> str:
         """Say which pixels of an image the network sees, for people."""
@@ -193,6 +211,8 @@ class TextInput:
         unit: What one position stands for, see :data:`TextUnit`.
         vocabulary: Name of the vocabulary or tokenizer that turns the text into numbers, e.g. ``bytes``.
         vocabulary_size: Its entries; numbers run from 0 to below it.
+        tokenizer: What turns texts into numbers and back, written down: of ``characters`` all of them in their order,
+            of ``tokens`` the content of a ``tokenizer.json``; empty for ``bytes``, or where it is not known.
     """
 
     kind: ClassVar[str] = "text"
@@ -201,9 +221,15 @@ class TextInput:
     unit: TextUnit = "bytes"
     vocabulary: str = "bytes"
     vocabulary_size: int = 256
+    tokenizer: str = ""
 
     def __post_init__(self) -> None:
         check_types(self)
+        if len(self.tokenizer) > LARGEST_TOKENIZER:
+            raise ConfigError(
+                f"a tokenizer may be described by at most {LARGEST_TOKENIZER:,} characters, got "
+                f"{len(self.tokenizer):,}."
+            )
         check_whole_number("context_length", self.context_length, LARGEST_CONTEXT)
         check_whole_number("vocabulary_size", self.vocabulary_size, LARGEST_VOCABULARY)
         if self.unit not in get_args(TextUnit):
@@ -212,6 +238,23 @@ class TextInput:
             raise ConfigError(
                 f"vocabulary must be a name of 1 to 200 printable characters, got {shortened(self.vocabulary)}."
             )
+
+    @property
+    def size(self) -> int:
+        """How long inputs are, ``context_length``."""
+        return self.context_length
+
+    def with_size(self, size: int) -> TextInput:
+        """Copy the spec with another :attr:`size`."""
+        return dataclasses.replace(self, context_length=size)
+
+    def size_in_words(self) -> str:
+        """Say how long inputs are, for people."""
+        return f"in contexts of {self.context_length:,} {self.unit}"
+
+    def in_words(self) -> str:
+        """Say what the network reads, for people."""
+        return f"{self.context_length:,} {self.unit} at once, {self.vocabulary_size:,} different ones"
 
     def to_dict(self) -> dict[str, Any]:
         """Write plain values that survive JSON, with the kind of input."""

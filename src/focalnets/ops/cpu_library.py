@@ -32,6 +32,14 @@ ENGINE_INTERFACE = 2_000_000 + 8 * 15
 """The same of the engine's structures."""
 
 
+CAUSAL_INTERFACE = 1_000_000 + 8 * (1000 * (21 + 4 * MAX_LEVELS) + (3 + MAX_LEVELS) + (8 + MAX_LEVELS))
+"""The same of the structures of causal aggregation."""
+
+
+STEP_INTERFACE = 1_000_000 + 8 * (1000 * (21 + 2 * MAX_LEVELS) + 20 + 2 * MAX_LEVELS)
+"""The same of the structures that describe one token's way through a causal network."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Engine:
     """What multiplies rows with packed weights.
@@ -89,6 +97,14 @@ class Library:
             self.forward, self.backward = library.focal_forward, library.focal_backward
             self.forward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 4]
             self.backward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 2]
+            causal_interface = library.focal_causal_interface
+            causal_interface.restype = ctypes.c_int64
+            self.causal_forward, self.causal_backward = library.focal_causal_forward, library.focal_causal_backward
+            self.causal_forward.argtypes = self.causal_backward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 2]
+            step_interface = library.focal_step_interface
+            step_interface.restype = ctypes.c_int64
+            self.step = library.focal_step
+            self.step.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
             self.gelu = library.focal_gelu
             self.gelu.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3]
             self._engine, engine_interface = library.focal_engine, library.focal_engine_interface
@@ -99,7 +115,8 @@ class Library:
             self.engine_stage.argtypes = [ctypes.c_int64, ctypes.c_char_p, ctypes.c_void_p]
         except (OSError, AttributeError) as error:
             raise BackendUnavailableError(f"The kernels in {path} cannot be loaded ({error}); install again.") from None
-        if interface() != INTERFACE or engine_interface() != ENGINE_INTERFACE:
+        found = (interface(), engine_interface(), causal_interface(), step_interface())
+        if found != (INTERFACE, ENGINE_INTERFACE, CAUSAL_INTERFACE, STEP_INTERFACE):
             raise BackendUnavailableError(f"{path} was built from another version of focalnets; build it again.")
         forced = os.environ.get("FOCALNETS_CPU_ISA") or None
         status = ctypes.c_int32()

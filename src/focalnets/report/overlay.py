@@ -58,6 +58,28 @@ def laid_over(
     return Image.fromarray((mixed + 0.5).clip(0, 255).astype(np.uint8))
 
 
+def class_numbers(class_ids: Sequence[int] | None, count: int) -> np.ndarray:
+    """List the number that each of ``count`` classes is written with (K,), uint8 or where that is too little uint16.
+
+    Args:
+        class_ids: Numbers from 0 to 65,535; None counts from 0.
+        count: K.
+    """
+    numbers = list(range(count)) if class_ids is None else list(class_ids)
+    return np.array(numbers, np.uint8 if max(numbers, default=0) <= 255 else np.uint16)
+
+
+def colours_by_number(numbers: np.ndarray) -> np.ndarray:
+    """Make a palette (P, 3) uint8 in which each class stands at its number, and black where there is none.
+
+    Args:
+        numbers: Of the classes, (K,) uint8.
+    """
+    palette = np.zeros((int(numbers.max(initial=0)) + 1, 3), np.uint8)
+    palette[numbers] = class_colours(len(numbers))
+    return palette
+
+
 def indexed_picture(labels: np.ndarray, colours: np.ndarray) -> Image.Image:
     """Make a picture with a palette whose indices are the labels (H, W), in mode P; at most 256 classes."""
     assert len(colours) <= 256, "a palette has 256 places"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focalnets.data.labelled import LabelledData
-from focalnets.models.config import Preprocessing, read_input_spec
+from focalnets.models.config import InputSpec, read_input_spec
 from focalnets.tasks.metric import PlainFigures
 from focalnets.tasks.studies import CorruptionStudy, ResolutionStudy
 
@@ -59,7 +59,7 @@ class Measured:
 
     data: LabelledData
     labels: tuple[str, ...]
-    spec: Preprocessing
+    spec: InputSpec
     metrics: MetricCollection
     loss: float | None
     answers: Sequence[Any]
@@ -142,16 +142,16 @@ class EvaluationReport:
         return content
 
 
-def spec_of(preprocessing: Mapping[str, Any]) -> Preprocessing:
-    """Read how inputs were prepared from an evaluation's plain values."""
-    spec = read_input_spec({name: value for name, value in preprocessing.items() if name != "look"})
-    assert isinstance(spec, Preprocessing)
-    return spec
+def spec_of(preprocessing: Mapping[str, Any]) -> Any:
+    """Read how inputs were prepared, see ``Task.input_type``, from an evaluation's plain values."""
+    return read_input_spec({name: value for name, value in preprocessing.items() if name != "look"})
 
 
 def size_in_words(preprocessing: Mapping[str, Any]) -> str:
     """Say at which size inputs were measured, from an evaluation's plain values."""
     look = preprocessing.get("look")
+    if preprocessing.get("kind") == "text":
+        return str(spec_of(preprocessing).size_in_words())
     if look is None:
         return f"at {preprocessing['input_size_px']} px"
     tiles = "" if look["context"] == "image" else f", tiles of {look['tile_px']} px"

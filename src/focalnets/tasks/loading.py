@@ -12,7 +12,6 @@ from torch import nn
 from focalnets.data.labelled import LabelledData
 from focalnets.errors import CheckpointError, ConfigError, DataError
 from focalnets.files import is_there, read_json, user_path
-from focalnets.models.config import Preprocessing
 from focalnets.tasks.table import TASKS, build_task, task_class
 from focalnets.tasks.task import Task
 from focalnets.weights.assembly import assemble_into
@@ -68,7 +67,12 @@ def load_trained(source: str | os.PathLike[str], **options: Any) -> tuple[Task, 
     task = build_task(found.task, **{name: value for name, value in options.items() if name in known})
     if found.task == "classify":
         return task, build_classifier(opened)
-    assert isinstance(found.input, Preprocessing)
+    for what, given, expected in (("network", found.config, task.config_type), ("input", found.input, task.input_type)):
+        if not isinstance(given, expected):
+            raise CheckpointError(
+                f"{opened.place} says that its task is {found.task}, whose {what} is described by a "
+                f"{expected.__name__}, but holds a {type(given).__name__}; it is damaged."
+            )
     try:
         module: Any = task.rebuild(found.config, found.input, found.labels or (), found.head)
     except ConfigError as error:

@@ -49,6 +49,7 @@ def predict_inputs(
         CheckpointError: If the network answers with numbers that are not finite.
         MissingPackageError: If there are videos and PyAV is not installed.
     """
+    trained.task.require_images("predict")
     pictures, videos = [each for each in inputs if not each.is_video], [each for each in inputs if each.is_video]
     task, network, spec = trained.task, trained.network, spec_at(trained.network, size_px)
     side, size = task.coarsest_side_px(spec), spec.input_size_px

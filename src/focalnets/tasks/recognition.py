@@ -11,7 +11,7 @@ __all__ = ["recognise_task"]
 
 
 def recognise_task(place: str | os.PathLike[str]) -> tuple[str, str]:
-    """Find the task that data is for; what holds no annotations of places in images is for classification.
+    """Find the task that data is for: what holds neither texts nor annotated images is for classification.
 
     Returns:
         The task, and a sentence on what was recognised; empty for classification.
@@ -21,8 +21,11 @@ def recognise_task(place: str | os.PathLike[str]) -> tuple[str, str]:
         DataError: If there is no such place, or it leaves open what is meant.
     """
     from focalnets.data.annotated.formats import possible_tasks, recognise
+    from focalnets.data.text.finding import recognise_texts
 
     text = os.fspath(place)
+    if texts := recognise_texts(text):
+        return "language", f"recognised {texts} in '{text}': training language; --task chooses another task"
     possible = possible_tasks(text)
     tasks = [task for task in TASKS if task in possible]
     if tasks in ([], ["classify"]):

@@ -17,6 +17,7 @@ from focalnets.errors import ConfigError
 from focalnets.files import listed, write_json, write_text
 from focalnets.large.looking import LargeOptions
 from focalnets.large.plan import Plan
+from focalnets.models.config import Preprocessing
 from focalnets.models.memory import check_memory
 from focalnets.report.names import without_folders
 from focalnets.report.page import write_page
@@ -91,6 +92,8 @@ def evaluate_in_passes(
         DataError, CheckpointError: As :func:`focalnets.tasks.running.evaluate`.
     """
     sizes = sorted(set(listed(resolutions_px)))
+    if sizes or listed(corruptions) or look is not None:
+        task.require_images("measuring at other sizes, on corruptions or by tiles")
     if look is not None:
         if size_px is not None or sizes or listed(corruptions):
             raise ConfigError(
@@ -110,7 +113,7 @@ def evaluate_in_passes(
     for size in sizes:
         if size < 1:
             raise ConfigError(f"resolutions must be whole numbers of pixels from 1 up, got {size}.")
-        check_memory(model, spec_at(model, size).input_size_px, min(batch_size, len(data)))
+        check_memory(model, spec_at(model, size).size, min(batch_size, len(data)))
     names, strengths = tuple(dict.fromkeys(listed(corruptions))), tuple(listed(severities))
     if names:
         check_corruptions(names, strengths, seed)
@@ -124,7 +127,7 @@ def evaluate_in_passes(
             before * inputs + done, passes * inputs, f"pass {before + (done - 1) // inputs + 1} of {passes}: {name}"
         )
 
-    form = inference_form(model, precision, pixels=passes * inputs * spec_at(model, size_px).input_size_px ** 2)
+    form = inference_form(model, precision, pixels=passes * inputs * spec_at(model, size_px).size ** 2)
     first = after(0)
     evaluation = evaluate(
         task,
@@ -227,6 +230,9 @@ def _study_sections(task: Task, report: EvaluationReport) -> list[Section]:
 def _footer(report: EvaluationReport) -> list[Part]:
     evaluation = report.evaluation
     spec = spec_of(evaluation.preprocessing)
+    loss = "" if evaluation.loss is None else f" Loss {evaluation.loss:.4f}."
+    if not isinstance(spec, Preprocessing):
+        return [Paragraph(f"What the network reads: {spec.in_words()}.{loss} focalnets {__version__}.")]
     looked = "look" in evaluation.preprocessing
     size = (
         f"images {size_in_words(evaluation.preprocessing)}"
@@ -234,7 +240,6 @@ def _footer(report: EvaluationReport) -> list[Part]:
         else f"input {spec.in_words()}, {spec.interpolation}"
     )
     mean, deviation = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
-    loss = "" if evaluation.loss is None else f" Loss {evaluation.loss:.4f}."
     parts: list[Part] = [
         Paragraph(
             f"How the images were prepared: {size}, mean {mean}, standard deviation {deviation}. Intervals are "

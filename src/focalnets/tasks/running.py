@@ -19,7 +19,7 @@ from focalnets.data.labelled import LabelledData
 from focalnets.data.read_ahead import read_ahead
 from focalnets.engine.forms import InferenceForm, plain_form
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
-from focalnets.models.config import Preprocessing
+from focalnets.models.config import InputSpec
 from focalnets.models.memory import check_memory
 from focalnets.tasks.batch import Batch, apply, tensors_of
 from focalnets.tasks.evaluation import Failure, Measured
@@ -67,7 +67,7 @@ def predict(
     task = task.for_model(model)
     labels = task.labels(model)
     spec = spec_at(model, size_px)
-    check_memory(model, spec.input_size_px, min(batch_size, len(paths)))
+    check_memory(model, spec.size, min(batch_size, len(paths)))
     chosen = form or plain_form(model)
     transform = task.transform(spec, train=False)
 
@@ -137,7 +137,7 @@ def evaluate(
     started = time.monotonic()
     labels = task.labels(model)
     spec = spec_at(model, size_px)
-    check_memory(model, spec.input_size_px, min(batch_size, len(data)))
+    check_memory(model, spec.size, min(batch_size, len(data)))
     chosen = form or plain_form(model)
     transform = task.transform(spec, train=False, alter=alter)
     data = task.for_evaluation(data, spec)
@@ -192,11 +192,11 @@ def require_positive(**numbers: int) -> None:
             raise ConfigError(f"{name} must be a whole number from 1 up, got {value}.")
 
 
-def spec_at(model: nn.Module, size_px: int | None) -> Preprocessing:
-    """Return how inputs are prepared for a network, at another size if one is given."""
+def spec_at(model: nn.Module, size_px: int | None) -> Any:
+    """Return how inputs are prepared for a network, see ``Task.input_type``, at another size if one is given."""
     spec = model.preprocessing
-    assert isinstance(spec, Preprocessing), "the network does not say how its inputs are prepared"
-    return spec if size_px is None else dataclasses.replace(spec, input_size_px=size_px)
+    assert isinstance(spec, InputSpec), "the network does not say how its inputs are prepared"
+    return spec if size_px is None else spec.with_size(size_px)
 
 
 def path_of(data: LabelledData, index: int) -> Path:

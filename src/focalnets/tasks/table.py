@@ -61,6 +61,12 @@ TASKS: dict[str, TaskRow] = {
         task="focalnets.tasks.panoptic.task:PanopticTask",
         recipe="panoptic",
     ),
+    "language": TaskRow(
+        summary="continue texts: a probability for every token that may come next",
+        settings="focalnets.tasks.language.settings:LanguageSettings",
+        task="focalnets.tasks.language.task:Language",
+        recipe="language",
+    ),
 }
 
 

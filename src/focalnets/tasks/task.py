@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from focalnets.data.labelled import LabelledData, TrainingData
+from focalnets.data.labelled import TrainingData
 from focalnets.errors import ConfigError
 from focalnets.models.config import FocalNetConfig, Preprocessing
+from focalnets.models.heads.table import DENSE_NETWORKS
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.evaluation import Evaluation, Measured
+from focalnets.tasks.feeding import Feeding
 from focalnets.tasks.metric import Metric, Watch
-from focalnets.tasks.picture_transform import Alter, PictureTransform
 from focalnets.tasks.presentation import Presentation
 from focalnets.tasks.settings import NoSettings
 
@@ -46,7 +47,7 @@ class Result(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Task(Presentation):
+class Task(Presentation, Feeding):
     """What a network is trained for; :class:`focalnets.tasks.classify.task.Classify` is one.
 
     Subclasses are frozen dataclasses whose fields are options of a task, e.g. how many classes a prediction names.
@@ -62,6 +63,9 @@ class Task(Presentation):
         optional_files: Files that :meth:`write_files` writes only where there is something to show.
         on_pyramid: Whether its head stands on the maps of all stages, each normalised, in place of a classifier.
         usual_batch: Inputs that a network sees at once where nobody says how many.
+        inputs: What inputs are called, in the plural.
+        config_type, input_type: What the config of its networks is, and how their inputs are described.
+        next_commands: What one does with a run's network, with ``{model}`` for its folder.
         settings: What a training config says about this task alone; a frozen dataclass that needs no torch.
     """
 
@@ -74,134 +78,60 @@ class Task(Presentation):
     optional_files: ClassVar[tuple[str, ...]] = ()
     on_pyramid: ClassVar[bool] = False
     usual_batch: ClassVar[int] = 32
+    inputs: ClassVar[str] = "images"
+    config_type: ClassVar[type] = FocalNetConfig
+    input_type: ClassVar[type] = Preprocessing
+    next_commands: ClassVar[tuple[str, ...]] = ("predict IMAGE --model {model}", "explain IMAGE --model {model}")
     settings: Any = dataclasses.field(default_factory=NoSettings)
+
+    def require_images(self, purpose: str) -> None:
+        """Refuse what is for networks that see images.
+
+        Args:
+            purpose: What it is, for messages.
+
+        Raises:
+            ConfigError: If the inputs of the task's networks are none.
+        """
+        if not issubclass(self.input_type, Preprocessing):
+            command = self.next_commands[0].partition(" ")[0]
+            raise ConfigError(
+                f"{purpose} is for images, and networks of the task {self.name} take none; see `focalnets {command}`."
+            )
 
     def recipe_in_words(self) -> str:
         """Say what a model card says of the task's settings, ending with a comma and a space; empty if nothing."""
         return ""
 
-    # Data
+    # The network
 
-    @abc.abstractmethod
-    def open(self, place: str | Path, *, val_fraction: float, seed: int, skip_unreadable: bool = False) -> TrainingData:
-        """Find what trains a network and what validates it.
+    def with_data(self, data: TrainingData) -> Task:
+        """Return the task with what this data says that its networks must know, e.g. which characters there are."""
+        return self
 
-        Args:
-            place: Folder, file or address of the data.
-            val_fraction: Fraction that is held out where the data says nothing about it.
-            seed: Chooses what is held out.
-            skip_unreadable: Leave damaged inputs out instead of refusing.
-        """
-
-    def reopen(self, split: Path, *, root: str | Path | None = None, skip_unreadable: bool = False) -> TrainingData:
-        """Find the data of a run again from the file that ``TrainingData.write_split`` wrote.
+    def create(self, name: str, overrides: Mapping[str, Any], labels: Sequence[str]) -> nn.Module:
+        """Draw a network at random, with its head.
 
         Args:
-            split: That file.
-            root: Where the data is, if it has moved.
-            skip_unreadable: As in :meth:`open`.
-        """
-        raise ConfigError(f"Runs of the task {self.name} cannot find their data again; continue them in Python.")
-
-    @abc.abstractmethod
-    def open_evaluation(
-        self, place: str | Path, *, labels: Sequence[str] | None = None, split: Path | None = None
-    ) -> tuple[tuple[str, ...], LabelledData]:
-        """Find what a network is measured on.
-
-        Args:
-            place: Folder, file or address of the data.
-            labels: What the network's answers are called; None takes the data's.
-            split: File of a run whose held-out part is meant.
-
-        Returns:
-            What answers are called, and the data, whose answers are of that kind.
-        """
-
-    def open_evaluation_of(self, model: nn.Module, place: str | Path, *, split: Path | None = None) -> LabelledData:
-        """Find what a network is measured on, see :meth:`open_evaluation`; DataError if it does not fit the network."""
-        return self.open_evaluation(place, labels=self.labels(model), split=split)[1]
-
-    def for_training(self, data: LabelledData, *, largest_size_px: int) -> LabelledData:
-        """Return the data as training reads it: inputs no larger than this, e.g. with pictures decoded coarsely."""
-        return data
-
-    def coarsest_side_px(self, spec: Preprocessing) -> int | None:
-        """Shorter side down to which a picture may be decoded with hardly any change of the answer [px]; None: none.
-
-        Results in pixels of the picture forbid it.
-        """
-        return None
-
-    def for_evaluation(self, data: LabelledData, spec: Preprocessing) -> LabelledData:
-        """Return the data as measuring reads it, e.g. with pictures decoded as coarsely as the input's size allows."""
-        return data
-
-    def transform(
-        self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
-    ) -> Callable[[tuple[Any, Any], int], tuple[Any, Any]]:
-        """Make what turns an item and its number in the data into what :meth:`collate` takes.
-
-        Args:
-            spec: How inputs are prepared, with the size.
-            train: Whether to change the item at random, by torch's random numbers alone.
-            alter: Changes the picture that the network is to see.
-        """
-        from focalnets.data.transforms import framing, to_tensor
-
-        return PictureTransform(framing(spec), to_tensor(spec), alter)
-
-    def collate(self, items: Sequence[tuple[Any, Any]]) -> Batch:
-        """Put prepared items into a batch."""
-        from torch.utils.data import default_collate
-
-        inputs, targets = default_collate(list(items))
-        return Batch(inputs, targets)
-
-    def blend(self, labels: Sequence[str]) -> Callable[[Batch, int], Batch] | None:
-        """Make what changes whole batches at random in training, by the epoch counted from 0; None if nothing does."""
-        return None
-
-    def choose_settings(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
-        """Choose from the data what the settings leave open, before a training begins.
-
-        Args:
-            data: What will be trained on.
-            image_size: Of the config; None if it is open too.
-
-        Returns:
-            Fields of the training config or of the task's section, with their values.
-        """
-        return {}
-
-    def for_comparison(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
-        """Choose settings with which networks that are trained side by side differ in nothing but themselves.
-
-        Args:
-            data: What they will be trained on.
-            image_size: Of the config; None if it is open.
-
-        Returns:
-            Fields of the training config or of the task's section, with their values.
+            name: Of the network.
+            overrides: Fields of its config to change.
+            labels: What answers are to be called.
 
         Raises:
-            ConfigError: If the settings given cannot be shared.
+            UnknownNameError: If there is no such network.
+            ConfigError: If a field is unknown, out of range, or follows from the data.
         """
-        return {}
+        from focalnets.weights.loading import create_model
 
-    def sample_batch(self, spec: Preprocessing, batch: int, labels: Sequence[str]) -> Batch:
-        """Make a batch to measure time and memory on: what it holds is the same at every call.
-
-        Args:
-            spec: How inputs are prepared, with the size.
-            batch: Inputs at once.
-            labels: What answers are called.
-        """
-        size = spec.input_size_px
-        images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
-        return Batch(images, torch.zeros(batch, dtype=torch.long))
-
-    # The network
+        fields = self.network_fields(labels)
+        fixed = sorted(set(fields) & set(overrides))
+        if fixed:
+            raise ConfigError(
+                f"model_overrides cannot hold {', '.join(fixed)}; the data decides how many classes there are."
+            )
+        row = DENSE_NETWORKS.get(name)
+        backbone, own = (name, {}) if row is None else (row.backbone, dict(row.backbone_fields))
+        return self.build(create_model(backbone, **{**own, **fields, **overrides}), labels, pretrained=False)
 
     def network_fields(self, labels: Sequence[str]) -> dict[str, Any]:
         """Choose fields of the config of a network that is drawn for these labels."""
@@ -221,9 +151,7 @@ class Task(Presentation):
         """Take a network that this task has trained before, for these labels; what its head knows of them is kept."""
         return self.build(module.backbone, labels, pretrained=True)  # type: ignore[arg-type]
 
-    def rebuild(
-        self, config: FocalNetConfig, spec: Preprocessing, labels: Sequence[str], head: Mapping[str, Any]
-    ) -> nn.Module:
+    def rebuild(self, config: Any, spec: Any, labels: Sequence[str], head: Mapping[str, Any]) -> nn.Module:
         """Build the network that a file describes; all its numbers are loaded afterwards.
 
         It is built on the device meta, for nobody knows who wrote the file: what it says must not allocate anything.
@@ -269,6 +197,13 @@ class Task(Presentation):
     def for_model(self, model: nn.Module) -> Task:
         """Return the task with what this network says that matters for its answers; itself where there is nothing."""
         return self
+
+    def sample(self, model: nn.Module) -> str | None:
+        """Let a network in training show what it can, in text that people read after each epoch; None for nothing.
+
+        What is drawn at random must not come from torch's own random numbers.
+        """
+        return None
 
     def complete(self, weights: Path, data: TrainingData, *, device: torch.device) -> str | None:
         """Measure what only a trained network can tell, and note it in its file of weights.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from torch import nn
@@ -11,7 +12,6 @@ from torch import nn
 from focalnets.data.labelled import LabelledData
 from focalnets.errors import ConfigError
 from focalnets.machine.devices import choose_device
-from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.names import list_some, without_folders
 from focalnets.tasks.loading import OpenedData, load_trained, open_for_evaluation
@@ -77,7 +77,7 @@ class TrainedNetwork:
         return str(getattr(self.network, "origin", ""))
 
     @property
-    def preprocessing(self) -> Preprocessing:
+    def preprocessing(self) -> Any:
         """How its inputs are prepared, with their size."""
         return spec_at(self.network, None)
 
@@ -109,6 +109,20 @@ class TrainedNetwork:
                 f"{purpose} looks into a network, and {self.source} is an exported file, which only answers; give the "
                 "weights that it was made from."
             )
+
+    def generate(self, prompt: str | Sequence[str] = "\n", **options: Any) -> Iterator[Any]:
+        """Continue a text, or several together; yields what they are continued by, a few characters at a time.
+
+        Of one text each item is a text, of several a list of them. The options are those of
+        :func:`focalnets.tasks.language.generation.continue_texts`, e.g. ``length=500``; without a length it never ends.
+        """
+        from focalnets.tasks.language.generation import continue_texts, language_model
+
+        self.require_weights("generate")
+        pieces = continue_texts(
+            language_model(self.network, "generate"), [prompt] if isinstance(prompt, str) else list(prompt), **options
+        )
+        return (piece for (piece,) in pieces) if isinstance(prompt, str) else pieces
 
     def to(self: Kind, device: str) -> Kind:
         """Move the network to a device, in place as torch does; returns this object.
@@ -149,7 +163,7 @@ class TrainedNetwork:
             "task": self.task.name,
             "network": f"{type(self.network).__name__} with {parameters / 1e6:.2f} M parameters",
             "labels": f"{len(labels):,} ({list_some(labels)})" if labels else "none",
-            "input": f"{self.preprocessing.input_size_px} px",
+            "input": self.preprocessing.size_in_words(),
             "weights": self.origin or self.source or "made here",
         }
 

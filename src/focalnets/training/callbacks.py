@@ -149,7 +149,7 @@ class Recorder(Callback):
         left += sum(row["validation_seconds"] for row in self.history[-1:]) * (
             (trainer.max_epochs or 1) - trainer.current_epoch
         )
-        details = f"loss {_loss(trainer, outputs):.3f}, {self._images / max(seconds, 1e-9):.0f} images/s"
+        details = f"loss {_loss(trainer, outputs):.3f}, {self._images / max(seconds, 1e-9):.0f} {self.task.inputs}/s"
         self.console.advance(batch_idx + 1, details, left)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -181,7 +181,7 @@ class Recorder(Callback):
             "seconds": training_seconds + now - self._trained,
             "validation_seconds": now - self._trained,
             "images_per_s": self._images / max(training_seconds, 1e-9),
-            "image_size": self._size_px or module.network.spec.input_size_px,
+            "image_size": self._size_px or module.network.spec.size,
         }
         for metric in (module.train_loss, module.val_loss, module.metrics):
             metric.reset()
@@ -196,7 +196,8 @@ class Recorder(Callback):
         for logger in trainer.loggers:
             numbers = {key: value for key, value in row.items() if key != "epoch" and value is not None}
             logger.log_metrics(numbers, step=row["epoch"])
-        # Every process takes part in putting together a network that is divided among them.
+        # Every process takes part: the network may be divided among them.
+        sample = self.task.sample(module.model) if training else None
         tensors = {
             name.removeprefix("model."): tensor
             for name, tensor in trainer.strategy.lightning_module_state_dict().items()
@@ -218,9 +219,14 @@ class Recorder(Callback):
             return
         self.console.line(
             f"epoch {row['epoch']}/{trainer.max_epochs}: {figures}, "
-            f"loss {row['train_loss']:.3f} train, {row['val_loss']:.3f} val; {row['images_per_s']:.0f} images/s, "
+            f"loss {row['train_loss']:.3f} train, {row['val_loss']:.3f} val; "
+            f"{row['images_per_s']:.0f} {self.task.inputs}/s, "
             f"{short_duration(row['seconds'])}{' (best so far)' if improved else ''}"
         )
+
+        if sample is not None:
+            self.console.text(sample)
+            self.folder.append_sample(f"epoch {row['epoch']}", sample)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""

@@ -46,6 +46,11 @@ class TrainingConsole:
         self._folder.append_log(text)
         self._console.print(text, markup=False)
 
+    def text(self, text: str) -> None:
+        """Show and log a text of several lines, indented."""
+        for line in text.splitlines():
+            self.line(f"    {line}")
+
     def begin(self, description: str, total: int, completed: int = 0) -> None:
         """Start a bar of ``total`` steps in place of the one before."""
         if self._progress is None:

@@ -22,7 +22,7 @@ from focalnets.data.dense.mixing import MixedData
 from focalnets.data.labelled import TrainingData
 from focalnets.data.outliers import WithOutliers
 from focalnets.errors import ConfigError, DataError, ImageError
-from focalnets.models.config import Preprocessing
+from focalnets.models.config import InputSpec
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
@@ -47,22 +47,19 @@ class TransformSchedule:
         return self.by_first_epoch[max(first for first in self.by_first_epoch if first <= epoch)]
 
 
-def training_transforms(task: Task, config: TrainingConfig, spec: Preprocessing) -> TransformSchedule:
+def training_transforms(task: Task, config: TrainingConfig, spec: InputSpec) -> TransformSchedule:
     """Make the task's random changes, at the sizes of the config's ``image_size_schedule``."""
-    sizes = config.training_sizes(spec.input_size_px)
+    sizes = config.training_sizes(spec.size)
     return TransformSchedule(
-        {
-            epoch: task.transform(dataclasses.replace(spec, input_size_px=size), train=True)
-            for epoch, size in sizes.items()
-        }
+        {epoch: task.transform(spec.with_size(size), train=True) for epoch, size in sizes.items()}  # type: ignore[arg-type]
     )
 
 
 def training_loader(
-    task: Task, data: TrainingData, config: TrainingConfig, spec: Preprocessing, rank: Rank = SINGLE
+    task: Task, data: TrainingData, config: TrainingConfig, spec: InputSpec, rank: Rank = SINGLE
 ) -> TrainingLoader:
     """Load randomly changed items, in another order every epoch; see :class:`focalnets.tasks.task.Batch`."""
-    largest = max(config.training_sizes(spec.input_size_px).values())
+    largest = max(config.training_sizes(spec.size).values())
     dataset = task.for_training(data.train, largest_size_px=largest)
     images, together = len(dataset), config.batch_size * rank.processes
     if rank.processes > 1 and images * config.repeats < together:
@@ -101,7 +98,7 @@ def training_loader(
 
 
 def validation_loader(
-    task: Task, data: TrainingData, config: TrainingConfig, spec: Preprocessing, rank: Rank = SINGLE
+    task: Task, data: TrainingData, config: TrainingConfig, spec: InputSpec, rank: Rank = SINGLE
 ) -> DataLoader:
     """Load every item once as in evaluation, in the order of the data; with a limit, items from all over it."""
     dataset: Any = task.for_evaluation(data.val, spec)

@@ -6,9 +6,10 @@ import shlex
 
 import torch
 
+from focalnets.errors import UnfinishedRunError
 from focalnets.training.run_folder import RunFolder
 
-__all__ = ["explain_failed_writing", "explain_resuming", "tells_of_lost_process"]
+__all__ = ["explain_failed_writing", "explain_resuming", "tells_of_lost_process", "unfinished"]
 
 
 def tells_of_lost_process(error: RuntimeError) -> bool:
@@ -36,3 +37,8 @@ def explain_failed_writing(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"The run could not be written ({error.strerror})."
     return str(error)
+
+
+def unfinished(folder: RunFolder, reason: str) -> UnfinishedRunError:
+    """Make the error of a training that something outside ended: why, and how to go on."""
+    return UnfinishedRunError(reason, explain_resuming(folder, stopped=False))

@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from focalnets.models.config import InputSpec
 from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
 
@@ -23,7 +24,7 @@ def model_card(
     data: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     best_epoch: int,
-    image_size_px: int,
+    spec: InputSpec,
     parameters: int,
     task: Task,
 ) -> str:
@@ -35,7 +36,7 @@ def model_card(
         data: Its ``data`` in ``environment.json``.
         history: One row an epoch.
         best_epoch: Epoch of the best weights, counted from 1.
-        image_size_px: Height and width of images in validation [px].
+        spec: How inputs are prepared.
         parameters: Weights of the network.
         task: What it was trained for.
     """
@@ -46,7 +47,7 @@ def model_card(
     results = [
         EvalResult(
             task_type=task.pipeline_tag or task.name, dataset_type="imagefolder", dataset_name=source,
-            dataset_split="images held out", metric_type=metric.hub_type or name,
+            dataset_split=f"{task.inputs} held out", metric_type=metric.hub_type or name,
             metric_name=metric.hub_name or metric.label,
             metric_value=round(best[f"val_{name}"], 5),
         )
@@ -63,9 +64,10 @@ def model_card(
         model_name=name,
         eval_results=results,
     )
-    classes = list(data["classes"])
+    classes, inputs = list(data["classes"]), task.inputs
+    command = task.next_commands[0].format(model=".")
     more = f" and {len(classes) - _CLASSES_SHOWN} more" if len(classes) > _CLASSES_SHOWN else ""
-    names = ", ".join(classes[:_CLASSES_SHOWN]) + more
+    names = f" on {len(classes)} classes: {', '.join(classes[:_CLASSES_SHOWN])}{more}" if classes else ""
     load = "load_model" if task.name == "classify" else "load"
     hours = sum(row["seconds"] for row in history) / 3600
     return f"""---
@@ -74,11 +76,11 @@ def model_card(
 
 # {name}
 
-{network}, {parameters / 1e6:.2f} M parameters, trained on {len(classes)} classes: {names}.
+{network}, {parameters / 1e6:.2f} M parameters, trained{names or f" {spec.size_in_words()}"}.
 The licence above is for you to fill in before you publish these weights.
 
 ## Data
-{data["images_to_train"]:,} images of `{source}` to train, {data["images_to_validate"]:,} held out.
+{data["images_to_train"]:,} {inputs} of `{source}` to train, {data["images_to_validate"]:,} held out.
 
 ## Recipe
 {history[-1]["epoch"]} epochs in {hours:.2f} hours: {config.optimizer}, learning rate {config.learning_rate:g},
@@ -86,11 +88,12 @@ The licence above is for you to fill in before you publish these weights.
 setting is in `config.yaml`; software, machine and command line are in `environment.json`.
 
 ## Metrics
-Best epoch {best_epoch}: {figures}, loss {best["val_loss"]:.4f}, at
-{image_size_px} px on the images held out. The course is in `metrics.csv` and `curves.png`.
+Best epoch {best_epoch}: {figures}, loss {best["val_loss"]:.4f},
+{spec.size_in_words()} on the {inputs} held out. The course is in `metrics.csv` and `curves.png`.
 
 ## Limits
-The images held out also chose the epoch: on other images expect a little less, and much less on images of another kind.
+The {inputs} held out also chose the epoch: on other {inputs} expect a little less, and much less on {inputs} of another
+kind.
 {task.limits}
 
 ## How to load
@@ -100,5 +103,5 @@ import focalnets
 model = focalnets.{load}("best.safetensors")  # of the best epoch; last.safetensors is the newest
 ```
 
-From the command line: `focalnets predict IMAGE --model .` in this folder.
+From the command line: `focalnets {command}` in this folder.
 """

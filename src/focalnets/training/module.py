@@ -18,6 +18,7 @@ from torchmetrics import MeanMetric
 
 from focalnets.errors import TrainingError
 from focalnets.models.layers import FocalBlock
+from focalnets.models.sequence_layers import CausalBlock
 from focalnets.tasks.batch import Batch, apply, select
 from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
@@ -133,7 +134,7 @@ class TaskModule(LightningModule):
 
         assert self.device_mesh is not None
         mesh = self.device_mesh["data_parallel"]
-        for block in [module for module in self.model.modules() if isinstance(module, FocalBlock)]:
+        for block in [module for module in self.model.modules() if isinstance(module, FocalBlock | CausalBlock)]:
             fully_shard(block, mesh=mesh)
         fully_shard(self.model, mesh=mesh)
         self._divided = True

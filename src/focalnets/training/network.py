@@ -10,15 +10,14 @@ from lightning.pytorch import seed_everything
 from torch import nn
 
 from focalnets.errors import ConfigError
-from focalnets.models.config import Preprocessing
+from focalnets.models.config import InputSpec
 from focalnets.models.focalnet import FocalNet
-from focalnets.models.heads.table import DENSE_NETWORKS
 from focalnets.tasks.loading import load_trained
 from focalnets.tasks.task import Task
 from focalnets.training.config import TrainingConfig
 from focalnets.weights.checkpoint import describe
 from focalnets.weights.description import CLASSIFY
-from focalnets.weights.loading import create_model, load_model, open_trained
+from focalnets.weights.loading import load_model, open_trained
 
 __all__ = ["BuildNetwork", "NetworkToTrain", "build_network", "own_network"]
 
@@ -37,7 +36,7 @@ class NetworkToTrain:
     """
 
     module: nn.Module
-    spec: Preprocessing
+    spec: InputSpec
     origin: str
     describe: Callable[[Mapping[str, str]], dict[str, str]]
     name: str
@@ -66,20 +65,12 @@ BuildNetwork = Callable[[Task, TrainingConfig, Sequence[str]], NetworkToTrain]
 
 
 def build_network(task: Task, config: TrainingConfig, labels: Sequence[str]) -> NetworkToTrain:
-    """Build the FocalNet that ``config`` asks for, with the task's head and the weights that training starts from."""
+    """Build the network that ``config`` asks for, with the task's head and the weights that training starts from."""
     seed_everything(config.seed, workers=True, verbose=False)
     overrides = dict(config.model_overrides)
-    fields = task.network_fields(labels)
-    fixed = sorted(set(fields) & set(overrides))
-    if fixed:
-        raise ConfigError(
-            f"model_overrides cannot hold {', '.join(fixed)}; the data decides how many classes there are."
-        )
     can_answer = False
     if config.pretrained is None:
-        row = DENSE_NETWORKS.get(config.model)
-        name, own = (config.model, {}) if row is None else (row.backbone, dict(row.backbone_fields))
-        module: Any = task.build(create_model(name, **{**own, **fields, **overrides}), labels, pretrained=False)
+        module: Any = task.create(config.model, overrides, labels)
     else:
         loaded, trained_for = _pretrained_network(task, config.pretrained, overrides)
         can_answer = trained_for == task.name and task.can_answer(loaded, labels)
@@ -88,7 +79,7 @@ def build_network(task: Task, config: TrainingConfig, labels: Sequence[str]) -> 
         else:
             module = task.build(loaded, labels, pretrained=True)
     if config.image_size is not None:
-        module.preprocessing = dataclasses.replace(module.preprocessing, input_size_px=config.image_size)
+        module.preprocessing = module.preprocessing.with_size(config.image_size)
     name = config.model if config.pretrained is None else config.pretrained
     return dataclasses.replace(own_network(task, module.train(), name=name), can_answer=can_answer)
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from focalnets.errors import ConfigError, UnknownNameError, abridged, nearest
 from focalnets.models.heads.table import DENSE_NETWORKS
+from focalnets.models.sequence_config import LANGUAGE_VARIANTS
 from focalnets.tasks.recognition import recognise_task
-from focalnets.tasks.table import TASKS
+from focalnets.tasks.table import TASKS, settings_of
 from focalnets.training.config import TrainingConfig
-from focalnets.training.recipes import RECIPES
+from focalnets.training.recipes import RECIPES, in_miniature
 from focalnets.yaml_files import read_yaml
 
 __all__ = ["default_output", "resolve_config"]
@@ -71,6 +72,8 @@ def resolve_config(
         row = TASKS.get(task)
         recipe = (row.recipe if row is not None else "") or ("finetune" if weights else "small")
     base = RECIPES[recipe]()
+    if recipe == "miniature" and task in TASKS and hasattr(settings_of(task), "miniature"):
+        base = in_miniature(RECIPES[TASKS[task].recipe]())
     overrides = {
         **base.model_overrides,
         **_section_of(from_file, "model_overrides", place),
@@ -86,6 +89,8 @@ def _task_without_name(recipe: str | None, model: Any, data: Any, on_recognised:
     """Find the task that a network, a recipe or the data is for."""
     if isinstance(model, str) and model in DENSE_NETWORKS:
         return DENSE_NETWORKS[model].task
+    if isinstance(model, str) and model in LANGUAGE_VARIANTS:
+        return "language"
     usual = "classify" if recipe is None else RECIPES[recipe]().task
     if usual != "classify" or data is None:
         return usual

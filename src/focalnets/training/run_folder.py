@@ -20,7 +20,17 @@ import yaml
 from filelock import FileLock, Timeout
 
 from focalnets.errors import ConfigError, TrainingError, kind_of_value, quoted_list
-from focalnets.files import is_there, parse_json, read_json, replacing, try_folder, user_path, write_json, write_text
+from focalnets.files import (
+    is_there,
+    parse_json,
+    read_json,
+    replacing,
+    try_folder,
+    user_path,
+    without_surrogates,
+    write_json,
+    write_text,
+)
 from focalnets.training.config import TrainingConfig
 
 __all__ = ["RunFolder"]
@@ -52,6 +62,7 @@ class RunFolder:
         self.metrics = self.root / "metrics.csv"
         self.curves = self.root / "curves.png"
         self.log = self.root / "log.txt"
+        self.samples = self.root / "samples.txt"
         self.card = self.root / "README.md"
         self.best = self.root / "best.safetensors"
         self.last = self.root / "last.safetensors"
@@ -127,8 +138,8 @@ class RunFolder:
     def _results(self) -> tuple[Path, ...]:
         """The files that a run writes for people and for later use."""
         return (
-            self.config, self.environment, self.split, self.metrics, self.curves, self.log, self.card, self.best,
-            self.last,
+            self.config, self.environment, self.split, self.metrics, self.curves, self.log, self.samples,
+            self.card, self.best, self.last,
         )  # fmt: skip
 
     @contextlib.contextmanager
@@ -278,6 +289,11 @@ class RunFolder:
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{stamp} {line}\n")
+
+    def append_sample(self, title: str, text: str) -> None:
+        """Add what the network showed after an epoch, below a line with its title."""
+        with self.samples.open("a", encoding="utf-8") as file:
+            file.write(f"== {title}\n{without_surrogates(text)}\n\n")
 
 
 def _read_header(file: Path) -> tuple[dict[str, Any], int]:

@@ -46,7 +46,9 @@ def start_training(
 
     resolved = resolve_config(recipe, config, settings, data=place, on_recognised=tell)
     if data is None:
-        raise ConfigError("expected a folder of images to train on, got none; name one, or a run to resume.")
+        raise ConfigError(
+            "expected a folder of images, or a text, to train on, got none; name one, or a run to resume."
+        )
     folder = default_output(resolved) if output is None else Path(output)
     if is_first_process(resolved):
         RunFolder(folder).check_free(overwrite)  # Before the images are looked at, which may take a while.

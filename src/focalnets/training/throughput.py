@@ -87,7 +87,7 @@ def measure_throughput(data: TrainingData, config: TrainingConfig, *, batches: i
         if value < 1:
             raise ConfigError(f"{name} must be a whole number from 1 up, got {value}.")
     config = config.replace(limit_train_batches=None, image_size_schedule=None)
-    task = config.build_task()
+    task = config.build_task().with_data(data)
     network = build_network(task, config, data.labels)
     loader = training_loader(task, data, config, network.spec)
     # What waits ready in the workers' queues does not count as read in the time measured.

@@ -33,7 +33,12 @@ from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, sto
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import damaged_image_message, training_loader, validation_loader
-from focalnets.training.endings import explain_failed_writing, explain_resuming, tells_of_lost_process
+from focalnets.training.endings import (
+    explain_failed_writing,
+    explain_resuming,
+    tells_of_lost_process,
+    unfinished,
+)
 from focalnets.training.launch import build_trainer, check_devices, fastest_precision, is_first_process, quiet_lightning
 from focalnets.training.model_card import model_card
 from focalnets.training.module import TaskModule
@@ -76,7 +81,7 @@ def train(
     folder = RunFolder(output)
     build = build or build_network
     config, chosen = _choose_settings(config, data)
-    task = config.build_task()
+    task = config.build_task().with_data(data)
     check_devices(config)
     if not is_first_process(config):
         return _fit(task, config, data, build(task, config, data.labels), folder, quiet=quiet, resumes=False)
@@ -146,6 +151,7 @@ def resume(
                 f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing "
                 "needs the same ones. Restore them, or start a new run with --pretrained."
             )
+    task = task.with_data(data)
     network = (build or build_network)(task, config, data.labels)
     with folder.locked() if is_first_process(config) else contextlib.nullcontext():
         return _fit(task, config, data, network, folder, quiet=quiet, resumes=True)
@@ -199,7 +205,7 @@ def _fit(
         guard = Guard(folder, request, config.checkpoint_minutes)
         trainer = build_trainer(config, folder, [recorder, *averaging, *early_stopping, guard])
         rank = Rank(trainer.global_rank, trainer.world_size)
-        largest = max(config.training_sizes(network.spec.input_size_px).values())
+        largest = max(config.training_sizes(network.spec.size).values())
         check_memory(network.module, largest, min(config.batch_size, len(data.train)), training=True)
         train_batches = training_loader(task, data, config, network.spec, rank)
         val_batches = validation_loader(task, data, config, network.spec, rank)
@@ -216,17 +222,8 @@ def _fit(
         device = trainer.strategy.root_device
         if chosen:
             console.line(chosen)
-        console.line(
-            _headline(
-                config,
-                data,
-                network,
-                steps=steps_an_epoch,
-                device=device,
-                processes=rank.processes,
-                resumes=resumes,
-            )
-        )
+        counts = {"steps": steps_an_epoch, "processes": rank.processes}
+        console.line(_headline(task, config, data, network, **counts, device=device, resumes=resumes))
         try:
             if network.can_answer and not resumes:
                 trainer.validate(module, val_batches, verbose=False)
@@ -244,22 +241,21 @@ def _fit(
                 f"{damaged_image_message(error).rstrip('.')}; or leave out all damaged images with --skip_unreadable."
             ) from None
         except (OSError, CheckpointError) as error:
-            raise TrainingError(f"{explain_failed_writing(error)} {explain_resuming(folder, stopped=False)}") from error
+            raise unfinished(folder, explain_failed_writing(error)) from error
         except FocalNetsError:
             raise
         except Exception as error:
             if isinstance(error, RuntimeError) and tells_of_lost_process(error):
                 if not first:
                     raise SystemExit(1) from None  # The first process tells, or is the one that was lost.
-                raise TrainingError(
-                    "Another process of the training ended or was ended from outside; what it said stands above. "
-                    f"{explain_resuming(folder, stopped=False)}"
-                ) from error
+                reason = "Another process of the training ended or was ended from outside; what it said stands above."
+                raise unfinished(folder, reason) from error
             if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
-                raise TrainingError(
+                reason = (
                     "A process that reads images was ended from outside, perhaps for want of memory; try fewer "
-                    f"--workers. {explain_resuming(folder, stopped=False)}"
-                ) from error
+                    "--workers."
+                )
+                raise unfinished(folder, reason) from error
             if "more than 1 value per channel" in str(error):
                 raise TrainingError(
                     f"Batch normalisation has a single number for each channel to learn from: a batch of "
@@ -296,10 +292,8 @@ def _fit(
                     console.line(found[-1])
             _complete(folder, config, network, task, result)
         except OSError as error:
-            raise TrainingError(
-                f"{explain_failed_writing(error)} The training reached {result.label} in epoch {result.best_epoch}. "
-                f"{explain_resuming(folder, stopped=False)}"
-            ) from error
+            reached = f"The training reached {result.label} in epoch {result.best_epoch}."
+            raise unfinished(folder, f"{explain_failed_writing(error)} {reached}") from error
     return result
 
 
@@ -314,7 +308,7 @@ def _complete(
         data=described,
         history=result.history,
         best_epoch=result.best_epoch,
-        image_size_px=network.spec.input_size_px,
+        spec=network.spec,
         parameters=network.parameters,
         task=task,
     )
@@ -324,6 +318,7 @@ def _complete(
 
 
 def _headline(
+    task: Task,
     config: TrainingConfig,
     data: TrainingData,
     network: NetworkToTrain,
@@ -338,10 +333,10 @@ def _headline(
         threads = torch.get_num_threads()
         place += f", {threads} thread{'s'[: threads - 1]}"
     if processes > 1:
-        place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} images a step"
+        place = f"{processes} processes, each on {place}, {config.images_a_step(processes)} {task.inputs} a step"
+    classes = f" on {len(data.labels)} classes" if data.labels else ""
     return (
         f"{'continuing' if resumes else 'training'} {network.name} ({network.parameters / 1e6:.2f} M parameters, "
-        f"{network.origin}) at {network.spec.input_size_px} px on {len(data.labels)} classes: "
-        f"{len(data.train):,} images to train, {len(data.val):,} held out; {config.epochs} epochs of {steps} steps, "
-        f"{place}"
+        f"{network.origin}) {network.spec.size_in_words()}{classes}: {len(data.train):,} {task.inputs} to train, "
+        f"{len(data.val):,} held out; {config.epochs} epochs of {steps} steps, {place}"
     )

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from focalnets.visualize.receptive_field import field_width_px as field_width_px
     from focalnets.visualize.receptive_field import receptive_field_figure as receptive_field_figure
     from focalnets.visualize.recording import capture as capture
+    from focalnets.visualize.relevance import draw_relevance as draw_relevance
     from focalnets.visualize.video import explain_video as explain_video
 
 _HOMES = {
     "capture": "recording",
     "default_focus": "maps",
+    "draw_relevance": "relevance",
     "effective_receptive_field": "receptive_field",
     "energy_inside": "localization.scores",
     "evidence_map": "maps",

@@ -25,6 +25,7 @@ from focalnets.tasks.task import Task
 from focalnets.visualize.draw import Style, explain_figure
 from focalnets.visualize.explain import Explanation
 from focalnets.visualize.recording import BlockId, Inside, capture
+from focalnets.visualize.relevance import recorded_relevance
 
 __all__ = ["answer_and_look", "backbone_of", "explain_answer"]
 
@@ -48,6 +49,7 @@ def explain_answer(
     *,
     name: str = "the image",
     focus: BlockId | None = None,
+    map_name: str | None = None,
     size_px: int | Literal["native"] | None = None,
     model_name: str = "",
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -61,6 +63,7 @@ def explain_answer(
         photo: In mode RGB, upright.
         name: What it is called, e.g. its path.
         focus: Stage and block whose modulator is drawn large; None takes the last block of the last stage but one.
+        map_name: Only ``modulator``, which is what None takes: there is no single answer whose evidence could be drawn.
         size_px: Input size of the network [px]; None takes its own, ``"native"`` the photo's.
         model_name: How the page calls the network.
         max_pixels: Largest picture that the network sees [px].
@@ -70,6 +73,10 @@ def explain_answer(
         ImageError: If the photo would be larger than ``max_pixels`` after resizing.
         ConfigError: If a number is out of range.
     """
+    if map_name not in (None, "modulator"):
+        raise ConfigError(
+            f"map must be modulator for networks that answer for places, got {map_name!r}: evidence needs one answer."
+        )
     if isinstance(size_px, int) and size_px < 1:
         raise ConfigError(f"size_px must be a whole number from 1 up, got {size_px}.")
     spec = spec_at(network, None)
@@ -88,14 +95,22 @@ def explain_answer(
     file_name = Path(name).name
     notes = f"{photo.width} × {photo.height} px" + ("" if seen == photo.size else f", seen at {seen[0]} × {seen[1]} px")
     notes += f" by {without_folders(model_name)}" if model_name else ""
+    relevance = recorded_relevance(inside, focus)
     figure = explain_figure(
-        photo, inside, focus=focus, title=file_name, notes=notes, style=style, answer=task.draw(photo, result)
+        photo,
+        inside,
+        focus=focus,
+        relevance=relevance,
+        title=file_name,
+        notes=notes,
+        style=style,
+        answer=task.draw(photo, result),
     )
     config = backbone_of(network).config
     return Explanation(
         name=name, predictions=(), seen_px=seen, macs=complexity(config, seen[1], seen[0]).macs,
-        usual_macs=complexity(config, usual[1], usual[0]).macs, focus=focus, inside=inside, photo=photo,
-        figure=figure, title=file_name, notes=notes, result=result,
+        usual_macs=complexity(config, usual[1], usual[0]).macs, focus=focus, relevance=relevance, inside=inside,
+        photo=photo, figure=figure, title=file_name, notes=notes, result=result,
     )  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from focalnets.report.page import write_page
 from focalnets.report.parts import Column, Opening, Paragraph, Picture, Row, Section, Table, Templated
 from focalnets.report.pictures import seen_well
 from focalnets.visualize.draw import level_name, overlay, robust_limits
-from focalnets.visualize.maps import focus_map, gate_maps, has_evidence, modulator_map
+from focalnets.visualize.maps import gate_maps, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
+from focalnets.visualize.relevance import Relevance, recorded_relevance
 
 __all__ = ["write_block_page"]
 
@@ -31,6 +32,7 @@ def write_block_page(
     *,
     predictions: Sequence[tuple[str, float]] = (),
     focus: BlockId | None = None,
+    relevance: Relevance | None = None,
     title: str = "",
     notes: str = "",
     index: int = 0,
@@ -45,8 +47,8 @@ def write_block_page(
         picture: What the network saw, in any resolution.
         inside: What ``look_inside`` recorded while it ran.
         predictions: Class names with probabilities, most probable first.
-        focus: The block that is shown first and whose modulator counts in "where it looks"; None takes the last block
-            of the last stage but one.
+        focus: The block that is shown first; None takes the last block of the last stage but one.
+        relevance: The map of where it looks; None takes what was recorded.
         title: Heading, e.g. what the network says.
         notes: A line below it.
         index: Which image of the batch.
@@ -54,11 +56,12 @@ def write_block_page(
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
     photo = Picture(seen_well(picture, _PHOTO_PX), "The photo")
     size = Picture(photo.image(), "", longest_px=_MAP_PX).image().size
-    heat = focus_map(inside, focus)[index]
+    relevance = recorded_relevance(inside, focus) if relevance is None else relevance
+    heat = relevance.heat[index]
     seen = {
         "photo": photo.address(),
         "heat": _map(heat, (0.0, max(robust_limits(heat)[1], 1e-30)), HEAT_MAP, size),
-        "focus": f"{focus[0]}.{focus[1]}{' × evidence' if has_evidence(inside) else ''}",
+        "map": f"{relevance.label[:1].lower()}{relevance.label[1:]}",
         "answers": _answers(predictions) if predictions else None,
     }
     blocks = {

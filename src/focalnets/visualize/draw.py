@@ -19,8 +19,9 @@ from focalnets.report.colours import HEAT_MAP, SIGNED_MAP
 from focalnets.report.fonts import fitting_fonts
 from focalnets.report.pictures import seen_well
 from focalnets.report.sheet import Page, Panel, Scale
-from focalnets.visualize.maps import focus_map, gate_maps, has_evidence, modulator_map
+from focalnets.visualize.maps import gate_maps, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
+from focalnets.visualize.relevance import Relevance, recorded_relevance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,6 +155,7 @@ def explain_figure(
     predictions: Sequence[tuple[str, float]] = (),
     focus: BlockId | None = None,
     gates_of: BlockId | None = None,
+    relevance: Relevance | None = None,
     title: str = "",
     notes: str = "",
     index: int = 0,
@@ -169,6 +171,7 @@ def explain_figure(
         focus: Stage and block whose modulator counts in the large map; None takes the last block of the last stage
             but one, see :func:`focalnets.visualize.maps.default_focus`.
         gates_of: Stage and block whose gates are drawn; None takes ``focus``.
+        relevance: The large map; None takes what was recorded, see :func:`focalnets.visualize.maps.focus_map`.
         title: First line, e.g. the file's name.
         notes: Second line in small letters.
         index: Which image of the batch.
@@ -184,10 +187,11 @@ def explain_figure(
     pair = style == "side-by-side"
     page = Page(aspect=ground.width / ground.height * (2 if pair else 1), title=title, notes=notes)
 
-    heat = focus_map(inside, focus)[index]
+    relevance = recorded_relevance(inside, focus) if relevance is None else relevance
+    heat = relevance.heat[index]
     seen = Panel(
         styled(ground, heat, style, limits=(0.0, max(robust_limits(heat)[1], 1e-30))),
-        f"Where it looks: modulator of block {_block_label(focus)}{' × evidence' if has_evidence(inside) else ''}",
+        f"Where it looks: {relevance.label[:1].lower()}{relevance.label[1:]}",
         scale=(HEAT_MAP, (0.0, 1.0)),
     )
     first = Panel(np.asarray(ground), "The picture") if answer is None else _answer_panel(answer, ground)

@@ -25,8 +25,10 @@ from focalnets.report.showing import show_picture
 from focalnets.visualize.block_page import write_block_page
 from focalnets.visualize.draw import Style, explain_figure, save_figure
 from focalnets.visualize.evidence import look_inside
-from focalnets.visualize.maps import focus_map, modulator_map
+from focalnets.visualize.map_names import choose_map
+from focalnets.visualize.maps import modulator_map
 from focalnets.visualize.recording import BlockId, Inside
+from focalnets.visualize.relevance import Relevance, draw_relevance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,9 +55,11 @@ class Explanation:
         name: What the photo is called.
         predictions: Class names with probabilities, most probable first; none for a network without classifier.
         seen_px: Width and height at which the network saw it [px].
-        macs: Multiply-accumulates of one pass at that size; with the gradients for the evidence it takes about three.
+        macs: Multiply-accumulates of one pass at that size; with the gradients for the evidence it takes about three,
+            and the map of several views as many times that as it has views.
         usual_macs: The same at the size of the network's evaluation, in the photo's proportions.
-        focus: Stage and block whose modulator is drawn large.
+        focus: Stage and block whose gates are drawn, and whose modulator where the large map is of one.
+        relevance: The map that is drawn large.
         inside: What happened in every block, with maps that :mod:`focalnets.visualize.maps` reads.
         photo: The photo in mode RGB.
         figure: The page as a matplotlib figure.
@@ -69,6 +73,7 @@ class Explanation:
     macs: int
     usual_macs: int
     focus: BlockId
+    relevance: Relevance
     inside: Inside
     photo: Image.Image
     figure: Figure
@@ -85,7 +90,7 @@ class Explanation:
         Of the modulators of each stage's last block it tells the least, mean and largest length, and of where the
         network looks most its place, from the left and from the top, as fractions of the photo's sides from 0 to 1.
         """
-        heat = focus_map(self.inside, self.focus)[0]
+        heat = self.relevance.heat[0]
         row, column = np.unravel_index(int(heat.argmax()), heat.shape)
         maps = []
         for block in self.inside.last_blocks():
@@ -104,6 +109,7 @@ class Explanation:
             "macs": self.macs,
             "usual_macs": self.usual_macs,
             "focus": {
+                "map": self.relevance.name,
                 "block": _name(self.focus),
                 "looks_most_at": {"x": (float(column) + 0.5) / heat.shape[1], "y": (float(row) + 0.5) / heat.shape[0]},
             },
@@ -120,8 +126,8 @@ class Explanation:
         if path.suffix.lower() != ".html":
             return save_figure(self.figure, path)
         write_block_page(
-            path, self.photo, self.inside, predictions=self.predictions, focus=self.focus, title=self.title,
-            notes=self.notes,
+            path, self.photo, self.inside, predictions=self.predictions, focus=self.focus, relevance=self.relevance,
+            title=self.title, notes=self.notes,
         )  # fmt: skip
         return path
 
@@ -152,6 +158,7 @@ def explain_picture(
     *,
     name: str = "the image",
     focus: BlockId | None = None,
+    map_name: str | None = None,
     size_px: int | Literal["native"] | None = None,
     top_k: int = 5,
     model_name: str = "",
@@ -167,8 +174,10 @@ def explain_picture(
         model: The network, on the device to use and in evaluation mode.
         photo: In mode RGB, upright.
         name: What it is called, e.g. its path.
-        focus: Stage and block whose modulator is drawn large; None chooses, see
+        focus: Stage and block whose gates are drawn; None chooses, see
             :func:`focalnets.visualize.maps.default_focus`.
+        map_name: The map that is drawn large, of :data:`focalnets.visualize.map_names.MAPS`; None takes the default, or
+            modulator times evidence where a block is named.
         size_px: Shorter side at which the network sees the photo [px]; None takes the scale of its evaluation, so that
             the prediction is the usual one; ``"native"`` the photo's own size.
         top_k: Classes to name, at most.
@@ -180,6 +189,7 @@ def explain_picture(
         ImageError: If the photo would be larger than ``max_pixels`` after resizing.
         ConfigError: If a number is out of range.
     """
+    map_name = choose_map(map_name, focus)
     if top_k < 1:
         raise ConfigError(f"top_k must be a whole number from 1 up, got {top_k}.")
     spec = model.preprocessing
@@ -189,7 +199,8 @@ def explain_picture(
     aspect = LONGEST_ASPECT if size_px is None else None
     seen_photo = resize_whole(photo, side, spec, name=f"'{name}'", max_pixels=max_pixels, longest_aspect=aspect)
     seen = seen_photo.size
-    inside, probabilities = look_inside(model, to_tensor(spec)(seen_photo).unsqueeze(0))
+    inputs = to_tensor(spec)(seen_photo).unsqueeze(0)
+    inside, probabilities = look_inside(model, inputs)
     predictions = named_probabilities(model, probabilities[0].tolist(), top_k)
     file_name = Path(name).name
     notes = f"{file_name}, {photo.width} × {photo.height} px"
@@ -199,12 +210,16 @@ def explain_picture(
         notes += f", drawn {times:.3g} times as {'high' if photo.width > photo.height else 'wide'} as it is"
     title = f"{predictions[0][0]}, {100 * predictions[0][1]:.0f} %" if predictions else file_name
     focus = inside.last_blocks()[-2:][0] if focus is None else focus
-    figure = explain_figure(photo, inside, predictions=predictions, focus=focus, title=title, notes=notes, style=style)
+    relevance = draw_relevance(model, inputs, inside, map_name, focus)
+    figure = explain_figure(
+        photo, inside, predictions=predictions, focus=focus, relevance=relevance, title=title, notes=notes, style=style
+    )
     usual = shorter_side(spec) / min(seen)
     usual_macs = complexity(model.config, round(usual * seen[1]), round(usual * seen[0])).macs
     return Explanation(
         name=name, predictions=predictions, seen_px=seen, macs=complexity(model.config, seen[1], seen[0]).macs,
-        usual_macs=usual_macs, focus=focus, inside=inside, photo=photo, figure=figure, title=title, notes=notes,
+        usual_macs=usual_macs, focus=focus, relevance=relevance, inside=inside, photo=photo, figure=figure, title=title,
+        notes=notes,
     )  # fmt: skip
 
 

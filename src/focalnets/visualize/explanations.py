@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 from torch import nn
 
 from focalnets.data.inputs import Input
-from focalnets.errors import DataError, ImageError
+from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.files import user_path
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.names import without_folders
@@ -20,6 +20,7 @@ from focalnets.tasks.task import Task
 from focalnets.visualize.answers import backbone_of, explain_answer
 from focalnets.visualize.draw import FIGURE_FORMATS, Style
 from focalnets.visualize.explain import Explanation, explain_picture, output_names
+from focalnets.visualize.map_names import choose_map
 from focalnets.visualize.maps import parse_block
 from focalnets.visualize.recording import BlockId
 from focalnets.visualize.video import VideoExplanation, explain_video
@@ -127,6 +128,7 @@ def explain_inputs(
     *,
     output: str | Path | None = None,
     block: str | BlockId | None = None,
+    map_name: str | None = None,
     size_px: int | Literal["native"] | None = None,
     top_k: int = 5,
     model_name: str = "",
@@ -141,16 +143,20 @@ def explain_inputs(
         ConfigError: If a number or a block is out of range, or videos lack an output.
         MissingPackageError: If there are videos and PyAV is not installed.
     """
+    if map_name is not None:
+        choose_map(map_name, None)
     photos, clips = [entry for entry in inputs if not entry.is_video], [entry for entry in inputs if entry.is_video]
     targets = clip_outputs([clip.path for clip in clips], output, "_explained")
     text = block if block is None or isinstance(block, str) else ".".join(map(str, block))
     backbone = backbone_of(network)
     focus = None if text is None else parse_block(text, backbone)
+    if clips and map_name not in (None, "modulator"):
+        raise ConfigError(f"map must be modulator for videos, got {map_name!r}; leave it out.")
     explained: list[Explanation] = []
     videos: list[VideoExplanation] = []
     failures: list[Failure] = []
     for number, photo in enumerate(photos, 1):
-        options: dict[str, Any] = {"focus": focus, "size_px": size_px, "style": style}
+        options: dict[str, Any] = {"focus": focus, "map_name": map_name, "size_px": size_px, "style": style}
         try:
             picture = photo.read()
             options |= {"name": photo.name, "model_name": model_name}

@@ -5,6 +5,7 @@ Axes: B batch, H W height and width [px], h w [tokens], C channels, L focal leve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "focus_map",
     "gate_maps",
     "has_evidence",
+    "level_evidence_map",
     "mean_kernels",
     "modulator_map",
     "parse_block",
@@ -94,14 +96,27 @@ def evidence_map(inside: Inside, stage: int) -> np.ndarray:
         (B, H, W), float32, from 0 up.
     """
     blocks = [block for block in inside if block[0] == stage]
-    total = torch.zeros(())
-    for block in blocks:
-        evidence = require(inside[block].evidence)
-        total = total + evidence / evidence.mean((1, 2), keepdim=True).clamp(min=1e-30)
-    edge = torch.nn.functional.pad(total.unsqueeze(1), (1, 1, 1, 1), mode="replicate")
-    binomial = torch.tensor([1.0, 2.0, 1.0]) / 4
-    smooth = torch.nn.functional.conv2d(edge, (binomial[:, None] * binomial)[None, None]).squeeze(1)
-    return _upsample(smooth, inside, blocks[0]).numpy()
+    together = _smooth(_sum_of_blocks([require(inside[block].evidence) for block in blocks]))
+    return _upsample(together, inside, blocks[0]).numpy()
+
+
+def level_evidence_map(inside: Inside) -> np.ndarray:
+    """Draw where the answer rests on every local focal level of the first stage at once.
+
+    Of each level the evidence of all blocks together, as in :func:`evidence_map`; then the product over the levels:
+    edges that only one level sees count little, what all of them see counts much. The global level says the same of
+    every place and is left out, unless there is no other.
+
+    Returns:
+        (B, H, W), float32, from 0 up.
+    """
+    blocks = [block for block in inside if block[0] == 0]
+    evidence = [require(inside[block].level_evidence) for block in blocks]
+    levels = max(1, evidence[0].shape[-1] - 1)
+    product = torch.ones(())
+    for level in range(levels):
+        product = product * _smooth(_sum_of_blocks([values[..., level] for values in evidence]))
+    return _upsample(product, inside, blocks[0]).numpy()
 
 
 def gate_maps(inside: Inside, block: BlockId, *, upsample: bool = True) -> np.ndarray:
@@ -154,6 +169,18 @@ def to_image_size(values: Tensor, grid: TokenGrid, height: int, width: int) -> T
     Beyond the centres of the outermost tokens their values continue.
     """
     return _stretch(_stretch(values, grid, height).transpose(-1, -2), grid, width).transpose(-1, -2)
+
+
+def _sum_of_blocks(evidence: Sequence[Tensor]) -> Tensor:
+    """Add the evidence (B, h, w) of several blocks, each relative to its mean."""
+    return torch.stack([values / values.mean((1, 2), keepdim=True).clamp(min=1e-30) for values in evidence]).sum(0)
+
+
+def _smooth(values: Tensor) -> Tensor:
+    """Smooth (B, h, w) over neighbouring tokens."""
+    edge = torch.nn.functional.pad(values.unsqueeze(1), (1, 1, 1, 1), mode="replicate")
+    binomial = torch.tensor([1.0, 2.0, 1.0]) / 4
+    return torch.nn.functional.conv2d(edge, (binomial[:, None] * binomial)[None, None]).squeeze(1)
 
 
 def _upsample(values: Tensor, inside: Inside, block: BlockId) -> Tensor:

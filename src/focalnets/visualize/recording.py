@@ -44,6 +44,8 @@ class Modulation:
         gates: Gate of every level (B, h, w, L + 1), the global level last; signed, as the projection gives them.
         evidence: How much the answer rests on the modulator of each place (B, h, w), from 0 up; only after
             :func:`focalnets.visualize.look_inside`.
+        level_evidence: The same for what every level adds (B, h, w, L + 1), the global level last; only in the first
+            stage.
         modulator: The modulator itself (B, h, w, C), or None where it was not asked for.
         query: What the modulator multiplies (B, h, w, C), or None where it was not asked for.
     """
@@ -54,6 +56,7 @@ class Modulation:
     modulator_contrast: Tensor | None = None
     gates: Tensor | None = None
     evidence: Tensor | None = None
+    level_evidence: Tensor | None = None
     modulator: Tensor | None = None
     query: Tensor | None = None
 
@@ -63,11 +66,13 @@ class Inside(Mapping[BlockId, Modulation]):
 
     Attributes:
         image_size_px: Height and width of the last input [px]; None before the first forward pass.
+        classes: For each image the class that evidence is for; None where there is none.
     """
 
     def __init__(self, modulations: Mapping[BlockId, Modulation]) -> None:
         self._modulations = dict(modulations)
         self.image_size_px: tuple[int, int] | None = None
+        self.classes: tuple[int, ...] | None = None
 
     def __getitem__(self, block: BlockId) -> Modulation:
         return self._modulations[block]

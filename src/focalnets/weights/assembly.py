@@ -11,6 +11,7 @@ from focalnets.errors import CheckpointError
 from focalnets.models.config import FocalNetConfig, InputSpec, Preprocessing, TextInput
 from focalnets.models.fields import printable, shortened
 from focalnets.models.focalnet import FocalNet
+from focalnets.models.network_configs import NetworkConfig, least_numbers
 from focalnets.weights.key_maps import blank_network
 
 __all__ = [
@@ -116,14 +117,14 @@ def assemble_into(module: nn.Module, tensors: Mapping[str, Tensor], place: str) 
     module.eval()
 
 
-def refuse_fewer_numbers(config: FocalNetConfig, spec: InputSpec, tensors: Mapping[str, Tensor], place: str) -> None:
+def refuse_fewer_numbers(config: NetworkConfig, spec: InputSpec, tensors: Mapping[str, Tensor], place: str) -> None:
     """Refuse a config whose blocks alone need more tensors or numbers than there are, without building anything.
 
     What a file says of itself must not make its reader build a network of a billion layers. The sum is a lower bound:
     what stands before, between and behind the blocks is left out.
 
     Args:
-        config: The backbone.
+        config: The network, or its backbone.
         spec: Its input, which tells whether kernels have one axis (texts) or at least two.
         tensors: Those of the whole network.
         place: The file, for messages.
@@ -133,6 +134,13 @@ def refuse_fewer_numbers(config: FocalNetConfig, spec: InputSpec, tensors: Mappi
     """
     names = len(tensors)
     numbers = sum(tensor.numel() for tensor in tensors.values())
+    if not isinstance(config, FocalNetConfig):
+        if config.depth > names or least_numbers(config) > numbers:
+            raise CheckpointError(
+                f"{place} says that its network has {config.depth:,} blocks of {config.dim:,} channels, more than its "
+                f"{names} tensors with {numbers:,} numbers can hold."
+            )
+        return
     fits = sum(config.depths) <= names and max(config.focal_levels) <= names
     axes = 1 if isinstance(spec, TextInput) else 2
     needed = 0

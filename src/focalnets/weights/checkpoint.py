@@ -19,8 +19,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from focalnets.errors import CheckpointError, ConfigError, UnknownNameError, nearest
 from focalnets.files import replacing
-from focalnets.models.config import FocalNetConfig, Preprocessing, TextInput
+from focalnets.models.config import Preprocessing, TextInput
 from focalnets.models.focalnet import FocalNet
+from focalnets.models.network_configs import NetworkConfig
 from focalnets.version import __version__
 from focalnets.weights.assembly import find_misfits, refuse_fewer_numbers
 from focalnets.weights.description import CLASSIFY, STORED_DTYPE_NAMES, Description, classifier_head, json_metadata
@@ -145,9 +146,9 @@ def describe(
     config: Any = model.config
     spec: Any = model.preprocessing
     labels: Any = model.class_names
-    if not isinstance(config, FocalNetConfig) or not isinstance(spec, Preprocessing | TextInput):
+    if not isinstance(config, NetworkConfig) or not isinstance(spec, Preprocessing | TextInput):
         raise ConfigError(
-            f"config must be a FocalNetConfig and preprocessing an image, clip or text input, got "
+            f"config must be that of a network and preprocessing an image, clip or text input, got "
             f"{type(config).__name__} and {type(spec).__name__} in {name}."
         )
     if head is None:

@@ -15,8 +15,16 @@ from typing import Any
 
 from focalnets.errors import CheckpointError, ConfigError, kind_of_value
 from focalnets.files import parse_json
-from focalnets.models.config import FocalNetConfig, InputSpec, Preprocessing, check_channels, read_input_spec
+from focalnets.models.config import (
+    FocalNetConfig,
+    InputSpec,
+    Preprocessing,
+    TextInput,
+    check_channels,
+    read_input_spec,
+)
 from focalnets.models.fields import shortened
+from focalnets.models.network_configs import config_from_dict, config_to_dict
 
 __all__ = [
     "CLASSIFY",
@@ -51,14 +59,15 @@ class Interface:
     """What goes into a network, and what comes out.
 
     Attributes:
-        config: The FocalNet, or that of the backbone where the task has put another head on it.
+        config: The FocalNet, or that of the backbone where the task has put another head on it; or a network of
+            one-dimensional data, see :mod:`focalnets.models.network_configs`.
         head: What stands on the backbone, as plain JSON values; ``kind`` names it, ``outputs`` counts what it tells
             apart, the rest is for the task to read.
         input: How images, clips or texts must be prepared.
         labels: One name for each of the head's outputs, or None where unknown.
     """
 
-    config: FocalNetConfig
+    config: Any
     head: dict[str, Any]
     input: InputSpec
     labels: tuple[str, ...] | None
@@ -117,7 +126,10 @@ class Description(Interface):
             raise ConfigError(
                 f"weights are kept as {', '.join(STORED_DTYPE_NAMES)}, got {shortened(self.stored_dtype)}."
             )
-        check_channels(self.config, self.input)
+        if isinstance(self.config, FocalNetConfig):
+            check_channels(self.config, self.input)
+        elif self.input.kind != TextInput.kind:
+            raise ConfigError(f"its network takes texts, got an input of kind {self.input.kind}.")
         outputs = self.head.get("outputs")
         if self.labels is not None and outputs is not None and len(self.labels) != outputs:
             raise ConfigError(f"it names {len(self.labels)} classes for {outputs} outputs.")
@@ -130,7 +142,7 @@ class Description(Interface):
         return self.head.get("threshold") if self.task == CLASSIFY else None
 
     def _check_classifier(self) -> None:
-        if self.input.kind != Preprocessing.kind:
+        if self.input.kind != Preprocessing.kind or not isinstance(self.config, FocalNetConfig):
             raise ConfigError(f"a network for {CLASSIFY} takes images, got an input of kind {self.input.kind}.")
         expected = classifier_head(self.config, self.threshold)
         if self.head != expected:
@@ -152,7 +164,7 @@ class Description(Interface):
         """
         texts: dict[str, Any] = {
             "task": self.task,
-            "config": self.config.to_dict(),
+            "config": config_to_dict(self.config),
             "head": self.head,
             "input": self.input.to_dict(),
             "labels": None if self.labels is None else list(self.labels),
@@ -255,7 +267,7 @@ def read_description(metadata: Mapping[str, str], file: str) -> Description | No
     task = _read_json(metadata, "task", str, file) if newest else CLASSIFY
     head = _read_json(metadata, "head", dict, file) if newest else None
     try:
-        network = FocalNetConfig.from_dict(config)
+        network: Any = config_from_dict(config) if newest else FocalNetConfig.from_dict(config)
         return Description(
             task=task,
             config=network,

@@ -13,6 +13,7 @@ from typing import Any
 from focalnets.errors import CheckpointError
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.fields import shortened
+from focalnets.models.network_configs import NetworkConfig
 from focalnets.models.variants import VARIANTS
 from focalnets.weights.description import CLASSIFY, Interface
 
@@ -40,8 +41,12 @@ class Recognition(Interface):
     files: tuple[str, ...]
 
     def __str__(self) -> str:
-        name = self.variant or f"a FocalNet of {self.config.embed_dim} channels and depths {self.config.depths}"
-        ending = "dense backbone" if self.config.pyramid_norms else f"{self.num_classes} classes"
+        ending = ""
+        if isinstance(self.config, FocalNetConfig):
+            name = self.variant or f"a FocalNet of {self.config.embed_dim} channels and depths {self.config.depths}"
+            ending = "dense backbone" if self.config.pyramid_norms else f"{self.num_classes} classes"
+        else:
+            name = f"a network of {self.config.dim} channels and {self.config.depth} blocks"
         if self.task != CLASSIFY:
             outputs = f" of {self.num_classes} outputs" if self.num_classes else ""
             ending = f"task {self.task}, head {self.head['kind']}{outputs}, input {self.input.kind}"
@@ -86,8 +91,10 @@ def matching_variants(visible: Mapping[str, Any], *, ignore: frozenset[str] = fr
     return [name for name, row in VARIANTS.items() if not contradictions(row.config, fields)]
 
 
-def variant_of(config: FocalNetConfig) -> str | None:
+def variant_of(config: NetworkConfig) -> str | None:
     """Find the variant that has the layers of a config, whatever its classifier and channels, or None."""
+    if not isinstance(config, FocalNetConfig):
+        return None
     return next((name for name, row in VARIANTS.items() if _layers(row.config) == _layers(config)), None)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from focalnets.intervals import Estimate, wilson_interval
 
-__all__ = ["difference", "paired_difference"]
+__all__ = ["difference", "paired_difference", "paired_shares", "points"]
 
 
 def difference(successes: float, trials: float, other_successes: float, other_trials: float) -> Estimate:
@@ -62,3 +64,18 @@ def paired_difference(both: int, first_only: int, second_only: int, neither: int
         value - distance(first / images - low, other_high - second / images),
         value + distance(high - first / images, second / images - other_low),
     )
+
+
+def paired_shares(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Compute the difference of how often two things hold for the same images, booleans (N,) each."""
+    return paired_difference(
+        int((first & second).sum()),
+        int((first & ~second).sum()),
+        int((~first & second).sum()),
+        int((~first & ~second).sum()),
+    )
+
+
+def points(gap: Estimate) -> str:
+    """Write a difference in points with its interval, as sentences have it."""
+    return f"{100 * gap.value:+.1f} points, 95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"

@@ -20,7 +20,7 @@ def detectable_gap(trials: float, fraction: float, other_trials: float, *, alpha
         trials: Images of the group.
         fraction: What is expected of it, from 0 to 1.
         other_trials: Images of the rest.
-        alpha: Level of the two-sided test, divided by the number of tests.
+        alpha: Level of the one-sided test, divided by the number of tests.
         least: Gap below which nothing is called found.
 
     Returns:
@@ -29,7 +29,7 @@ def detectable_gap(trials: float, fraction: float, other_trials: float, *, alpha
     Source: normal approximation of two fractions, as in Fleiss, Statistical methods for rates and proportions, 1981.
     """
     everyone = trials + other_trials
-    critical, reserve = -float(ndtri(alpha / 2)), float(ndtri(POWER))
+    critical, reserve = -float(ndtri(alpha)), float(ndtri(POWER))
 
     def shortfall(gap: float) -> float:
         behind = fraction - gap

@@ -6,6 +6,7 @@ Axes: K strata, e.g. classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from scipy.special import gammaln
@@ -13,12 +14,18 @@ from scipy.stats import binomtest
 
 __all__ = ["holm", "mcnemar", "stratified_fisher"]
 
+Alternative = Literal["two-sided", "less", "greater"]
+
 _ROUNDING = 1e-7
 """Outcomes whose probabilities differ by no more than this share count as equally likely, as scipy does."""
 
 
 def stratified_fisher(
-    successes: np.ndarray, trials: np.ndarray, all_successes: np.ndarray, all_trials: np.ndarray
+    successes: np.ndarray,
+    trials: np.ndarray,
+    all_successes: np.ndarray,
+    all_trials: np.ndarray,
+    alternative: Alternative = "two-sided",
 ) -> float:
     """Test whether successes within strata are spread evenly over a group and the rest.
 
@@ -30,9 +37,11 @@ def stratified_fisher(
         trials: Images of the group in each stratum, (K,) whole numbers.
         all_successes: Of the group and the rest together, (K,) whole numbers.
         all_trials: Images of both, (K,) whole numbers.
+        alternative: ``less`` asks whether the group has fewer than its share, ``greater`` whether it has more.
 
     Returns:
-        The two-sided p-value: how likely are sums that are no likelier than the one observed.
+        The p-value: how likely are sums as small, or as large, as the one observed; two-sided those that are no
+        likelier.
 
     Source: Cox, The regression analysis of binary sequences, 1958 (exact conditional test of 2 x 2 x K tables).
     """
@@ -43,8 +52,13 @@ def stratified_fisher(
         first, last = max(0, number + right - everyone), min(number, right)
         chances = np.convolve(chances, _hypergeometric(np.arange(first, last + 1), number, right, everyone))
         least += first
-    observed = chances[int(successes.sum()) - least]
-    return min(1.0, float(chances[chances <= observed * (1 + _ROUNDING)].sum() / chances.sum()))
+    place = int(successes.sum()) - least
+    if alternative == "two-sided":
+        counted = chances <= chances[place] * (1 + _ROUNDING)
+    else:
+        outcomes = np.arange(len(chances))
+        counted = outcomes <= place if alternative == "less" else outcomes >= place
+    return min(1.0, float(chances[counted].sum() / chances.sum()))
 
 
 def mcnemar(first_only: int, second_only: int) -> float:

@@ -29,6 +29,7 @@ LARGEST_NUMBER = 65_535
 
 _MOST_CLASSES = 4096
 _MOST_BYTES = 4_000_000
+_DEEPEST = 32
 _IGNORED_NAMES = ("unlabelled", "unlabeled", "void", "ignore", "ignored", "__ignore__", "_ignore_", "don't care")
 _BACKGROUND_NAMES = ("background", "_background_", "__background__", "none", "nothing")
 _FILES = (
@@ -153,8 +154,13 @@ def read_yaml(text: str, file: Path) -> Any:
         DataError: If it is no such yaml.
     """
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise DataError(f"'{file}' repeats parts of itself by aliases (*name); write them out.")
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise DataError(f"'{file}' repeats parts of itself by aliases (*name); write them out.")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise ValueError(f"lists and names lie more than {_DEEPEST} deep")
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -30,7 +30,7 @@ from focalnets.data.annotated.parts import Recognised
 from focalnets.data.annotated.polygons import LARGEST_COORDINATE_PX, PolygonMask, polygon_extent
 from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.annotated.sniffing import holds
-from focalnets.data.finding import list_folder
+from focalnets.data.finding import is_folder, list_folder
 from focalnets.data.images import upright_size
 from focalnets.data.split_names import SplitRole, role_of_name, role_of_shard
 from focalnets.errors import DataError, ImageError
@@ -80,7 +80,7 @@ def recognise_coco(place: Path) -> Recognised | None:
 def _files_of_parts(root: Path) -> dict[SplitRole | None, Path]:
     found: dict[SplitRole | None, list[Path]] = {}
     folders = [root, root / "annotations"]
-    folders += [root / entry.name for entry in list_folder(root) if entry.is_dir() and role_of_name(entry.name)]
+    folders += [root / entry.name for entry in list_folder(root) if is_folder(entry) and role_of_name(entry.name)]
     for folder in folders:
         for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
             part = role_of_shard(file.name) or role_of_name(folder.name)

@@ -31,7 +31,7 @@ from focalnets.data.annotated.objects import AnnotatedObject, Box, Category, box
 from focalnets.data.annotated.parts import DENSE_TASKS, Recognised
 from focalnets.data.annotated.problems import Problems, abridge
 from focalnets.data.annotated.sniffing import holds
-from focalnets.data.finding import list_folder
+from focalnets.data.finding import is_folder, list_folder
 from focalnets.data.split_names import SplitRole, role_of_name, role_of_shard
 from focalnets.errors import DataError, quoted_list
 
@@ -287,7 +287,7 @@ def _files(place: Path) -> dict[SplitRole | None, Path]:
         return {None: place} if place.suffix == ".json" and holds(place, _SEGMENTS) else {}
     found: dict[SplitRole | None, list[Path]] = {}
     folders = [place, place / "annotations"]
-    folders += [place / entry.name for entry in list_folder(place) if entry.is_dir() and role_of_name(entry.name)]
+    folders += [place / entry.name for entry in list_folder(place) if is_folder(entry) and role_of_name(entry.name)]
     for folder in folders:
         for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
             if holds(file, _SEGMENTS):

@@ -14,7 +14,7 @@ from focalnets.data.annotated.parts import DENSE_TASKS, Recognised
 from focalnets.data.annotated.scenes import recognise_scenes
 from focalnets.data.annotated.voc import recognise_voc
 from focalnets.data.annotated.yolo import recognise_yolo
-from focalnets.data.finding import list_folder
+from focalnets.data.finding import is_folder, list_folder
 from focalnets.data.folders import folder_of_classes
 from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.errors import DataError
@@ -69,7 +69,7 @@ def _has_class_folders(place: str | Path) -> bool:
     try:
         root = user_path(place)
         train = folder_of_classes(root)
-        inner = [train / entry.name for entry in list_folder(train) if entry.is_dir()]
+        inner = [train / entry.name for entry in list_folder(train) if is_folder(entry)]
     except DataError:
         return False
     return (

@@ -191,7 +191,7 @@ class AnnotatedImages(Sequence):
 
     Attributes:
         data: Where they come from, in words.
-        objects: What counts as the object, in words.
+        objects: What counts as the object, in words; empty where nothing is known of the images.
         names: One for each image.
         read: Reads the annotations of a number, and the photo when it is needed; raises
             :class:`focalnets.errors.ImageError` or :class:`focalnets.errors.DataError` where that fails.

@@ -327,6 +327,8 @@ def _folders(root: Path) -> Iterator[tuple[SplitRole | None, Path]]:
 def _is_labelme(file: Path) -> bool:
     """Whether a file looks like one of Labelme by its beginning or its end; the image may stand in between."""
     try:
+        if not file.is_file():
+            return False
         with file.open("rb") as opened:
             text = opened.read(_SNIFFED_BYTES)
             opened.seek(max(0, file.stat().st_size - _SNIFFED_BYTES))

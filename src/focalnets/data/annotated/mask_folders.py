@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from focalnets.data.finding import find_images, is_no_data_folder, list_folder
+from focalnets.data.finding import find_images, is_folder, is_no_data_folder, list_folder
 from focalnets.data.split_names import SplitRole, rank_of_name, role_of_name
 from focalnets.errors import DataError
 
@@ -158,7 +158,7 @@ def _masks_in(folder: Path) -> list[Path]:
 def _roles(root: Path) -> dict[SplitRole, Path]:
     """Folders of parts, of several of one part the one that is meant."""
     found: dict[SplitRole, Path] = {}
-    entries = [entry.name for entry in list_folder(root) if not is_no_data_folder(entry.name) and entry.is_dir()]
+    entries = [entry.name for entry in list_folder(root) if not is_no_data_folder(entry.name) and is_folder(entry)]
     for name in sorted(entries, key=rank_of_name):
         role = role_of_name(name)
         if role is not None:
@@ -178,13 +178,13 @@ def _holds_image(folder: Path, depth: int = 2) -> bool:
     entries = list_folder(folder)
     if any(entry.name.lower().endswith(_MASK_ENDINGS) and not entry.name.startswith(".") for entry in entries):
         return True
-    folders = [entry for entry in entries if depth and not is_no_data_folder(entry.name) and entry.is_dir()]
+    folders = [entry for entry in entries if depth and not is_no_data_folder(entry.name) and is_folder(entry)]
     return any(_holds_image(folder / entry.name, depth - 1) for entry in folders[:8])
 
 
 def _samples_in(place: Path, root: Path) -> MaskFolders | None:
     """Folders that each hold an image and the masks of its objects; none unless all folders do."""
-    entries = [entry for entry in list_folder(place) if not is_no_data_folder(entry.name) and entry.is_dir()]
+    entries = [entry for entry in list_folder(place) if not is_no_data_folder(entry.name) and is_folder(entry)]
     samples = []
     for entry in entries:
         folder = place / entry.name

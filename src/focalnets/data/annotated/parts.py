@@ -13,7 +13,7 @@ from focalnets.data.annotated.problems import Problems
 from focalnets.data.split_names import SplitRole
 from focalnets.errors import DataError
 
-__all__ = ["DENSE_TASKS", "Parts", "Recognised", "common_categories"]
+__all__ = ["DENSE_TASKS", "Parts", "Recognised", "common_categories", "sorted_by_fitness"]
 
 DENSE_TASKS: tuple[DenseTask, ...] = get_args(DenseTask)
 
@@ -38,6 +38,15 @@ class Recognised:
     tasks: frozenset[DenseTask]
     open: Callable[[DenseTask, Problems], Parts]
     maps: bool = False
+
+
+def sorted_by_fitness(found: Sequence[Recognised], task: DenseTask) -> list[Recognised]:
+    """List the formats that can train a task, the one to take first.
+
+    Of pixels, what gives the class of each goes before what has to be painted.
+    """
+    fitting = [each for each in found if task in each.tasks]
+    return sorted(fitting, key=lambda each: not each.maps) if task == "semantic" else fitting
 
 
 def common_categories(parts: Parts, place: Path | str) -> Parts:

@@ -16,7 +16,7 @@ from focalnets.data.annotated.formats import possible_tasks, recognise
 from focalnets.data.annotated.images import IGNORED, AnnotatedImage, AnnotatedImages, DenseTask
 from focalnets.data.annotated.objects import Category
 from focalnets.data.annotated.painting import painted
-from focalnets.data.annotated.parts import DENSE_TASKS, Parts, Recognised, common_categories
+from focalnets.data.annotated.parts import DENSE_TASKS, Parts, Recognised, common_categories, sorted_by_fitness
 from focalnets.data.annotated.problems import Problems
 from focalnets.data.annotated.splits import divided, fingerprint, named, read_split, split_content
 from focalnets.data.class_matching import match_classes
@@ -215,14 +215,12 @@ def _open(
 ) -> tuple[Recognised, Parts]:
     """Open what a place holds for a task, of the first format that can train it; all parts count classes alike."""
     found = recognise_annotations(place)
-    fitting = [each for each in found if task in each.tasks and kind in (None, each.format)]
+    fitting = [each for each in sorted_by_fitness(found, task) if kind in (None, each.format)]
     if not fitting:
         if not found:
             _known_task("classify", place)
         held = "; ".join(f"{each.format} for {', '.join(sorted(each.tasks))}" for each in found)
         raise DataError(f"'{place}' cannot train {task}: it holds {held}.")
-    if task == "semantic":  # What gives the class of each pixel goes before what has to be painted.
-        fitting.sort(key=lambda each: not each.maps)
     parts = common_categories(fitting[0].open(task, Problems() if problems is None else problems), place)
     if not parts:
         raise DataError(f"No image of '{place}' can be used.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 from focalnets.data.annotated.problems import abridge
+from focalnets.data.annotated.sniffing import first_bytes
 from focalnets.errors import DataError
 
 __all__ = ["read_xml", "root_name"]
@@ -28,13 +30,8 @@ def root_name(file: Path) -> str | None:
         raise ValueError("found")  # Nothing behind it is looked at, and entities are never expanded.
 
     parser.StartElementHandler = stop
-    try:
-        if not file.is_file():  # Opening a pipe would wait for a writer.
-            return None
-        with file.open("rb") as opened:
-            parser.Parse(opened.read(_CHUNK), False)
-    except (OSError, ValueError, LookupError, expat.ExpatError):
-        pass
+    with contextlib.suppress(ValueError, LookupError, expat.ExpatError):
+        parser.Parse(first_bytes(file, _CHUNK), False)
     return found[0] if found else None
 
 

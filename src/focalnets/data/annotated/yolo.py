@@ -17,7 +17,7 @@ from focalnets.data.annotated.listed import ListedImage, Shape, listed_images, p
 from focalnets.data.annotated.objects import Category
 from focalnets.data.annotated.parts import Parts, Recognised
 from focalnets.data.annotated.problems import Problems, abridge
-from focalnets.data.annotated.yolo_folders import YoloPart, find_yolo, label_file
+from focalnets.data.annotated.yolo_folders import YoloPart, find_yolo, first_lines, label_file
 from focalnets.errors import DataError
 from focalnets.files import is_there
 
@@ -177,11 +177,7 @@ def _holds_polygons(part: YoloPart, keypoints: int | None) -> bool:
     """Whether labels hold polygons, by the first lines of some files."""
     step = max(1, len(part.images) // _SNIFFED)
     for photo in part.images[::step]:
-        try:
-            with label_file(photo).open(encoding="utf-8", errors="replace") as opened:
-                lines = [opened.readline(100_000).split() for _ in range(20)]
-        except OSError:
-            continue
+        lines = [line.split() for line in first_lines(label_file(photo))[:20]]
         if any(len(words) >= 7 and len(words) != 5 + (keypoints or 0) for words in lines):
             return True
     return False

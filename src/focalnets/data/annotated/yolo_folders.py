@@ -11,16 +11,18 @@ from typing import Any
 from focalnets.data.annotated.class_table import read_text, read_yaml
 from focalnets.data.annotated.objects import Category
 from focalnets.data.annotated.problems import abridge
+from focalnets.data.annotated.sniffing import first_bytes
 from focalnets.data.finding import find_images, is_no_data_folder, list_folder
 from focalnets.data.image_formats import IMAGE_EXTENSIONS
 from focalnets.data.split_names import SplitRole, role_of_name
 from focalnets.errors import DataError, quoted_list
 from focalnets.files import is_there
 
-__all__ = ["YoloData", "YoloPart", "find_yolo", "label_file"]
+__all__ = ["YoloData", "YoloPart", "find_yolo", "first_lines", "label_file"]
 
 _NAME_FILES = ("classes.txt", "obj.names", "classes.names", "data.names", "coco.names", "labels.txt", "_darknet.labels")
 _MOST_CLASSES = 65_536
+_SNIFFED_BYTES = 100_000
 _KEYS: dict[str, SplitRole] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _LINE = re.compile(r"\s*\d+(?:\.0*)?(?:\s+[-+\d.eE]+){4,}\s*$")
 
@@ -56,6 +58,12 @@ def label_file(photo: Path) -> Path:
     return photo.with_suffix(".txt")
 
 
+def first_lines(file: Path) -> list[str]:
+    """Read the lines at the beginning of a file of labels that are not empty; none where there is no such file."""
+    text = first_bytes(file, _SNIFFED_BYTES).decode("utf-8", "replace")
+    return [line for line in text.splitlines() if line.strip()]
+
+
 def find_yolo(place: Path) -> YoloData | None:
     """Find a data set by its yaml file, or by folders of images and labels.
 
@@ -74,10 +82,7 @@ def find_yolo(place: Path) -> YoloData | None:
 
 
 def _is_data_yaml(file: Path) -> bool:
-    try:
-        text = file.read_text(encoding="utf-8-sig", errors="replace")[:100_000]
-    except OSError:
-        return False
+    text = first_bytes(file, _SNIFFED_BYTES).decode("utf-8-sig", "replace")
     keys = set(re.findall(r"^([A-Za-z_]+)\s*:", text, re.MULTILINE))
     return bool({"names", "nc"} & keys) and bool(_KEYS.keys() & keys)
 
@@ -212,12 +217,7 @@ def _labelled(folder: Path) -> YoloPart | None:
     else:
         images = [folder / e.name for e in list_folder(folder) if Path(e.name).suffix.lower() in IMAGE_EXTENSIONS]
     for image in images:
-        labels = label_file(image)
-        try:
-            with labels.open(encoding="utf-8", errors="replace") as opened:
-                lines = [line for line in (opened.readline(100_000) for _ in range(50)) if line.strip()]
-        except OSError:
-            continue
+        lines = first_lines(label_file(image))
         if lines:
             return YoloPart(tuple(images)) if _LINE.match(lines[0]) else None
     return None

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from focalnets.data.annotated.images import AnnotatedImages, DenseTask
-from focalnets.data.annotated.parts import Parts, common_categories
+from focalnets.data.annotated.images import IGNORED, AnnotatedImages, DenseTask
+from focalnets.data.annotated.objects import Box
+from focalnets.data.annotated.parts import Parts, common_categories, sorted_by_fitness
 from focalnets.data.annotated.problems import Problem, Problems
 from focalnets.data.annotated.splits import divided
 from focalnets.data.annotated.training import recognise_annotations
@@ -26,6 +27,8 @@ __all__ = ["AnnotationCheck", "check_annotations"]
 
 _OUTSIDE_PX = 1.0
 _SAME_PX = 0.5
+_MOST_BESIDE = 500
+"""Boxes whose left edges lie together are compared with so many of them."""
 _FEW_OBJECTS = 10
 _VAL_FRACTION = 0.2
 _USUAL_SIZE_PX = 256
@@ -62,7 +65,7 @@ class AnnotationCheck:
         task: For which they were opened.
         images: Number of images of each part.
         classes: Names of the classes.
-        objects: Number of objects of each class in each part.
+        objects: Number of objects of each class in each part; of ground and of pixels, of images with it.
         findings: What is wrong or odd, the gravest first.
         anchors: Sizes that suit the boxes; None where there are no boxes.
     """
@@ -91,17 +94,21 @@ def check_annotations(place: str | Path, task: DenseTask | None = None) -> Annot
     if not found:
         raise DataError(f"'{place}' holds no annotations of objects or pixels that are known.")
     chosen = task or ("detect" if any("detect" in each.tasks for each in found) else sorted(found[0].tasks)[0])
-    fitting = next((each for each in found if chosen in each.tasks), None)
-    if fitting is None:
+    fitting = sorted_by_fitness(found, chosen)
+    if not fitting:
         raise DataError(f"'{place}' cannot train {chosen}.")
-    opened = common_categories(fitting.open(chosen, problems), place)
+    opened = common_categories(fitting[0].open(chosen, problems), place)
     parts = {str(part or "all"): images for part, images in opened.items()}
-    counts = {part: _look(images, part, problems) for part, images in parts.items()}
-    names = tuple(category.name for category in next(iter(parts.values())).categories) if parts else ()
-    findings = [*_of_problems(problems.found), *(_of_classes(counts, names) if chosen != "semantic" else ())]
+    categories = next(iter(parts.values())).categories if parts else ()
+    mapped = chosen in ("semantic", "panoptic") and all(images.maps for images in opened.values())
+    things = [each.name for each in categories if not mapped or (chosen == "panoptic" and each.thing)]
+    counts = {part: _look(images, part, problems, things) for part, images in parts.items()}
+    names = tuple(category.name for category in categories)
+    of_classes = _of_classes(counts, names, things)
+    findings = [*_of_problems(problems.found), *of_classes]
     order = {"error": 0, "warning": 1, "note": 2}
     return AnnotationCheck(
-        format=fitting.format,
+        format=fitting[0].format,
         task=chosen,
         images={part: len(images) for part, images in parts.items()},
         classes=names,
@@ -119,38 +126,48 @@ def _anchors(parts: Parts, place: str | Path) -> AnchorProposal | None:
     return propose_anchors(objects, WholeImage(input_size_px=_USUAL_SIZE_PX)) if len(objects.boxes) else None
 
 
-def _look(images: AnnotatedImages, part: str, problems: Problems) -> collections.Counter[str]:
-    """Read the annotations of a part, note what is odd, and count objects by class."""
+def _look(images: AnnotatedImages, part: str, problems: Problems, things: Sequence[str]) -> collections.Counter[str]:
+    """Read the annotations of a part, note what is odd, and count objects, of other classes images that show them."""
     counts: collections.Counter[str] = collections.Counter()
     for number, name in enumerate(images.names):
         try:
             annotated = images.annotation(number)
             known = annotated.objects
-            if annotated.semantic_data is not None and not images.kinds & {"detect"}:
-                annotated.semantic  # noqa: B018 - read, so that damage shows
-                continue
+            if len(things) < len(images.categories) and annotated.semantic is not None:
+                labels = np.unique(annotated.semantic)
+                shown = {images.categories[label].name for label in labels[labels != IGNORED]}
+                counts.update(shown - {*things})
         except FocalNetsError as error:
             problems.add("unreadable", f"{part}:{name}", str(error))
             continue
-        if not known:
+        if not known and things:
             problems.add("no-object", f"{part}:{name}", "")
         width, height = annotated.size
-        seen: list[tuple[str, np.ndarray]] = []
+        boxes: dict[str, list[Box]] = collections.defaultdict(list)
         for thing in known:
             left, top, right, bottom = thing.box_xyxy
-            box = np.array(thing.box_xyxy)
             counts[thing.category.name] += 1
             if right <= left or bottom <= top:
                 problems.add("no-area", f"{part}:{name}", "")
                 continue
             if min(left, top) < -_OUTSIDE_PX or right > width + _OUTSIDE_PX or bottom > height + _OUTSIDE_PX:
                 problems.add("outside", f"{part}:{name}", "")
-            if any(
-                label == thing.category.name and np.abs(other - box).max() < _SAME_PX for label, other in seen[-200:]
-            ):
-                problems.add("duplicate", f"{part}:{name}", "")
-            seen.append((thing.category.name, box))
+            boxes[thing.category.name].append(thing.box_xyxy)
+        for _ in range(sum(map(_repeated, boxes.values()))):
+            problems.add("duplicate", f"{part}:{name}", "")
     return counts
+
+
+def _repeated(boxes: Sequence[Box]) -> int:
+    """Count the boxes that lie where another one of them lies."""
+    ordered = np.array(sorted(boxes))
+    again = np.zeros(len(ordered), dtype=bool)
+    for step in range(1, min(len(ordered), _MOST_BESIDE + 1)):
+        change = np.abs(ordered[step:] - ordered[:-step])
+        again[step:] |= change.max(axis=1) < _SAME_PX
+        if (change[:, 0] >= _SAME_PX).all():  # Those further on lie further to the right still.
+            break
+    return int(again.sum())
 
 
 def _of_problems(problems: Sequence[Problem]) -> Iterable[Finding]:
@@ -170,14 +187,17 @@ def _of_problems(problems: Sequence[Problem]) -> Iterable[Finding]:
         )
 
 
-def _of_classes(counts: dict[str, collections.Counter[str]], names: Sequence[str]) -> Iterable[Finding]:
+def _of_classes(
+    counts: dict[str, collections.Counter[str]], names: Sequence[str], things: Sequence[str]
+) -> Iterable[Finding]:
+    """Look at how often each class comes; of ``things`` objects are counted, of others images that show them."""
     for part, count in counts.items():
         others = [other for other in counts if other != part]
         alone = [name for name in names if count[name] and others and not any(counts[each][name] for each in others)]
         if alone:
             yield Finding(
                 kind=f"only-in-{part}",
-                severity="warning" if part == "train" else "error",
+                severity="warning" if part == "train" or not things else "error",
                 count=len(alone),
                 message=f"classes are in {part} only: {quoted_list(alone)}",
                 advice=f"put images of them into {' and '.join(others)} too, or remove them",
@@ -190,11 +210,11 @@ def _of_classes(counts: dict[str, collections.Counter[str]], names: Sequence[str
             kind="unused-classes",
             severity="note",
             count=len(unused),
-            message=f"classes have no object: {quoted_list(unused)}",
+            message=f"classes never come: {quoted_list(unused)}",
             advice="nothing can be learnt of them; remove them or annotate some",
             examples=tuple(unused),
         )
-    few = [name for name in names if 0 < total[name] < _FEW_OBJECTS]
+    few = [name for name in things if 0 < total[name] < _FEW_OBJECTS]
     if few:
         yield Finding(
             kind="few-objects",

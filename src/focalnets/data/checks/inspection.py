@@ -10,9 +10,7 @@ import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-from PIL import Image
-
+from focalnets.data.checks.properties import Properties, measure_picture, perceptual_hash
 from focalnets.data.decoding import declared_white, has_16_bits, uses_few_bits
 from focalnets.data.images import decode_image, encoded_image_size, image_header
 from focalnets.data.samples import ImageFile, Sample
@@ -20,7 +18,7 @@ from focalnets.errors import ImageError
 
 __all__ = ["InspectedImage", "inspect_images", "near_pairs", "perceptual_hash"]
 
-_HASH_SIDE, _COMPARED_PX = 8, 256
+_COMPARED_PX = 256
 _NEAR_BITS, _LEAST_STRUCTURE = 3, 8
 
 
@@ -39,6 +37,7 @@ class InspectedImage:
         sha256: Hash of the bytes.
         few_bits: Whether its values have 16 bits but stay within 12, and the file does not say so.
         looks: 64 bits that change little when the picture is resized or saved again, see :func:`perceptual_hash`.
+        properties: What it is like, which should not tell its class.
     """
 
     name: str
@@ -52,6 +51,7 @@ class InspectedImage:
     sha256: str = ""
     looks: int = 0
     few_bits: bool = False
+    properties: Properties | None = None
 
 
 def inspect_images(
@@ -73,7 +73,7 @@ def inspect_images(
         side, file, label = entry
         name = name_of(file)
         try:
-            return _inspect(file.read_bytes(), name, side, label)
+            return _inspect(file.read_bytes(), name, side, label, file)
         except ImageError as error:
             return InspectedImage(name=name, side=side, label=label, error=str(error))
         except OSError as error:
@@ -89,18 +89,6 @@ def inspect_images(
             if on_progress is not None:
                 on_progress(len(inspected))
     return inspected
-
-
-def perceptual_hash(image: Image.Image) -> int:
-    """64 bits: whether each of 8 x 8 cells is brighter than the one to its right.
-
-    Pictures that look the same differ in few of them; plain ones without structure have almost none set.
-    """
-    grey = image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX)
-    # Steps of a few grey values come from compression.
-    cells = np.asarray(grey).astype(np.int16)
-    bits = (cells[:, :-1] - cells[:, 1:] > 3).ravel()
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def near_pairs(hashes: Sequence[int]) -> list[tuple[int, int]]:
@@ -128,7 +116,7 @@ def near_pairs(hashes: Sequence[int]) -> list[tuple[int, int]]:
     return list(found)
 
 
-def _inspect(data: bytes, name: str, side: str, label: int) -> InspectedImage:
+def _inspect(data: bytes, name: str, side: str, label: int, file_of: ImageFile) -> InspectedImage:
     quoted = f"'{name}'"
     # Decoding coarsely reads a file to its end too, and what is compared is much smaller.
     picture = decode_image(data, name=quoted, smallest_side_px=_COMPARED_PX)
@@ -143,6 +131,7 @@ def _inspect(data: bytes, name: str, side: str, label: int) -> InspectedImage:
     with image_header(file, quoted) as header:
         if has_16_bits(header) and declared_white(header, file) is None:
             few_bits = uses_few_bits(header)
+    properties = measure_picture(picture, file_of, data)
     return InspectedImage(
         name=name,
         side=side,
@@ -152,6 +141,7 @@ def _inspect(data: bytes, name: str, side: str, label: int) -> InspectedImage:
         mode=mode,
         frames=frames,
         sha256=hashlib.sha256(data).hexdigest(),
-        looks=perceptual_hash(picture),
+        looks=properties.looks,
         few_bits=few_bits,
+        properties=properties,
     )

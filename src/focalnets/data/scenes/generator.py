@@ -166,6 +166,13 @@ class ScenePainter:
 
     def paint(self, label: int) -> Scene:
         """Draw a scene that is named after a class."""
+        self.paint_background()
+        target_name = self.generator.classes[label]
+        self.paint_floating(target_name, *TARGETS[target_name])
+        return Scene(image=self.canvas.finish(), label=label, objects=self.visible_objects(), land=self.canvas.land)
+
+    def paint_background(self) -> None:
+        """Landscape, what stands on it, and what is in the air besides the target."""
         rng, canvas = self.rng, self.canvas
         horizon = rng.uniform(0.42, 0.66)
         canvas.paint_sky(horizon + 0.05)
@@ -181,12 +188,9 @@ class ScenePainter:
             if number == lake_after:
                 canvas.paint_lake(base + 0.3 * (0.93 - horizon) / hills)
         self.paint_birds(horizon)
-        target_name = self.generator.classes[label]
         for _ in range(round(rng.integers(2, 5) * self.generator.clutter)):
             name = str(rng.choice(list(FLOATING)))
             self.paint_floating(name, *FLOATING[name])
-        self.paint_floating(target_name, *TARGETS[target_name])
-        return Scene(image=canvas.finish(), label=label, objects=self._objects(), land=canvas.land)
 
     def paint_plants(self, ridge: np.ndarray, nearness: float) -> None:
         """Plants, rocks and houses along a ridge (S,), larger the nearer it is, from 0 to 1."""
@@ -265,7 +269,8 @@ class ScenePainter:
         self.names.append(name)
         self.canvas.paint_sprite(sprite, left, top, len(self.names))
 
-    def _objects(self) -> tuple[SceneObject, ...]:
+    def visible_objects(self) -> tuple[SceneObject, ...]:
+        """List what has at least a few visible pixels, from back to front."""
         objects = []
         for number, name in enumerate(self.names, start=1):
             mask = (self.canvas.owner == number) & ~self.canvas.flooded

@@ -15,7 +15,17 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from focalnets.data.scenes.shapes import Colour, mix
 
-__all__ = ["DISTRACTOR_PALETTES", "LAND", "MOODS", "TARGET_PALETTES", "Canvas", "Mood", "Palette"]
+__all__ = [
+    "DISTRACTOR_PALETTES",
+    "GRAIN",
+    "LAND",
+    "MOODS",
+    "TARGET_PALETTES",
+    "Canvas",
+    "Mood",
+    "Palette",
+    "texture_at",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +33,7 @@ class Mood:
     """The colours of one time of day and year.
 
     Attributes:
+        name: Of this time.
         sky: From the top of the sky to the horizon.
         sun: Sun or moon.
         cloud: Clouds.
@@ -32,6 +43,7 @@ class Mood:
         stars: Whether stars are out.
     """
 
+    name: str
     sky: tuple[Colour, Colour, Colour]
     sun: Colour
     cloud: Colour
@@ -43,39 +55,42 @@ class Mood:
 
 
 MOODS = (
-    Mood(  # clear summer noon
-        ((92, 162, 214), (150, 200, 228), (222, 236, 232)), (255, 246, 206), (255, 255, 252),
+    Mood(
+        "summer", ((92, 162, 214), (150, 200, 228), (222, 236, 232)), (255, 246, 206), (255, 255, 252),
         (158, 188, 200), (104, 148, 86), (64, 112, 72), (118, 178, 200),
     ),
-    Mood(  # dawn
-        ((122, 134, 188), (222, 168, 184), (255, 214, 176)), (255, 238, 190), (255, 224, 214),
+    Mood(
+        "dawn", ((122, 134, 188), (222, 168, 184), (255, 214, 176)), (255, 238, 190), (255, 224, 214),
         (186, 158, 182), (94, 92, 116), (76, 82, 104), (206, 172, 186),
     ),
-    Mood(  # sunset
-        ((70, 78, 134), (208, 116, 120), (255, 190, 112)), (255, 224, 140), (246, 172, 142),
+    Mood(
+        "sunset", ((70, 78, 134), (208, 116, 120), (255, 190, 112)), (255, 224, 140), (246, 172, 142),
         (152, 106, 136), (66, 56, 84), (58, 58, 78), (204, 134, 122),
     ),
-    Mood(  # autumn
-        ((150, 186, 200), (206, 216, 206), (246, 230, 200)), (255, 240, 200), (255, 250, 240),
+    Mood(
+        "autumn", ((150, 186, 200), (206, 216, 206), (246, 230, 200)), (255, 240, 200), (255, 250, 240),
         (184, 180, 172), (172, 122, 70), (188, 104, 54), (150, 176, 180),
     ),
-    Mood(  # winter
-        ((136, 168, 200), (190, 210, 226), (238, 236, 236)), (255, 250, 230), (250, 252, 255),
+    Mood(
+        "winter", ((136, 168, 200), (190, 210, 226), (238, 236, 236)), (255, 250, 230), (250, 252, 255),
         (176, 194, 212), (226, 232, 240), (74, 104, 110), (164, 192, 212),
     ),
-    Mood(  # desert
-        ((104, 168, 200), (190, 212, 204), (250, 228, 186)), (255, 244, 200), (255, 250, 236),
+    Mood(
+        "desert", ((104, 168, 200), (190, 212, 204), (250, 228, 186)), (255, 244, 200), (255, 250, 236),
         (214, 166, 134), (206, 150, 96), (120, 138, 82), (126, 182, 186),
     ),
-    Mood(  # moonlit night
-        ((22, 30, 66), (44, 60, 108), (98, 112, 150)), (246, 242, 216), (96, 110, 150),
+    Mood(
+        "night", ((22, 30, 66), (44, 60, 108), (98, 112, 150)), (246, 242, 216), (96, 110, 150),
         (76, 92, 134), (32, 42, 70), (28, 50, 66), (62, 82, 130), stars=True,
     ),
-    Mood(  # misty green valley
-        ((168, 198, 196), (202, 220, 208), (232, 236, 218)), (255, 252, 226), (248, 252, 246),
+    Mood(
+        "mist", ((168, 198, 196), (202, 220, 208), (232, 236, 218)), (255, 252, 226), (248, 252, 246),
         (170, 196, 188), (74, 118, 92), (52, 98, 78), (160, 196, 194),
     ),
 )  # fmt: skip
+
+GRAIN = 1.6
+"""How strongly the grain of paper shows."""
 
 LAND = ("sky", "mountain", "ground", "water")
 """What there is where no object is seen. Clouds, stars and far birds are part of what is behind them."""
@@ -129,6 +144,12 @@ def _texture_for(side: int) -> np.ndarray:
     return np.tile(_texture(), (repetitions, repetitions))
 
 
+def texture_at(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Cut brush marks (S, S) from anywhere, mean 0 and about -1 to 1."""
+    dx, dy = rng.integers(0, 256, 2)
+    return _texture_for(side)[dy : dy + side, dx : dx + side]
+
+
 @functools.lru_cache(maxsize=1)
 def _cloud_sprites() -> tuple[Image.Image, ...]:
     """Opacities of a few clouds, 256 x 128, mode L."""
@@ -154,6 +175,7 @@ class Canvas:
         side: S [px].
         mood: Colours.
         rng: Source of all randomness.
+        stars: Source of where stars are, where the rest must not depend on whether there are any; None takes ``rng``.
 
     Attributes:
         pixels: The image so far, (S, S, 3) float32.
@@ -162,10 +184,13 @@ class Canvas:
         land: Place in :data:`LAND` of what is at each pixel or behind the object there, (S, S) uint8.
     """
 
-    def __init__(self, side: int, mood: Mood, rng: np.random.Generator) -> None:
+    def __init__(
+        self, side: int, mood: Mood, rng: np.random.Generator, stars: np.random.Generator | None = None
+    ) -> None:
         self.side = side
         self.mood = mood
         self.rng = rng
+        self.stars = rng if stars is None else stars
         self.owner = np.zeros((side, side), dtype=np.int16)
         self.flooded = np.zeros((side, side), dtype=bool)
         self.land = np.zeros((side, side), dtype=np.uint8)
@@ -179,10 +204,10 @@ class Canvas:
         rows = [np.interp(self.y[:, 0], stops, [colour[channel] for colour in mood.sky]) for channel in range(3)]
         self.pixels[:] = np.stack(rows, axis=-1)[:, None, :]
         if mood.stars:
-            count = 45
-            rows_of_stars = rng.integers(0, max(int(horizon * 0.9 * self.side), 1), count)
-            columns = rng.integers(0, self.side, count)
-            self.pixels[rows_of_stars, columns] += rng.uniform(40, 150, (count, 1))
+            count, stars = 45, self.stars
+            rows_of_stars = stars.integers(0, max(int(horizon * 0.9 * self.side), 1), count)
+            columns = stars.integers(0, self.side, count)
+            self.pixels[rows_of_stars, columns] += stars.uniform(40, 150, (count, 1))
         x, y, radius = rng.uniform(0.1, 0.9), rng.uniform(0.1, horizon * 0.9), rng.uniform(0.03, 0.06)
         distance = np.sqrt((self.x - x) ** 2 + (self.y - y) ** 2)
         glow = 0.55 * np.exp(-distance / 0.16) + 0.25 * np.exp(-distance / 0.05)
@@ -245,7 +270,7 @@ class Canvas:
 
     def finish(self) -> np.ndarray:
         """The image as uint8 (S, S, 3), with the grain of paper."""
-        grain = self._texture_here() * 1.6
+        grain = self._texture_here() * GRAIN
         return np.clip(self.pixels + grain[..., None] + 0.5, 0, 255).astype(np.uint8)
 
     def _paint_cloud(self, left: float, top: float, width: float, opacity: float) -> None:
@@ -279,8 +304,7 @@ class Canvas:
         self.land[start:][below >= 0.5] = LAND.index(land)
 
     def _texture_here(self) -> np.ndarray:
-        dx, dy = self.rng.integers(0, 256, 2)
-        return _texture_for(self.side)[dy : dy + self.side, dx : dx + self.side]
+        return texture_at(self.rng, self.side)
 
     def _blend(self, colour: Colour, opacity: np.ndarray) -> None:
         self.pixels += (np.array(colour, dtype=np.float32) - self.pixels) * opacity.astype(np.float32)[..., None]

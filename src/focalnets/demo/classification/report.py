@@ -195,9 +195,10 @@ def _localization(result: DemoResult) -> Section:
     )
     note = (
         "Modulator: what a block multiplies into each place after gathering its surroundings; its length is drawn. "
-        "Evidence: how much the answer would change with the modulator of a place. Which maps to multiply was chosen "
-        "once on other networks and scenes, not for this run. Behind the last stage only the mean over the whole "
-        "picture counts, so its modulators need not lie where the object is, and do not."
+        "Evidence: how much the answer would change with the modulator of a place, or with what its focal levels add "
+        "to it. Which map is drawn was chosen once on other networks and pictures, not for this run. Behind the last "
+        "stage only the mean over the whole picture counts, so its modulators need not lie where the object is, and "
+        "do not."
     )
     title = "Do the maps lie on the object?"
     return Section(title, [Paragraph(words), score_table(result.scores), Paragraph(note, "note")])

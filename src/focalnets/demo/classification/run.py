@@ -15,7 +15,7 @@ from focalnets.demo.classification.scenes import DrawnScene, Windows, draw_scene
 from focalnets.demo.classification.scores import Look, MapScore, score_maps
 from focalnets.demo.classification.settings import DemoSettings, Lesson
 from focalnets.demo.story import ShowProgress
-from focalnets.errors import InterruptedRunError
+from focalnets.demo.words import starts_again
 from focalnets.files import replacing
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.classify.inference import evaluate_images
@@ -105,11 +105,8 @@ def run_demo(
             description=f"generated scenes ({lesson.name})",
         )
         config = _training_config(settings, lesson, previous)
-        try:
+        with starts_again():
             result = train(config, data, output=folder, overwrite=True, quiet=quiet)
-        except InterruptedRunError:
-            # The scenes were drawn for this process alone, so that its runs cannot be continued.
-            raise InterruptedRunError("Stopped; `focalnets demo` starts again from the beginning.") from None
         lessons.append((lesson, result, time.monotonic() - started))
         previous = folder
     seconds["training"] = sum(duration for _, _, duration in lessons)

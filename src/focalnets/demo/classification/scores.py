@@ -18,13 +18,16 @@ from focalnets.intervals import wilson_interval
 from focalnets.models.focalnet import FocalNet
 from focalnets.visualize.evidence import look_inside
 from focalnets.visualize.localization.scores import centre_map, energy_inside, grown_mask, peak, pointing_game
+from focalnets.visualize.map_names import DEFAULT_MAP
 from focalnets.visualize.maps import default_focus, evidence_map, focus_map, modulator_map
 from focalnets.visualize.recording import token_grids
+from focalnets.visualize.relevance import draw_relevance
 
 __all__ = ["Look", "MapScore", "score_maps"]
 
 _BATCH = 25
-_DRAWN = "Where it looks: modulator × evidence"
+_DRAWN = "Where it looks: evidence of the focal levels"
+_PRODUCT = "Modulator × evidence"
 _EVIDENCE = "Evidence of the first stage alone"
 _CENTRE = "Always the centre, without looking"
 _ANYWHERE = "Anywhere at random"
@@ -91,7 +94,8 @@ def score_maps(
         batch = scenes[start : start + _BATCH]
         inputs = torch.stack([transform(Image.fromarray(scene.picture)) for scene in batch])
         inside, probabilities = look_inside(model, inputs)
-        maps = {_DRAWN: focus_map(inside, focus), _EVIDENCE: evidence_map(inside, 0)}
+        maps = {_DRAWN: draw_relevance(model, inputs, inside, DEFAULT_MAP, focus).heat}
+        maps |= {_PRODUCT: focus_map(inside, focus), _EVIDENCE: evidence_map(inside, 0)}
         for block in reversed(inside.last_blocks()):
             maps[f"Length of the modulator of block {block[0]}.{block[1]}"] = modulator_map(inside, block)
         names = [*maps, *blind]

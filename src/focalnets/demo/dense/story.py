@@ -21,7 +21,7 @@ from focalnets.demo.dense.result import DenseResult, Seen, picture_path
 from focalnets.demo.dense.scenes import draw_large_scene, draw_sets
 from focalnets.demo.dense.settings import DenseDemoSettings, in_seconds
 from focalnets.demo.story import ShowProgress, Story
-from focalnets.errors import InterruptedRunError
+from focalnets.demo.words import starts_again
 from focalnets.files import replacing
 from focalnets.large.sources import Source
 from focalnets.tasks.large_look import LargeLook
@@ -78,11 +78,8 @@ class DenseStory(DenseDrawing, Story):
 
         started = time.monotonic()
         data = TrainingData(labels=labels, train=learn, val=choose, description="generated scenes")
-        try:
+        with starts_again():
             training = train(self.config(settings), data, output=output / "run", overwrite=True, quiet=quiet)
-        except InterruptedRunError:
-            # The scenes were drawn for this process alone, so that its runs cannot be continued.
-            raise InterruptedRunError("Stopped; `focalnets demo` starts again from the beginning.") from None
         seconds["training"] = time.monotonic() - started
 
         started = time.monotonic()

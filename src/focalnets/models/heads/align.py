@@ -68,7 +68,7 @@ def align_regions(
         limits = [features.shape[-2:]] * len(boxes)
         if sizes is not None:
             limits = [torch.Size((math.ceil(height / stride), math.ceil(width / stride))) for height, width in sizes]
-        by_rows = features.device.type == "cpu" and features.dtype == torch.float32
+        by_rows = features.device.type == "cpu" and features.dtype in (torch.float32, torch.bfloat16)
         align = _align_by_rows if by_rows else _align_by_kernel
         parts.append(align(features, joined[chosen], image[chosen], limits, bins, 1 / stride))
         places.append(chosen)
@@ -96,9 +96,9 @@ def _align_by_kernel(
 def _align_by_rows(
     features: Tensor, boxes: Tensor, image: Tensor, limits: Sequence[torch.Size], bins: int, scale: float
 ) -> Tensor:
-    """Gather weighted rows of the map as a table (B h w, C)."""
+    """Gather weighted rows of the map as a table (B h w, C), in float32, as torchvision's kernel does."""
     _, channels, height, width = features.shape
-    table = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    table = features.permute(0, 2, 3, 1).reshape(-1, channels).float()
     ends = torch.tensor([list(limit) for limit in limits])[image]
     scaled = boxes.detach().float() * scale - 0.5
     lengths = (scaled[:, 2:] - scaled[:, :2]) / bins
@@ -124,7 +124,7 @@ def _align_by_rows(
         mode="sum",
         per_sample_weights=torch.cat(weights),
     )
-    return gathered.view(-1, bins, bins, channels)[torch.cat(places).argsort()]
+    return gathered.to(features.dtype).view(-1, bins, bins, channels)[torch.cat(places).argsort()]
 
 
 def _tokens_of_bins(start: Tensor, length: Tensor, end: Tensor, samples: int, bins: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from focalnets.models.config import FocalNetConfig
+from focalnets.models.heads.given_maps import MapShapes
 from focalnets.models.heads.query_boxes import BoxQueries, common_settings, quiet_transformers
 from focalnets.models.heads.query_config import QueryHeadConfig
 
@@ -21,14 +21,14 @@ class DFineHead(BoxQueries):
     """D-FINE's encoder and decoder.
 
     Args:
-        backbone: Of the network.
+        backbone: Config of the network.
         config: What the head is made of.
 
     Raises:
         MissingPackageError: If transformers or scipy is not installed.
     """
 
-    def __init__(self, backbone: FocalNetConfig, config: QueryHeadConfig) -> None:
+    def __init__(self, backbone: MapShapes, config: QueryHeadConfig) -> None:
         settings = common_settings(backbone, config)
         from transformers import DFineConfig, DFineForObjectDetection
 

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from focalnets.errors import ConfigError
-from focalnets.models.config import FocalNetConfig
+from focalnets.models.heads.given_maps import MapShapes, given_maps
 from focalnets.models.heads.query_boxes import quiet_transformers, require_scipy
-from focalnets.models.heads.transformers_backbone import backbone_config
 
 __all__ = ["Mask2FormerHead", "class_scores", "query_losses"]
 
@@ -26,7 +25,7 @@ class Mask2FormerHead(nn.Module):
     """A pixel decoder over four maps and a decoder of queries over three of its maps.
 
     Args:
-        backbone: Of the network, four stages.
+        backbone: Config of the network, four stages.
         hidden: Hidden channels D, a multiple of 32 from 64 up; 256 in the published models.
         classes: K.
         queries: Q, at least as many as an image may have objects.
@@ -37,12 +36,10 @@ class Mask2FormerHead(nn.Module):
         MissingPackageError: If transformers is not installed.
     """
 
-    def __init__(
-        self, backbone: FocalNetConfig, *, hidden: int, classes: int, queries: int = 100, layers: int = 10
-    ) -> None:
+    def __init__(self, backbone: MapShapes, *, hidden: int, classes: int, queries: int = 100, layers: int = 10) -> None:
         super().__init__()
-        if len(backbone.depths) != 4:
-            raise ConfigError(f"Mask2Former stands on four stages, and the backbone has {len(backbone.depths)}.")
+        if len(backbone.dims) != 4:
+            raise ConfigError(f"Mask2Former stands on four stages, and the backbone has {len(backbone.dims)}.")
         if hidden % 32 or hidden < 64:  # 32 groups are normalised, and one number cannot be
             raise ConfigError(f"channels of Mask2Former must be a multiple of 32 from 64 up, got {hidden}.")
         model = _published_model(backbone, hidden, classes, queries, layers)
@@ -74,9 +71,9 @@ class Mask2FormerHead(nn.Module):
         return {**pairs[-1], "layers": pairs[:-1]} if self.training else pairs[-1]
 
 
-def _published_model(backbone: FocalNetConfig, hidden: int, classes: int, queries: int, layers: int) -> Any:
+def _published_model(backbone: MapShapes, hidden: int, classes: int, queries: int, layers: int) -> Any:
     """Build the whole model of transformers, whose head is drawn as its own training draws it."""
-    base = backbone_config(backbone.replace(pyramid_norms=True))
+    base = given_maps(backbone.dims)
     require_scipy("mask2former")
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 

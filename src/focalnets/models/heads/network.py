@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from focalnets.errors import ConfigError
 from focalnets.models.config import FocalNetConfig, Preprocessing
 from focalnets.models.embedding import downsample_mask
+from focalnets.models.fields import shortened
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.layers import Recompute
 
@@ -98,6 +99,25 @@ class DenseNetwork(nn.Module):
     def set_recompute(self, level: Recompute) -> None:
         """Choose what training computes twice to save memory, see :meth:`FocalNet.set_recompute`."""
         self.backbone.set_recompute(level)
+
+
+def checked_class_ids(numbers: Any, count: int, *, most: int = 2**53 - 1) -> tuple[int, ...] | None:
+    """Return the numbers that data give to ``count`` classes; None stays None.
+
+    Raises:
+        ConfigError: If they are not one whole number for each, from 0 to ``most`` and no two the same.
+    """
+    if numbers is None:
+        return None
+    fits = isinstance(numbers, list | tuple) and len(numbers) == count
+    if not fits or not all(type(number) is int and 0 <= number <= most for number in numbers):
+        raise ConfigError(
+            f"class_ids must be whole numbers from 0 to {most:,}, one for each of {count} classes, got "
+            f"{shortened(numbers)}."
+        )
+    if len(set(numbers)) < count:
+        raise ConfigError(f"class_ids must differ, got {shortened(numbers)}.")
+    return tuple(numbers)
 
 
 def checked_stages(stages: Sequence[int], count: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from focalnets.errors import ConfigError
 from focalnets.models.fields import shortened
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.mask2former import Mask2FormerHead
-from focalnets.models.heads.network import DenseNetwork, cut_out, extend_edges
+from focalnets.models.heads.network import DenseNetwork, checked_class_ids, cut_out, extend_edges
 
 __all__ = ["PanopticNetwork", "build_panoptic"]
 
@@ -34,6 +34,7 @@ class PanopticNetwork(DenseNetwork):
         queries: Q, more than an image may have objects and kinds of ground.
         layers: Of the decoder.
         reduce_zero_label: Whether class 0 of the data that it learnt from is no class, see there.
+        class_ids: Number of each class in the data; None counts from 0.
 
     Raises:
         ConfigError: If a number is out of range, or a name is none of the classes.
@@ -50,6 +51,7 @@ class PanopticNetwork(DenseNetwork):
         queries: int = 100,
         layers: int = 10,
         reduce_zero_label: bool = False,
+        class_ids: Sequence[int] | None = None,
     ) -> None:
         super().__init__(backbone, range(len(backbone.config.depths)), class_names)
         for name, value in (("channels", channels), ("queries", queries), ("layers", layers)):
@@ -61,6 +63,7 @@ class PanopticNetwork(DenseNetwork):
             )
         self.stuff = tuple(stuff)
         self.reduce_zero_label = reduce_zero_label
+        self.class_ids = checked_class_ids(class_ids, len(self.class_names))
         self.hidden, self.queries, self.layers = channels, queries, layers
         self.head = Mask2FormerHead(
             backbone.config, hidden=channels, classes=len(class_names), queries=queries, layers=layers
@@ -98,6 +101,7 @@ class PanopticNetwork(DenseNetwork):
             "queries": self.queries,
             "layers": self.layers,
             "reduce_zero_label": self.reduce_zero_label,
+            **({} if self.class_ids is None else {"class_ids": list(self.class_ids)}),
         }
 
 
@@ -109,7 +113,7 @@ def build_panoptic(backbone: FocalNet, class_names: Sequence[str], head: Mapping
     """
     wanted = {"kind", "outputs", "stuff", "channels", "queries", "layers"}
     reduced = head.get("reduce_zero_label", False)  # Older files do not say it.
-    if set(head) - {"reduce_zero_label"} != wanted or head["kind"] != "mask2former":
+    if set(head) - {"reduce_zero_label", "class_ids"} != wanted or head["kind"] != "mask2former":
         raise ConfigError(
             f"a panoptic head is of kind mask2former, described by {', '.join(sorted(wanted))}, got {shortened(*head)}."
         )
@@ -120,4 +124,4 @@ def build_panoptic(backbone: FocalNet, class_names: Sequence[str], head: Mapping
     if not isinstance(reduced, bool):
         raise ConfigError(f"reduce_zero_label must be true or false, got {shortened(reduced)}.")
     options = {name: head[name] for name in ("stuff", "channels", "queries", "layers")}
-    return PanopticNetwork(backbone, class_names, **options, reduce_zero_label=reduced)
+    return PanopticNetwork(backbone, class_names, **options, reduce_zero_label=reduced, class_ids=head.get("class_ids"))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FeaturePyramid", "MapNorm", "keep_valid"]
+from focalnets.models.embedding import keep_valid
+
+__all__ = ["FeaturePyramid", "MapNorm"]
 
 
 class MapNorm(nn.LayerNorm):
@@ -81,8 +82,3 @@ class FeaturePyramid(nn.Module):
     @staticmethod
     def _normalise(norms: nn.ModuleList, index: int, features: Tensor) -> Tensor:
         return norms[index](features) if len(norms) else features
-
-
-def keep_valid(features: Tensor, mask: Tensor | None) -> Tensor:
-    """Set (B, C, h, w) to zero where a mask (B, h, w) is False."""
-    return features if mask is None else torch.where(mask.unsqueeze(1), features, 0)

@@ -18,9 +18,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from focalnets.errors import MissingPackageError
-from focalnets.models.config import FocalNetConfig
+from focalnets.models.heads.given_maps import MapShapes, given_maps
 from focalnets.models.heads.query_config import QueryHeadConfig
-from focalnets.models.heads.transformers_backbone import backbone_config
 
 __all__ = ["BoxQueries", "common_settings", "quiet_transformers", "require_scipy"]
 
@@ -141,19 +140,20 @@ def _draw(model: nn.Module) -> None:
         nn.init.zeros_(mlp.layers[-1].bias)
 
 
-def common_settings(backbone: FocalNetConfig, config: QueryHeadConfig) -> dict[str, Any]:
+def common_settings(backbone: MapShapes, config: QueryHeadConfig) -> dict[str, Any]:
     """Make the settings of transformers that the two share.
 
     Raises:
         MissingPackageError: If transformers or scipy is not installed.
     """
-    base = backbone_config(backbone.replace(pyramid_norms=True), config.stages)
+    channels = [backbone.dims[stage] for stage in config.stages]
+    base = given_maps(channels)
     require_scipy(config.kind)
     width, levels = config.channels, len(config.stages)
     return {
         "backbone_config": base,
         "num_labels": config.outputs,
-        "encoder_in_channels": [backbone.dims[stage] for stage in config.stages],
+        "encoder_in_channels": channels,
         "feat_strides": [backbone.strides[stage] for stage in config.stages],
         "encode_proj_layers": [levels - 1],
         "num_feature_levels": levels,

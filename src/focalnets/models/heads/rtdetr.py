@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from focalnets.models.config import FocalNetConfig
+from focalnets.models.heads.given_maps import MapShapes
 from focalnets.models.heads.query_boxes import BoxQueries, common_settings, quiet_transformers
 from focalnets.models.heads.query_config import QueryHeadConfig
 
@@ -19,14 +19,14 @@ class RtDetrHead(BoxQueries):
     """RT-DETRv2's encoder and decoder.
 
     Args:
-        backbone: Of the network.
+        backbone: Config of the network.
         config: What the head is made of.
 
     Raises:
         MissingPackageError: If transformers or scipy is not installed.
     """
 
-    def __init__(self, backbone: FocalNetConfig, config: QueryHeadConfig) -> None:
+    def __init__(self, backbone: MapShapes, config: QueryHeadConfig) -> None:
         settings = common_settings(backbone, config)
         from transformers import RTDetrV2Config, RTDetrV2ForObjectDetection
 

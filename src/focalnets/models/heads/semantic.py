@@ -15,7 +15,7 @@ from focalnets.errors import ConfigError, nearest
 from focalnets.models.fields import shortened
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.mask2former import Mask2FormerHead, class_scores
-from focalnets.models.heads.network import DenseNetwork, each_alone, extend_edges
+from focalnets.models.heads.network import DenseNetwork, checked_class_ids, each_alone, extend_edges
 from focalnets.models.heads.uper import FcnHead, UperHead
 from focalnets.models.layers import NORM_EPSILON, project
 
@@ -23,6 +23,9 @@ __all__ = ["SEMANTIC_HEADS", "MlpHead", "SemanticNetwork", "build_semantic"]
 
 SEMANTIC_HEADS: dict[str, int] = {"mlp": 128, "uper": 512, "mask2former": 256}
 """Kinds of heads by name, with the usual number of their hidden channels."""
+
+LARGEST_CLASS_ID = 65_535
+"""Largest number of a class that maps can be written with."""
 
 _MOST_CHANNELS, _MOST_QUERIES = 4096, 1000
 _QUERIES = (100, 10)
@@ -41,6 +44,7 @@ class SemanticNetwork(DenseNetwork):
         auxiliary: Whether a second head on the last stage but one helps in training; not for kind ``mask2former``.
         queries, layers: Of kind ``mask2former``; None takes the published numbers.
         reduce_zero_label: Whether class 0 of the data that it learnt from is no class, see there.
+        class_ids: Number of each class in the data; None counts from 0.
 
     Raises:
         ConfigError: If there is no such head, or a number is out of range.
@@ -59,6 +63,7 @@ class SemanticNetwork(DenseNetwork):
         queries: int | None = None,
         layers: int | None = None,
         reduce_zero_label: bool = False,
+        class_ids: Sequence[int] | None = None,
     ) -> None:
         if kind not in SEMANTIC_HEADS:
             raise ConfigError(f"There is no semantic head {shortened(kind)}; {nearest(str(kind), SEMANTIC_HEADS)}")
@@ -72,6 +77,7 @@ class SemanticNetwork(DenseNetwork):
             raise ConfigError("An auxiliary head stands on the last stage but one, beside a head of kind mlp or uper.")
         self.kind, self.hidden, self.dropout = kind, hidden, float(dropout)
         self.reduce_zero_label = reduce_zero_label
+        self.class_ids = checked_class_ids(class_ids, len(self.class_names), most=LARGEST_CLASS_ID)
         self.queries: tuple[int, int] | None = None
         self.head: nn.Module
         if kind == "mask2former":
@@ -127,6 +133,7 @@ class SemanticNetwork(DenseNetwork):
             "auxiliary": self.auxiliary is not None,
             "reduce_zero_label": self.reduce_zero_label,
             **({} if self.queries is None else {"queries": self.queries[0], "layers": self.queries[1]}),
+            **({} if self.class_ids is None else {"class_ids": list(self.class_ids)}),
         }
 
 
@@ -173,7 +180,7 @@ def build_semantic(backbone: FocalNet, class_names: Sequence[str], head: Mapping
     """
     wanted = {"kind", "outputs", "stages", "channels", "dropout", "auxiliary", "reduce_zero_label"}
     numbers = {"queries", "layers"} if head.get("kind") == "mask2former" else set()
-    if set(head) != wanted | numbers:
+    if set(head) - {"class_ids"} != wanted | numbers:
         raise ConfigError(f"a semantic head is described by {', '.join(sorted(wanted))}, got {shortened(*head)}.")
     if head["outputs"] != len(class_names):
         raise ConfigError(f"the head has {head['outputs']} outputs but {len(class_names)} labels.")
@@ -185,4 +192,4 @@ def build_semantic(backbone: FocalNet, class_names: Sequence[str], head: Mapping
     if not all(type(head[name]) is int and 1 <= head[name] <= _MOST_QUERIES for name in numbers):
         raise ConfigError(f"queries and layers must be whole numbers from 1 to {_MOST_QUERIES:,}.")
     options = {name: head[name] for name in (wanted | numbers) - {"outputs"}}
-    return SemanticNetwork(backbone, class_names, **options)
+    return SemanticNetwork(backbone, class_names, **options, class_ids=head.get("class_ids"))

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from focalnets.models.heads.widths import PUBLISHED_WIDTHS, SMALL_WIDTHS
 from focalnets.models.input_specs import WholeImage
 
 __all__ = ["DENSE_NETWORKS", "DenseRow"]
@@ -59,22 +60,19 @@ def _semantic_rows() -> dict[str, DenseRow]:
 
 
 _PUBLISHED_DETECTOR = {
-    "anchor_sizes": "32,64,128,256,512", "anchor_ratios": "0.5,1,2", "pyramid_channels": 256, "box_channels": 1024,
-    "proposals": 1000, "sampled_boxes": 512, "normalised": False,
+    **PUBLISHED_WIDTHS["rcnn"], "anchor_sizes": "32,64,128,256,512", "anchor_ratios": "0.5,1,2", "normalised": False,
 }  # fmt: skip
-_SMALL_DETECTOR = {
-    "stages": "1,2,3", "pyramid_channels": 96, "box_channels": 256, "proposals": 300, "sampled_boxes": 128,
-}  # fmt: skip
+_SMALL_DETECTOR = {**SMALL_WIDTHS["rcnn"], "stages": "1,2,3"}
 _PUBLISHED_DROP_PATH = {"tiny": 0.1, "small": 0.2, "base": 0.3}
 
 
 def _detector_rows() -> dict[str, DenseRow]:
     rows = {}
-    for kind, task, words, masks in (
-        ("fasterrcnn", "detect", "objects with boxes", {}),
-        ("maskrcnn", "instance", "objects with boxes and masks", {"mask_channels": 256, "mask_layers": 4}),
+    for kind, task, words in (
+        ("fasterrcnn", "detect", "objects with boxes"),
+        ("maskrcnn", "instance", "objects with boxes and masks"),
     ):
-        small = {"mask_channels": 96, "mask_layers": 2} if masks else {}
+        small, masks = (SMALL_WIDTHS["rcnn_masks"], PUBLISHED_WIDTHS["rcnn_masks"]) if task == "instance" else ({}, {})
         rows[f"{kind}_focalnet_pico"] = DenseRow(
             task=task, backbone="focalnet_pico", head=_SMALL_DETECTOR | small, input=WholeImage(input_size_px=256),
             summary=f"{words}, for hundreds of images and no cluster",
@@ -91,34 +89,28 @@ def _detector_rows() -> dict[str, DenseRow]:
 
 
 _QUERIES = {
-    "rtdetr": ("detect", "", "objects with boxes by the queries of RT-DETRv2",
-               {"channels": 256, "queries": 300, "decoder_layers": 6},
-               {"channels": 128, "queries": 100, "decoder_layers": 3}),
-    "dfine": ("detect", "", "objects with boxes by the queries of D-FINE",
-              {"channels": 256, "queries": 300, "decoder_layers": 6},
-              {"channels": 128, "queries": 100, "decoder_layers": 3}),
-    **{f"mask2former_{task}": (task, "mask2former", f"{words} by the queries of Mask2Former",
-                               {"channels": 256, "queries": 100, "decoder_layers": 10},
-                               {"channels": 96, "queries": 50, "decoder_layers": 4})
-       for task, words in (("semantic", "the class of each pixel"), ("instance", "objects with masks"),
-                           ("panoptic", "objects and ground"))},
-}  # fmt: skip
-"""Heads of transformers: task, words, and what they are made of on large backbones and on the smallest one."""
+    "rtdetr": ("detect", "rtdetr", "objects with boxes by the queries of RT-DETRv2"),
+    "dfine": ("detect", "dfine", "objects with boxes by the queries of D-FINE"),
+    "mask2former_semantic": ("semantic", "mask2former", "the class of each pixel by the queries of Mask2Former"),
+    "mask2former_instance": ("instance", "mask2former", "objects with masks by the queries of Mask2Former"),
+    "mask2former_panoptic": ("panoptic", "mask2former", "objects and ground by the queries of Mask2Former"),
+}
+"""Heads of transformers: task, head and words."""
 
 
 def _query_rows() -> dict[str, DenseRow]:
     rows = {}
-    for name, (task, kind, words, published, small) in _QUERIES.items():
-        head = {} if task == "panoptic" else {"head": kind or name}
+    for name, (task, kind, words) in _QUERIES.items():
+        head = {} if task == "panoptic" else {"head": kind}
         rows[f"{name}_focalnet_pico"] = DenseRow(
-            task=task, backbone="focalnet_pico", head=head | small, input=WholeImage(input_size_px=256),
+            task=task, backbone="focalnet_pico", head=head | SMALL_WIDTHS[kind], input=WholeImage(input_size_px=256),
             summary=f"{words}, small",
         )  # fmt: skip
         input_px = WholeImage(input_size_px=640, longest_px=1024) if task == "detect" else _AT_512
         for size, drop_path in _PUBLISHED_DROP_PATH.items():
             for focus in ("srf", "lrf"):
                 rows[f"{name}_focalnet_{size}_{focus}"] = DenseRow(
-                    task=task, backbone=f"focalnet_{size}_{focus}", head=head | published, input=input_px,
+                    task=task, backbone=f"focalnet_{size}_{focus}", head=head | PUBLISHED_WIDTHS[kind], input=input_px,
                     backbone_fields={"drop_path": drop_path}, summary=f"{words}, as published",
                 )  # fmt: skip
     return rows

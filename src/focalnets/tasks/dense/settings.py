@@ -41,6 +41,8 @@ class DenseSettings:
         mixing_off_epoch: Epoch, counted from 0, from which on images are neither put together nor laid on each other,
             so that the network ends on pictures as they are; None goes on to the end.
         stages: Stages whose maps the head reads, counted from 0, e.g. "1,2,3"; None takes all.
+        class_ids: Numbers of the classes in the data, which results are written with, e.g. "1,3,7"; None takes those
+            that the data give.
     """
 
     side: Side = "shorter"
@@ -56,6 +58,7 @@ class DenseSettings:
     copy_paste: float = 0.0
     mixing_off_epoch: int | None = None
     stages: str | None = None
+    class_ids: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -67,6 +70,7 @@ class DenseSettings:
         if self.longest_px is not None and self.side != "shorter":
             raise ConfigError(f"longest_px is for side shorter, got side {self.side}.")
         self.stage_numbers()
+        self.ids()
 
     def stage_numbers(self) -> tuple[int, ...] | None:
         """Return the stages that the head reads; None for all.
@@ -80,6 +84,19 @@ class DenseSettings:
         if not all(part.isascii() and part.isdecimal() for part in parts):
             raise ConfigError(f"stages must be numbers from 0 such as 1,2,3, got {self.stages!r:.80}.")
         return tuple(int(part) for part in parts)
+
+    def ids(self) -> tuple[int, ...] | None:
+        """Return the numbers of the classes; None if they are open.
+
+        Raises:
+            ConfigError: If they are no whole numbers, or one comes twice.
+        """
+        if self.class_ids is None:
+            return None
+        parts = [part.strip() for part in self.class_ids.split(",")]
+        if not all(part.isascii() and part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+            raise ConfigError(f"class_ids must be different whole numbers such as 1,3,7, got {self.class_ids!r:.80}.")
+        return tuple(map(int, parts))
 
     def check_with(self, config: Any) -> None:
         """Refuse what contradicts the general settings.

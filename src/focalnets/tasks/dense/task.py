@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ _COMPARED_PX = 256
 _COMPARED_MULTIPLE = 32
 _LOOKED_AT = 200
 
+Kind = TypeVar("Kind", bound="DenseTask")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenseTask(Task):
@@ -51,7 +53,6 @@ class DenseTask(Task):
         model: Name of the network in a config, whose row of :data:`DENSE_NETWORKS` may choose the head.
         wants_masks, wants_semantic: Which annotations its transform gives.
         multiple: Heights and widths of batches are multiples of this [px].
-        usual_network: The row whose head networks get that are compared, where no other is named.
     """
 
     on_pyramid: ClassVar[bool] = True
@@ -59,7 +60,8 @@ class DenseTask(Task):
     wants_masks: ClassVar[bool] = False
     wants_semantic: ClassVar[bool] = False
     multiple: ClassVar[int] = 1
-    usual_network: ClassVar[str] = ""
+    first_class_id: ClassVar[int] = 0
+    largest_class_id: ClassVar[int] = 2**53 - 1
 
     settings: DenseSettings = dataclasses.field(default_factory=DenseSettings)
     model: str = ""
@@ -126,13 +128,29 @@ class DenseTask(Task):
         inputs, targets, mask = collate_padded(items, self.multiple)
         return Batch(inputs, targets, mask)
 
+    def numbers_of_classes(self, data: TrainingData) -> dict[str, str]:
+        """Choose numbers of classes as the data give them; nothing where these are the usual ones, or none."""
+        numbers = [category.id for category in getattr(data.train, "categories", ())]
+        if numbers and numbers[0] is None and 0 not in numbers:  # A background that was put in front.
+            numbers[0] = 0
+        usable = all(type(number) is int and 0 <= number <= self.largest_class_id for number in numbers)
+        usual = list(range(self.first_class_id, self.first_class_id + len(numbers)))
+        if self.settings.class_ids is not None or not usable or len(set(numbers)) < len(numbers) or numbers == usual:
+            return {}
+        return {"class_ids": ",".join(map(str, numbers))}
+
+    def knowing(self: Kind, class_ids: Sequence[int] | None, **facts: Any) -> Kind:
+        """The same task with what a network says of itself: the numbers of its classes and other settings."""
+        ids = None if class_ids is None else ",".join(map(str, class_ids))
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, class_ids=ids, **facts))
+
     def for_comparison(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
         """Choose one head and one size for all images, so that no network sees padding, which not all take notice of.
 
         Photos are brought to a square and, in training, enlarged and cut to it.
         """
         settings = self.settings
-        model = self.model if self.model in DENSE_NETWORKS else self.usual_network
+        model = self.model if self.model in DENSE_NETWORKS else self._small_network()
         squared = dataclasses.replace(settings, side="both", longest_px=None, crop_px=None)
         task = dataclasses.replace(self, model=model, settings=squared)
         chosen = task.choose_settings(data, image_size=image_size)
@@ -144,6 +162,13 @@ class DenseTask(Task):
             )
         shared = {"crop_px": size, "scale_min": max(1.0, settings.scale_min), "scale_max": max(1.0, settings.scale_max)}
         return {"image_size": size, **task.chosen(), **chosen, **shared}
+
+    def _small_network(self) -> str:
+        """Name of the smallest network with the head that settings ask for; nothing where the table has none."""
+        head = getattr(self.settings, "head", None)
+        rows = [(name, row) for name, row in DENSE_NETWORKS.items() if row.task == self.name]
+        fitting = [name for name, row in rows if head in (None, row.head.get("head", "rcnn"))]
+        return next((name for name in fitting if DENSE_NETWORKS[name].backbone == "focalnet_pico"), "")
 
     def sample_batch(self, spec: Preprocessing, batch: int, labels: Sequence[str]) -> Batch:
         """Prepare generated scenes with what is known of them."""
@@ -226,8 +251,8 @@ class DenseTask(Task):
         return fresh
 
     def described_labels(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Return what the description of a head says of its labels."""
-        return {"outputs": len(labels)}
+        """Return how many classes there are and which numbers the data give them."""
+        return {"outputs": len(labels), "class_ids": self.settings.ids()}
 
     def head(self, model: nn.Module) -> dict[str, Any]:
         """Describe the head for a checkpoint."""

@@ -15,19 +15,10 @@ from focalnets.models.heads.mask_query_detector import MaskQueryDetector
 from focalnets.models.heads.objects import ObjectNetwork
 from focalnets.models.heads.query_config import QUERY_HEADS, QueryHeadConfig
 from focalnets.models.heads.query_detector import QueryDetector
+from focalnets.models.heads.widths import usual_widths
 from focalnets.tasks.detect.settings import DetectSettings
 
 __all__ = ["build_from_settings", "described_network", "stages_of"]
-
-_LARGE_EMBED_DIM = 64
-_SMALL = {"pyramid_channels": 96, "box_channels": 256, "proposals": 300, "sampled_boxes": 128}
-_PUBLISHED = {"pyramid_channels": 256, "box_channels": 1024, "proposals": 1000, "sampled_boxes": 512}
-_SMALL_MASKS = {"mask_channels": 96, "mask_layers": 2}
-_PUBLISHED_MASKS = {"mask_channels": 256, "mask_layers": 4}
-_SMALL_QUERIES = {"channels": 128, "queries": 100, "decoder_layers": 3}
-_PUBLISHED_QUERIES = {"channels": 256, "queries": 300, "decoder_layers": 6}
-_SMALL_MASK_QUERIES = {"channels": 96, "queries": 50, "decoder_layers": 4}
-_PUBLISHED_MASK_QUERIES = {"channels": 256, "queries": 100, "decoder_layers": 10}
 
 
 def build_from_settings(
@@ -42,19 +33,17 @@ def build_from_settings(
         labels: What answers are called.
         masks: Whether objects get masks.
     """
-    small = network.config.embed_dim < _LARGE_EMBED_DIM
     head = settings["head"] or "rcnn"
+    values = _filled(settings, usual_widths(head, network.config.embed_dim))
     if head != "rcnn":
-        return _of_queries(own, settings, network, labels, head, small=small)
-    usual = _SMALL if small else _PUBLISHED
-    values = _filled(settings, usual)
+        return _of_queries(own, settings, network, labels, head, values)
     stages = stages_of(own, settings) or tuple(range(len(network.config.depths)))
     strides = [network.config.strides[stage] for stage in stages if stage < len(network.config.depths)]
     known = dataclasses.replace(own, anchor_sizes=settings["anchor_sizes"], anchor_ratios=settings["anchor_ratios"])
     proposals = values["proposals"]
-    drawn: dict[str, Any] = (
-        {"masks": True, **_filled(settings, _SMALL_MASKS if small else _PUBLISHED_MASKS)} if masks else {}
-    )
+    drawn: dict[str, Any] = {}
+    if masks:
+        drawn = {"masks": True, **_filled(settings, usual_widths("rcnn_masks", network.config.embed_dim))}
     config = DetectorConfig(
         outputs=len(labels),
         stages=stages,
@@ -82,16 +71,9 @@ def _of_queries(
     network: FocalNet,
     labels: Sequence[str],
     head: str,
-    *,
-    small: bool,
+    values: Mapping[str, int],
 ) -> ObjectNetwork:
-    if head == "mask2former":
-        usual = _SMALL_MASK_QUERIES if small else _PUBLISHED_MASK_QUERIES
-        stages = tuple(range(len(network.config.depths)))
-    else:
-        usual = _SMALL_QUERIES if small else _PUBLISHED_QUERIES
-        stages = tuple(range(1, len(network.config.depths)))
-    values = _filled(settings, usual)
+    stages = tuple(range(0 if head == "mask2former" else 1, len(network.config.depths)))
     config = QueryHeadConfig(
         kind=head,
         outputs=len(labels),

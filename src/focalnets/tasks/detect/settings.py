@@ -28,8 +28,6 @@ class DetectSettings(DenseSettings):
             e.g. "24,48,96,192", or "16+24,32+48" for two sizes on each of two maps. One map more than there are stages
             adds a coarser one. None chooses those that fit the objects best.
         anchor_ratios: Height over width of anchors, e.g. "0.5,1,2"; None chooses those that fit best.
-        class_ids: Numbers of the classes in the data, which results are written with, e.g. "1,3,7"; None takes those
-            that the data give.
         pyramid_channels: Channels of the maps of the pyramid.
         box_channels: Width of the layers that look into a box.
         proposals: Boxes of an image that are looked into.
@@ -51,7 +49,6 @@ class DetectSettings(DenseSettings):
     scale_max: float = 1.25
     anchor_sizes: str | None = None
     anchor_ratios: str | None = None
-    class_ids: str | None = None
     pyramid_channels: int | None = None
     box_channels: int | None = None
     proposals: int | None = None
@@ -83,7 +80,6 @@ class DetectSettings(DenseSettings):
         check_whole_numbers(self, {"frozen_stages": 0, "detections": 1})
         self.sizes()
         self.ratios()
-        self.ids()
 
     @staticmethod
     def heads() -> tuple[str, ...]:
@@ -115,19 +111,6 @@ class DetectSettings(DenseSettings):
         if not all(0 < ratio < math.inf for ratio in ratios):
             raise ConfigError(f"anchor_ratios must be numbers above 0 such as 0.5,1,2, got {self.anchor_ratios!r:.80}.")
         return ratios
-
-    def ids(self) -> tuple[int, ...] | None:
-        """Return the numbers of the classes; None if they are open.
-
-        Raises:
-            ConfigError: If they are no whole numbers, or one comes twice.
-        """
-        if self.class_ids is None:
-            return None
-        parts = [part.strip() for part in self.class_ids.split(",")]
-        if not all(part.isascii() and part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-            raise ConfigError(f"class_ids must be different whole numbers such as 1,3,7, got {self.class_ids!r:.80}.")
-        return tuple(map(int, parts))
 
 
 def _number(text: str) -> float:

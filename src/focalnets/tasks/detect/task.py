@@ -72,7 +72,7 @@ class Detect(DenseTask):
     )
     optional_files: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[int] = 32
-    usual_network: ClassVar[str] = "fasterrcnn_focalnet_pico"
+    first_class_id: ClassVar[int] = 1
 
     settings: DetectSettings = dataclasses.field(default_factory=DetectSettings)
     shown_from: float = 0.5
@@ -100,11 +100,7 @@ class Detect(DenseTask):
     def choose_settings(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
         """Choose numbers of classes as the data give them, and size of images and anchors that fit the objects."""
         settings = self.settings
-        chosen: dict[str, Any] = {}
-        numbers = [category.id for category in getattr(data.train, "categories", ())]
-        usable = all(type(number) is int and number >= 0 for number in numbers) and len(set(numbers)) == len(numbers)
-        if settings.class_ids is None and usable and numbers != list(range(1, len(numbers) + 1)):
-            chosen["class_ids"] = ",".join(map(str, numbers))
+        chosen: dict[str, Any] = dict(self.numbers_of_classes(data))
         open_settings = self.chosen()
         anchors = open_settings["head"] in (None, "rcnn")
         if open_settings["anchor_sizes"] is not None or (not anchors and image_size is not None):
@@ -141,10 +137,6 @@ class Detect(DenseTask):
         if frozen:
             for part in (module.backbone.stem, *module.backbone.stages[:frozen]):
                 part.requires_grad_(False)
-
-    def described_labels(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Return how many classes there are and which numbers the data give them."""
-        return {"outputs": len(labels), "class_ids": self.settings.ids()}
 
     def adopt(self, module: nn.Module, labels: Sequence[str]) -> nn.Module:
         """Take a detector that was trained before, see :meth:`DenseTask.adopt`."""

@@ -30,6 +30,5 @@ class Instance(Detect):
     }
     pipeline_tag: ClassVar[str | None] = "image-segmentation"
     wants_masks: ClassVar[bool] = True
-    usual_network: ClassVar[str] = "maskrcnn_focalnet_pico"
 
     settings: InstanceSettings = dataclasses.field(default_factory=InstanceSettings)

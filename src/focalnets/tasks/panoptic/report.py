@@ -45,7 +45,7 @@ def write_segment_maps(results: Sequence[Panoptic], folder: Path) -> list[str]:
         images.append({"id": number, "file_name": result.path.name, "width": result.size[0], "height": result.size[1]})
         segments = [
             {
-                "id": segment.id, "category_id": result.class_names.index(segment.class_name), "area": segment.pixels,
+                "id": segment.id, "category_id": result.numbers[segment.class_name], "area": segment.pixels,
                 "bbox": list(segment.box), "iscrowd": 0, "score": segment.score,
             }
             for segment in result.segments
@@ -53,8 +53,8 @@ def write_segment_maps(results: Sequence[Panoptic], folder: Path) -> list[str]:
         annotations.append({"image_id": number, "file_name": name, "segments_info": segments})
     things = {segment.class_name: segment.is_thing for result in results for segment in result.segments}
     categories = [
-        {"id": label, "name": name, "isthing": int(things.get(name, True))}
-        for label, name in enumerate(results[0].class_names)
+        {"id": number, "name": name, "isthing": int(things.get(name, True))}
+        for name, number in results[0].numbers.items()
     ]
     write_json(folder / "panoptic.json", {"images": images, "annotations": annotations, "categories": categories})
     return [*names, "panoptic.json"]

@@ -48,6 +48,7 @@ class Panoptic:
         size: Width and height of the photo [px].
         segments: The segments, that with number 1 first.
         packed: Number of each pixel's segment, uint16, 0 for none, compressed.
+        class_ids: Number of each class in the data, which files are written with; None counts from 0.
     """
 
     path: Path
@@ -55,9 +56,18 @@ class Panoptic:
     size: tuple[int, int]
     segments: tuple[Segment, ...]
     packed: bytes = dataclasses.field(repr=False)
+    class_ids: tuple[int, ...] | None = None
 
     @classmethod
-    def of_segments(cls, path: Path, class_names: Sequence[str], found: Segments, *, stuff: frozenset[int]) -> Panoptic:
+    def of_segments(
+        cls,
+        path: Path,
+        class_names: Sequence[str],
+        found: Segments,
+        *,
+        stuff: frozenset[int],
+        class_ids: tuple[int, ...] | None = None,
+    ) -> Panoptic:
         """Make one of segments and the classes that are kinds of ground."""
         areas = found.areas()
         segments = []
@@ -83,7 +93,14 @@ class Panoptic:
             size=(found.ids.shape[1], found.ids.shape[0]),
             segments=tuple(segments),
             packed=zlib.compress(found.ids.astype(np.uint16).tobytes(), 1),
+            class_ids=class_ids,
         )
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Number that each class is written with, by its name."""
+        ids = range(len(self.class_names)) if self.class_ids is None else self.class_ids
+        return dict(zip(self.class_names, ids, strict=True))
 
     @property
     def ids(self) -> np.ndarray:

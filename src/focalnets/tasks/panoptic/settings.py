@@ -16,9 +16,9 @@ class PanopticSettings(DenseSettings):
     """The section ``panoptic`` of a training config; the head is Mask2Former's, through transformers.
 
     Attributes:
-        channels: Hidden channels of the head, a multiple of 32 from 64 up; None takes 256.
-        queries: Queries, more than an image has objects and kinds of ground; None takes 100.
-        decoder_layers: Layers of the decoder; None takes 10.
+        channels: Hidden channels of the head, a multiple of 32 from 64 up; None takes what suits the backbone.
+        queries: Queries, more than an image has objects and kinds of ground; None takes what suits the backbone.
+        decoder_layers: Layers of the decoder; None takes what suits the backbone.
         stuff: Numbers of the classes that are kinds of ground, counted from 0, e.g. "7,8"; None takes them from the
             data.
         reduce_zero_label: The first class of the data is no class: its pixels count nowhere.

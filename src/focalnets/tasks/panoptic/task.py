@@ -22,6 +22,7 @@ from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.mask2former import class_scores, query_losses
 from focalnets.models.heads.network import DenseNetwork
 from focalnets.models.heads.panoptic import PanopticNetwork, build_panoptic
+from focalnets.models.heads.widths import usual_widths
 from focalnets.report.overlay import class_colours, with_key
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
@@ -112,11 +113,12 @@ class PanopticTask(DenseTask):
         return {"reduce_zero_label": self.settings.reduce_zero_label}
 
     def choose_settings(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
-        """Take from the data which classes are kinds of ground."""
-        if self.settings.stuff is not None:
-            return {}
-        categories = getattr(data.train, "categories", ())
-        return {"stuff": ",".join(str(label) for label, each in enumerate(categories) if not each.thing)}
+        """Choose numbers of classes as the data give them, and take from it which classes are kinds of ground."""
+        chosen: dict[str, Any] = dict(self.numbers_of_classes(data))
+        if self.settings.stuff is None:
+            categories = getattr(data.train, "categories", ())
+            chosen["stuff"] = ",".join(str(label) for label, each in enumerate(categories) if not each.thing)
+        return chosen
 
     def transform(
         self, spec: Preprocessing, *, train: bool, alter: Alter | None = None
@@ -133,12 +135,12 @@ class PanopticTask(DenseTask):
 
     def build_dense(self, network: FocalNet, labels: Sequence[str], settings: Mapping[str, Any]) -> DenseNetwork:
         """Put the head on a backbone."""
-        usual = {"channels": 256, "queries": 100, "decoder_layers": 10}
+        usual = usual_widths("mask2former", network.config.embed_dim)
         numbers = {name: settings[name] or value for name, value in usual.items()}
         return PanopticNetwork(
             network, labels, stuff=self.settings.stuff_labels(), channels=numbers["channels"],
             queries=numbers["queries"], layers=numbers["decoder_layers"],
-            reduce_zero_label=self.settings.reduce_zero_label,
+            reduce_zero_label=self.settings.reduce_zero_label, class_ids=self.settings.ids(),
         )  # fmt: skip
 
     def rebuild_dense(self, network: FocalNet, labels: Sequence[str], head: Mapping[str, Any]) -> DenseNetwork:
@@ -149,8 +151,7 @@ class PanopticTask(DenseTask):
         """Remember which classes of a network are kinds of ground, and whether the first of its data counts."""
         assert isinstance(model, PanopticNetwork)
         stuff = ",".join(map(str, model.stuff))
-        settings = dataclasses.replace(self.settings, stuff=stuff, reduce_zero_label=model.reduce_zero_label)
-        return dataclasses.replace(self, settings=settings)
+        return self.knowing(model.class_ids, stuff=stuff, reduce_zero_label=model.reduce_zero_label)
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """Compute the output, with ``sizes`` (B, 2): height and width of the part of each mask that shows its image."""
@@ -231,7 +232,13 @@ class PanopticTask(DenseTask):
     ) -> list[Panoptic]:
         """Find the segments of the photos."""
         return [
-            Panoptic.of_segments(path, labels, self._segments(classes, masks, (height, width)), stuff=self._stuff)
+            Panoptic.of_segments(
+                path,
+                labels,
+                self._segments(classes, masks, (height, width)),
+                stuff=self._stuff,
+                class_ids=self.settings.ids(),
+            )
             for classes, masks, (path, (width, height)) in self._single(output, list(zip(paths, sizes, strict=True)))
         ]
 

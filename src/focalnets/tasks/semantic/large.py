@@ -72,7 +72,14 @@ class LargeSegmentation:
         ranked = sorted(range(len(names)), key=lambda label: -counts[label])
         areas = {names[label]: counts[label] for label in ranked if counts[label]}
         size = (source.width, source.height)
-        return Segmentation(path=Path(source.name), class_names=names, size=size, areas=areas, packed=b"")
+        return Segmentation(
+            path=Path(source.name),
+            class_names=names,
+            size=size,
+            areas=areas,
+            packed=b"",
+            class_ids=self.network.class_ids,
+        )
 
     def for_measuring(self) -> LargeSegmentation:
         """Keep how sure the network is, too."""
@@ -96,7 +103,7 @@ class LargeSegmentation:
     def write(self, source: Source, found: ClassMap, folder: Path, caption: str) -> list[str]:
         """Write the class map as a tiled TIFF, its areas as GeoJSON, and a page to look at it."""
         names, colours = self.network.class_names, class_colours(len(self.network.class_names))
-        write_class_tiff(folder / "classes.tif", found, [tuple(colour) for colour in colours.tolist()])
+        write_class_tiff(folder / "classes.tif", found, self.network.class_ids)
         write_class_geojson(folder / "classes.geojson", found, names)
         write_overview(folder / "overview.html", source, names, colours, classes=found, caption=caption)
         return ["classes.tif", "classes.geojson", "overview.html"]

@@ -12,7 +12,14 @@ from PIL import Image
 from focalnets.files import csv_text, replacing, write_json, write_text
 from focalnets.report.figure import shortened
 from focalnets.report.names import unique_names
-from focalnets.report.overlay import class_colours, indexed_picture, laid_over, with_key
+from focalnets.report.overlay import (
+    class_colours,
+    class_numbers,
+    colours_by_number,
+    indexed_picture,
+    laid_over,
+    with_key,
+)
 from focalnets.report.parts import Card, Column, Gallery, Matrix, Paragraph, Part, Picture, Row, Section, Table
 from focalnets.report.words import Mark
 from focalnets.tasks.semantic.results import Evaluation, ImageResult, Segmentation
@@ -27,20 +34,26 @@ _IGNORED = 255
 def write_class_maps(results: Sequence[Segmentation], folder: Path) -> list[str]:
     """Write the class map of each photo as ``NAME_classes.png``, and ``classes.json``; returns the files' names.
 
-    Up to 256 classes make a picture with a palette, more of them 16 bits.
+    Numbers up to 255 make a picture with a palette, larger ones 16 bits.
     """
     names = []
     files = unique_names([result.path for result in results], "_classes.png")
     for result, name in zip(results, files, strict=True):
-        count = len(result.class_names)
-        few = count <= 256
-        colours = class_colours(count)
-        picture = indexed_picture(result.labels, colours) if few else Image.fromarray(result.labels.astype(np.uint16))
+        numbers = class_numbers(result.class_ids, len(result.class_names))
+        values = numbers[result.labels]
+        picture = Image.fromarray(values)
+        if values.dtype == np.uint8:
+            picture = indexed_picture(values, colours_by_number(numbers))
         with replacing(folder / name) as temporary:
             picture.save(temporary, format="png")
         names.append(name)
     if results:
-        write_json(folder / "classes.json", list(results[0].class_names))
+        class_names, ids = results[0].class_names, results[0].class_ids
+        if ids is None:
+            write_json(folder / "classes.json", list(class_names))
+        else:
+            entries = [{"id": number, "name": name} for number, name in zip(ids, class_names, strict=True)]
+            write_json(folder / "classes.json", entries)
         names.append("classes.json")
     return names
 

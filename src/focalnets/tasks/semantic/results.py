@@ -29,8 +29,9 @@ class Segmentation:
         class_names: Names of the K classes.
         size: Width and height of the photo [px].
         areas: Pixels of each class that the photo shows, the largest first.
-        packed: Number of the class of each pixel, uint16, compressed: many results take little memory. Empty for large
-            images, whose map lies in its file.
+        packed: Label of each pixel, the place of its class in ``class_names``, uint16, compressed: many results take
+            little memory. Empty for large images, whose map lies in its file.
+        class_ids: Number of each class in the data, which files are written with; None counts from 0.
     """
 
     path: Path
@@ -38,10 +39,13 @@ class Segmentation:
     size: tuple[int, int]
     areas: dict[str, int]
     packed: bytes = dataclasses.field(repr=False)
+    class_ids: tuple[int, ...] | None = None
 
     @classmethod
-    def of_labels(cls, path: Path, class_names: Sequence[str], labels: np.ndarray) -> Segmentation:
-        """Make one of the number of the class of each pixel, whole numbers (H, W)."""
+    def of_labels(
+        cls, path: Path, class_names: Sequence[str], labels: np.ndarray, class_ids: tuple[int, ...] | None = None
+    ) -> Segmentation:
+        """Make one of the label of each pixel, whole numbers (H, W)."""
         counts = np.bincount(labels.ravel(), minlength=len(class_names))
         ranked = sorted(range(len(counts)), key=lambda label: -counts[label])
         return cls(
@@ -50,11 +54,12 @@ class Segmentation:
             size=(labels.shape[1], labels.shape[0]),
             areas={class_names[label]: int(counts[label]) for label in ranked if counts[label]},
             packed=zlib.compress(labels.astype(np.uint16).tobytes(), 1),
+            class_ids=class_ids,
         )
 
     @property
     def labels(self) -> np.ndarray:
-        """Number of the class of each pixel, (H, W) uint16, unpacked each time.
+        """Label of each pixel, the place of its class in ``class_names``, (H, W) uint16, unpacked each time.
 
         Raises:
             ConfigError: If it is that of a large image, whose map lies in its file.

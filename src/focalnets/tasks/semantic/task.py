@@ -21,7 +21,7 @@ from focalnets.models.config import WholeImage
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.mask2former import query_losses
 from focalnets.models.heads.network import DenseNetwork
-from focalnets.models.heads.semantic import SemanticNetwork, build_semantic
+from focalnets.models.heads.semantic import LARGEST_CLASS_ID, SemanticNetwork, build_semantic
 from focalnets.report.overlay import class_colours, laid_over, with_key
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
@@ -69,7 +69,7 @@ class Semantic(DenseTask):
         "`focalnets evaluate`."
     )
     wants_semantic: ClassVar[bool] = True
-    usual_network: ClassVar[str] = "semantic_focalnet_pico"
+    largest_class_id: ClassVar[int] = LARGEST_CLASS_ID
 
     settings: SemanticSettings = dataclasses.field(default_factory=SemanticSettings)
     worst: int = 24
@@ -95,11 +95,12 @@ class Semantic(DenseTask):
         return DenseAugmentation(**self.settings.changes(), most_of_one_class=alone)
 
     def choose_settings(self, data: TrainingData, *, image_size: int | None) -> dict[str, Any]:
-        """Weigh the classes by how many pixels each has, where that was asked for."""
-        if self.settings.class_weights != "balanced":
-            return {}
-        weights = balanced_weights(data.train, len(data.labels))
-        return {"class_weights": ",".join(f"{weight:.4g}" for weight in weights)}
+        """Choose numbers of classes as the data give them, and weights of classes where that was asked for."""
+        chosen: dict[str, Any] = dict(self.numbers_of_classes(data))
+        if self.settings.class_weights == "balanced":
+            weights = balanced_weights(data.train, len(data.labels))
+            chosen["class_weights"] = ",".join(f"{weight:.4g}" for weight in weights)
+        return chosen
 
     # The network
 
@@ -117,6 +118,7 @@ class Semantic(DenseTask):
             queries=settings["queries"],
             layers=settings["decoder_layers"],
             reduce_zero_label=self.settings.reduce_zero_label,
+            class_ids=self.settings.ids(),
         )
 
     def rebuild_dense(self, network: FocalNet, labels: Sequence[str], head: Mapping[str, Any]) -> DenseNetwork:
@@ -124,9 +126,9 @@ class Semantic(DenseTask):
         return build_semantic(network, labels, head)
 
     def suited_to(self, model: nn.Module) -> Semantic:
-        """Remember whether class 0 counts in the data that a network was made for."""
+        """Remember whether class 0 counts in the data that a network was made for, and the numbers of its classes."""
         reduced = bool(getattr(model, "reduce_zero_label", False))
-        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, reduce_zero_label=reduced))
+        return self.knowing(getattr(model, "class_ids", None), reduce_zero_label=reduced)
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """Compute the output, with ``sizes`` (B, 2): height and width of the part of each map that shows its image."""
@@ -219,7 +221,7 @@ class Semantic(DenseTask):
     ) -> list[Segmentation]:
         """Name the class of each pixel of the photos."""
         return [
-            Segmentation.of_labels(path, labels, class_map(logits, (height, width)).numpy())
+            Segmentation.of_labels(path, labels, class_map(logits, (height, width)).numpy(), self.settings.ids())
             for logits, path, (width, height) in zip(*self._valid(output), paths, sizes, strict=True)
         ]
 

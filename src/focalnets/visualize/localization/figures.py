@@ -12,14 +12,15 @@ import numpy as np
 from PIL import Image
 
 from focalnets.data.annotated.images import AnnotatedImages
+from focalnets.intervals import Estimate
 from focalnets.models.focalnet import FocalNet
 from focalnets.report.colours import LIGHT, Theme
 from focalnets.report.figure import new_figure, percent_axis, shortened, write_chart
 from focalnets.visualize.draw import draw_outline, mark_point, overlay
 from focalnets.visualize.localization.measure import make_view
-from focalnets.visualize.localization.results import FIGURES, ImageScore, Localization, MethodScore
+from focalnets.visualize.localization.results import CURVES, FIGURES, ImageScore, Localization, MethodScore
 from focalnets.visualize.localization.scores import peak
-from focalnets.visualize.localization.sources import main_map
+from focalnets.visualize.localization.sources import draw_map
 from focalnets.visualize.recording import BlockId
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "Example",
     "best_and_worst",
     "blocks_figure",
+    "describe_example",
     "draw_blocks",
     "draw_examples",
     "draw_methods",
@@ -45,6 +47,9 @@ _EXAMPLE_PX, _LONGEST_EXAMPLE_PX = 320, 1600
 """Shorter side of an example, and its longer side beyond which it is smaller [px]."""
 
 _COLUMNS = 3
+
+_NOT_MEASURED = Estimate(0.0, 0.0, 0.0)
+"""Drawn as no bar."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,11 +69,14 @@ class Example:
 def best_and_worst(
     model: FocalNet, images: AnnotatedImages, result: Localization, focus: BlockId, most: int = 6
 ) -> tuple[list[Example], list[Example]]:
-    """Find the images on which the main map does best and worst by pixel AUC, best and worst first; none is in both."""
-    ranked = sorted(result.per_image, key=lambda score: (-score.auc, score.index))
+    """Find the images on which the main map does best and worst, best and worst first; none is in both.
+
+    By pixel AUC, or where nothing is annotated by insertion minus deletion.
+    """
+    ranked = sorted(result.per_image, key=lambda score: (-_worth(score), score.index))
     count = min(most, len(ranked) // 2)
     chosen = ranked[:count], ranked[::-1][:count]
-    best, worst = ([_example(model, images, score, result.size_px, focus) for score in some] for some in chosen)
+    best, worst = ([_example(model, images, score, result, focus) for score in some] for some in chosen)
     return best, worst
 
 
@@ -99,16 +107,18 @@ def blocks_figure(result: Localization, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def methods_figure(result: Localization, theme: Theme = LIGHT, *, columns: int = len(FIGURES)) -> Figure:
+def methods_figure(result: Localization, theme: Theme = LIGHT, *, columns: int = len(FIGURES | CURVES)) -> Figure:
     """Draw the figures of the main block and of all other methods as bars with 95 % intervals, in so many columns."""
     scores = [score for score in result.methods if score.kind != "modulator" or score.key == result.main][::-1]
-    rows = -(-len(FIGURES) // columns)
+    names = result.figures
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
     size = (2.0 + 2.4 * columns, rows * (1.4 + (0.42 if rows == 1 else 0.3) * len(scores)))
     figure, grid = new_figure(rows, columns, size=size, sharey=True, squeeze=False)
     places = np.arange(len(scores))
-    for axes in grid.flat[len(FIGURES) :]:
+    for axes in grid.flat[len(names) :]:
         axes.remove()
-    for axes, (name, words) in zip(grid.flat, FIGURES.items(), strict=False):
+    for axes, (name, words) in zip(grid.flat, names.items(), strict=False):
         values, below, above = _with_margins(scores, name)
         colours = [getattr(theme, _COLOURS[score.kind]) for score in scores]
         bars = {"linewidth": 0.9, "ecolor": theme.ink}
@@ -143,16 +153,33 @@ def draw_examples(examples: Sequence[Example], path: str | Path) -> None:
         for axes, example in zip(grid.flat, examples, strict=False):
             axes.imshow(np.concatenate((example.picture, example.heat), axis=1))
             score = example.score
-            words = f"{shortened(score.name, 40)}\nAUC {score.auc:.1%}, {score.energy:.1%} of the map on the object"
+            words = f"{shortened(score.name, 40)}\n{describe_example(score)}"
             axes.set_title(words, fontsize=8, loc="left")
         return figure
 
     write_chart(draw, path)
 
 
-def _example(model: FocalNet, images: AnnotatedImages, score: ImageScore, size_px: int, focus: BlockId) -> Example:
-    view = make_view(images[score.index], score.index, model.preprocessing, size_px)
-    heat = main_map(model, view, focus)[0]
+def describe_example(score: ImageScore) -> str:
+    """Say what the main map gets on an image."""
+    if score.auc is None:
+        return f"insertion {score.insertion:.1%}, deletion {score.deletion:.1%}"
+    return f"AUC {score.auc:.1%}, {score.energy:.1%} of the map on the object"
+
+
+def _worth(score: ImageScore) -> float:
+    if score.auc is not None:
+        return score.auc
+    assert score.insertion is not None, "an image is scored by something"
+    assert score.deletion is not None, "an image is scored by something"
+    return score.insertion - score.deletion
+
+
+def _example(
+    model: FocalNet, images: AnnotatedImages, score: ImageScore, result: Localization, focus: BlockId
+) -> Example:
+    view = make_view(images[score.index], score.index, model.preprocessing, result.size_px)
+    heat = draw_map(model, view, result.main, focus)[0]
     scale = min(_EXAMPLE_PX / min(view.picture.size), _LONGEST_EXAMPLE_PX / max(view.picture.size))
     size = (max(1, round(view.picture.width * scale)), max(1, round(view.picture.height * scale)))
     picture = np.asarray(view.photo.resize(size, Image.Resampling.LANCZOS))
@@ -163,7 +190,7 @@ def _example(model: FocalNet, images: AnnotatedImages, score: ImageScore, size_p
 
 def _with_margins(scores: Sequence[MethodScore], name: str) -> tuple[list[float], list[float], list[float]]:
     """Return values of a figure, and how far their intervals reach below and above."""
-    figures = [getattr(score, name) for score in scores]
+    figures = [getattr(score, name) or _NOT_MEASURED for score in scores]
     below = [max(0.0, estimate.value - estimate.low) for estimate in figures]
     above = [max(0.0, estimate.high - estimate.value) for estimate in figures]
     return [estimate.value for estimate in figures], below, above

@@ -14,41 +14,42 @@ from PIL import Image
 from focalnets.data.annotated.images import AnnotatedImage, AnnotatedImages
 from focalnets.data.read_ahead import read_ahead
 from focalnets.data.transforms import LONGEST_ASPECT, resize_whole, to_tensor
+from focalnets.engine.forms import inference_form
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
-from focalnets.intervals import Estimate, bootstrap, estimates
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.visualize.explain import MOST_SEEN_PIXELS, shorter_side
+from focalnets.visualize.localization.curves import CurveMeter
 from focalnets.visualize.localization.gradcam import has_grad_cam
-from focalnets.visualize.localization.results import FIGURES, Difference, ImageScore, Localization, MethodScore
-from focalnets.visualize.localization.scores import (
-    AREA_FRACTIONS,
-    energy_inside,
-    grown_mask,
-    overlap_by_area,
-    pixel_auc,
-    pointing_game,
-)
+from focalnets.visualize.localization.results import Localization
 from focalnets.visualize.localization.sources import (
     BlindSource,
     FocalSource,
     GradCamSource,
     MapSource,
-    Method,
     UntrainedSource,
     View,
     main_key,
 )
+from focalnets.visualize.localization.tally import Tally
+from focalnets.visualize.map_names import DEFAULT_MAP, choose_map
 from focalnets.visualize.maps import default_focus
 from focalnets.visualize.recording import BlockId, token_grids
 
-__all__ = ["make_view", "map_sources", "measure_localization"]
+__all__ = ["STEPS", "make_view", "map_sources", "measure_localization"]
 
+STEPS = 16
+"""Steps of the curves; with 128 areas differ by at most about .01."""
 _READ_AHEAD = 4
 
 
 def map_sources(
-    model: FocalNet, *, focus: BlockId | None = None, seed: int = 0, grad_cam: bool | None = None
+    model: FocalNet,
+    *,
+    focus: BlockId | None = None,
+    seed: int = 0,
+    grad_cam: bool | None = None,
+    evidence: str = DEFAULT_MAP,
 ) -> list[MapSource]:
     """List the maps of a network and those that it is compared with.
 
@@ -57,6 +58,7 @@ def map_sources(
         focus: The main block; None takes :func:`focalnets.visualize.default_focus`.
         seed: Of what is drawn at random.
         grad_cam: Whether Grad-CAM takes part; None takes it where captum is installed.
+        evidence: Which of :data:`focalnets.visualize.map_names.MAPS` is also drawn by weights drawn at random.
 
     Raises:
         ConfigError: If the network has no classifier, whose answer evidence and Grad-CAM are about.
@@ -69,7 +71,8 @@ def map_sources(
     sources: list[MapSource] = [FocalSource(model, focus)]
     if has_grad_cam() if grad_cam is None else grad_cam:
         sources.append(GradCamSource(model))
-    return [*sources, UntrainedSource(model, focus, seed), BlindSource(model, focus, seed)]
+    untrained = UntrainedSource(model, focus, seed, None if evidence == "modulator" else evidence)
+    return [*sources, untrained, BlindSource(model, focus, seed)]
 
 
 def measure_localization(
@@ -77,25 +80,33 @@ def measure_localization(
     images: AnnotatedImages,
     *,
     focus: BlockId | None = None,
+    map_name: str | None = None,
     size_px: int | None = None,
     sources: Sequence[MapSource] | None = None,
+    steps: int = STEPS,
     resamples: int = 2000,
     seed: int = 0,
     skip_unreadable: bool = False,
     notes: Sequence[str] = (),
     on_progress: Callable[[int], None] | None = None,
 ) -> Localization:
-    """Score every map of every image against its mask, and say how sure the means are.
+    """Score every map of every image against its mask and by deletion and insertion, and say how sure the means are.
 
     Every image counts once and alike, however many objects it shows. Everything is scored at the size at which the
-    network sees the image; the mask is shrunk with it, see :func:`make_view`.
+    network sees the image; the mask is shrunk with it, see :func:`make_view`. Images of which nothing is known are
+    scored by deletion and insertion alone. The curves of modulators of other blocks, and of peers, whose maps are about
+    the answers of other networks, are left out.
 
     Args:
         model: The network, on the device to use. It runs in evaluation mode.
-        images: See :func:`focalnets.data.annotated.open.open_annotated_images`.
+        images: See :func:`focalnets.data.annotated.open.open_annotated_images` and
+            :func:`focalnets.data.annotated.open.open_with_or_without`.
         focus: The main block; None takes :func:`focalnets.visualize.default_focus`, which was chosen beforehand.
+        map_name: The main map, of :data:`focalnets.visualize.map_names.MAPS`; None takes the one that explain draws,
+            and where a block is named its modulator.
         size_px: Shorter side of the pictures [px]; None takes the scale of the network's evaluation.
         sources: What draws the maps; None takes :func:`map_sources`.
+        steps: In how many steps pixels go and come, see :mod:`.curves`; 0 measures no curves.
         resamples: Drawings of the bootstrap.
         seed: Of the bootstrap, and of maps that are drawn at random.
         skip_unreadable: Leave images out that cannot be read, and say so in the result, instead of refusing.
@@ -109,14 +120,27 @@ def measure_localization(
         ConfigError: If a number is out of range.
     """
     size = shorter_side(model.preprocessing) if size_px is None else size_px
-    for name, value, least in (("size_px", size, 1), ("resamples", resamples, 1), ("seed", seed, 0)):
+    limits = (("size_px", size, 1), ("steps", steps, 0), ("resamples", resamples, 1), ("seed", seed, 0))
+    for name, value, least in limits:
         if value < least:
             raise ConfigError(f"{name} must be a whole number from {least} up, got {value}.")
+    annotated = bool(images.objects)
+    if not annotated and not steps:
+        raise ConfigError(
+            "Images without annotation can only be measured by deletion and insertion; steps must be 1 up."
+        )
     started = time.monotonic()
+    name = ("modulator" if focus is not None else DEFAULT_MAP) if map_name is None else choose_map(map_name, focus)
     focus = default_focus(model) if focus is None else focus
-    used = map_sources(model, focus=focus, seed=seed) if sources is None else sources
+    used = map_sources(model, focus=focus, seed=seed, evidence=name) if sources is None else sources
+    methods = [method for source in used for method in source.methods]
+    main = main_key(focus) if name == "modulator" or all(method.key != name for method in methods) else name
     near_px = 0.5 * token_grids(model)[focus[0]].stride_px
-    tally = _Tally([method for source in used for method in source.methods])
+    tally = Tally(methods, main, annotated)
+    meter = None
+    if steps:
+        pixels = 2.0 * steps * size * size * len(images) * len(tally.on_curves)
+        meter = CurveMeter(inference_form(model.eval(), pixels=pixels), next(model.parameters()).device, steps, seed)
 
     def read(index: int) -> View:
         return make_view(images[index], index, model.preprocessing, size)
@@ -133,7 +157,8 @@ def measure_localization(
                 raise CheckpointError(
                     "The maps hold numbers that are not finite; the weights are damaged, load others."
                 )
-            tally.add(images.names[index], item, maps, near_px)
+            curves = None if meter is None else meter.areas(item.inputs, maps[tally.on_curves], index)
+            tally.add(images.names[index], item, maps, near_px, curves)
         if on_progress is not None:
             on_progress(done)
     tally.require_images(images)
@@ -142,12 +167,13 @@ def measure_localization(
         data=images.data,
         objects=images.objects,
         images=len(tally.rows),
-        mean_area=float(np.mean(tally.areas)),
+        mean_area=float(np.mean(tally.areas)) if annotated else None,
         without_object=tally.without_object,
         filled=tally.filled,
         unreadable=tuple(tally.unreadable),
-        main=main_key(focus),
-        **tally.scored(main_key(focus), resamples, seed),
+        main=main,
+        **tally.scored(resamples, seed),
+        steps=steps,
         size_px=size,
         near_px=near_px,
         resamples=resamples,
@@ -175,86 +201,3 @@ def make_view(annotated: AnnotatedImage, number: int, preprocessing: Preprocessi
     covered = np.asarray(cover)
     mask = (covered >= min(0.5, float(covered.max()))) & (covered > 0)
     return View(number, annotated.image, picture, to_tensor(preprocessing)(picture).unsqueeze(0), mask)
-
-
-class _Tally:
-    """A collection of what all methods get on each image."""
-
-    def __init__(self, methods: Sequence[Method]) -> None:
-        self.methods = methods
-        self.rows: list[np.ndarray] = []
-        self.overlaps: list[np.ndarray] = []
-        self.names: list[str] = []
-        self.indices: list[int] = []
-        self.areas: list[float] = []
-        self.unreadable: list[str] = []
-        self.without_object = self.filled = 0
-
-    def counts(self, mask: np.ndarray) -> bool:
-        """Count an image, and tell whether there is something to tell apart in it."""
-        self.without_object += not mask.any()
-        self.filled += bool(mask.all())
-        return bool(mask.any() and not mask.all())
-
-    def add(self, name: str, view: View, maps: np.ndarray, near_px: float) -> None:
-        """Score the maps (M, H, W) of one image."""
-        near = grown_mask(view.mask, near_px)
-        figures = (
-            pointing_game(maps, view.mask), pointing_game(maps, near), energy_inside(maps, view.mask),
-            pixel_auc(maps, view.mask),
-        )  # fmt: skip
-        self.rows.append(np.stack(figures, axis=1))
-        self.overlaps.append(overlap_by_area(maps, view.mask))
-        self.names.append(name)
-        self.indices.append(view.number)
-        self.areas.append(float(view.mask.mean()))
-
-    def require_images(self, images: AnnotatedImages) -> None:
-        """Refuse where nothing could be scored."""
-        if self.rows:
-            return
-        reasons = {
-            "show no object": self.without_object,
-            "show nothing but the object": self.filled,
-            "could not be read": len(self.unreadable),
-        }
-        counted = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
-        raise DataError(
-            f"No image of {images.data} can be scored on {images.objects}: {counted or 'there is none'}; expected "
-            "images with an object and something beside it."
-        )
-
-    def scored(self, main: str, resamples: int, seed: int) -> dict[str, tuple]:
-        """Give the figures of all methods, what the main one has over the others, and what it gets on each image."""
-        rows, overlaps = np.stack(self.rows), np.stack(self.overlaps)
-        means, best = bootstrap(rows, overlaps, resamples=resamples, seed=seed)
-        mean_overlaps = overlaps.mean(0)
-        values = np.concatenate([rows.mean(0), mean_overlaps.max(1, keepdims=True)], axis=1)
-        drawn = np.concatenate([means, best[..., None]], axis=2)
-        area_fractions = [AREA_FRACTIONS[place] for place in mean_overlaps.argmax(1)]
-        place = [method.key for method in self.methods].index(main)
-        return {
-            "methods": tuple(
-                MethodScore(
-                    key=method.key, label=method.label, kind=method.kind, iou_area_share=area_fractions[number],
-                    block=None if method.block is None else f"{method.block[0]}.{method.block[1]}",
-                    **_figures(values[number], drawn[:, number]),
-                )
-                for number, method in enumerate(self.methods)
-            ),
-            "differences": tuple(
-                Difference(
-                    other=method.key, **_figures(values[place] - values[number], drawn[:, place] - drawn[:, number])
-                )
-                for number, method in enumerate(self.methods)
-                if method.kind != "modulator"
-            ),
-            "per_image": tuple(
-                ImageScore(name=name, index=index, area=area, **dict(zip(FIGURES, row.tolist(), strict=False)))
-                for name, index, area, row in zip(self.names, self.indices, self.areas, rows[:, place], strict=True)
-            ),
-        }  # fmt: skip
-
-
-def _figures(values: np.ndarray, drawn: np.ndarray) -> dict[str, Estimate]:
-    return dict(zip(FIGURES, estimates(values, drawn), strict=True))

@@ -18,8 +18,10 @@ from focalnets.models.focalnet import FocalNet
 from focalnets.visualize.evidence import look_inside
 from focalnets.visualize.localization.gradcam import grad_cam, likeliest_score
 from focalnets.visualize.localization.scores import centre_map
-from focalnets.visualize.maps import evidence_map, focus_map, modulator_map, to_image_size
+from focalnets.visualize.map_names import DEFAULT_MAP, MAPS, label_of
+from focalnets.visualize.maps import modulator_map, to_image_size
 from focalnets.visualize.recording import BlockId, block_ids, capture, token_grids
+from focalnets.visualize.relevance import draw_relevance
 
 __all__ = [
     "BlindSource",
@@ -29,6 +31,7 @@ __all__ = [
     "Method",
     "UntrainedSource",
     "View",
+    "draw_map",
     "main_key",
     "main_map",
 ]
@@ -97,8 +100,17 @@ def main_map(model: FocalNet, view: View, block: BlockId) -> np.ndarray:
     return modulator_map(inside, block)
 
 
+def draw_map(model: FocalNet, view: View, key: str, block: BlockId) -> np.ndarray:
+    """Draw the map (1, H, W) float32 of one of the methods of :class:`FocalSource`, by its key."""
+    if key not in _EVIDENCE:
+        stage, number = key.removeprefix("modulator_").split(".")
+        return main_map(model, view, (int(stage), int(number)))
+    inside, _ = look_inside(model, view.inputs)
+    return draw_relevance(model, view.inputs, inside, key, block).heat
+
+
 class FocalSource:
-    """The modulators of every block, and what they say together with the evidence for the likeliest class.
+    """The modulators of every block, and the maps that explain can draw with the evidence for the likeliest class.
 
     Args:
         model: The network, on the device to use.
@@ -117,19 +129,15 @@ class FocalSource:
                 )
                 for block in block_ids(model)
             ),
-            Method(
-                key="where_it_looks",
-                label=f"Modulator {_block_label(focus)} × evidence, as explain draws",
-                kind="evidence",
-            ),
-            Method(key="evidence", label="Evidence of the first stage", kind="evidence"),
+            *(Method(key=name, label=_described(name, focus), kind="evidence") for name in _EVIDENCE),
         ]
 
     def maps(self, view: View) -> np.ndarray:
         """See :class:`MapSource`."""
         inside, _ = look_inside(self.model, view.inputs)
         lengths = [modulator_map(inside, block) for block in inside]
-        return np.concatenate([*lengths, focus_map(inside, self.focus), evidence_map(inside, 0)])
+        drawn = [draw_relevance(self.model, view.inputs, inside, name, self.focus).heat for name in _EVIDENCE]
+        return np.concatenate([*lengths, *drawn])
 
 
 class GradCamSource:
@@ -166,19 +174,21 @@ class GradCamSource:
 
 
 class UntrainedSource:
-    """The modulator of the same block in a network of the same architecture that learnt nothing.
+    """The same maps of a network of the same architecture that learnt nothing.
 
     Args:
         model: Whose architecture.
-        block: Which block.
+        block: The block whose modulator is drawn.
         seed: Of its weights.
+        evidence: Name of a further map, of :data:`focalnets.visualize.map_names.MAPS`.
     """
 
-    def __init__(self, model: FocalNet, block: BlockId, seed: int) -> None:
-        self.block = block
+    def __init__(self, model: FocalNet, block: BlockId, seed: int, evidence: str | None = None) -> None:
+        self.block, self.evidence = block, evidence
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = FocalNet(model.config).eval().to(next(model.parameters()).device)
+            _draw_zeros(self.model)
         self.methods = [
             Method(
                 key="untrained",
@@ -186,10 +196,16 @@ class UntrainedSource:
                 kind="blind",
             )
         ]
+        if evidence is not None:
+            label = f"{label_of(evidence, block)}, weights drawn at random"
+            self.methods.append(Method(key=f"untrained_{evidence}", label=label, kind="blind"))
 
     def maps(self, view: View) -> np.ndarray:
         """See :class:`MapSource`."""
-        return main_map(self.model, view, self.block)
+        length = main_map(self.model, view, self.block)
+        if self.evidence is None:
+            return length
+        return np.concatenate([length, draw_map(self.model, view, self.evidence, self.block)])
 
 
 class BlindSource:
@@ -219,6 +235,21 @@ class BlindSource:
         noise = np.random.default_rng([self.seed, view.number]).standard_normal(size, dtype=np.float32)
         stretched = to_image_size(torch.from_numpy(noise), self.grid, height, width).numpy()
         return np.stack([centre_map(height, width).astype(np.float32), stretched, np.ones_like(stretched)])
+
+
+_EVIDENCE = tuple(name for name in MAPS if name != "modulator")
+"""Maps of explain beside the modulators of all blocks."""
+
+
+def _described(name: str, block: BlockId) -> str:
+    return f"{label_of(name, block)}{', as explain draws' if name == DEFAULT_MAP else ''}"
+
+
+def _draw_zeros(model: FocalNet) -> None:
+    """Draw the matrices that begin with zeros, so that all blocks change the answer and have evidence."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
 
 
 def _length(features: Tensor) -> Tensor:

@@ -9,18 +9,18 @@ import contextlib
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from focalnets.data.checks.inspection import perceptual_hash
-from focalnets.data.images import image_header
-from focalnets.data.samples import ImageFile, stored_bytes
+from focalnets.data.images import decode_image, image_header
+from focalnets.data.samples import ImageFile, ImageFolder
 from focalnets.errors import ImageError
 
-__all__ = ["NUMBERS", "WORDS", "Properties", "measure_picture"]
+__all__ = ["NUMBERS", "WORDS", "Properties", "measure_picture", "perceptual_hash", "read_and_measure"]
 
-_SIDE_PX = 64
+_SIDE_PX, _HASH_SIDE = 64, 8
 _MODEL = 272
 """Tag of EXIF that names the camera."""
 
@@ -57,7 +57,7 @@ class Properties:
         format: Of the file, e.g. JPEG.
         folder: Name of the folder that the file is in; empty in shards.
         camera: From EXIF; empty where it does not say.
-        looks: See :func:`focalnets.data.checks.inspection.perceptual_hash`.
+        looks: See :func:`perceptual_hash`.
     """
 
     pixels: float
@@ -75,9 +75,9 @@ class Properties:
     looks: int
 
 
-def measure_picture(picture: Image.Image, file: ImageFile) -> Properties:
-    """Measure a picture that was read from a file, upright in mode RGB and perhaps decoded coarsely."""
-    width, height, kind, camera = _read_header(file, picture)
+def measure_picture(picture: Image.Image, file: ImageFile, content: bytes) -> Properties:
+    """Measure a picture that was decoded from the content of a file, upright in mode RGB and perhaps coarsely."""
+    width, height, kind, camera = _read_header(content, f"'{file}'", picture)
     small = np.asarray(picture.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX), dtype=np.float32) / 255
     grey = small @ np.array([0.299, 0.587, 0.114], np.float32)
     edge = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
@@ -91,7 +91,7 @@ def measure_picture(picture: Image.Image, file: ImageFile) -> Properties:
         warmth=float((small[..., 0] - small[..., 2]).mean()),
         sharpness=float(np.abs(second).mean()),
         border=float(edge.std()),
-        bytes_per_pixel=stored_bytes(file) / (width * height),
+        bytes_per_pixel=len(content) / (width * height),
         format=kind,
         folder=file.parent.name if isinstance(file, Path) else "",
         camera=camera,
@@ -99,10 +99,44 @@ def measure_picture(picture: Image.Image, file: ImageFile) -> Properties:
     )
 
 
-def _read_header(file: ImageFile, picture: Image.Image) -> tuple[int, int, str, str]:
+def read_and_measure(data: Any, index: int) -> tuple[Image.Image, int, Properties]:
+    """Read the picture of a number with its class, and measure it; files of folders are read once for both.
+
+    Args:
+        data: Labelled images with ``samples``.
+        index: Which.
+
+    Raises:
+        ImageError: If it cannot be read.
+    """
+    file, label = data.samples[index]
+    content: bytes | None = None
+    with contextlib.suppress(OSError):  # Whoever opens the image says what is wrong.
+        content = file.read_bytes()
+    if content is not None and isinstance(data, ImageFolder) and data.transform is None:
+        picture = decode_image(
+            content, name=f"'{file}'", max_pixels=data.max_pixels, smallest_side_px=data.smallest_side_px
+        )
+    else:
+        picture, label = data[index]
+    return picture, label, measure_picture(picture, file, content or b"")
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits: whether each of 8 x 8 cells is brighter than the one to its right.
+
+    Pictures that look the same differ in few of them; plain ones without structure have almost none set.
+    """
+    grey = image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX)
+    # Steps of a few grey values come from compression.
+    cells = np.asarray(grey).astype(np.int16)
+    bits = (cells[:, :-1] - cells[:, 1:] > 3).ravel()
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def _read_header(content: bytes, name: str, picture: Image.Image) -> tuple[int, int, str, str]:
     """Read width, height, format and camera; of a picture as it was decoded where the header cannot be read."""
-    name = f"'{file}'"
-    with contextlib.suppress(ImageError, OSError), image_header(io.BytesIO(file.read_bytes()), name) as header:
+    with contextlib.suppress(ImageError), image_header(io.BytesIO(content), name) as header:
         camera = ""
         # Damaged EXIF raises errors of many kinds.
         with contextlib.suppress(Exception):

@@ -1,0 +1,96 @@
+"""Reading texts: plain, compressed, or as one JSON object a line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from focalnets.errors import DataError, abridged
+
+__all__ = ["BETWEEN_TEXTS", "read_texts"]
+
+BETWEEN_TEXTS = "\n\n"
+"""What is put between the texts of several files, or of several lines of a ``.jsonl``."""
+
+_SOURCES = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def read_texts(files: Sequence[Path], *, text_field: str = "text") -> str:
+    """Read the texts of files, joined by :data:`BETWEEN_TEXTS`.
+
+    Args:
+        files: ``.jsonl`` holds an object a line; everything else is taken for plain text in UTF-8. Either may be
+            compressed (``.gz``).
+        text_field: Which field of such an object is the text.
+
+    Raises:
+        DataError: If a file cannot be read, is damaged, empty, no text, or not in UTF-8.
+    """
+    return BETWEEN_TEXTS.join(_read_text(file, text_field) for file in files)
+
+
+def _read_text(file: Path, text_field: str) -> str:
+    name = file.name.lower()
+    content = _read_bytes(file)
+    if not content.strip():
+        raise DataError(f"'{file}' is empty; give a file that holds text.")
+    text = _decoded(content, file)
+    if name.removesuffix(".gz").endswith(".jsonl"):
+        return BETWEEN_TEXTS.join(_text_of_lines(text, file, text_field))
+    return text
+
+
+def _read_bytes(file: Path) -> bytes:
+    try:
+        content = file.read_bytes()
+        return gzip.decompress(content) if file.name.lower().endswith(".gz") else content
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"'{file}' is damaged: it cannot be uncompressed ({str(error).rstrip('.') or type(error).__name__}); get "
+            "it again."
+        ) from error
+    except OSError as error:
+        raise DataError(f"'{file}' cannot be read ({error.strerror}); change its rights or name another.") from error
+
+
+def _decoded(content: bytes, file: Path) -> str:
+    if content[:2] in _SOURCES:
+        raise DataError(f"'{file}' is in {_SOURCES[content[:2]]}; save it in UTF-8.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if b"\0" in content:
+            raise DataError(f"'{file}' is no text: it holds bytes that no text has; name a text file.") from None
+        raise DataError(
+            f"'{file}' is not in UTF-8 (byte 0x{content[error.start]:02x} at position {error.start:,}); convert it, "
+            "e.g. with `iconv -f latin1 -t utf-8`."
+        ) from None
+    if "\0" in text:
+        raise DataError(f"'{file}' is no text: it holds zero bytes; name a text file.")
+    return text.replace("\r\n", "\n")
+
+
+def _text_of_lines(text: str, file: Path, text_field: str) -> list[str]:
+    texts = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"line {number:,} of '{file}' is no JSON ({error!s:.100}); correct or remove it."
+            ) from error
+        if not isinstance(entry, dict) or not isinstance(entry.get(text_field), str):
+            fields = f"its fields are {abridged(list(entry))}" if isinstance(entry, dict) else "it is no object"
+            raise DataError(
+                f"line {number:,} of '{file}' has no text in a field {text_field!r} ({fields}); name the field with "
+                "--text_field."
+            )
+        texts.append(entry[text_field])
+    if not any(each.strip() for each in texts):
+        raise DataError(f"'{file}' holds no text; give a file that does.")
+    return texts

@@ -1,0 +1,1 @@
+"""Continuing texts: which token comes next."""

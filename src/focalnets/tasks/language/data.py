@@ -1,0 +1,77 @@
+"""The texts of a training, and the file that says what was held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from focalnets.data.labelled import TrainingData
+from focalnets.data.text.corpus import Corpus
+from focalnets.data.text.passages import Passages
+from focalnets.errors import DataError
+from focalnets.files import read_json, write_json
+from focalnets.models.input_specs import TextInput
+from focalnets.tasks.language.settings import LanguageSettings
+
+__all__ = ["read_split", "training_data"]
+
+_SPLIT_FORMAT = "focalnets.text"
+_FIELDS = {"root": str, "val_fraction": float, "text_field": str, "input": dict}
+
+
+def training_data(corpus: Corpus, place: str, settings: LanguageSettings, val_fraction: float) -> TrainingData:
+    """Cut a corpus into passages to learn from and passages to measure on.
+
+    Args:
+        corpus: The tokens.
+        place: Where they come from.
+        settings: Say how long and how many passages are.
+        val_fraction: What was held out of the end.
+
+    Raises:
+        DataError: If a passage is longer than what there is to learn from, or nothing is held out.
+    """
+    context = settings.context_length
+    if len(corpus.train) <= context or len(corpus.val) < 2:
+        raise DataError(
+            f"'{place}' is too short: {len(corpus.train):,} tokens to train and {len(corpus.val):,} held out, but a "
+            f"context takes {context + 1:,}; give more text or a smaller --context_length."
+        )
+    content = {
+        "format": _SPLIT_FORMAT,
+        "root": place,
+        "val_fraction": val_fraction,
+        "text_field": settings.text_field,
+        "input": corpus.tokenizer.spec(context).to_dict(),
+    }
+    return TrainingData(
+        labels=(),
+        train=Passages(corpus.train, corpus.tokenizer, context, count=settings.passages),
+        val=Passages(corpus.val, corpus.tokenizer, context),
+        description=place,
+        notes=corpus.notes,
+        fingerprint=corpus.files.fingerprint,
+        write_split=lambda file: write_json(file, content),
+    )
+
+
+def read_split(split: Path) -> dict[str, Any]:
+    """Read what :func:`training_data` writes: ``root``, ``val_fraction``, ``text_field`` and ``input``.
+
+    Raises:
+        DataError: If the file is missing or of another kind.
+    """
+    try:
+        content = read_json(split)
+        if content["format"] != _SPLIT_FORMAT:
+            raise ValueError(content["format"])
+        if not all(isinstance(content[name], kind) for name, kind in _FIELDS.items()):
+            raise TypeError("a field")
+        if not 0 < content["val_fraction"] < 1:
+            raise ValueError("val_fraction")
+        TextInput.from_dict(content["input"])
+        return content
+    except FileNotFoundError:
+        raise DataError(f"there is no split file '{split}'.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"'{split}' is no split of a text ({type(error).__name__}); restore it.") from error

@@ -1,0 +1,71 @@
+"""``focalnets generate``: text on standard output, notes beside it, mistakes in one sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.tasks.corpus import write_corpus
+
+from focalnets.cli.main import main
+from focalnets.training.config import TrainingConfig
+from focalnets.training.recipes import in_miniature
+from focalnets.training.trainer import open_data, train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    config = in_miniature(TrainingConfig(task="language")).replace(epochs=1, sample_length=0)
+    train(config, open_data(write_corpus(folder / "corpus.txt"), config), output=folder / "run", quiet=True)
+    return str(folder / "run")
+
+
+def test_one_text_goes_to_standard_output(run, capsys):
+    assert main(["generate", run, "--prompt", "the king", "--length", "40", "--seed", "1"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("the king")
+    assert len(shown.out) == len("the king") + 40 + 1
+    assert "40 tokens in" in shown.err
+    assert "tokens/s; seed 1" in shown.err
+    assert main(["generate", run, "--prompt", "the king", "--length", "40", "--seed", "1", "--quiet"]) == 0
+    assert capsys.readouterr() == (shown.out, "")
+
+
+def test_several_texts_and_json(run, tmp_path, capsys):
+    options = ["--prompt", "the", "a crown", "--length", "20", "--temperature", "0"]
+    assert main(["generate", run, *options]) == 0
+    shown = capsys.readouterr().out
+    assert main(["generate", run, *options, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["prompts"] == ["the", "a crown"]
+    assert content["tokens"] == 40
+    assert all(f"{prompt}{text}".strip("\n") in shown for prompt, text in zip(content["prompts"], content["texts"]))
+    assert main(["generate", run, *options, "--json", str(tmp_path / "a.json")]) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["texts"] == content["texts"]
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--length", "0"], "--length must be a whole number from 1 up"),
+        (["--temperature", "-1"], "temperature must be a finite number from 0 up"),
+        (["--top_p", "2"], "top_p is a probability"),
+        (["--prompt", ""], "at least one character"),
+        (["--prompt", "QX"], "does not know ('Q', 'X')"),
+        (["--seed", "-3"], "--seed must be"),
+        (["--device", "cuda:99"], "device"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(run, options, message, capsys):
+    assert main(["generate", run, *options]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+
+
+def test_networks_for_images_continue_nothing(coloured_run, capsys):
+    assert main(["generate", str(coloured_run)]) == 2
+    assert "which networks of the task language do" in capsys.readouterr().err
