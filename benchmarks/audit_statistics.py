@@ -19,6 +19,8 @@ import numpy as np
 from focalnets.auditing.answers import Answers
 from focalnets.auditing.groups import find_gaps
 from focalnets.auditing.statistics.pull import measure_pull
+from focalnets.cli.destinations import require_file
+from focalnets.errors import ConfigError
 from focalnets.files import write_json
 
 __all__ = ["main", "simulate_groups", "simulate_pull"]
@@ -70,9 +72,22 @@ def simulate_groups(sizes: Sequence[int], recalls: Sequence[float], repetitions:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate and print two tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=2000, metavar="N")
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="of groups; of pull five times as many (default: 2000)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     options = parser.parse_args(arguments)
+    if options.repetitions < 1:
+        parser.error(f"--repetitions must be a whole number from 1 up, got {options.repetitions}.")
+    if options.json is not None:
+        try:
+            require_file("--json", options.json)
+        except ConfigError as error:
+            parser.error(str(error))
     pulls = [simulate_pull(reliance, 5 * options.repetitions) for reliance in RELIANCES]
     print("| reliance | bias | covered | found |\n|---|---|---|---|")
     for row in pulls:

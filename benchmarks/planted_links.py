@@ -30,9 +30,11 @@ from benchmarks.machine import machine_fields, source_fields, version_fields
 from focalnets.api import Trained, train
 from focalnets.auditing.statistics.association import cramers_v, cross_table
 from focalnets.auditing.statistics.pull import measure_pull
+from focalnets.cli.destinations import require_file
 from focalnets.data.scenes.generator import VAL_OFFSET, SceneGenerator
 from focalnets.data.scenes.pairs import ScenePairs
-from focalnets.files import write_json
+from focalnets.errors import ConfigError
+from focalnets.files import read_json, write_json
 from focalnets.visualize.localization.measure import make_view
 from focalnets.visualize.localization.scores import energy_inside
 from focalnets.visualize.localization.sources import main_map
@@ -46,6 +48,7 @@ KINDS = ("summer", "sunset", "winter", "night")
 
 GAP, ALPHA = 0.05, 0.05
 _PLAIN = 124
+_LEAST = {"train": 8 * len(CLASSES), "pairs": 1, "mapped": 1, "image_size_px": 32, "epochs": 1, "embed_dim": 1}
 _NETWORK = {"depths": [1, 1], "focal_levels": [3, 3], "focal_windows": [3, 3], "initialization": "fan_in"}
 
 
@@ -54,13 +57,16 @@ class Plan:
     """What is drawn and how a network is trained.
 
     Attributes:
-        train: Images to train, a multiple of the number of classes.
+        train: Images to train, a multiple of the number of classes; an eighth as many are held out.
         pairs: Objects that are asked about before two backgrounds.
         mapped: Images whose modulator is measured.
         image_size_px: Side of the pictures.
         epochs: Passes over the images.
         embed_dim: Width of the network's first of two stages.
         learning_rate: The highest.
+
+    Raises:
+        ConfigError: If one is out of range.
     """
 
     train: int = 640
@@ -70,6 +76,13 @@ class Plan:
     epochs: int = 30
     embed_dim: int = 24
     learning_rate: float = 3e-3
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        if self.train % len(CLASSES):
+            raise ConfigError(f"train must be a multiple of {len(CLASSES)}, got {self.train}.")
 
 
 def plant(labels: Sequence[int], link: float, seed: int) -> list[int]:
@@ -219,6 +232,24 @@ def show(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _measured_before(output: Path, plan: Plan) -> list[dict[str, Any]]:
+    """Read the networks of an earlier call, none without one.
+
+    Raises:
+        ConfigError: If the file is not of this plan.
+    """
+    if not output.exists():
+        return []
+    try:
+        before = read_json(output)
+        planned, rows = before["plan"], before["networks"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{output} is no complete file of this command; name another file or remove it.") from error
+    if planned != dataclasses.asdict(plan):
+        raise ConfigError(f"{output} holds networks of another plan; name another file or remove it.")
+    return list(rows)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, ask, write after each network, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -229,13 +260,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kind = float if isinstance(field.default, float) else int
         parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=f"(default: {field.default})")
     options = parser.parse_args(arguments)
-    plan = Plan(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Plan)})
-    rows: list[dict[str, Any]] = []
-    if options.output.exists():
-        before = json.loads(options.output.read_text(encoding="utf-8"))
-        if before["plan"] != dataclasses.asdict(plan):
-            parser.error(f"{options.output} holds networks of another plan; name another file or remove it.")
-        rows = before["networks"]
+    try:
+        plan = Plan(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Plan)})
+        if not all(0 <= link <= 1 for link in options.links) or min(options.seeds) < 0:
+            raise ConfigError("--links must be shares from 0 to 1, and --seeds whole numbers from 0 up.")
+        require_file("--output", options.output)
+        rows = _measured_before(options.output, plan)
+    except ConfigError as error:
+        parser.error(str(error))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
         for link in options.links:

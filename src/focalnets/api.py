@@ -299,8 +299,7 @@ def explain(
         block: Block whose modulator and gates are drawn, as ``"stage.block"`` or a pair of numbers from 0; None takes
             the last one of the last stage but one.
         map: The map that is drawn large, of :data:`focalnets.visualize.map_names.MAPS`; None takes
-            ``focal-evidence``, or ``modulator-evidence`` where a block is named. Videos and networks that answer for
-            places have ``modulator`` alone.
+            ``focal-evidence``, of a named block ``modulator-evidence``; videos and dense tasks have ``modulator``.
         style: ``overlay``, ``heatmap`` or ``side-by-side``.
         top_k: Classes to name, at most.
         output: Where videos are written: a folder, or a file for a single one. Photos are only written by ``save``.

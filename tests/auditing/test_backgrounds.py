@@ -143,3 +143,20 @@ def test_masks_that_do_not_fit_are_refused(data, tmp_path):
         open_object_masks(root / "masks", [tmp_path / "other.png"], ["blue"])
     with pytest.raises(DataError, match="there is no file or folder"):
         open_object_masks(tmp_path / "nowhere", [], [])
+
+
+def test_masks_of_another_size_are_refused_and_turned_as_their_photo(tmp_path):
+    for name in ("photos", "masks"):
+        (tmp_path / name / "cat").mkdir(parents=True)
+    photo, mask = tmp_path / "photos" / "cat" / "1.jpg", tmp_path / "masks" / "cat" / "1.png"
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by a quarter
+    Image.new("RGB", (40, 20)).save(photo, exif=exif)
+    drawn = np.zeros((20, 40), np.uint8)
+    drawn[:5, :10] = 1
+    Image.fromarray(drawn).save(mask)
+    masks = open_object_masks(tmp_path / "masks", [photo], ["cat"])
+    assert np.array_equal(masks.read(0), np.rot90(drawn, -1) > 0)
+    Image.fromarray(drawn[:10]).save(mask)
+    with pytest.raises(DataError, match="has 40 x 10 pixels"):
+        open_object_masks(tmp_path / "masks", [photo], ["cat"])

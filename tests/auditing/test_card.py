@@ -55,3 +55,26 @@ def test_a_network_without_card_or_of_other_classes_is_refused(coloured_run, col
         card_of(None)
     with pytest.raises(ConfigError, match="has other classes"):
         focalnets.audit(coloured_images, coloured_run, against="focalnet_pico.imagenette", most_changed=0)
+
+
+def test_a_card_that_is_not_in_utf_8_is_refused_before_the_work(coloured_run, coloured_images, tmp_path, capsys):
+    shutil.copy(coloured_run / "best.safetensors", tmp_path)
+    (tmp_path / "README.md").write_bytes(b"caf\xe9 \xff")
+    assert main(["audit", str(tmp_path), str(coloured_images), "--card"]) == 2
+    shown = capsys.readouterr()
+    assert "is not in UTF-8" in shown.err
+    assert not shown.out
+
+
+def test_an_earlier_network_of_other_classes_is_refused_before_the_work(
+    coloured_run, coloured_images, shipped_stand_in
+):
+    seen = []
+    with pytest.raises(ConfigError, match="has other classes"):
+        focalnets.audit(
+            coloured_images,
+            coloured_run,
+            against="focalnet_pico.imagenette",
+            on_progress=lambda *done: seen.append(done),
+        )
+    assert not seen

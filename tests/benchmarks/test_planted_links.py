@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from benchmarks.audit_statistics import main as simulate
 from benchmarks.audit_statistics import simulate_groups, simulate_pull
 from benchmarks.planted_links import CLASSES, main, plant, summarise
 
@@ -48,3 +49,32 @@ def test_the_summary_compares_maps_with_pull():
 def test_simulations_of_the_statistics():
     assert abs(simulate_pull(0.5, 40)["bias"]) < 0.02
     assert simulate_groups([60, 60], [0.3, 0.9], 3) == {"any": 1.0, "first": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--train", "38"], "train must be a multiple of 4"),
+        (["--train", "28"], "train must be at least 32"),
+        (["--mapped", "0"], "mapped must be at least 1"),
+        (["--links", "2"], "--links must be shares from 0 to 1"),
+        (["--seeds", "-1"], "--seeds whole numbers from 0 up"),
+        ([], "is no complete file of this command"),
+    ],
+)
+def test_mistakes_are_one_sentence_before_the_work(options, words, tmp_path, capsys):
+    file = tmp_path / "planted.json"
+    file.write_text('{"plan": {')
+    with pytest.raises(SystemExit) as stopped:
+        main([*options, "--output", str(file)])
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_simulations_refuse_places_before_the_work(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for options in (["--json", str(tmp_path / "file" / "x.json")], ["--repetitions", "0"]):
+        with pytest.raises(SystemExit) as stopped:
+            simulate([*options])
+        assert stopped.value.code == 2
+    assert "which is a file" in capsys.readouterr().err

@@ -40,7 +40,10 @@ def test_several_texts_and_json(run, tmp_path, capsys):
     content = json.loads(capsys.readouterr().out)
     assert content["prompts"] == ["the", "a crown"]
     assert content["tokens"] == 40
-    assert all(f"{prompt}{text}".strip("\n") in shown for prompt, text in zip(content["prompts"], content["texts"]))
+    assert all(
+        f"{prompt}{text}".strip("\n") in shown
+        for prompt, text in zip(content["prompts"], content["texts"], strict=True)
+    )
     assert main(["generate", run, *options, "--json", str(tmp_path / "a.json")]) == 0
     assert json.loads((tmp_path / "a.json").read_text())["texts"] == content["texts"]
     assert capsys.readouterr().out == shown

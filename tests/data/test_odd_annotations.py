@@ -14,6 +14,8 @@ import pytest
 from tests.data.annotated_files import photo
 from tests.data.odd_annotations import cvat, labelme, masks, panoptic, voc, yolo
 
+from focalnets.data.annotated.coco import find_coco_file
+
 FORMATS = {"yolo": yolo, "voc": voc, "labelme": labelme, "cvat": cvat, "masks": masks, "panoptic": panoptic}
 PLACES = {
     f"{name}: {odd}": (module, *place)
@@ -114,3 +116,9 @@ def beside(place, module):
 
 def test_little_memory_is_used(outcomes):
     assert max(outcome["peak_kb"] for outcome in outcomes.values()) < _MOST_KB
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS_OF_FILES if kind != "empty file"])
+def test_what_is_no_file_is_not_taken_for_a_coco_file(tmp_path, kind):
+    KINDS_OF_FILES[kind](tmp_path / "instances.json")
+    assert find_coco_file(tmp_path) is None

@@ -141,7 +141,7 @@ def test_a_character_that_ends_in_the_middle_is_shown_as_replaced():
 
 
 def test_unknown_characters_are_named():
-    with pytest.raises(DataError, match="1 characters that the network does not know .'z'"):
+    with pytest.raises(DataError, match=r"1 characters that the network does not know .'z'"):
         CharacterTokenizer.of_text("abc").encode("abz")
 
 
@@ -269,3 +269,17 @@ def test_passages_to_learn_from_reach_every_place(count):
         assert len(passage.cut(16, passage.spread - 1)) == 17
     assert firsts == set(range(84))
     assert torch.from_numpy(passages[0][0].cut(16)).dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\x93NUMPY\x01\x00\x04\x00{'d(", "no tokens that can be read"),
+        (b"PK\x05\x06" + bytes(18), "no tokens that can be read"),
+    ],
+)
+def test_broken_arrays_of_tokens_are_refused(content, message, tmp_path):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_corpus(tmp_path / "a.npy", tokenizer="bytes")

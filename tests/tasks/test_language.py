@@ -18,6 +18,7 @@ from tests.tasks.corpus import corpus, write_corpus
 
 import focalnets
 from focalnets.cli.main import main
+from focalnets.data.text.pieces import tokenizer_of
 from focalnets.errors import CheckpointError, ConfigError, DataError, TrainingError
 from focalnets.tasks.language.metrics import TextSurprise, surprise
 from focalnets.tasks.recognition import recognise_task
@@ -85,6 +86,8 @@ def test_figures_are_those_of_the_text(run, place):
     whole = network.evaluate(place, size_px=2000)
     assert whole.inputs == math.ceil((len(held_out) - 1) / 2000)
     assert whole.metrics["nats"] != measured.metrics["nats"]
+    assert len(whole.by_position) == 2000
+    assert sum(count for _, _, count in whole.by_position) == measured.tokens
 
 
 def test_bits_count_bytes_and_characters_whatever_the_tokens():
@@ -160,7 +163,9 @@ def test_a_tokenizer_trained_on_the_spot_lies_in_the_checkpoint(place, tmp_path,
     network = focalnets.load(tmp_path / "alone.safetensors", device="cpu")
     assert network.preprocessing.unit == "tokens"
     assert network.preprocessing.vocabulary == "bpe:280"
-    assert len("".join(network.generate("the king", length=20, seed=0))) > 20
+    assert "".join(network.generate("the king", length=20, seed=0))
+    tokenizer = tokenizer_of(network.preprocessing)
+    assert tokenizer.decode(tokenizer.encode("the king")) == "the king"
 
 
 def test_going_on_reads_as_the_run_did(place, run, tmp_path, capsys):
@@ -169,14 +174,13 @@ def test_going_on_reads_as_the_run_did(place, run, tmp_path, capsys):
     with pytest.raises(TrainingError, match="is complete"):
         focalnets.train(resume=moved, quiet=True)
     other = write_corpus(tmp_path / "other.txt", words=900, seed=3)
-    result = focalnets.train(
-        other, pretrained=str(run), recipe="miniature", task="language", model_overrides={}, epochs=1,
-        output=tmp_path / "next", quiet=True, device="cpu",
-    )  # fmt: skip
+    config = settings(pretrained=str(run), model_overrides={}, epochs=1)
+    result = train(config, open_data(other, config), output=tmp_path / "next", quiet=True)
     assert [row["epoch"] for row in result.history] == [0, 1]
-    assert result.load(device="cpu").preprocessing == focalnets.load(run, device="cpu").preprocessing
+    again, before = (focalnets.load(source, device="cpu") for source in (result.best_weights, run))
+    assert again.preprocessing == before.preprocessing
     (tmp_path / "strange.txt").write_text(corpus(900) + "ß" * 9)
-    with pytest.raises(DataError, match="does not know .'ß'"):
+    with pytest.raises(DataError, match=r"does not know .'ß'"):
         open_data(tmp_path / "strange.txt", settings(pretrained=str(run), model_overrides={}))
     with pytest.raises(ConfigError, match="tokenizer of their own"):
         open_data(other, settings(pretrained=str(run), model_overrides={}, tokenizer="bytes"))
@@ -237,3 +241,17 @@ def test_shakespeare_falls_below_what_letters_alone_tell(tmp_path):
     config = RECIPES["language"]().replace(epochs=1, sample_length=0, device="cpu")
     result = train(config, open_data(SHAKESPEARE, config), output=tmp_path / "run", quiet=True)
     assert result.best < 2.6  # 100 steps; frequencies of characters alone give 3.3
+
+
+def test_a_text_of_a_single_line_is_sampled_from_its_beginning(tmp_path):
+    (tmp_path / "line.txt").write_text("on and on " * 100)
+    config = settings(epochs=1)
+    train(config, open_data(tmp_path / "line.txt", config), output=tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "samples.txt").read_text().startswith("== epoch 1\no")
+
+
+def test_samples_that_cannot_begin_are_refused_before_anything_is_written(place, tmp_path):
+    config = settings(sample_prompt="é")
+    with pytest.raises(ConfigError, match=r"sample_prompt does not suit the data: .*'é'"):
+        train(config, open_data(place, config), output=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()

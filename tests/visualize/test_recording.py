@@ -172,7 +172,7 @@ def test_evidence_of_levels_is_what_each_adds_times_the_gradient():
     inside, _ = look_inside(model, images, classes=[3, 1])
     assert inside.classes == (3, 1)
     assert inside[1, 0].level_evidence is None
-    modulation = model.stages[0].blocks[1].modulation
+    modulation = model.stages[0].blocks[0].modulation
     kept = {}
 
     def keep(_module, arguments):
@@ -206,7 +206,7 @@ def test_evidence_of_levels_is_what_each_adds_times_the_gradient():
             level = torch.nn.functional.gelu(level.mean((2, 3), keepdim=True))
         added = level.movedim(1, -1) * gates[..., number : number + 1] / scale
         total = total + added
-        torch.testing.assert_close(inside[0, 1].level_evidence[..., number], (added * gradient).abs().sum(-1))
+        torch.testing.assert_close(inside[0, 0].level_evidence[..., number], (added * gradient).abs().sum(-1))
     torch.testing.assert_close(total, kept["G"].detach())
 
 

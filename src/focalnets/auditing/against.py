@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from focalnets.auditing.statistics.differences import paired_shares, points
-from focalnets.auditing.statistics.tests import holm, mcnemar
+from focalnets.auditing.statistics.tests import holm, mcnemar_of
 from focalnets.auditing.verdicts import Verdict
 from focalnets.intervals import Estimate
 
@@ -83,9 +83,7 @@ def compare_with(
             inside = column == value
             if inside.sum() >= least:
                 groups[f"{attribute} = {value}"] = inside
-    p_values = holm(
-        [mcnemar(int((now & ~before & each).sum()), int((before & ~now & each).sum())) for each in groups.values()]
-    )
+    p_values = holm([mcnemar_of(now[inside], before[inside]) for inside in groups.values()])
     changes = []
     for (name, inside), p in zip(groups.items(), p_values, strict=True):
         difference = paired_shares(now[inside], before[inside])

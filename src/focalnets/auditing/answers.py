@@ -137,7 +137,7 @@ class _Answering(Classify):
         seen: Takes what the classifier sees of each batch; None does not listen.
     """
 
-    seen: list[Tensor] | None = None
+    seen: Any = None
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Compute logits, and keep what the classifier sees where that was asked for."""
@@ -146,7 +146,7 @@ class _Answering(Classify):
             return super().forward(model, batch)
 
         def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.seen.append(inputs[0].float().cpu())  # type: ignore[union-attr]
+            self.seen.append(inputs[0].float().cpu())
 
         listening = head.register_forward_pre_hook(keep)
         try:

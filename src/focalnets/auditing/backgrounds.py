@@ -6,6 +6,7 @@ Axes: N images whose object is known, S side of the picture as the network sees 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,14 +16,15 @@ from torch import nn
 
 from focalnets.auditing.answers import Answers, ask
 from focalnets.auditing.cutouts import Parted
+from focalnets.auditing.statistics.averages import share_with_interval
 from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.discriminant import class_probabilities
 from focalnets.auditing.statistics.pull import Pull, measure_pull
-from focalnets.auditing.statistics.tests import holm, mcnemar
+from focalnets.auditing.statistics.tests import holm, mcnemar_of
 from focalnets.auditing.treatments import mean_colour
 from focalnets.auditing.verdicts import Verdict
 from focalnets.engine.forms import InferenceForm
-from focalnets.intervals import Estimate, wilson_interval
+from focalnets.intervals import Estimate
 from focalnets.tasks.classify.task import Classify
 from focalnets.tasks.running import spec_at
 
@@ -177,31 +179,37 @@ def measure_backgrounds(
     }
     said = {"untouched": answers.predicted[places]}
     done = 0
+
+    def ask_all(key: str, make: Callable[[int], np.ndarray], chosen: np.ndarray) -> np.ndarray:
+        return ask(
+            task,
+            model,
+            _Made(labels[chosen].tolist()),
+            size_px=size_px,
+            batch_size=batch_size,
+            form=form,
+            alter=lambda _, index: Image.fromarray(make(int(chosen[index]))),
+            on_progress=None if on_progress is None else functools.partial(_report, on_progress, done, _VIEWS[key]),
+        ).predicted
+
     for key, make in makers.items():
         chosen = swapped if key in ("same", "other") else np.arange(len(places))
         said[key] = np.full(len(places), -1)
         if len(chosen):
-            said[key][chosen] = ask(
-                task, model, _Made(labels[chosen].tolist()), size_px=size_px, batch_size=batch_size, form=form,
-                alter=lambda _, index, make=make, chosen=chosen: Image.fromarray(make(int(chosen[index]))),
-                on_progress=lambda count, key=key, done=done: (
-                    None if on_progress is None else on_progress(done + count, _VIEWS[key])
-                ),
-            ).predicted  # fmt: skip
+            said[key][chosen] = ask_all(key, make, chosen)
         done += len(chosen)
     right = {key: values == labels for key, values in said.items()}
     pulls = _pulls(said, labels, other, swapped) if len(swapped) >= least else None
     gap_of = paired_shares(right["same"][swapped], right["other"][swapped]) if pulls is not None else None
     p_values = [1.0, 1.0]
     if pulls is not None:
-        worse, better = (right["same"] & ~right["other"])[swapped], (right["other"] & ~right["same"])[swapped]
-        p_values = holm([mcnemar(int(worse.sum()), int(better.sum())), pulls.p])
+        p_values = holm([mcnemar_of(right["same"][swapped], right["other"][swapped]), pulls.p])
     return Backgrounds(
         images=len(places),
         swapped=len(swapped),
         without=without,
         views=tuple(
-            BackgroundView(key=key, label=label, recognised=_share(right[key][chosen]))
+            BackgroundView(key=key, label=label, recognised=share_with_interval(right[key][chosen]))
             for key, label in _VIEWS.items()
             if len(chosen := swapped if key in ("same", "other") else np.arange(len(places)))
         ),
@@ -281,6 +289,10 @@ def _donors(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return same, other
 
 
+def _report(on_progress: Callable[[int, str], None], before: int, kind: str, count: int) -> None:
+    on_progress(before + count, kind)
+
+
 def _pulls(said: dict[str, np.ndarray], labels: np.ndarray, other: np.ndarray, chosen: np.ndarray) -> Pull:
     typical = labels[other[chosen]]
     return measure_pull(said["other"][chosen] == typical, said["same"][chosen] == typical)
@@ -317,7 +329,3 @@ def _told_by_data(parts: Sequence[Parted], labels: np.ndarray, seed: int) -> tup
     guessed = class_probabilities(small.astype(np.float64), compact, folds=_FOLDS, seed=seed).argmax(1) == compact
     commonest = compact == np.bincount(compact).argmax()
     return float(guessed.mean()), float(commonest.mean()), paired_shares(guessed, commonest)
-
-
-def _share(right: np.ndarray) -> Estimate:
-    return Estimate(float(right.mean()), *wilson_interval(int(right.sum()), len(right)))

@@ -20,10 +20,10 @@ _MOST = 20
 
 
 def card_of(source: str | os.PathLike[str] | None) -> Path:
-    """Find the model card of a run.
+    """Find the model card of a run, and see that it can be read.
 
     Raises:
-        ConfigError: If what was given is no run with a card.
+        ConfigError: If what was given is no run with a card, or the card is not in UTF-8.
     """
     place = None if source is None else user_path(source)
     folder = place.parent if place is not None and place.is_file() else place
@@ -32,7 +32,12 @@ def card_of(source: str | os.PathLike[str] | None) -> Path:
             f"verdicts go into the card of a run, but '{source or 'the network in the package'}' is no folder of a run "
             "with a README.md."
         )
-    return folder / "README.md"
+    card = folder / "README.md"
+    try:
+        card.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"'{card}' is not in UTF-8; save the file again as UTF-8.") from error
+    return card
 
 
 def write_verdicts(card: Path, audit: AuditResult) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from focalnets.auditing.answers import Answers
+from focalnets.auditing.statistics.averages import mean_with_interval
 from focalnets.auditing.statistics.differences import difference, points
 from focalnets.auditing.statistics.power import detectable_gap
 from focalnets.auditing.statistics.tests import holm, stratified_fisher
@@ -163,7 +163,7 @@ def find_gaps(
                     accuracy=float(right[inside].mean()),
                     recall=recall,
                     precision=None if recall is None else compare_shares(right, answers.predicted, inside, rest),
-                    overconfidence=_overconfidence(answers.confidences[inside], right[inside]),
+                    overconfidence=mean_with_interval(answers.confidences[inside] - right[inside], least=-1.0),
                     adjusted_p=None,
                     detectable=None,
                     better=False,
@@ -235,10 +235,3 @@ def group_verdicts(groups: Sequence[Group], *, least: int, images: int) -> list[
                 Verdict(section="groups", kind="nothing", harm=0.0, sentence=f"{attribute}: nothing found; {words}.")
             )
     return verdicts
-
-
-def _overconfidence(confidences: np.ndarray, right: np.ndarray) -> Estimate:
-    excess = confidences - right
-    value = float(excess.mean())
-    margin = 1.959964 * float(excess.std(ddof=1)) / math.sqrt(len(excess)) if len(excess) > 1 else 1.0
-    return Estimate(value, max(-1.0, value - margin), min(1.0, value + margin))

@@ -16,6 +16,7 @@ from torch import nn
 from focalnets.auditing.answers import Answers
 from focalnets.auditing.cutouts import Parted
 from focalnets.auditing.samples import name_of
+from focalnets.auditing.statistics.averages import mean_with_interval
 from focalnets.data.transforms import framing, to_tensor
 from focalnets.intervals import Estimate
 from focalnets.models.config import Preprocessing
@@ -119,7 +120,7 @@ def look(
     if not isinstance(model, FocalNet) or model.norm is None:
         return None
     focus, tensor = default_focus(model), to_tensor(spec)
-    blind = [UntrainedSource(model, focus, seed), BlindSource(model, focus, seed)]
+    blind: list[UntrainedSource | BlindSource] = [UntrainedSource(model, focus, seed), BlindSource(model, focus, seed)]
     labels = ["modulator", *(method.label for source in blind for method in source.methods)]
     known = [place for place, index in enumerate(answers.indices.tolist()) if index in parted]
     chosen = known[:: max(1, -(-len(known) // MOST_LOOKED_AT))]
@@ -141,7 +142,7 @@ def look(
         return Share(
             name=name,
             images=int(inside.sum()),
-            on_object=_mean(shares[inside, column]),
+            on_object=mean_with_interval(shares[inside, column], least=0.0),
             area=float(area[inside].mean()),
         )
 
@@ -188,9 +189,3 @@ def _errors(model: FocalNet, data: Any, answers: Answers, spec: Preprocessing) -
 def _view(number: int, picture: np.ndarray, mask: np.ndarray, tensor: Callable[[Any], Any]) -> View:
     image = Image.fromarray(picture)
     return View(number, image, image, tensor(image).unsqueeze(0), mask)
-
-
-def _mean(values: np.ndarray) -> Estimate:
-    value = float(values.mean())
-    margin = 1.959964 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 1.0
-    return Estimate(value, max(0.0, value - margin), min(1.0, value + margin))

@@ -5,6 +5,7 @@ Axes: H W height and width [px].
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from focalnets.data.annotated.coco import find_coco_file
-from focalnets.data.annotated.label_images import read_label_image
 from focalnets.data.annotated.mask_folders import find_mask_folders
+from focalnets.data.annotated.masks import check_sizes, read_upright_mask
 from focalnets.data.annotated.objects import filled_box
 from focalnets.data.annotated.open import open_annotated_images
 from focalnets.data.finding import find_images
+from focalnets.data.images import upright_size
 from focalnets.data.samples import ImageFile
-from focalnets.errors import DataError
+from focalnets.errors import DataError, ImageError
 from focalnets.files import user_path
 
 __all__ = ["ObjectMasks", "open_object_masks"]
@@ -63,7 +65,7 @@ def open_object_masks(place: str | os.PathLike[str], files: Sequence[ImageFile],
         names: Name of the class of each.
 
     Raises:
-        DataError: If there are no masks, or none of these images.
+        DataError: If there are no masks, none of these images, or one of another size than its image.
     """
     path = user_path(place)
     if not path.exists():
@@ -118,12 +120,14 @@ def _from_folder(path: Path, files: Sequence[ImageFile]) -> dict[int, Callable[[
             continue
         parts = file.with_suffix("").parts
         for length in range(min(4, len(parts) - 1), 0, -1):
-            mask = masks.get("/".join(parts[-length:]))
-            if mask is not None:
+            own = masks.get("/".join(parts[-length:]))
+            if own is not None:
+                with contextlib.suppress(ImageError):  # Whoever reads a damaged file says what is wrong.
+                    check_sizes(file, own)
 
-                def read(mask: Path = mask) -> np.ndarray:
-                    values = read_label_image(mask)
-                    return values.any(-1) if values.ndim == 3 else values > 0
+                def read(mask: Path = own, photo: Path = file) -> np.ndarray:
+                    values = read_upright_mask(mask, photo, *upright_size(photo))
+                    return np.asarray(values.any(-1) if values.ndim == 3 else values > 0)
 
                 known[number] = read
                 break

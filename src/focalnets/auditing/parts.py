@@ -14,12 +14,13 @@ import numpy as np
 from torch import nn
 
 from focalnets.auditing.answers import Answers, Chosen, ask
+from focalnets.auditing.statistics.averages import share_with_interval
 from focalnets.auditing.statistics.differences import paired_shares, points
-from focalnets.auditing.statistics.tests import holm, mcnemar
+from focalnets.auditing.statistics.tests import holm, mcnemar_of
 from focalnets.auditing.treatments import blank_pictures, treatments
 from focalnets.auditing.verdicts import Verdict
 from focalnets.engine.forms import InferenceForm
-from focalnets.intervals import Estimate, wilson_interval
+from focalnets.intervals import Estimate
 from focalnets.tasks.classify.task import Classify
 from focalnets.tasks.running import predict, spec_at
 
@@ -214,7 +215,7 @@ def _treated(
 ) -> tuple[Treated, ...]:
     before = right["untouched"]
     keys = list(right)
-    p_values = holm([mcnemar(int((right[key] & ~before).sum()), int((before & ~right[key]).sum())) for key in keys[1:]])
+    p_values = holm([mcnemar_of(right[key], before) for key in keys[1:]])
     treated = []
     for key, p in zip(keys, [1.0, *p_values], strict=True):
         counts = np.bincount(said[key], minlength=len(classes))
@@ -233,9 +234,7 @@ def _treated(
 
 
 def _class(name: str, right: np.ndarray) -> ClassUnderTreatment:
-    successes = int(right.sum())
-    recall = Estimate(successes / len(right), *wilson_interval(successes, len(right)))
-    return ClassUnderTreatment(name=name, images=len(right), right=successes, recall=recall)
+    return ClassUnderTreatment(name=name, images=len(right), right=int(right.sum()), recall=share_with_interval(right))
 
 
 def _surrounded(
@@ -245,7 +244,7 @@ def _surrounded(
         (classes[each], right["surroundings"][labels == each], right["centre"][labels == each])
         for each in np.unique(labels)
     ]
-    p_values = holm([mcnemar(int((one & ~other).sum()), int((other & ~one).sum())) for _, one, other in pairs])
+    p_values = holm([mcnemar_of(one, other) for _, one, other in pairs])
     return tuple(
         SurroundedClass(
             name=name,

@@ -27,6 +27,7 @@ from focalnets.auditing.results import AuditSettings
 from focalnets.auditing.samples import name_of
 from focalnets.auditing.shortcuts import find_doubles, find_shortcuts, shortcut_verdicts
 from focalnets.auditing.slices import Slice, find_slices, slice_verdicts
+from focalnets.auditing.statistics.averages import share_with_interval
 from focalnets.auditing.treatments import treatments
 from focalnets.auditing.verdicts import Verdict, in_order
 from focalnets.data.checks.properties import perceptual_hash
@@ -38,7 +39,6 @@ from focalnets.data.transforms import framing
 from focalnets.engine.accelerate import Precision
 from focalnets.engine.forms import inference_form
 from focalnets.errors import ConfigError, DataError, ImageError
-from focalnets.intervals import Estimate, wilson_interval
 from focalnets.models.config import Preprocessing
 from focalnets.tasks.loading import OpenedData
 from focalnets.tasks.running import spec_at
@@ -118,6 +118,8 @@ def run_audit(
     files = [file for file, _ in data.samples]
     if table is not None:
         table.of(files)  # before the work
+    if earlier is not None:
+        _require_classes(earlier, classifier.labels(model))
     objects = None
     if masks is not None and settings.most_changed:
         names = classifier.labels(model)
@@ -198,7 +200,6 @@ def run_audit(
         model, data.data, answers, parted, compared, spec, seed=settings.seed,
         on_progress=show(total - min(len(apart), MOST_LOOKED_AT), "looking where the network looks"),
     )  # fmt: skip
-    right = int(answers.right.sum())
     verdicts: list[Verdict] = [
         *group_verdicts(found, least=settings.least, images=len(answers)),
         *shortcut_verdicts(shortcuts, other_classes, other_splits, images=len(answers)),
@@ -215,7 +216,7 @@ def run_audit(
         split=opened.split,
         images=len(answers),
         classes=answers.classes,
-        accuracy=Estimate(right / len(answers), *wilson_interval(right, len(answers))),
+        accuracy=share_with_interval(answers.right),
         settings=settings,
         verdicts=in_order(verdicts),
         groups=tuple(found),
@@ -252,21 +253,22 @@ def _hash_all(samples: Sequence[Sample], on_progress: Callable[[int], None]) -> 
     return found
 
 
+def _require_classes(earlier: TrainedNetwork, classes: Sequence[str]) -> None:
+    """Raise ConfigError if an earlier network has other classes; their order does not matter."""
+    names = earlier.labels
+    if sorted(names) != sorted(classes):
+        missing = [name for name in classes if name not in names] or list(names)
+        raise ConfigError(
+            f"the earlier network has other classes, e.g. not '{missing[0]}'; compare networks of the same classes."
+        )
+
+
 def _ask_earlier(
     earlier: TrainedNetwork, data: Any, answers: Answers, *, batch_size: int | None, skip_unreadable: bool,
     on_progress: Callable[[int], None],
 ) -> np.ndarray:  # fmt: skip
-    """Ask an earlier network about the same images; returns whether it recognises each, (N,) bool.
-
-    Raises:
-        ConfigError: If its classes are others.
-    """
+    """Ask an earlier network about the same images; returns whether it recognises each, (N,) bool."""
     names = earlier.labels
-    if sorted(names) != sorted(answers.classes):
-        missing = [name for name in answers.classes if name not in names] or list(names)
-        raise ConfigError(
-            f"the earlier network has other classes, e.g. not '{missing[0]}'; compare networks of the same classes."
-        )
     task = require_classifier(earlier.task.for_model(earlier.network))
     numbers = [names.index(name) for name in answers.classes]
     labels = [numbers[label] for _, label in data.samples]

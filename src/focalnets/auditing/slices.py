@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
+from scipy.spatial.distance import cdist
 
 from focalnets.auditing.answers import Answers
 from focalnets.auditing.groups import Comparison, compare_shares
@@ -86,7 +87,7 @@ def find_slices(answers: Answers, *, gap: float, alpha: float, least: int, seed:
     candidates: list[tuple[float, np.ndarray, np.ndarray]] = []
     for clusters in counts:
         middles, _ = kmeans2(values[searched], clusters, minit="++", seed=random, missing="warn", iter=30)
-        distance = ((values[:, None] - middles[None]) ** 2).sum(-1)
+        distance = cdist(values, middles, "sqeuclidean")
         cluster = distance.argmin(1)
         for number in range(clusters):
             inside = cluster == number

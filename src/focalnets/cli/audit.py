@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from focalnets.cli.destinations import require_folder
+from focalnets.cli.destinations import require_file, require_folder
 from focalnets.cli.model_argument import add_model_and_data, require_model
 from focalnets.cli.options import (
     add_csv,
@@ -98,7 +98,7 @@ def run(arguments: Any) -> int:
     if arguments.card:
         from focalnets.auditing.card import card_of
 
-        card = card_of(source)
+        card = require_file("--card", card_of(source))
     with progress("auditing", None) as show:
 
         def show_progress(done: int, total: int, words: str) -> None:
@@ -124,10 +124,6 @@ def run(arguments: Any) -> int:
             device=arguments.device,
             on_progress=show_progress,
         )
-    if card is not None:
-        from focalnets.auditing.card import write_verdicts
-
-        write_verdicts(card, audited)
     for text in audited.notes:
         note(text)
     deliver(
@@ -138,6 +134,10 @@ def run(arguments: Any) -> int:
         files=lambda: audited.save(arguments.output),
         output=arguments.output,
     )
+    if card is not None:  # after the results, so that a full disk does not take them
+        from focalnets.auditing.card import write_verdicts
+
+        write_verdicts(card, audited)
     return int(bool(audited.found(sections)))
 
 

@@ -81,7 +81,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--task",
         type=str,
-        choices=list(TASKS),
+        choices=[name for name, row in TASKS.items() if row.of_images],
         help="whose head all networks get (default: classify, or with --train what the data is for)",
     )
     parser.add_argument("--train", type=str, metavar="DATA", help="train all on these images instead of measuring cost")

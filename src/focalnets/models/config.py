@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from focalnets.errors import ConfigError
-from focalnets.models.fields import check_types, checked_keys, is_finite, shortened
+from focalnets.models.fields import PlainConfig, check_types, is_finite, shortened
 from focalnets.models.input_specs import ClipInput as ClipInput
 from focalnets.models.input_specs import InputSpec
 from focalnets.models.input_specs import Preprocessing as Preprocessing
@@ -45,7 +44,7 @@ LARGEST_FIELDS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FocalNetConfig:
+class FocalNetConfig(PlainConfig):
     """The complete description of one FocalNet; equal configs build equal networks.
 
     Every field that is a tuple has one entry a stage. Defaults are those of the official tiny model with a small
@@ -156,26 +155,6 @@ class FocalNetConfig:
         """List the depthwise kernel size of each focal level of ``stage`` [tokens]."""
         first = self.focal_windows[stage]
         return tuple(first + 2 * level for level in range(self.focal_levels[stage]))
-
-    def replace(self, **overrides: Any) -> FocalNetConfig:
-        """Copy the config with some fields changed; unknown fields are errors."""
-        return FocalNetConfig.from_dict({**self.to_dict(), **overrides})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Write plain values that survive JSON."""
-        return {
-            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
-            for field in dataclasses.fields(self)
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FocalNetConfig:
-        """Build from plain values, e.g. read from JSON.
-
-        Raises:
-            ConfigError: If a key is unknown or a value out of range.
-        """
-        return cls(**checked_keys(cls, values))
 
 
 def check_channels(config: FocalNetConfig, spec: InputSpec) -> None:

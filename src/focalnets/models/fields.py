@@ -5,11 +5,39 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from focalnets.errors import ConfigError, abridged, kind_of_value
 
-__all__ = ["check_types", "check_whole_number", "checked_keys", "is_finite", "printable", "shortened"]
+__all__ = ["PlainConfig", "check_types", "check_whole_number", "checked_keys", "is_finite", "printable", "shortened"]
+
+
+Config = TypeVar("Config", bound="PlainConfig")
+
+
+class PlainConfig:
+    """A frozen dataclass that can be written as plain values and read again."""
+
+    def replace(self: Config, **overrides: Any) -> Config:
+        """Copy the config with some fields changed; unknown fields are errors."""
+        return self.from_dict({**self.to_dict(), **overrides})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write plain values that survive JSON."""
+        fields: Any = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {
+            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
+            for field in fields
+        }
+
+    @classmethod
+    def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
+        """Build from plain values, e.g. read from JSON.
+
+        Raises:
+            ConfigError: If a key is unknown or a value out of range.
+        """
+        return cls(**checked_keys(cls, values))
 
 
 def checked_keys(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

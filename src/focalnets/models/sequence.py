@@ -194,6 +194,7 @@ class FocalTextClassifier(nn.Module):
         if isinstance(self.embedding, nn.Embedding):
             nn.init.normal_(self.embedding.weight, std=0.02)
         with torch.no_grad():  # so that the sum of all branches has the same size at any depth
+            block: Any
             for block in self.blocks:
                 for layer in (block.modulation.output_projection, block.mlp.fc2):
                     layer.weight /= math.sqrt(2 * len(self.blocks))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from focalnets.errors import ConfigError, UnknownNameError, nearest
-from focalnets.models.fields import check_types, check_whole_number, checked_keys, is_finite, shortened
+from focalnets.models.fields import PlainConfig, check_types, check_whole_number, is_finite, shortened
 from focalnets.models.input_specs import LARGEST_VOCABULARY
 
 __all__ = [
@@ -28,7 +27,7 @@ LARGEST_DIM, LARGEST_DEPTH, LARGEST_LEVELS, LARGEST_REACH = 2**16, 1000, 16, 2**
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LanguageConfig:
+class LanguageConfig(PlainConfig):
     """The complete description of a causal network; equal configs build equal networks.
 
     Attributes:
@@ -96,8 +95,7 @@ class LanguageConfig:
             raise ConfigError(
                 f"attention_heads must divide dim {self.dim} into heads of even size, got {self.attention_heads}."
             )
-        if not self.mlp_ratio > 0 or not is_finite(self.mlp_ratio) or self.mlp_ratio * self.dim > LARGEST_DIM * 16:
-            raise ConfigError(f"mlp_ratio must be a finite number above 0, got {self.mlp_ratio!r}.")
+        _check_mlp(self.mlp_ratio, self.dim)
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout is a probability from 0 to below 1, got {self.dropout!r}.")
 
@@ -110,26 +108,9 @@ class LanguageConfig:
         """Whether block ``block``, counted from 0, attends."""
         return self.attention_every > 0 and (block + 1) % self.attention_every == 0
 
-    def replace(self, **overrides: Any) -> LanguageConfig:
-        """Copy the config with some fields changed; unknown fields are errors."""
-        return LanguageConfig.from_dict({**self.to_dict(), **overrides})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Write plain values that survive JSON."""
-        return _plain(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LanguageConfig:
-        """Build from plain values, e.g. read from JSON.
-
-        Raises:
-            ConfigError: If a key is unknown or a value out of range.
-        """
-        return cls(**checked_keys(cls, values))
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextClassifierConfig:
+class TextClassifierConfig(PlainConfig):
     """The complete description of a bidirectional network that classifies whole sequences.
 
     Attributes:
@@ -174,32 +155,15 @@ class TextClassifierConfig:
                 )
         if self.focal_window % 2 == 0:
             raise ConfigError(f"focal_window must be odd so that a window has a centre, got {self.focal_window}.")
-        if not self.mlp_ratio > 0 or not is_finite(self.mlp_ratio) or self.mlp_ratio * self.dim > LARGEST_DIM * 16:
-            raise ConfigError(f"mlp_ratio must be a finite number above 0, got {self.mlp_ratio!r}.")
+        _check_mlp(self.mlp_ratio, self.dim)
         for name in ("dropout", "drop_path"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigError(f"{name} is a probability from 0 to below 1, got {getattr(self, name)!r}.")
 
-    def replace(self, **overrides: Any) -> TextClassifierConfig:
-        """Copy the config with some fields changed; unknown fields are errors."""
-        return TextClassifierConfig.from_dict({**self.to_dict(), **overrides})
 
-    def to_dict(self) -> dict[str, Any]:
-        """Write plain values that survive JSON."""
-        return _plain(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TextClassifierConfig:
-        """Build from plain values, e.g. read from JSON.
-
-        Raises:
-            ConfigError: If a key is unknown or a value out of range.
-        """
-        return cls(**checked_keys(cls, values))
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(config).items()}
+def _check_mlp(ratio: float, dim: int) -> None:
+    if not ratio > 0 or not is_finite(ratio) or ratio * dim > LARGEST_DIM * 16:
+        raise ConfigError(f"mlp_ratio must be a finite number above 0, got {ratio!r}.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -219,8 +183,8 @@ class LanguageVariant:
     context_length: int
 
 
-_SMALL = {"vocabulary_size": 65, "dim": 128, "depth": 4}
-_NANO = {"vocabulary_size": 65, "dim": 384, "depth": 6, "dropout": 0.2}
+_SMALL: dict[str, Any] = {"vocabulary_size": 65, "dim": 128, "depth": 4}
+_NANO: dict[str, Any] = {"vocabulary_size": 65, "dim": 384, "depth": 6, "dropout": 0.2}
 
 LANGUAGE_VARIANTS: dict[str, LanguageVariant] = {
     row.name: row

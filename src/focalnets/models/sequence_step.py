@@ -51,7 +51,8 @@ def can_fuse(network: nn.Module, blocks: nn.ModuleList, embedding: nn.Module, he
     """
     if isinstance(cpu_library.load(), str) or has_hooks(network) or "forward" in network.__dict__:
         return False
-    layers: list[tuple[nn.Module, type[nn.Module]]] = [(embedding, nn.Embedding), (head, LanguageHead)]
+    layers: list[tuple[Any, type[nn.Module]]] = [(embedding, nn.Embedding), (head, LanguageHead)]
+    block: Any
     for block in blocks:
         mixer = block.mixer
         if isinstance(mixer, CausalFocalModulation):
@@ -64,7 +65,8 @@ def can_fuse(network: nn.Module, blocks: nn.ModuleList, embedding: nn.Module, he
         layers += [(block, CausalBlock), (block.norm1, nn.LayerNorm), (block.norm2, nn.LayerNorm), (block.mlp, Mlp)]
         linear = (mixer.input_projection, mixer.output_projection, block.mlp.fc1, block.mlp.fc2)
         layers += [(layer, nn.Linear) for layer in linear]
-    if not all(is_as_built(layer, kind) for layer, kind in [*layers, (getattr(head, "norm", head), nn.LayerNorm)]):
+    layers.append((getattr(head, "norm", head), nn.LayerNorm))
+    if not all(is_as_built(layer, kind) for layer, kind in layers):
         return False
     held = [entry.keys if isinstance(entry, AttentionState) else entry.running for entry in state]
     return is_plain_float32_on_cpu(*network.parameters()) and all(
@@ -93,9 +95,7 @@ class FusedStep:
         head: LanguageHead,
         state: Sequence[BlockState],
     ) -> None:
-        library = cpu_library.load()
-        assert not isinstance(library, str)
-        self._library = library
+        self._library = cpu_library.required()
         self._kept: list[Any] = [blocks, embedding, head]  # what addresses are taken of must stay
         first = state[0]
         self.count = self._keep((first.valid.sum(1) if isinstance(first, AttentionState) else first.count).clone())
@@ -113,7 +113,7 @@ class FusedStep:
             [
                 sequences,
                 config.dim,
-                blocks[0].mlp.fc1.out_features,
+                int(config.dim * config.mlp_ratio),
                 config.vocabulary_size,
                 len(blocks),
                 levels,
@@ -159,13 +159,13 @@ class FusedStep:
         self._kept.append(tensor)
         return tensor
 
-    def _weights(self, layer: nn.Module | None) -> tuple[int, int]:
+    def _weights(self, layer: Any) -> tuple[int, int]:
         """Give the addresses of a layer's weight and bias."""
         if layer is None:
             return 0, 0
         return self._keep(layer.weight).data_ptr(), 0 if layer.bias is None else self._keep(layer.bias).data_ptr()
 
-    def _describe(self, block: CausalBlock, entry: BlockState) -> list[int]:
+    def _describe(self, block: Any, entry: BlockState) -> list[int]:
         """Fill ``StepBlock`` of csrc/causal_network.h."""
         mixer = block.mixer
         modulates = isinstance(mixer, CausalFocalModulation)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import BackendUnavailableError, ShapeError, UnknownNameError, nearest
-from focalnets.ops.causal_cpu import causal_focal_aggregation_cpu, why_unsupported
+from focalnets.ops.causal_call import reach_of, running_levels, why_unsupported
+from focalnets.ops.causal_cpu import causal_focal_aggregation_cpu
 from focalnets.ops.causal_reference import CausalState as CausalState
 from focalnets.ops.causal_reference import causal_focal_aggregation_reference, running_dtype
 from focalnets.ops.cpu import why_unavailable
@@ -113,13 +114,9 @@ def initial_state(
     """Make the state of sequences that have not begun, for arguments of :func:`causal_focal_aggregation`."""
     batch, _, channels = context.shape
     dilations = [1] * len(kernels) if dilations is None else dilations
-    running = decay.shape[0] if decay is not None and decay.ndim == 2 else 1
     return CausalState(
-        tuple(
-            context.new_zeros(batch, (kernel.shape[1] - 1) * dilation, channels)
-            for kernel, dilation in zip(kernels, dilations, strict=True)
-        ),
-        context.new_zeros(batch, running, channels, dtype=running_dtype(context.dtype, decay)),
+        tuple(context.new_zeros(batch, past, channels) for past in reach_of(kernels, dilations)),
+        context.new_zeros(batch, running_levels(decay), channels, dtype=running_dtype(context.dtype, decay)),
         torch.zeros(batch, dtype=torch.int64, device=context.device),
     )
 
@@ -148,7 +145,7 @@ def _check(
         raise ShapeError(
             f"decay must be (S, {channels}) or {tuple(context.shape)} as the context, got shape {tuple(decay.shape)}."
         )
-    levels = len(kernels) + (decay.shape[0] if decay is not None and decay.ndim == 2 else 1)
+    levels = len(kernels) + running_levels(decay)
     if gates.ndim not in (3, 4) or gates.shape[:3] != (batch, length, levels):
         raise ShapeError(
             f"gates must be {(batch, length, levels)}, one weight per position for each of the {len(kernels)} levels "

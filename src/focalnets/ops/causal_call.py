@@ -12,12 +12,47 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from focalnets.ops.cpu_call import UNUSED_LEVELS, readable
+from focalnets.ops.cpu_call import DTYPES, TRANSFORMED, UNUSED_LEVELS, readable
+from focalnets.ops.cpu_library import MAX_LEVELS
+from focalnets.ops.eager import is_transformed
 
-__all__ = ["Call", "reach_of", "running_levels", "shapes_after"]
+__all__ = ["Call", "reach_of", "running_levels", "shapes_after", "why_unsupported"]
+
+_MAX_REACH = 4096
 
 TILE = 64
 """Positions that are handled at once: maps of them stay in the caches of the first two levels."""
+
+
+def why_unsupported(
+    context: Tensor,
+    gates: Tensor,
+    kernels: Sequence[Tensor],
+    dilations: Sequence[int],
+    decay: Tensor | None,
+) -> str | None:
+    """Say in one sentence why the C++ kernels cannot take these tensors, gates (B, T, L + R, H); None if they can."""
+    if is_transformed():
+        return TRANSFORMED
+    if context.device.type != "cpu":
+        return f"The C++ kernels work on CPU tensors, but the context is on {context.device}; move it."
+    if context.dtype not in DTYPES:
+        return f"The C++ kernels take float32, float16 and bfloat16, got {context.dtype}; use backend='reference'."
+    running = running_levels(decay)
+    if len(kernels) > MAX_LEVELS or running > MAX_LEVELS:
+        return (
+            f"The C++ kernels take up to {MAX_LEVELS} focal and {MAX_LEVELS} running levels, got {len(kernels)} and "
+            f"{running}; use backend='reference'."
+        )
+    if any(past > _MAX_REACH for past in reach_of(kernels, dilations)):
+        return f"The C++ kernels take kernels that reach back up to {_MAX_REACH:,} positions; use backend='reference'."
+    groups = gates.shape[3]
+    if groups > 1 and context.shape[2] // groups % 16:
+        return (
+            "The C++ kernels take groups of a multiple of 16 channels with gates of their own, got "
+            f"{context.shape[2] // groups}; use backend='reference'."
+        )
+    return None
 
 
 def _gates_readable(gates: Tensor) -> Tensor:

@@ -21,52 +21,13 @@ from torch.utils.flop_counter import register_flop_formula
 
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
-from focalnets.ops.causal_call import Call, reach_of, running_levels, shapes_after
-from focalnets.ops.causal_reference import CausalState, causal_focal_aggregation_reference
-from focalnets.ops.cpu_call import UNUSED_LEVELS, check_status, readable
-from focalnets.ops.cpu_library import MAX_LEVELS
+from focalnets.ops.causal_call import Call, shapes_after
+from focalnets.ops.causal_reference import CausalState, causal_focal_aggregation_reference, running_dtype
+from focalnets.ops.cpu_call import TRANSFORMED, UNUSED_LEVELS, check_status, readable
 from focalnets.ops.eager import below_autograd, is_transformed
 from focalnets.ops.formula import gradients_by_formula, needs_formula
 
-__all__ = ["causal_focal_aggregation_cpu", "why_unsupported"]
-
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-_MAX_REACH = 4096
-_TRANSFORMED = (
-    "The C++ kernels know no transforms of torch.func and no forward-mode derivatives; use backend=None or "
-    "backend='reference'."
-)
-
-
-def why_unsupported(
-    context: Tensor,
-    gates: Tensor,
-    kernels: Sequence[Tensor],
-    dilations: Sequence[int],
-    decay: Tensor | None,
-) -> str | None:
-    """Say in one sentence why the C++ kernels cannot take these tensors, gates (B, T, L + R, H); None if they can."""
-    if is_transformed():
-        return _TRANSFORMED
-    if context.device.type != "cpu":
-        return f"The C++ kernels work on CPU tensors, but the context is on {context.device}; move it."
-    if context.dtype not in _DTYPES:
-        return f"The C++ kernels take float32, float16 and bfloat16, got {context.dtype}; use backend='reference'."
-    running = running_levels(decay)
-    if len(kernels) > MAX_LEVELS or running > MAX_LEVELS:
-        return (
-            f"The C++ kernels take up to {MAX_LEVELS} focal and {MAX_LEVELS} running levels, got {len(kernels)} and "
-            f"{running}; use backend='reference'."
-        )
-    if any(past > _MAX_REACH for past in reach_of(kernels, dilations)):
-        return f"The C++ kernels take kernels that reach back up to {_MAX_REACH:,} positions; use backend='reference'."
-    groups = gates.shape[3]
-    if groups > 1 and context.shape[2] // groups % 16:
-        return (
-            "The C++ kernels take groups of a multiple of 16 channels with gates of their own, got "
-            f"{context.shape[2] // groups}; use backend='reference'."
-        )
-    return None
+__all__ = ["causal_focal_aggregation_cpu"]
 
 
 def causal_focal_aggregation_cpu(
@@ -95,13 +56,6 @@ def causal_focal_aggregation_cpu(
     return result, CausalState(tuple(after), running, count)
 
 
-def _library() -> cpu_library.Library:
-    library = cpu_library.load()
-    if isinstance(library, str):
-        raise BackendUnavailableError(library)
-    return library
-
-
 def _forward(
     context: Tensor,
     gates: Tensor,
@@ -115,11 +69,11 @@ def _forward(
     keep: bool,
 ) -> tuple[Tensor, list[Tensor], Tensor, Tensor, Tensor]:
     """Compute the result, the state after it and, to ``keep`` for the backward pass, the beginnings of tiles."""
-    library = _library()
+    library = cpu_library.required()
     window_shapes, running_shape, checkpoint_shape = shapes_after(context, kernels, dilations, decay, keep)
     result = torch.empty(context.shape)
     after = [torch.empty(shape) for shape in window_shapes]
-    running_after = torch.empty(running_shape, dtype=torch.float64 if decay is None else torch.float32)
+    running_after = torch.empty(running_shape, dtype=running_dtype(context.dtype, decay))
     checkpoints = torch.empty(checkpoint_shape)
     seen = torch.tensor(context.shape[1]).expand(context.shape[0]) if mask is None else mask.sum(1)
     count_after = seen.clone() if count is None else seen + count
@@ -167,7 +121,7 @@ def _backward(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """Compute the gradients of context, gates, decay and kernels; those not wanted are empty."""
-    library = _library()
+    library = cpu_library.required()
     create = torch.empty if context.numel() > 0 else torch.zeros
     results = [create(shape) for shape in _gradient_shapes(context, gates, kernels, decay, wanted)]
     if context.numel() > 0:
@@ -207,7 +161,7 @@ def _forward_fake(
     return (
         context.new_empty(context.shape),
         [context.new_empty(shape) for shape in window_shapes],
-        context.new_empty(running_shape, dtype=torch.float64 if decay is None else torch.float32),
+        context.new_empty(running_shape, dtype=running_dtype(context.dtype, decay)),
         context.new_empty(context.shape[:1], dtype=torch.int64),
         context.new_empty(checkpoint_shape, dtype=torch.float32),
     )
@@ -315,7 +269,7 @@ def _forward_with_derivative(
     keep: bool,
 ) -> tuple[Tensor, list[Tensor], Tensor, Tensor, Tensor]:
     if is_transformed():
-        raise BackendUnavailableError(_TRANSFORMED)
+        raise BackendUnavailableError(TRANSFORMED)
     if keep:
         result, running, count, checkpoints, *after = _Aggregation.apply(
             context, gates, decay, dilations, mask, windows, running, count, *kernels

@@ -28,7 +28,7 @@ class CausalState(NamedTuple):
 
     windows: tuple[Tensor, ...]
     running: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]
 
 
 def running_dtype(dtype: torch.dtype, decay: Tensor | None) -> torch.dtype:

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import register_flop_formula
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
 from focalnets.ops.constant import constant_when_compiled
-from focalnets.ops.cpu_call import UNUSED_LEVELS, check_status, problem, readable, strides
+from focalnets.ops.cpu_call import DTYPES, TRANSFORMED, UNUSED_LEVELS, check_status, problem, readable, strides
 from focalnets.ops.cpu_library import MAX_LEVELS
 from focalnets.ops.eager import below_autograd, is_transformed
 from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formula
@@ -30,18 +30,6 @@ from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formul
 __all__ = ["focal_aggregation_cpu", "instruction_set", "local_aggregation_cpu", "why_unavailable", "why_unsupported"]
 
 _MAX_KERNEL_SIZE = 63
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-_TRANSFORMED = (
-    "The C++ kernels know no transforms of torch.func and no forward-mode derivatives; use backend=None or "
-    "backend='reference'."
-)
-
-
-def _library() -> cpu_library.Library:
-    library = cpu_library.load()
-    if isinstance(library, str):
-        raise BackendUnavailableError(library)
-    return library
 
 
 @constant_when_compiled
@@ -54,12 +42,12 @@ def why_unavailable() -> str | None:
 def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> str | None:
     """Say in one sentence why the C++ kernels cannot take these tensors; None if they can."""
     if is_transformed():
-        return _TRANSFORMED
+        return TRANSFORMED
     tensors = [context, gates, *kernels] if mask is None else [context, gates, *kernels, mask]
     elsewhere = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), None)
     if elsewhere is not None:
         return f"The C++ kernels work on CPU tensors, but one is on {elsewhere}; move it or use another backend."
-    dtype = next((tensor.dtype for tensor in (context, gates, *kernels) if tensor.dtype not in _DTYPES), None)
+    dtype = next((tensor.dtype for tensor in (context, gates, *kernels) if tensor.dtype not in DTYPES), None)
     if dtype is not None:
         return f"The C++ kernels take float32, float16 and bfloat16, got {dtype}; use backend='reference'."
     if context.ndim not in (3, 4):
@@ -81,7 +69,7 @@ def instruction_set() -> str:
     Raises:
         BackendUnavailableError: If the library cannot run here.
     """
-    return _library().instruction_set.decode()
+    return cpu_library.required().instruction_set.decode()
 
 
 def focal_aggregation_cpu(
@@ -125,7 +113,7 @@ def local_aggregation_cpu(
         filters = [kernel.unsqueeze(2) for kernel in kernels]
         local, sums = local_aggregation_cpu(context.unsqueeze(2), gates.unsqueeze(2), filters, rows=rows)
         return local.squeeze(2), sums
-    library = _library()
+    library = cpu_library.required()
     result = torch.empty(context.shape[0], rows[1] - rows[0], *context.shape[2:])
     sums = torch.empty((context.shape[0], context.shape[-1]), dtype=torch.float64)
     if result.numel() > 0:
@@ -141,7 +129,7 @@ def local_aggregation_cpu(
 def _forward(
     context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, normalize: bool
 ) -> tuple[Tensor, Tensor]:
-    library = _library()
+    library = cpu_library.required()
     result = torch.empty(context.shape)
     means = torch.empty((context.shape[0], context.shape[-1]))
     if result.numel() > 0:
@@ -165,7 +153,7 @@ def _backward(
     wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Compute the gradients of context, gates and kernels; those not wanted are empty."""
-    library = _library()
+    library = cpu_library.required()
     shapes = _gradient_shapes(context, gates, kernels, wanted)
     create = torch.empty if context.numel() > 0 else torch.zeros
     results = [create(shape) for shape in shapes]
@@ -266,7 +254,7 @@ def _forward_with_derivative(
     context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, normalize: bool
 ) -> tuple[Tensor, Tensor]:
     if is_transformed():
-        raise BackendUnavailableError(_TRANSFORMED)
+        raise BackendUnavailableError(TRANSFORMED)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, *kernels)):
         return _Aggregation.apply(context, gates, mask, normalize, *kernels)
     with below_autograd():

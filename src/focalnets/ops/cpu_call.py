@@ -12,7 +12,16 @@ from torch import Tensor
 
 from focalnets.ops.cpu_library import MAX_LEVELS
 
-__all__ = ["UNUSED_LEVELS", "check_status", "problem", "readable", "strides"]
+__all__ = ["DTYPES", "TRANSFORMED", "UNUSED_LEVELS", "check_status", "problem", "readable", "strides"]
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+"""Tensors that the kernels take."""
+
+TRANSFORMED = (
+    "The C++ kernels know no transforms of torch.func and no forward-mode derivatives; use backend=None or "
+    "backend='reference'."
+)
+"""Why the kernels cannot be called while derivatives are taken in another way than by ``backward``."""
 
 UNUSED_LEVELS = [[0] * (MAX_LEVELS - levels) for levels in range(MAX_LEVELS + 1)]
 """What fills the places of levels that a call does not have, by their number."""

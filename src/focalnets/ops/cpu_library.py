@@ -16,7 +16,7 @@ from pathlib import Path
 
 from focalnets.errors import BackendUnavailableError
 
-__all__ = ["MAX_LEVELS", "Engine", "Library", "load"]
+__all__ = ["MAX_LEVELS", "Engine", "Library", "load", "required"]
 
 MAX_LEVELS = 16
 """Most focal levels that the library takes."""
@@ -149,3 +149,15 @@ def load() -> Library | str:
         return Library()
     except BackendUnavailableError as error:
         return str(error)
+
+
+def required() -> Library:
+    """Load the library.
+
+    Raises:
+        BackendUnavailableError: If it cannot run here, and why.
+    """
+    library = load()
+    if isinstance(library, str):
+        raise BackendUnavailableError(library)
+    return library

@@ -23,12 +23,14 @@ class TaskRow:
         settings: Module and class of its settings, which import no torch, e.g. ``package.module:Class``.
         task: Module and class of the task.
         recipe: Recipe of a training that names none; empty takes ``small``, or ``finetune`` with pretrained weights.
+        of_images: Whether its networks see images, and so can be compared with those of other makes.
     """
 
     summary: str
     settings: str
     task: str
     recipe: str = ""
+    of_images: bool = True
 
 
 TASKS: dict[str, TaskRow] = {
@@ -66,6 +68,7 @@ TASKS: dict[str, TaskRow] = {
         settings="focalnets.tasks.language.settings:LanguageSettings",
         task="focalnets.tasks.language.task:Language",
         recipe="language",
+        of_images=False,
     ),
 }
 

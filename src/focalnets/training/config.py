@@ -71,7 +71,7 @@ class TrainingConfig:
     """The complete description of one training; with the same data and software it repeats the run.
 
     Attributes:
-        task: What the network is trained for: classify, detect, instance, semantic or panoptic.
+        task: What the network is trained for: classify, detect, instance, semantic, panoptic or language.
         model: Name of the network, see `focalnets models`. Pretrained weights know theirs; of the name only the head
             counts then, where it has one.
         model_overrides: Fields of the network's config to change, e.g. `--model_overrides.stem convolutional`.
@@ -225,10 +225,8 @@ class TrainingConfig:
 
     def build_task(self) -> Task:
         """Make the task with its settings."""
-        known = {"model", "pretrained"} & set(_field_names(task_class(self.task)))
-        return build_task(
-            self.task, settings=self.settings, **{name: getattr(self, name) or "" for name in sorted(known)}
-        )
+        known = sorted({"model", "pretrained"} & set(_field_names(task_class(self.task))))
+        return build_task(self.task, settings=self.settings, **{name: getattr(self, name) or "" for name in known})
 
     def training_sizes(self, default: int) -> dict[int, int]:
         """List sizes to train at [px] by the epoch, from 0, that each begins with; ``default`` if there is one only."""

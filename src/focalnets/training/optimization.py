@@ -173,7 +173,8 @@ def ema_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor
 
 def _divide_groups(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     blocks = ("stages.", "backbone.stages.", "blocks.")
-    inside = {id(p) for name, p in model.named_parameters() if p.ndim == 2 and name.startswith(blocks)}
+    named = ((name, p) for name, p in model.named_parameters() if p.ndim == 2 and name.endswith(".weight"))
+    inside = {id(p) for name, p in named if name.startswith(blocks)}
     divided = []
     for group in groups:
         for orthogonal in (True, False):

@@ -148,8 +148,8 @@ def resume(
         data = task.reopen(folder.split, root=root, skip_unreadable=config.skip_unreadable)
         if data.fingerprint != folder.read_environment()["data"]["fingerprint"]:
             raise DataError(
-                f"The images in '{data.description}' have changed since the run '{folder.root}' began; continuing "
-                "needs the same ones. Restore them, or start a new run with --pretrained."
+                f"The {task.inputs} in '{data.description}' have changed since the run '{folder.root}' began; "
+                "continuing needs the same ones. Restore them, or start a new run with --pretrained."
             )
     task = task.with_data(data)
     network = (build or build_network)(task, config, data.labels)

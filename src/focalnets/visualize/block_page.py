@@ -16,6 +16,7 @@ from focalnets.report.page import write_page
 from focalnets.report.parts import Column, Opening, Paragraph, Picture, Row, Section, Table, Templated
 from focalnets.report.pictures import seen_well
 from focalnets.visualize.draw import level_name, overlay, robust_limits
+from focalnets.visualize.map_names import UNSHOWN
 from focalnets.visualize.maps import gate_maps, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
 from focalnets.visualize.relevance import Relevance, recorded_relevance
@@ -79,7 +80,11 @@ def write_block_page(
     write_page(
         path,
         title=title or "Inside a network",
-        opening=[Opening(title, without_folders(notes)), Templated("visualize/seen.html", seen)],
+        opening=[
+            Opening(title, without_folders(notes)),
+            Templated("visualize/seen.html", seen),
+            Paragraph(f"{relevance.label}. {UNSHOWN[relevance.name]}", "note"),
+        ],
         sections=[Section("Block by block", [Paragraph(words), Templated("visualize/blocks.html", blocks)])],
         styles=["visualize/blocks.css"],
     )

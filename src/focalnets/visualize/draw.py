@@ -19,6 +19,7 @@ from focalnets.report.colours import HEAT_MAP, SIGNED_MAP
 from focalnets.report.fonts import fitting_fonts
 from focalnets.report.pictures import seen_well
 from focalnets.report.sheet import Page, Panel, Scale
+from focalnets.visualize.map_names import UNSHOWN
 from focalnets.visualize.maps import gate_maps, modulator_map
 from focalnets.visualize.recording import BlockId, Inside
 from focalnets.visualize.relevance import Relevance, recorded_relevance
@@ -191,7 +192,7 @@ def explain_figure(
     heat = relevance.heat[index]
     seen = Panel(
         styled(ground, heat, style, limits=(0.0, max(robust_limits(heat)[1], 1e-30))),
-        f"Where it looks: {relevance.label[:1].lower()}{relevance.label[1:]}",
+        "Where it looks",
         scale=(HEAT_MAP, (0.0, 1.0)),
     )
     first = Panel(np.asarray(ground), "The picture") if answer is None else _answer_panel(answer, ground)
@@ -200,7 +201,7 @@ def explain_figure(
     page.add_row(
         "How strongly the surroundings speak, stage by stage",
         "Length of the modulator of the last block of each stage, at each place: bright where the network lets context "
-        "change what it sees most.",
+        f"change what it sees most. The large map above: {relevance.label}. {UNSHOWN[relevance.name]}",
         stage_panels(ground, inside, index=index, style=style),
     )
     levels, scale = gate_panels(ground, inside, gates_of, index=index, style=style)

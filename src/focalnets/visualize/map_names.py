@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from focalnets.errors import ConfigError
 
-__all__ = ["DEFAULT_MAP", "MAPS", "choose_map", "label_of"]
+__all__ = ["DEFAULT_MAP", "MAPS", "UNSHOWN", "choose_map", "label_of"]
 
 MAPS = {
     "focal-evidence": "Evidence of the focal levels, mean of three views",
@@ -16,6 +16,17 @@ MAPS = {
 
 DEFAULT_MAP = "focal-evidence"
 """The one that was best on images held apart, see docs/interpretability.md."""
+
+_CENTRE = "It was not shown to beat the centre of photos; focalnets localize measures it on your images."
+
+UNSHOWN = {
+    "focal-evidence": "It lay on pedestrians more than Grad-CAM and the centre did. On photos of COCO its AUC was not "
+    "told from the centre's, and deletion and insertion did not tell it from Grad-CAM, nor insertion from the centre.",
+    "evidence": _CENTRE,
+    "modulator-evidence": _CENTRE,
+    "modulator": "It knows nothing of the answer, and on photos it lies on objects less than the centre does.",
+}
+"""What was not shown of each map, or is known to fail; pages that draw one say so."""
 
 
 def choose_map(name: str | None, block: tuple[int, int] | None) -> str:

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from focalnets.errors import CheckpointError, ConfigError, UnknownNameError, nearest
 from focalnets.files import replacing
-from focalnets.models.config import Preprocessing, TextInput
+from focalnets.models.config import FocalNetConfig, Preprocessing, TextInput
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.network_configs import NetworkConfig
 from focalnets.version import __version__
@@ -157,6 +157,7 @@ def describe(
                 f"it is not known what stands on the backbone of {name} for the task {task!r}: give head, such as "
                 '{"kind": "linear", "outputs": 10}.'
             )
+        assert isinstance(config, FocalNetConfig)
         head = classifier_head(config, getattr(model, "threshold", None))
     return Description(
         task=task,

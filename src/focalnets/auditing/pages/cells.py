@@ -1,11 +1,14 @@
-"""Cells of the tables."""
+"""Cells of the tables, and the columns that several of them have."""
 
 from __future__ import annotations
 
 from focalnets.intervals import Estimate
-from focalnets.report.parts import Emphasis, WithInterval
+from focalnets.report.parts import Column, Emphasis, WithInterval
 
-__all__ = ["emphasis", "interval", "share_of"]
+__all__ = ["ADJUSTED_P", "IMAGES", "emphasis", "interval", "share_of"]
+
+IMAGES = Column("images", "number", ",")
+ADJUSTED_P = Column("adjusted p", "number", ".2g")
 
 
 def interval(estimate: Estimate) -> WithInterval:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from focalnets.auditing.pages.cells import emphasis, interval, share_of
+from focalnets.auditing.pages.cells import ADJUSTED_P, IMAGES, emphasis, interval, share_of
 from focalnets.auditing.results import AuditResult
 from focalnets.auditing.shortcuts import Doubles
 from focalnets.auditing.verdicts import SECTIONS
@@ -22,11 +22,11 @@ def groups_section(audit: AuditResult) -> Section:
     )
     columns = (
         Column("group"),
-        Column("images", "number", ","),
+        IMAGES,
         Column("recall", "bar", ".1%"),
         Column("the rest", "number", ".1%"),
         Column("gap", "number", "+.1%"),
-        Column("adjusted p", "number", ".2g"),
+        ADJUSTED_P,
         Column("detectable", "number", ".1%"),
         Column("gap in precision", "number", "+.1%"),
         Column("overconfidence", "number", "+.1%"),
@@ -68,7 +68,7 @@ def data_section(audit: AuditResult) -> Section:
         Column("without it", "number", ".1%"),
         Column("lift", "number", "+.1%"),
         Column("V", "number", ".2f"),
-        Column("adjusted p", "number", ".2g"),
+        ADJUSTED_P,
     )
     rows = [
         Row(
@@ -130,7 +130,7 @@ def parts_section(audit: AuditResult) -> Section:
         Column("picture"),
         Column("recognised", "bar", ".1%"),
         Column("change", "number", "+.1%"),
-        Column("adjusted p", "number", ".2g"),
+        ADJUSTED_P,
         Column("named most"),
     )
     rows = [
@@ -169,11 +169,11 @@ def _surrounded(audit: AuditResult) -> Table:
     ]
     columns = (
         Column("class"),
-        Column("images", "number", ","),
+        IMAGES,
         Column("centre removed", "bar", ".1%"),
         Column("centre only", "bar", ".1%"),
         Column("difference", "number", "+.1%"),
-        Column("adjusted p", "number", ".2g"),
+        ADJUSTED_P,
     )
     return Table(columns, rows)
 
@@ -203,7 +203,7 @@ def amplification_section(audit: AuditResult) -> Section:
     columns = (
         Column("attribute"),
         Column("direction"),
-        Column("images", "number", ","),
+        IMAGES,
         Column("BiasAmp", "number", "+.4f"),
         Column("moved", "number", "+.1%"),
     )

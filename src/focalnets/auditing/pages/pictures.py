@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from focalnets.auditing.looks import Share
-from focalnets.auditing.pages.cells import emphasis, interval, share_of
+from focalnets.auditing.pages.cells import ADJUSTED_P, IMAGES, emphasis, interval, share_of
 from focalnets.auditing.results import AuditResult
 from focalnets.auditing.verdicts import SECTIONS
 from focalnets.report.parts import Card, Column, Gallery, Paragraph, Part, Picture, Row, Section, Table
@@ -51,7 +51,7 @@ def backgrounds_section(audit: AuditResult) -> Section:
     if found.gap is not None and found.pasting is not None:
         parts.append(
             Table(
-                (Column("difference"), Column("points", "number", "+.1%"), Column("adjusted p", "number", ".2g")),
+                (Column("difference"), Column("points", "number", "+.1%"), ADJUSTED_P),
                 [
                     Row(
                         ("BG-gap: own class's background minus another's", interval(found.gap), found.gap_p),
@@ -68,7 +68,7 @@ def backgrounds_section(audit: AuditResult) -> Section:
             Column("called so", "bar", ".1%"),
             Column("elsewhere", "number", ".1%"),
             Column("pull", "number", "+.1%"),
-            Column("adjusted p", "number", ".2g"),
+            ADJUSTED_P,
         )
         parts.append(
             Table(
@@ -105,11 +105,11 @@ def slices_section(audit: AuditResult) -> Section:
     )
     columns = (
         Column("slice"),
-        Column("images", "number", ","),
+        IMAGES,
         Column("recall", "bar", ".1%"),
         Column("others", "number", ".1%"),
         Column("gap", "number", "+.1%"),
-        Column("adjusted p", "number", ".2g"),
+        ADJUSTED_P,
         Column("shows"),
         Column("errors are called"),
     )
@@ -140,11 +140,11 @@ def against_section(audit: AuditResult) -> Section:
         return Section(SECTIONS["against"], [])
     columns = (
         Column("group"),
-        Column("images", "number", ","),
+        IMAGES,
         Column("now", "bar", ".1%"),
         Column("before", "number", ".1%"),
         Column("difference", "number", "+.1%"),
-        Column("adjusted p", "number", ".2g"),
+        ADJUSTED_P,
     )
     rows = [
         Row(
@@ -188,7 +188,7 @@ def looks_sections(audit: AuditResult) -> list[Section]:
 def _table(first: str, shares: Sequence[Share], caption: str) -> Table:
     columns = (
         Column(first),
-        Column("images", "number", ","),
+        IMAGES,
         Column("on the object", "bar", ".1%"),
         Column("the object's area", "number", ".1%"),
     )

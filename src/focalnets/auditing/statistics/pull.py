@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 
 from focalnets.auditing.statistics.differences import paired_shares
-from focalnets.auditing.statistics.tests import mcnemar
+from focalnets.auditing.statistics.tests import mcnemar_of
 from focalnets.intervals import Estimate
 
 __all__ = ["Pull", "measure_pull"]
@@ -52,5 +52,5 @@ def measure_pull(given: np.ndarray, elsewhere: np.ndarray) -> Pull:
         given=float(given.mean()),
         elsewhere=float(elsewhere.mean()),
         value=paired_shares(given, elsewhere),
-        p=mcnemar(int((given & ~elsewhere).sum()), int((elsewhere & ~given).sum())),
+        p=mcnemar_of(given, elsewhere),
     )

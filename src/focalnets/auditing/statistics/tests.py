@@ -1,6 +1,6 @@
 """Exact tests, and what many of them together may claim.
 
-Axes: K strata, e.g. classes.
+Axes: K strata, e.g. classes, N images.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import binomtest
 
-__all__ = ["holm", "mcnemar", "stratified_fisher"]
+__all__ = ["holm", "mcnemar", "mcnemar_of", "stratified_fisher"]
 
 Alternative = Literal["two-sided", "less", "greater"]
 
@@ -69,6 +69,11 @@ def mcnemar(first_only: int, second_only: int) -> float:
     """
     images = first_only + second_only
     return float(binomtest(first_only, images, 0.5).pvalue) if images else 1.0
+
+
+def mcnemar_of(first: np.ndarray, second: np.ndarray) -> float:
+    """Test whether two things hold equally often for the same images, booleans (N,) each; see :func:`mcnemar`."""
+    return mcnemar(int((first & ~second).sum()), int((second & ~first).sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -48,7 +48,8 @@ def find_coco_file(path: Path) -> Path | None:
     if path.is_file():
         return path
     for folder in (path, path / "annotations"):
-        files = sorted(folder.glob("*.json")) if folder.is_dir() else []
+        # Reading a pipe would wait for a writer, and devices have no end.
+        files = [file for file in sorted(folder.glob("*.json")) if file.is_file()] if folder.is_dir() else []
         if len(files) > 1:
             raise DataError(f"'{folder}' holds {', '.join(file.name for file in files)}; name one of these files.")
         if files:

@@ -10,13 +10,13 @@ import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from focalnets.data.checks.properties import Properties, measure_picture, perceptual_hash
+from focalnets.data.checks.properties import Properties, measure_picture
 from focalnets.data.decoding import declared_white, has_16_bits, uses_few_bits
 from focalnets.data.images import decode_image, encoded_image_size, image_header
 from focalnets.data.samples import ImageFile, Sample
 from focalnets.errors import ImageError
 
-__all__ = ["InspectedImage", "inspect_images", "near_pairs", "perceptual_hash"]
+__all__ = ["InspectedImage", "inspect_images", "near_pairs"]
 
 _COMPARED_PX = 256
 _NEAR_BITS, _LEAST_STRUCTURE = 3, 8
@@ -36,7 +36,8 @@ class InspectedImage:
         frames: Pictures in the file; above 1 for animations, of which the first is used.
         sha256: Hash of the bytes.
         few_bits: Whether its values have 16 bits but stay within 12, and the file does not say so.
-        looks: 64 bits that change little when the picture is resized or saved again, see :func:`perceptual_hash`.
+        looks: 64 bits that change little when the picture is resized or saved again, see
+            :func:`focalnets.data.checks.properties.perceptual_hash`.
         properties: What it is like, which should not tell its class.
     """
 
@@ -95,7 +96,7 @@ def near_pairs(hashes: Sequence[int]) -> list[tuple[int, int]]:
     """Find pairs of pictures that look alike: whose hashes differ in at most three bits; plain ones are left out.
 
     Args:
-        hashes: Of :func:`perceptual_hash`.
+        hashes: Of :func:`focalnets.data.checks.properties.perceptual_hash`.
 
     Returns:
         Numbers of the two pictures, the smaller first, in the order of the larger.

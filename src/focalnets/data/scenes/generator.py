@@ -20,7 +20,7 @@ from focalnets.data.scenes.shapes import FLOATING, GROUNDED, TARGETS, Shape, mix
 from focalnets.errors import ConfigError, UnknownNameError, nearest
 from focalnets.files import listed
 
-__all__ = ["DISTRACTOR_CLASSES", "SCENE_CLASSES", "Scene", "SceneGenerator", "SceneObject", "ScenePainter"]
+__all__ = ["DISTRACTOR_CLASSES", "SCENE_CLASSES", "Scene", "SceneGenerator", "SceneObject", "ScenePainter", "pixel_box"]
 
 SCENE_CLASSES: tuple[str, ...] = tuple(TARGETS)
 """What a picture can be named after."""
@@ -76,6 +76,12 @@ class Scene:
     def target(self) -> SceneObject:
         """The object that the scene is named after."""
         return self.objects[-1]
+
+
+def pixel_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Find the smallest box around the pixels of a mask (H, W) that is not empty; the ends lie behind the last ones."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 class SceneGenerator:
@@ -274,9 +280,7 @@ class ScenePainter:
         objects = []
         for number, name in enumerate(self.names, start=1):
             mask = (self.canvas.owner == number) & ~self.canvas.flooded
-            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
             if mask.sum() < _SMALLEST_VISIBLE_PX:
                 continue
-            box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-            objects.append(SceneObject(name, "target" if name in TARGETS else "distractor", box, mask))
+            objects.append(SceneObject(name, "target" if name in TARGETS else "distractor", pixel_box(mask), mask))
         return tuple(objects)

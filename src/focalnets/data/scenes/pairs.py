@@ -14,7 +14,7 @@ import dataclasses
 
 import numpy as np
 
-from focalnets.data.scenes.generator import Scene, SceneGenerator, SceneObject, ScenePainter
+from focalnets.data.scenes.generator import Scene, SceneGenerator, SceneObject, ScenePainter, pixel_box
 from focalnets.data.scenes.landscapes import GRAIN, MOODS, TARGET_PALETTES, Canvas, Mood, texture_at
 from focalnets.data.scenes.shapes import TARGETS, render
 from focalnets.errors import UnknownNameError, nearest
@@ -126,11 +126,11 @@ def compose(cutout: SceneCutout, background: SceneBackground) -> Scene:
     """Put an object before a background; what it hides of other things no longer belongs to them."""
     mask = cutout.mask
     behind = [
-        dataclasses.replace(thing, mask=seen, box_xyxy=_box(seen))
+        dataclasses.replace(thing, mask=seen, box_xyxy=pixel_box(seen))
         for thing in background.objects
         if (seen := thing.mask & ~mask).any()
     ]
-    target = SceneObject(cutout.class_name, "target", _box(mask), mask)
+    target = SceneObject(cutout.class_name, "target", pixel_box(mask), mask)
     return Scene(cutout.over(background.image), cutout.label, (*behind, target), background.land)
 
 
@@ -142,8 +142,3 @@ class _BackgroundPainter(ScenePainter):
         super().__init__(generator, rng)
         self.mood = mood
         self.canvas = Canvas(self.side, mood, rng, np.random.default_rng([generator.seed, number, 5]))
-
-
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

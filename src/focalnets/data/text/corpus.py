@@ -6,6 +6,7 @@ Axes: T tokens.
 from __future__ import annotations
 
 import dataclasses
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -173,10 +174,10 @@ def _dtype_of_bin(tokenizer: Tokenizer) -> np.dtype:
 def _mapped(file: Path, tokenizer: Tokenizer) -> np.ndarray:
     try:
         if file.name.lower().endswith(".npy"):
-            tokens = np.load(file, mmap_mode="r", allow_pickle=False)
+            tokens = np.lib.format.open_memmap(file, mode="r")  # refuses archives and pickles, unlike np.load
         else:
             tokens = np.memmap(file, _dtype_of_bin(tokenizer), "r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, tokenize.TokenError) as error:
         if file.stat().st_size == 0:
             raise DataError(f"'{file}' is empty; give a file that holds tokens.") from error
         raise DataError(f"'{file}' holds no tokens that can be read ({error!s:.100}); write it again.") from error

@@ -130,7 +130,6 @@ def _first(named: dict[str, list[Path]]) -> tuple[Path, ...]:
 
 def _in_words(files: list[Path]) -> str:
     size = sum(file.stat().st_size for file in files)
-    count = f"a file of {'tokens' if files[0].name.lower().endswith(TOKEN_ENDINGS) else 'text'}"
-    if len(files) > 1:
-        count = f"{len(files):,} files of {'tokens' if files[0].name.lower().endswith(TOKEN_ENDINGS) else 'text'}"
-    return f"{count} with {size / 1e6:,.2f} MB"
+    kind = "tokens" if files[0].name.lower().endswith(TOKEN_ENDINGS) else "text"
+    count = "a file" if len(files) == 1 else f"{len(files):,} files"
+    return f"{count} of {kind} with {size / 1e6:,.2f} MB"

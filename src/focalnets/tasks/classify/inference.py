@@ -13,7 +13,7 @@ from focalnets.tasks import running
 from focalnets.tasks.classify.results import Evaluation, Prediction
 from focalnets.tasks.classify.task import Classify
 from focalnets.tasks.evaluation import Failure
-from focalnets.tasks.task import Alter
+from focalnets.tasks.picture_transform import Alter
 
 __all__ = ["evaluate_images", "predict_images"]
 

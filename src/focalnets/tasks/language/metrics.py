@@ -37,7 +37,7 @@ class TextSurprise(Metric):
 
     Args:
         tokenizer: Says how many bytes and characters a token stands for.
-        context_length: T.
+        context_length: Positions that it has room for from the beginning.
     """
 
     full_state_update = False
@@ -62,10 +62,12 @@ class TextSurprise(Metric):
 
     def update(self, nats: Tensor, targets: Tensor) -> None:
         """Take the surprise at each token (B, T) into the sums."""
-        counted = targets != NOT_COUNTED
-        positions = torch.arange(targets.shape[1], device=targets.device).clamp(max=len(self.sums) - 1)
-        self.sums.index_add_(0, positions, nats.sum(0).to(self.sums.dtype))
-        self.counts.index_add_(0, positions, counted.sum(0))
+        counted, length = targets != NOT_COUNTED, targets.shape[1]
+        if length > len(self.sums):  # measured on longer passages than those of training
+            more = (0, length - len(self.sums))
+            self.sums, self.counts = F.pad(self.sums, more), F.pad(self.counts, more)
+        self.sums[:length] += nats.sum(0).to(self.sums.dtype)
+        self.counts[:length] += counted.sum(0)
         tokens = targets[counted]
         self.byte_count += self.bytes_of[tokens].sum()
         self.character_count += self.characters_of[tokens].sum()

@@ -90,7 +90,7 @@ def make_evaluation(measured: Measured, *, worst: int) -> Evaluation:
         measured: With the nats of each passage as answers.
         worst: Passages to keep of each kind, at most.
     """
-    (metric,) = measured.metrics.values()
+    metric: Any = next(iter(measured.metrics.values()))
     order = sorted(range(len(measured.answers)), key=lambda place: -measured.answers[place])
     data: Any = measured.data
 

@@ -161,10 +161,23 @@ class Language(Task):
     # The network
 
     def with_data(self, data: TrainingData) -> Language:
-        """Remember how the text is read, e.g. which characters there are."""
+        """Remember how the text is read, e.g. which characters there are.
+
+        Raises:
+            ConfigError: If the data is no text, or has not all characters that samples shall begin with.
+        """
         if not isinstance(data.train, Passages):
             raise ConfigError(f"the task language trains on texts, got {type(data.train).__name__}.")
-        return dataclasses.replace(self, spec=data.train.tokenizer.spec(self.settings.context_length))
+        tokenizer, settings = data.train.tokenizer, self.settings
+        if settings.sample_length:
+            try:
+                tokenizer.encode(settings.sample_prompt)
+            except DataError as error:
+                if settings.sample_prompt != LanguageSettings().sample_prompt:
+                    raise ConfigError(f"sample_prompt does not suit the data: {error}") from None
+                # A text of a single line: samples begin as it does.
+                settings = dataclasses.replace(settings, sample_prompt=tokenizer.decode(data.train.tokens[:1]))
+        return dataclasses.replace(self, settings=settings, spec=tokenizer.spec(settings.context_length))
 
     def create(self, name: str, overrides: Mapping[str, Any], labels: Sequence[str]) -> FocalLanguageModel:
         """Draw a language model at random, with the vocabulary of the data."""

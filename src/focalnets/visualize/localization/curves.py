@@ -77,7 +77,8 @@ class CurveMeter:
     def _probabilities(self, images: Iterator[Tensor] | list[Tensor]) -> Tensor:
         """Run images (1, channels, H, W) in batches: (images, classes) float32 on the CPU."""
         network: nn.Module = self.form.network
-        found, waiting = [], []
+        found: list[Tensor] = []
+        waiting: list[Tensor] = []
 
         def run() -> None:
             with torch.inference_mode(), self.form.context(self.device):

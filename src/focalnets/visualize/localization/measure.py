@@ -106,7 +106,8 @@ def measure_localization(
             and where a block is named its modulator.
         size_px: Shorter side of the pictures [px]; None takes the scale of the network's evaluation.
         sources: What draws the maps; None takes :func:`map_sources`.
-        steps: In how many steps pixels go and come, see :mod:`.curves`; 0 measures no curves.
+        steps: In how many steps pixels go and come, see :mod:`.curves`; 0 measures no curves, and so does a network
+            without classes.
         resamples: Drawings of the bootstrap.
         seed: Of the bootstrap, and of maps that are drawn at random.
         skip_unreadable: Leave images out that cannot be read, and say so in the result, instead of refusing.
@@ -125,9 +126,12 @@ def measure_localization(
         if value < least:
             raise ConfigError(f"{name} must be a whole number from {least} up, got {value}.")
     annotated = bool(images.objects)
+    if not model.config.num_classes:
+        steps = 0  # There is no answer whose probability could fall.
     if not annotated and not steps:
         raise ConfigError(
-            "Images without annotation can only be measured by deletion and insertion; steps must be 1 up."
+            "Images without annotation can only be measured by deletion and insertion, which need a network with "
+            "classes and steps from 1 up."
         )
     started = time.monotonic()
     name = ("modulator" if focus is not None else DEFAULT_MAP) if map_name is None else choose_map(map_name, focus)

@@ -158,8 +158,10 @@ def _table(result: Localization, scores: Sequence[MethodScore]) -> Table:
     for score in scores:
         emphasis: Emphasis = "strong" if score.key == result.main else "soft" if score.kind == "blind" else ""
         rows.append(Row((score.label, *(_cell(getattr(score, name)) for name in names)), emphasis))
-    kinds = {name: "bar" if name == names[0] else "number" for name in names}
-    columns = (Column("map"), *(Column(result.figures[name], kinds[name], ".1%") for name in names))
+    columns = (
+        Column("map"),
+        *(Column(result.figures[name], "bar" if name == names[0] else "number", ".1%") for name in names),
+    )
     return Table(columns, rows, "Below each figure its 95 % interval.")
 
 

@@ -9,6 +9,9 @@ __all__ = ["JUDGED", "describe_verdicts", "judged_differences", "summarise"]
 JUDGED = {"auc": "pixel AUC", "deletion": "deletion", "insertion": "insertion"}
 """The figures by which a map is judged, and what they are called in sentences."""
 
+_BLIND = {"centre": "the centre", "noise": "smooth noise", "anywhere": "a constant map"}
+"""Maps that know nothing of the image, inside sentences."""
+
 
 def judged_differences(result: Localization) -> list[Difference]:
     """List what the main map has to beat: all but itself, peers and other maps of the same network's evidence."""
@@ -27,11 +30,11 @@ def summarise(result: Localization) -> str:
     for difference in others:
         words = [JUDGED[name] for name in figures if result.verdict(difference, name) != "ahead"]
         if words:
-            missed.append(f"{_lower(result.method(difference.other).label)} (in {_listed(words)})")
+            missed.append(f"{_in_words(result, difference.other)} (in {_listed(words)})")
     judged = _listed([JUDGED[name] for name in figures])
     if not missed:
         return f"It beats everything that it is compared with in {judged}."
-    return f"These images do not show that it beats {'; '.join(missed)}."
+    return f"These images do not show that it beats {_listed(missed, 'or')}."
 
 
 def describe_verdicts(result: Localization) -> list[str]:
@@ -46,7 +49,7 @@ def describe_verdicts(result: Localization) -> list[str]:
             verdict = result.verdict(difference, name)
             if verdict is not None:
                 interval = f"{100 * estimate.value:+.1f}, {100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}"
-                groups[verdict].append(f"{_lower(result.method(difference.other).label)} ({interval})")
+                groups[verdict].append(f"{_in_words(result, difference.other)} ({interval})")
         said = {"ahead": "ahead of", "behind": "behind", "open": "not told apart from"}
         parts = [f"{said[group]} {', '.join(members)}" for group, members in groups.items() if members]
         smaller = "; smaller is better" if name == "deletion" else ""
@@ -54,9 +57,13 @@ def describe_verdicts(result: Localization) -> list[str]:
     return sentences
 
 
-def _lower(label: str) -> str:
-    return label if label.startswith("Grad") else label[:1].lower() + label[1:]
+def _in_words(result: Localization, key: str) -> str:
+    """Name what the main map is compared with inside a sentence."""
+    if key.startswith("untrained"):
+        same = key == f"untrained_{result.main}" or (key == "untrained" and result.main.startswith("modulator_"))
+        return f"{'the same map' if same else 'the modulator'} with random weights"
+    return _BLIND.get(key) or result.method(key).label
 
 
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _listed(words: list[str], joint: str = "and") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {joint} {words[-1]}"
