@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from focalnets.api import audit as audit
     from focalnets.api import evaluate as evaluate
     from focalnets.api import explain as explain
+    from focalnets.api import explain_text as explain_text
     from focalnets.api import load as load
     from focalnets.api import predict as predict
     from focalnets.api import train as train
@@ -60,6 +61,7 @@ _HOMES = {
     "create_model": "focalnets.weights.loading",
     "evaluate": "focalnets.api",
     "explain": "focalnets.api",
+    "explain_text": "focalnets.api",
     "export": "focalnets.exporting.export",
     "focal_aggregation": "focalnets.ops.aggregation",
     "inspect_checkpoint": "focalnets.weights.loading",

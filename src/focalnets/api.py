@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from focalnets.data.inputs import Inputs, gather_inputs
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.engine.accelerate import Precision
+from focalnets.errors import ConfigError
 from focalnets.exporting.formats import is_exported
 from focalnets.models.focalnet import FocalNet
+from focalnets.models.input_specs import TextInput
 from focalnets.tasks.clips import clip_outputs
 from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.loading import OpenedData
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
     from focalnets.visualize.draw import Style
     from focalnets.visualize.explanations import Explanations
     from focalnets.visualize.recording import BlockId
+    from focalnets.visualize.text.explanation import TextExplanation
 
-__all__ = ["Model", "Trained", "Training", "audit", "evaluate", "explain", "load", "predict", "train"]
+__all__ = ["Model", "Trained", "Training", "audit", "evaluate", "explain", "explain_text", "load", "predict", "train"]
 
 
 class Trained(TrainedNetwork):
@@ -59,6 +62,10 @@ class Trained(TrainedNetwork):
     def explain(self, inputs: Inputs, **options: Any) -> Explanations:
         """Draw where it looks in pictures; the options are those of :func:`explain`."""
         return explain(inputs, self, **options)
+
+    def explain_text(self, text: str, **options: Any) -> TextExplanation:
+        """Say what it listens to in a text; the options are those of :func:`explain_text`."""
+        return explain_text(text, self, **options)
 
     def export(self, path: str | os.PathLike[str], **options: Any) -> Exported:
         """Write it as a file for other programs; the options are those of :func:`focalnets.export`."""
@@ -319,6 +326,11 @@ def explain(
 
     trained = _trained(model, device)
     trained.require_weights("explain")
+    if trained.task.input_type is TextInput:
+        raise ConfigError(
+            f"explain looks into networks of pictures, and this one is for the task {trained.task.name}; use "
+            "explain_text."
+        )
     entries, missing = gather_inputs(inputs, videos=True)
     failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
     explained = explain_inputs(
@@ -327,6 +339,35 @@ def explain(
         model_name=trained.source or trained.origin, on_progress=on_progress,
     )  # fmt: skip
     return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)
+
+
+def explain_text(
+    text: str, model: Model, *, name: str = "text", most_tokens: int | None = None, device: str = "auto"
+) -> TextExplanation:
+    """Say what a network that continues or classifies texts listens to at each token of one.
+
+    Args:
+        text: At least one character.
+        model: See :data:`Model`.
+        name: What the text is called, e.g. its file.
+        most_tokens: Tokens that are read, the first ones; None takes 4,096. A classifier reads no more than it was
+            made for.
+        device: Where to run, see :func:`load`; a network that is loaded stays where it is.
+
+    Raises:
+        CheckpointError: If the network cannot be loaded.
+        ConfigError: If it reads no texts, or ``most_tokens`` is out of range.
+        DataError: If the text is empty or holds what the network's vocabulary lacks.
+    """
+    from focalnets.visualize.text.explain import MOST_TOKENS
+    from focalnets.visualize.text.explain import explain_text as explain
+
+    trained = _trained(model, device)
+    trained.require_weights("explain_text")
+    return explain(
+        trained.network, text, name=name, model_name=trained.source or trained.origin,
+        most_tokens=MOST_TOKENS if most_tokens is None else most_tokens,
+    )  # fmt: skip
 
 
 def audit(
