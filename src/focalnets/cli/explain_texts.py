@@ -64,9 +64,7 @@ def explain_texts(arguments: Any, source: str) -> int:
         written = [str(found.save(output / file)) for file in pair]
         explained.append({**found.to_dict(), "files": written})
         result_line(f"{found.in_words()}; {', '.join(written)}")
-    deliver(
-        arguments, lambda: None, json=lambda: {"model": source, "explained": explained, "failures": failures}
-    )
+    deliver(arguments, lambda: None, json=lambda: {"model": source, "explained": explained, "failures": failures})
     for failure in failures:
         print(f"not explained: {failure}", file=sys.stderr)
     if failures:

@@ -122,7 +122,9 @@ def _beside_attention(result: LanguageDemoResult) -> Section:
 def _listening(result: LanguageDemoResult) -> Section:
     figures = result.explanation
     words = f"A passage that was held out, as the network reads it. {WHAT_SHARES_SAY}"
-    return Section("What each character listens to", [Paragraph(words), coloured_tokens(figures), levels_by_block(figures)])
+    return Section(
+        "What each character listens to", [Paragraph(words), coloured_tokens(figures), levels_by_block(figures)]
+    )
 
 
 def _next_steps(result: LanguageDemoResult) -> Section:

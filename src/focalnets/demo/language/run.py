@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from focalnets.data.text.tokenizers import Tokenizer
+from focalnets.data.labelled import TrainingData
 from focalnets.demo.language.settings import LanguageDemoSettings
 from focalnets.demo.language.text import passage_of, read_plays
 from focalnets.demo.words import ends_early
@@ -128,7 +128,6 @@ def run_demo(
     write_text(output / "passage.txt", passage)
     explanation = explain_text(network, passage, name="passage.txt", model_name="the demonstration's network")
     tokens_per_s, state_bytes = _measure_writing(network, settings)
-    first = _untrained_sample(settings, configs["run"], data.train.tokenizer)  # type: ignore[attr-defined]
     return LanguageDemoResult(
         settings=settings,
         characters=len(text) - held_out,
@@ -136,7 +135,7 @@ def run_demo(
         network=network,
         ours=runs["run"],
         attention=runs["attention"],
-        samples=_samples(runs["run"], output / "run", first),
+        samples=_samples(runs["run"], output / "run", _untrained_sample(configs["run"], data)),
         explanation=explanation,
         tokens_per_s=tokens_per_s,
         state_bytes=state_bytes,
@@ -170,7 +169,7 @@ def _take_up(
                 say(f"{folder.name} is trained already")
                 return
             if run.resume_point.exists():
-                resume(folder, quiet=quiet)
+                resume(folder, root=place, quiet=quiet)
                 return
         train(config, open_data(place, config), output=folder, overwrite=True, quiet=quiet)
 
@@ -193,12 +192,12 @@ def _samples(run: RunSummary, folder: Path, first: str) -> tuple[Sample, ...]:
     return tuple(Sample(int(row["step"]), row["val_nats"], text) for row, text in rows if text is not None)
 
 
-def _untrained_sample(settings: LanguageDemoSettings, config: TrainingConfig, tokenizer: Tokenizer) -> str:
+def _untrained_sample(config: TrainingConfig, data: TrainingData) -> str:
     """Let a network of the same kind write before it has learnt anything."""
-    task = dataclasses.replace(config.build_task(), spec=tokenizer.spec(settings.context_length))  # type: ignore[call-arg]
+    task = config.build_task().with_data(data)
     with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        return task.sample(task.create(config.model, config.model_overrides, ())) or ""
+        torch.manual_seed(config.seed)
+        return task.sample(task.create(config.model, config.model_overrides, data.labels)) or ""
 
 
 def _measure_writing(network: FocalLanguageModel, settings: LanguageDemoSettings) -> tuple[float, int]:

@@ -106,7 +106,9 @@ def listen(network: nn.Module) -> Iterator[Callable[[], tuple[Listening, ...]]]:
 
 
 def _listening(block: int, record: _Record) -> Listening:
-    assert record.gates is not None and record.lengths is not None and record.modulator is not None
+    assert record.gates is not None
+    assert record.lengths is not None
+    assert record.modulator is not None
     return Listening(
         block=block, gates=record.gates.numpy(), lengths=record.lengths.numpy(), modulator=record.modulator.numpy()
     )
@@ -115,9 +117,7 @@ def _listening(block: int, record: _Record) -> Listening:
 def _projection_hook(record: _Record, modulation: Modulation) -> Callable[..., None]:
     def hook(_: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
         groups = modulation.gate_heads if isinstance(modulation, CausalFocalModulation) else 1
-        levels = (
-            modulation.levels if isinstance(modulation, CausalFocalModulation) else modulation.focal_levels + 1
-        )
+        levels = modulation.levels if isinstance(modulation, CausalFocalModulation) else modulation.focal_levels + 1
         dim = modulation.dim
         context = output[..., dim : 2 * dim]
         gates = output[..., 2 * dim : 2 * dim + levels * groups].unflatten(-1, (levels, groups))

@@ -142,7 +142,7 @@ def _facts(figures: TextFigures) -> list[Part]:
     if figures.blocks:
         shares = figures.shares.mean(0)
         most = int(shares.argmax())
-        facts.append(Fact(f"{shares[most]:.0%}", f"of what is taken in comes from {figures.levels[most]}"))
+        facts.append(Fact(f"{shares[most]:.0%}", f"of what is taken in comes from the level “{figures.levels[most]}”"))
     return [Facts(facts)] if facts else []
 
 
