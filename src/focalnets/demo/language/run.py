@@ -18,6 +18,7 @@ from focalnets.files import write_text
 from focalnets.models.sequence import FocalLanguageModel
 from focalnets.tasks.language.generation import continue_texts, language_model
 from focalnets.tasks.loading import load_trained
+from focalnets.tasks.report import evaluate_in_passes
 from focalnets.training.config import TrainingConfig
 from focalnets.training.language_recipes import language
 from focalnets.training.run_folder import RunFolder
@@ -135,7 +136,7 @@ def run_demo(
         network=network,
         ours=runs["run"],
         attention=runs["attention"],
-        samples=_samples(runs["run"], output / "run", _untrained_sample(configs["run"], data)),
+        samples=(_untrained(configs["run"], data), *_samples(runs["run"], output / "run")),
         explanation=explanation,
         tokens_per_s=tokens_per_s,
         state_bytes=state_bytes,
@@ -182,22 +183,24 @@ def _holds(run: RunFolder, config: TrainingConfig) -> bool:
         return False
 
 
-def _samples(run: RunSummary, folder: Path, first: str) -> tuple[Sample, ...]:
+def _samples(run: RunSummary, folder: Path) -> list[Sample]:
     """Put the samples of a run beside what it had reached by then."""
-    texts = {"epoch 0": first}
+    texts = {}
     for entry in f"\n{RunFolder(folder).samples.read_text(encoding='utf-8')}".split("\n== ")[1:]:
         title, _, text = entry.partition("\n")
         texts[title] = text.strip("\n")  # of an epoch that was done twice the later one
     rows = [(row, texts.get(f"epoch {int(row['epoch'])}")) for row in run.history]
-    return tuple(Sample(int(row["step"]), row["val_nats"], text) for row, text in rows if text is not None)
+    return [Sample(int(row["step"]), row["val_nats"], text) for row, text in rows if text is not None]
 
 
-def _untrained_sample(config: TrainingConfig, data: TrainingData) -> str:
+def _untrained(config: TrainingConfig, data: TrainingData) -> Sample:
     """Let a network of the same kind write before it has learnt anything."""
     task = config.build_task().with_data(data)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        return task.sample(task.create(config.model, config.model_overrides, data.labels)) or ""
+        network = task.create(config.model, config.model_overrides, data.labels).eval()
+    measured = evaluate_in_passes(task, network, data.val, place=data.description).evaluation
+    return Sample(0, measured.metrics["nats"], task.sample(network) or "")
 
 
 def _measure_writing(network: FocalLanguageModel, settings: LanguageDemoSettings) -> tuple[float, int]:
