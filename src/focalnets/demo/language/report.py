@@ -35,7 +35,7 @@ from focalnets.visualize.text.page import WHAT_SHARES_SAY, coloured_tokens, leve
 __all__ = ["chosen_samples", "write_report"]
 
 _CLOSE = 0.01
-"""Nats that are not told apart in words: other seeds move a training by about as much."""
+"""Nats that are not told apart in words."""
 
 
 def write_report(result: LanguageDemoResult, path: str | Path) -> Path:
@@ -105,15 +105,15 @@ def _beside_attention(result: LanguageDemoResult) -> Section:
     ]
     difference = _best(result.attention) - _best(result.ours)
     verdict = (
-        "After these steps the two do not differ by more than seeds do"
+        f"After these steps the two are within {_CLOSE:g} nats of each other"
         if abs(difference) < _CLOSE
         else f"After these steps {'focal modulation' if difference > 0 else 'attention'} is ahead by "
         f"{abs(difference):.2f} nats"
     )
     words = (
         "A transformer of the same skeleton, in which attention with rotary positions takes the place of focal "
-        "modulation, was trained on the same passages with the same schedule. The curves are of text that was held "
-        f"out. {verdict}; that is one seed of small networks trained for minutes, and says nothing of long trainings."
+        "modulation, was trained on the same passages with the same rates. The curves are of text that was held out. "
+        f"{verdict}. That is one seed of small networks trained for minutes; it says nothing of long trainings."
     )
     chart = Chart(lambda theme: _curves(networks, theme), "Nats a character held out over the steps of both trainings")
     return Section("Beside attention", [Paragraph(words), chart, Table(columns, rows)])

@@ -20,7 +20,7 @@ class LanguageDemoSettings:
         context_length: Characters that both read at once in training.
         passages, epochs: Passages that an epoch takes from the text, and epochs, after each of which a sample is kept.
         batch_size: Passages a step.
-        learning_rate: Highest rate.
+        learning_rate: Highest rate, of both networks; that of the recipe ``language``.
         sample_prompt, sample_length: What samples begin with, and their characters.
         looked_at: Characters of what is held out, about, whose gates are shown.
         seed: Decides initial weights and order.
@@ -31,9 +31,9 @@ class LanguageDemoSettings:
     attention: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"attention_every": 1})
     context_length: int = 256
     passages: int = 400
-    epochs: int = 10
+    epochs: int = 12
     batch_size: int = 8
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     sample_prompt: str = "GLOUCESTER:\n"
     sample_length: int = 300
     looked_at: int = 500
@@ -42,7 +42,7 @@ class LanguageDemoSettings:
 
 def full() -> LanguageDemoSettings:
     """Choose what takes about three minutes on two cores, for both networks together."""
-    return LanguageDemoSettings(network={"dim": 96, "depth": 3})
+    return LanguageDemoSettings(network={"dim": 128, "depth": 3})
 
 
 def quick() -> LanguageDemoSettings:
