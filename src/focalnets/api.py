@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from focalnets.data.inputs import Inputs, gather_inputs
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.engine.accelerate import Precision
-from focalnets.errors import ConfigError
 from focalnets.exporting.formats import is_exported
 from focalnets.models.focalnet import FocalNet
-from focalnets.models.input_specs import TextInput
 from focalnets.tasks.clips import clip_outputs
 from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.loading import OpenedData
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from focalnets.visualize.recording import BlockId
     from focalnets.visualize.text.explanation import TextExplanation
 
-__all__ = ["Model", "Trained", "Training", "audit", "evaluate", "explain", "explain_text", "load", "predict", "train"]
+__all__ = ["Model", "Trained", "Training", "audit", "evaluate", "explain", "load", "predict", "train"]
 
 
 class Trained(TrainedNetwork):
@@ -64,7 +62,9 @@ class Trained(TrainedNetwork):
         return explain(inputs, self, **options)
 
     def explain_text(self, text: str, **options: Any) -> TextExplanation:
-        """Say what it listens to in a text; the options are those of :func:`explain_text`."""
+        """Say what it listens to in a text; the options are those of :func:`focalnets.explain_text`."""
+        from focalnets.visualize.text.explain import explain_text
+
         return explain_text(text, self, **options)
 
     def export(self, path: str | os.PathLike[str], **options: Any) -> Exported:
@@ -313,8 +313,7 @@ def explain(
         every: In videos look at each ``every``-th frame only.
         most_frames: Videos end after so many frames; None takes all.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
-        on_progress: Called with the number of photos done, and of all; for a video with that of frames, and of all
-            where it is known.
+        on_progress: As for :func:`predict`.
 
     Raises:
         ShapeError, ImageError: As :func:`predict`.
@@ -322,51 +321,11 @@ def explain(
         ConfigError: If a number or a block is out of range, the network is no classifier, or videos lack an output.
         MissingPackageError: If there are videos and PyAV is not installed.
     """
-    from focalnets.visualize.explanations import Explanations, explain_inputs
+    from focalnets.visualize.explanations import explain_given
 
-    trained = _trained(model, device)
-    trained.require_weights("explain")
-    if trained.task.input_type is TextInput:
-        raise ConfigError(
-            f"explain looks into networks of pictures, and this one is for the task {trained.task.name}; use "
-            "explain_text."
-        )
-    entries, missing = gather_inputs(inputs, videos=True)
-    failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
-    explained = explain_inputs(
-        trained.task, trained.network, entries, block=block, map_name=map, size_px=size, top_k=top_k, style=style,
-        output=None if output is None else Path(output), every=every, most_frames=most_frames,
-        model_name=trained.source or trained.origin, on_progress=on_progress,
-    )  # fmt: skip
-    return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)
-
-
-def explain_text(
-    text: str, model: Model, *, name: str = "text", most_tokens: int | None = None, device: str = "auto"
-) -> TextExplanation:
-    """Say what a network that continues or classifies texts listens to at each token of one.
-
-    Args:
-        text: At least one character.
-        model: See :data:`Model`.
-        name: What the text is called, e.g. its file.
-        most_tokens: Tokens that are read, the first ones; None takes 4,096. A classifier reads no more than it was
-            made for.
-        device: Where to run, see :func:`load`; a network that is loaded stays where it is.
-
-    Raises:
-        CheckpointError: If the network cannot be loaded.
-        ConfigError: If it reads no texts, or ``most_tokens`` is out of range.
-        DataError: If the text is empty or holds what the network's vocabulary lacks.
-    """
-    from focalnets.visualize.text.explain import MOST_TOKENS
-    from focalnets.visualize.text.explain import explain_text as explain
-
-    trained = _trained(model, device)
-    trained.require_weights("explain_text")
-    return explain(
-        trained.network, text, name=name, model_name=trained.source or trained.origin,
-        most_tokens=MOST_TOKENS if most_tokens is None else most_tokens,
+    return explain_given(
+        _trained(model, device), inputs, block=block, map_name=map, size_px=size, top_k=top_k, style=style,
+        output=output, every=every, most_frames=most_frames, on_progress=on_progress,
     )  # fmt: skip
 
 

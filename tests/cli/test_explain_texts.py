@@ -97,7 +97,7 @@ def test_python_explains_texts(run, coloured_run):
     network = focalnets.load(run, device="cpu")
     figures = network.explain_text("the king")
     assert figures.to_dict() == focalnets.explain_text("the king", run, device="cpu").to_dict()
-    with pytest.raises(ConfigError, match="use explain_text"):
+    with pytest.raises(ConfigError, match="of networks of texts explain_text shows"):
         network.explain("photo.jpg")
     with pytest.raises(ConfigError, match="continue or classify texts, got a FocalNet"):
         focalnets.explain_text("the king", coloured_run, device="cpu")

@@ -80,7 +80,7 @@ def levels_by_hand(mixer, tokens, context):
 )
 def test_what_is_taken_in_is_what_the_layers_compute(changes, last):
     network = language_model(**changes)
-    figures = explain_text(network, TEXT)
+    figures = explain_text(TEXT, network)
     assert figures.levels[-1] == last
     assert figures.levels[:2] == ("3 characters", "6 characters" if "dilations" in changes else "4 characters")
     block, mixer = network.blocks[0], network.blocks[0].mixer
@@ -101,7 +101,7 @@ def test_what_is_taken_in_is_what_the_layers_compute(changes, last):
 
 def test_surprise_is_that_of_each_token_after_those_before_it():
     network = language_model()
-    figures = explain_text(network, TEXT)
+    figures = explain_text(TEXT, network)
     tokens = tokens_of(network)
     assert math.isnan(figures.surprise[0])
     assert figures.guesses[0] is None
@@ -117,7 +117,7 @@ def test_surprise_is_that_of_each_token_after_those_before_it():
 
 def test_a_classifier_is_looked_into_and_reads_no_more_than_it_was_made_for():
     network = text_classifier()
-    figures = explain_text(network, TEXT)
+    figures = explain_text(TEXT, network)
     with torch.no_grad():
         probabilities = network(tokens_of(network))[0].softmax(-1)
     assert dict(figures.classes)["<ham>"] == pytest.approx(float(probabilities[1]), rel=1e-4)
@@ -137,15 +137,15 @@ def test_a_classifier_is_looked_into_and_reads_no_more_than_it_was_made_for():
         levels.append(F.gelu(level[0].mean(0)).expand_as(level[0]))
     added = torch.stack(levels, 1) * gates[0].unsqueeze(-1)
     np.testing.assert_allclose(figures.blocks[0].lengths, added.norm(dim=-1), rtol=1e-4, atol=1e-6)
-    short = explain_text(text_classifier(context=5), TEXT)
+    short = explain_text(TEXT, text_classifier(context=5))
     assert (len(short.tokens), short.left_out) == (5, len(TEXT) - 5)
 
 
 def test_blocks_that_attend_are_left_out(tmp_path):
-    hybrid = explain_text(language_model(depth=3, attention_every=2), TEXT)
+    hybrid = explain_text(TEXT, language_model(depth=3, attention_every=2))
     assert [block.block for block in hybrid.blocks] == [0, 2]
     assert "1, without focal modulation" in check_alone(saved(hybrid, tmp_path), scripts=True).text
-    alone = explain_text(language_model(attention_every=1), TEXT)
+    alone = explain_text(TEXT, language_model(attention_every=1))
     assert alone.blocks == alone.levels == ()
     page = check_alone(saved(alone, tmp_path), scripts=True)
     assert "Character by character" in page.text
@@ -157,11 +157,11 @@ def test_nothing_is_left_on_the_network():
     network = language_model()
     before = network(tokens_of(network))[0]
     network.train()
-    explain_text(network, TEXT)
+    explain_text(TEXT, network)
     assert network.training
     network.embedding.register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        explain_text(network, TEXT)
+        explain_text(TEXT, network)
     network.embedding._forward_hooks.clear()
     assert not any(module._forward_hooks for module in network.modules())
     torch.testing.assert_close(network.eval()(tokens_of(network))[0], before)
@@ -169,7 +169,7 @@ def test_nothing_is_left_on_the_network():
 
 def test_bytes_that_are_no_characters_are_written_down():
     network = language_model(ByteTokenizer())
-    figures = explain_text(network, "aé\n")
+    figures = explain_text("aé\n", network)
     assert figures.pieces == ("a", "<c3>", "<a9>", "\n")
     assert figures.unit == "bytes"
 
@@ -178,13 +178,13 @@ def test_mistakes_are_told_in_one_sentence(tmp_path):
     network = language_model()
     for text, words in (("", "is empty"), ("zebra", "does not know ('r', 'z')")):
         with pytest.raises(DataError, match=re.escape(words)):
-            explain_text(network, text)
+            explain_text(text, network)
     with pytest.raises(ConfigError, match="most_tokens must be a whole number from 1 up, got 0"):
-        explain_text(network, TEXT, most_tokens=0)
+        explain_text(TEXT, network, most_tokens=0)
     with pytest.raises(ConfigError, match="continue or classify texts, got a Linear"):
-        explain_text(torch.nn.Linear(2, 2), TEXT)
+        explain_text(TEXT, torch.nn.Linear(2, 2))
     with pytest.raises(ConfigError, match=r"\.html, \.csv or \.json, got 'a\.png'"):
-        explain_text(network, TEXT).save(tmp_path / "a.png")
+        explain_text(TEXT, network).save(tmp_path / "a.png")
 
 
 def saved(figures, folder):
@@ -197,7 +197,7 @@ def shown_tokens(page):
 
 
 def test_the_page_shows_every_token_with_its_figures(tmp_path):
-    figures = explain_text(language_model(), TEXT, name="/home/x/letter.txt", model_name="/home/x/runs/text")
+    figures = explain_text(TEXT, language_model(), name="/home/x/letter.txt", model_name="/home/x/runs/text")
     page = saved(figures, tmp_path)
     read = check_alone(page, scripts=True)
     assert "/home/x" not in page
@@ -218,13 +218,13 @@ def test_the_page_shows_every_token_with_its_figures(tmp_path):
 
 
 def test_one_token_has_a_page(tmp_path):
-    figures = explain_text(language_model(), "a")
+    figures = explain_text("a", language_model())
     assert figures.nats is None
     check_alone(saved(figures, tmp_path), scripts=True)
 
 
 def test_files_hold_what_python_has(tmp_path):
-    figures = explain_text(language_model(), TEXT, most_tokens=20)
+    figures = explain_text(TEXT, language_model(), most_tokens=20)
     assert figures.left_out == len(TEXT) - 20
     with figures.save(tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -241,7 +241,7 @@ def test_files_hold_what_python_has(tmp_path):
 
 
 def test_notebooks_get_tokens_without_a_script(capsys):
-    figures = explain_text(text_classifier(), TEXT)
+    figures = explain_text(TEXT, text_classifier())
     markup = figures._repr_html_()
     check_alone(markup)
     assert "".join(text for *_, text in shown_tokens(markup)).replace("⏎", "") == TEXT
@@ -254,7 +254,7 @@ def test_notebooks_get_tokens_without_a_script(capsys):
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_choosing_a_block_colours_the_tokens_anew(tmp_path):
-    figures = explain_text(language_model(), TEXT)
+    figures = explain_text(TEXT, language_model())
     script = """<script>
 addEventListener("load", () => {
   const found = [], tokens = [...document.querySelectorAll(".tokens span")];

@@ -41,6 +41,7 @@ def explain_texts(arguments: Any, source: str) -> int:
     """Write a page and a table for each text."""
     from focalnets import api
     from focalnets.report.names import unique_names
+    from focalnets.visualize.text.explain import MOST_TOKENS
 
     given = [name for name, usual in _FOR_PICTURES.items() if getattr(arguments, name) != usual]
     if given:
@@ -57,7 +58,7 @@ def explain_texts(arguments: Any, source: str) -> int:
     for (name, text), pair in zip(texts, files, strict=True):
         assert model is not None
         try:
-            found = model.explain_text(text, name=str(name), most_tokens=arguments.most_tokens)
+            found = model.explain_text(text, name=str(name), most_tokens=arguments.most_tokens or MOST_TOKENS)
         except DataError as error:
             failures.append(str(error))
             continue

@@ -127,7 +127,7 @@ def run_demo(
     held_out = len(data.val.tokens)  # type: ignore[attr-defined]
     passage = passage_of(text[-held_out:], settings.looked_at)
     write_text(output / "passage.txt", passage)
-    explanation = explain_text(network, passage, name="passage.txt", model_name="the demonstration's network")
+    explanation = explain_text(passage, network, name="passage.txt", model_name="the demonstration's network")
     tokens_per_s, state_bytes = _measure_writing(network, settings)
     return LanguageDemoResult(
         settings=settings,

@@ -5,6 +5,7 @@ Axes: T tokens, V entries of the vocabulary, K classes.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from focalnets.errors import ConfigError, DataError
 from focalnets.models.input_specs import TextInput
 from focalnets.models.sequence import FocalLanguageModel, FocalTextClassifier
 from focalnets.tasks.language.generation import tokenizer_for
+from focalnets.tasks.trained import TrainedNetwork
 from focalnets.visualize.text.explanation import TextExplanation
 from focalnets.visualize.text.figures import Guess
 from focalnets.visualize.text.listening import focal_blocks, level_names, listen
@@ -27,24 +29,38 @@ MOST_TOKENS = 4096
 
 
 def explain_text(
-    network: nn.Module, text: str, *, name: str = "text", model_name: str = "", most_tokens: int = MOST_TOKENS
+    text: str,
+    model: str | os.PathLike[str] | TrainedNetwork | nn.Module,
+    *,
+    name: str = "text",
+    model_name: str = "",
+    most_tokens: int = MOST_TOKENS,
+    device: str = "auto",
 ) -> TextExplanation:
     """Let a network read a text from its beginning, and keep what happens at each token.
 
     Args:
-        network: One that continues texts or classifies them, on the device to use.
         text: At least one character.
-        name: What it is called, e.g. its file.
-        model_name: How pages call the network.
+        model: One that continues texts or classifies them: what :func:`focalnets.load` takes or returns, or the network
+            itself, which then stays where it is.
+        name: What the text is called, e.g. its file.
+        model_name: How pages call the network; empty takes what it was loaded from.
         most_tokens: Tokens that are read; what follows is left out. A classifier reads no more than it was made for.
+        device: Where to run, see :func:`focalnets.load`.
 
     Raises:
-        ConfigError: If the network reads no texts, or ``most_tokens`` is out of range.
+        CheckpointError: If the network cannot be loaded.
+        ConfigError: If it reads no texts, or ``most_tokens`` is out of range.
         DataError: If the text is empty or holds what the network's vocabulary lacks.
     """
     if type(most_tokens) is not int or most_tokens < 1:
         raise ConfigError(f"most_tokens must be a whole number from 1 up, got {most_tokens!r:.40}.")
-    spec: Any = getattr(network, "preprocessing", None)
+    network: Any = model
+    if not isinstance(model, nn.Module):
+        trained = model if isinstance(model, TrainedNetwork) else TrainedNetwork.load(model, device=device)
+        trained.require_weights("explain_text")
+        network, model_name = trained.network, model_name or trained.source or trained.origin
+    spec = getattr(network, "preprocessing", None)
     if not isinstance(network, FocalLanguageModel | FocalTextClassifier) or not isinstance(spec, TextInput):
         raise ConfigError(
             f"explain_text looks into networks that continue or classify texts, got a {type(network).__name__}."
@@ -55,7 +71,7 @@ def explain_text(
         raise DataError(f"the text '{name}' is empty; give at least one character.")
     most = most_tokens if isinstance(network, FocalLanguageModel) else min(most_tokens, spec.context_length)
     read = tokens[:most]
-    inputs = torch.from_numpy(read).to(network.embedding.weight.device)[None]  # type: ignore[union-attr]
+    inputs = torch.from_numpy(read).to(network.embedding.weight.device)[None]
     was_training = network.training
     network.eval()
     try:
