@@ -47,10 +47,10 @@ __all__ = [
     "transformers_network",
 ]
 
-TOLERANCES: dict[str, float] = {"float32": 1e-4, "bfloat16": 0.1, "int8": 0.3}
-"""Of the logits by what products are computed in, relative to float64. In float32 about ten times what rounding does
-and far below what a lost path does. The weights are random, and errors grow from block to block; how many images are
-then named otherwise by a network that was trained is the topic ``accuracy``."""
+TOLERANCES: dict[str, float] = {"float32": 1e-4, "bfloat16": 0.3, "int8": 0.6}
+"""Of the logits, relative to float64, by what products are computed in. In float32 about ten times what rounding does and
+far below what a lost path does. In fewer bits about twice what rounding does here: the weights are random, and errors
+grow from block to block. What that means for a network that was trained is the topic ``accuracy``."""
 
 
 def network_config(size: Size) -> FocalNetConfig:

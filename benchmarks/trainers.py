@@ -22,9 +22,8 @@ from focalnets.weights.key_maps import OWN_LAYOUT, from_layout
 
 __all__ = ["TOLERANCES", "TRAINING", "Trainer", "TrainingPeer", "training_contender"]
 
-TOLERANCES: dict[str, float] = {"float32": 1e-3, "bfloat16": 0.3}
-"""Of the loss and of the gradients, relative, by what products are computed in. In float32 those of every weight count,
-in bfloat16 all of them together: rounding leaves little of some that are small."""
+TOLERANCES: dict[str, float] = {"float32": 1e-3, "bfloat16": 0.7}
+"""Of the loss and of the gradient of every weight, relative, by what products are computed in; bfloat16 as for logits."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
