@@ -139,7 +139,8 @@ class Library:
             allowed = not forced or instruction_set == forced or (forced == "avx512" and instruction_set in ENGINE_SETS)
             if not allowed:
                 missing = f"FOCALNETS_CPU_ISA asks for {forced}"
-            yield Engine(index, str(precision), instruction_set, *numbers, missing)
+            panel, group, element_bytes = numbers
+            yield Engine(index, str(precision), instruction_set, panel, group, element_bytes, missing)
 
 
 @functools.cache
