@@ -48,8 +48,8 @@ __all__ = [
 ]
 
 TOLERANCES: dict[str, float] = {"float32": 1e-4, "bfloat16": 0.3, "int8": 0.6}
-"""Of the logits, relative to float64, by what products are computed in. In float32 about ten times what rounding does and
-far below what a lost path does. In fewer bits about twice what rounding does here: the weights are random, and errors
+"""Of the logits, relative to float64, by what products are computed in. In float32 about ten times what rounding does,
+far below what a lost path does; in fewer bits two to three times what rounding does, for weights are random and errors
 grow from block to block. What that means for a network that was trained is the topic ``accuracy``."""
 
 

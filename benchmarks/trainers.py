@@ -23,7 +23,7 @@ from focalnets.weights.key_maps import OWN_LAYOUT, from_layout
 __all__ = ["TOLERANCES", "TRAINING", "Trainer", "TrainingPeer", "training_contender"]
 
 TOLERANCES: dict[str, float] = {"float32": 1e-3, "bfloat16": 0.7}
-"""Of the loss and of the gradient of every weight, relative, by what products are computed in; bfloat16 as for logits."""
+"""Of the loss and of the gradient of every weight, relative, by what products are computed in."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
