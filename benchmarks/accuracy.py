@@ -154,7 +154,7 @@ def cases(data: Path | None, size: Size) -> list[Case]:
     if data is None and size == "full":
         return []
     name = "noise" if data is None else f"{data.resolve().name}, all images to validate"
-    return [Case(name, 300 if size == "full" else 5, functools.partial(measure, data, name, size))]
+    return [Case(name, 180 if size == "full" else 5, functools.partial(measure, data, name, size))]
 
 
 def on_data(data: Path | None) -> Topic:

@@ -69,7 +69,7 @@ def _full() -> list[Work]:
     ]
     pico = _targets("PyTorch", 1.5, 3.0, amx=False)
     return [
-        Work(8, 224, _EVERYBODY, 60, 230, targets=[*_targets("timm", 1.85, 6.0, 4.2), *beside_others]),
+        Work(8, 224, _EVERYBODY, 50, 230, targets=[*_targets("timm", 1.85, 6.0, 4.2), *beside_others]),
         Work(1, 1024, _FEW, 60, 60, targets=_targets("timm", 1.85, 6.3, 4.3)),
         Work(1, 224, _FEW, 20, 30, targets=_targets("timm", 1.7, 4.8)),
         Work(1, 128, _OURS, 8, 20, shipped=True, targets=pico),

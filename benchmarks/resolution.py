@@ -143,7 +143,7 @@ def cases(size: Size) -> list[Case]:
         def run(side_px: int = side_px) -> list[dict[str, Any]]:
             return measure_time(networks, side_px, size)
 
-        listed.append(Case(f"time, {side_px} px", _BUDGET_S[size] + 2 + 75 * (side_px / 2048) ** 2, run))
+        listed.append(Case(f"time, {side_px} px", _BUDGET_S[size] + 2 + 70 * min(1.2, (side_px / 2048) ** 2), run))
     memory_s = (40 if size == "full" else 5) * len(_NAMES)
     listed.append(Case("memory, all resolutions", memory_s, lambda: measure_memory(size)))
     return listed

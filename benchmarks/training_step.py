@@ -49,7 +49,7 @@ def measure(name: str, batch: int, side_px: int, timing: Timing, size: Size) -> 
 def cases(size: Size) -> list[Case]:
     """List one batch at the training resolution."""
     batch, side_px = {"full": (8, 224), "quick": (1, 128), "tiny": (2, 64)}[size]
-    budget_s = {"full": 90.0, "quick": 0.0, "tiny": 0.0}[size]
+    budget_s = {"full": 70.0, "quick": 0.0, "tiny": 0.0}[size]
     name = f"training step, {side_px} px, batch {batch}"
     timing = Timing(budget_s, fewest=5) if size == "full" else Timing(budget_s, fewest=3, turn_s=0.01)
     run = functools.partial(measure, name, batch, side_px, timing, size)
