@@ -177,7 +177,7 @@ struct BackwardBand {
       for (int64_t v = 0; v < block.vectors; ++v) {
         float *output = level[l].row(y, v), *slope = derivative[l].row(y, v);
         convolve(level[l - 1], v, y, kernel(l, v), p.kernel_heights[l - 1], p.kernel_widths[l - 1], p.height, p.width,
-                 StoreGeluAndDerivative{output, slope});
+                 StoreGeluAndDerivative<Element>{output, slope});
         clear_masked(output, mask, p.width);
         clear_masked(slope, mask, p.width);
       }

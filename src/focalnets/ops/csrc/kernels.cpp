@@ -28,7 +28,7 @@ void gelu_of_many(int64_t count, const void* inputs, void* activated, void* grad
     Vector y;
     if (gradient) {
       Vector slope;
-      y = gelu_with_derivative(x, &slope);
+      y = gelu_with_derivative_for<Element>(x, &slope);
       store_up_to(slopes + i, load_up_to(slopes + i, left) * slope, left);
     } else {
       y = gelu_for<Element>(x);
