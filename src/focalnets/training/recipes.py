@@ -150,7 +150,7 @@ def miniature() -> TrainingConfig:
     Command: ``focalnets train photos --recipe miniature``. Hardware: any CPU. Duration: seconds. Score: of no meaning;
     it checks an installation or a folder of images.
     """
-    return in_miniature(small()).replace(precision="float32")
+    return in_miniature(small())
 
 
 def in_miniature(config: TrainingConfig) -> TrainingConfig:
@@ -177,6 +177,8 @@ def in_miniature(config: TrainingConfig) -> TrainingConfig:
         model_overrides=config.model_overrides if config.pretrained else {**config.model_overrides, **toy},
         image_size=32,
         batch_size=16,
+        # The trial would take longer than an epoch.
+        precision="float32" if config.precision == "auto" else config.precision,
         **shared,
     )
 
