@@ -196,8 +196,9 @@ def _show(found: dict[str, Any]) -> None:
             f"  {row['name']:<12}{'can run ' + row['how'] if row['available'] else 'cannot run: ' + row['reason']}"
         )
     lines += ["", "optional packages:"]
+    width = max(len(package["name"]) for package in found["optional_packages"]) + 1
     for package in found["optional_packages"]:
-        lines.append(f"  {package['name']:<14}{package['version'] or 'not installed':<16}adds {package['adds']}")
+        lines.append(f"  {package['name']:<{width}}{package['version'] or 'not installed':<15}adds {package['adds']}")
     lines += ["", "caches of published weights:"]
     lines += [f"  {name:<15}{path}" for name, path in found["caches"].items()]
     inside = found["network_in_the_package"]
