@@ -50,7 +50,7 @@ class Setting:
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-_TINY = Setting(6, 2, 2, 1, 1, {"dim": 8, "depth": 1, "kernel_sizes": (3,), "mlp_ratio": 1.0})
+_TINY = Setting(6, 1, 2, 1, 1, {"dim": 8, "depth": 1, "kernel_sizes": (3,), "mlp_ratio": 1.0})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -370,8 +370,7 @@ def gradient_kernel(
             filters_after = (filter_sums[TAPS],)
             if LEVELS > 0:
                 gradient += weights[step * (LEVELS + RUNNING) + LEVELS - 1] * arriving[step]
-            for down in tl.static_range(LEVELS):
-                level = LEVELS - 1 - down
+            for level in tl.static_range(LEVELS - 1, -1, -1):
                 passed = tl.where(counted, gradient * gelu_derivative(convolved[step * LEVELS + level]), 0.0)
                 if level > 0:
                     below = tl.where(own, gelu(convolved[step * LEVELS + level - 1]), 0.0)
@@ -381,11 +380,12 @@ def gradient_kernel(
                     gradient = no_channels
                 products_of_taps = ()
                 for tap in tl.static_range(KERNELS[4 * level]):
-                    distance = (KERNELS[4 * level] - 1 - tap) * KERNELS[4 * level + 1]
-                    if distance == 0:
+                    if tap == KERNELS[4 * level] - 1:
                         later = passed
                     else:
-                        later = ahead[KERNELS[4 * level + 3] + distance - 1]
+                        later = ahead[
+                            KERNELS[4 * level + 3] + (KERNELS[4 * level] - 1 - tap) * KERNELS[4 * level + 1] - 1
+                        ]
                     gradient += filters[KERNELS[4 * level + 2] + tap] * later
                     summed = filter_sums[KERNELS[4 * level + 2] + tap] + below * later
                     products_of_taps = products_of_taps + (summed,)
@@ -410,13 +410,10 @@ def gradient_kernel(
         for state_level in tl.static_range(LEVELS):
             for state_tap in tl.static_range(KERNELS[4 * state_level]):
                 whole = filter_sums[KERNELS[4 * state_level + 2] + state_tap]
-                for back in tl.static_range(
-                    1, (KERNELS[4 * state_level] - 1 - state_tap) * KERNELS[4 * state_level + 1] + 1
-                ):
-                    place = (KERNELS[4 * state_level] - 1 - state_tap) * KERNELS[4 * state_level + 1] - back
-                    oldest_first = (KERNELS[4 * state_level] - 1) * KERNELS[4 * state_level + 1] - back
-                    later_one = ahead[KERNELS[4 * state_level + 3] + place]
-                    whole += state[KERNELS[4 * state_level + 3] + oldest_first] * later_one
+                # Position t of the first ones meets what lies before it by the distance of the tap.
+                for t in tl.static_range((KERNELS[4 * state_level] - 1 - state_tap) * KERNELS[4 * state_level + 1]):
+                    before_it = state[KERNELS[4 * state_level + 3] + t + state_tap * KERNELS[4 * state_level + 1]]
+                    whole += before_it * ahead[KERNELS[4 * state_level + 3] + t]
                 with_state = with_state + (whole,)
         filter_sums = with_state + (filter_sums[TAPS],)
     item = wide * chunks + chunk

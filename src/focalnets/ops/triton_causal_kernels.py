@@ -132,8 +132,8 @@ def advance(level, held, taps, counted, KERNELS: tl.constexpr, LEVELS: tl.conste
     for index in tl.static_range(LEVELS):
         total = taps[KERNELS[4 * index + 2] + (KERNELS[4 * index] - 1)] * level
         for tap in tl.static_range(KERNELS[4 * index] - 1):
-            row = KERNELS[4 * index + 3] + tap * KERNELS[4 * index + 1]
-            total += taps[KERNELS[4 * index + 2] + tap] * held[row]
+            earlier = held[KERNELS[4 * index + 3] + tap * KERNELS[4 * index + 1]]
+            total += taps[KERNELS[4 * index + 2] + tap] * earlier
         for younger in tl.static_range(1, (KERNELS[4 * index] - 1) * KERNELS[4 * index + 1]):
             after = after + (held[KERNELS[4 * index + 3] + younger],)
         if KERNELS[4 * index] > 1:
