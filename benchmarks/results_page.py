@@ -149,7 +149,7 @@ def _causal(file: Path) -> list[str]:
     content = read_json(file)
     machine = {**content["machine"], "date": content["date"][:10], **content["versions"]}
     parts.append(", ".join(f"{key} {value}" for key, value in machine.items() if value is not None) + ".")
-    rows = [["tokens", "network", "tokens a second (20 to 80 %)", "ratio (20 to 80 %)", "against", "state [KiB]"]]
+    rows = [["work", "network", "tokens a second (20 to 80 %)", "ratio (20 to 80 %)", "against", "state [KiB]"]]
     for case in content["cases"]:
         states = case.get("state_bytes", {})
         for row in case["contenders"]:

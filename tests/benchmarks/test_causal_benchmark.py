@@ -10,6 +10,7 @@ from benchmarks.command import main
 from benchmarks.measure import DisagreementError
 from benchmarks.results_page import write_page
 
+from focalnets.models.sequence_generation import step_by_calls
 from focalnets.ops import cpu
 
 pytestmark = pytest.mark.skipif(cpu.why_unavailable() is not None, reason=str(cpu.why_unavailable()))
@@ -34,7 +35,7 @@ def test_its_result_becomes_a_table(tmp_path):
 
 def test_a_step_that_computes_something_else_is_refused(monkeypatch):
     def wrong(network, state):
-        step = causal.step_by_calls(network, state)
+        step = step_by_calls(network, state)
         return lambda tokens: 1.1 * step(tokens)
 
     monkeypatch.setattr(causal, "begin_steps", wrong)
