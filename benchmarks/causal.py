@@ -16,9 +16,9 @@ from torch import Tensor
 
 from benchmarks.command import Case, Size, Topic, topic_main
 from benchmarks.measure import Contender, Target, Timing, time_case
+from focalnets.compare.language.speed import state_bytes
 from focalnets.models.sequence import FocalLanguageModel, LanguageState, begin_steps
 from focalnets.models.sequence_config import language_variant
-from focalnets.models.sequence_layers import AttentionState
 
 __all__ = ["TOPIC"]
 
@@ -55,14 +55,6 @@ def read(network: FocalLanguageModel, length: int) -> LanguageState:
         _, state = network(piece, state)
     assert state is not None
     return state
-
-
-def state_bytes(state: LanguageState) -> int:
-    """Count what must be kept of a sequence."""
-    held: list[Tensor] = []
-    for entry in state:
-        held += [*entry] if isinstance(entry, AttentionState) else [*entry.windows, entry.running, entry.count]
-    return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
 @torch.inference_mode()
