@@ -43,6 +43,8 @@ EQUAL_TRAINING_COMMAND = (
     "--output build/equal_training"
 )
 
+CAUSAL_COMMAND = "python -m benchmarks.causal"
+
 _ABLATION = (
     "--skeleton.embed_dim 16 --skeleton.initialization fan_in --train DATA --config benchmarks/ablation.yaml "
     "--parallel 2 --output build/ablation"
@@ -88,6 +90,13 @@ only the differences to the first row may be compared with each other, with care
 told apart."""
 
 
+_CAUSAL = """\
+Networks of 0.8 M parameters, float32, random weights. Generation: one sequence, after 256 and after 8,192 tokens,
+each token through one call of the C++ library, or by calling the layers. Training: forward and backward pass on two
+sequences of 4,096 tokens. Attention has rotary positions; it trains by PyTorch's scaled_dot_product_attention. Ratios
+say how many times as fast as the network in the next column, within rounds."""
+
+
 def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
     """Write the page, and the pictures into ``images`` beside it; what was not measured is named. Returns the page."""
     comparison = read_comparison(results / "comparison", None)
@@ -110,6 +119,7 @@ def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
     parts.append(_code(EQUAL_TRAINING_COMMAND))
     parts += ["## Objects and pixels beside torchvision", DESCRIPTION, *_dense(results / "dense_baselines.json")]
     parts += _language(results / "language_peers.json")
+    parts += _causal(results / "causal.json")
     parts += ["## Variations of the architecture", _VARIATIONS]
     if accuracies is not None and accuracies.rows:
         parts += [_provenance(accuracies.origin), _skeleton(accuracies), _table(_variations(accuracies))]
@@ -147,6 +157,31 @@ def _measured(
     machine = {**content["machine"], "date": max(row["date"] for row in rows)[:10], **content["versions"]}
     words = ", ".join(f"{key} {value}" for key, value in machine.items() if value is not None)
     return [f"{words}.", *tables.split("\n\n"), "Made by:", _code(*commands)]
+
+
+def _causal(file: Path) -> list[str]:
+    """Show how causal focal modulation and attention generate and train, by tokens a second."""
+    parts = ["## Language: speed beside attention", _CAUSAL]
+    if not file.exists():
+        return [*parts, "Not measured yet; this does:", _code(CAUSAL_COMMAND)]
+    content = read_json(file)
+    machine = {**content["machine"], "date": content["date"][:10], **content["versions"]}
+    parts.append(", ".join(f"{key} {value}" for key, value in machine.items() if value is not None) + ".")
+    rows = [["work", "network", "tokens a second (20 to 80 %)", "ratio (20 to 80 %)", "against", "state [KiB]"]]
+    for case in content["cases"]:
+        states = case.get("state_bytes", {})
+        for row in case["contenders"]:
+            rate, ratio = ([1 / row[key] for key in ("median", "p80", "p20")], row["ratio"])
+            held = next((size for length, size in states.items() if row["name"].endswith(f" {int(length):,}")), None)
+            rows.append(
+                [
+                    case["name"], row["name"],
+                    "{:,.0f} ({:,.0f} to {:,.0f})".format(*(case["tokens"] * value for value in rate)),
+                    f"{ratio['median']:.2f} ({ratio['p20']:.2f} to {ratio['p80']:.2f})", case["baseline"],
+                    "" if held is None else f"{held / 1024:,.0f}",
+                ]
+            )  # fmt: skip
+    return [*parts, _table(rows), "Made by:", _code(CAUSAL_COMMAND)]
 
 
 def _costs(comparison: Comparison) -> list[str]:

@@ -39,7 +39,14 @@ from focalnets.training.endings import (
     tells_of_lost_process,
     unfinished,
 )
-from focalnets.training.launch import build_trainer, check_devices, fastest_precision, is_first_process, quiet_lightning
+from focalnets.training.launch import (
+    build_trainer,
+    check_compilation,
+    check_devices,
+    fastest_precision,
+    is_first_process,
+    quiet_lightning,
+)
 from focalnets.training.model_card import model_card
 from focalnets.training.module import TaskModule
 from focalnets.training.network import BuildNetwork, NetworkToTrain, build_network
@@ -83,6 +90,7 @@ def train(
     config, chosen = _choose_settings(config, data)
     task = config.build_task().with_data(data)
     check_devices(config)
+    check_compilation(config)
     if not is_first_process(config):
         return _fit(task, config, data, build(task, config, data.labels), folder, quiet=quiet, resumes=False)
     folder.check_free(overwrite)
