@@ -14,7 +14,7 @@ Spec = TypeVar("Spec", bound="Preprocessing")
 Side = Literal["shorter", "longer", "both"]
 """Which side of a whole image gets the input size: ``shorter`` and ``longer`` keep proportions, ``both`` does not."""
 
-TextUnit = Literal["bytes", "characters", "tokens"]
+TextUnit = Literal["bytes", "characters", "words", "tokens"]
 """What one position of a text input stands for."""
 
 LARGEST_SIDE_PX = 8192
@@ -212,7 +212,8 @@ class TextInput:
         vocabulary: Name of the vocabulary or tokenizer that turns the text into numbers, e.g. ``bytes``.
         vocabulary_size: Its entries; numbers run from 0 to below it.
         tokenizer: What turns texts into numbers and back, written down: of ``characters`` all of them in their order,
-            of ``tokens`` the content of a ``tokenizer.json``; empty for ``bytes``, or where it is not known.
+            of ``words`` one a line, of ``tokens`` the content of a ``tokenizer.json``; empty for ``bytes``, or where it
+            is not known.
     """
 
     kind: ClassVar[str] = "text"
