@@ -15,6 +15,7 @@ from tests.tasks.brightness import ROW
 from tests.tasks.corpus import write_corpus
 from tests.tasks.messages import write_messages
 from tests.tasks.squares import write_squares
+from tests.tasks.waves import write_waves
 
 import focalnets
 from focalnets.cli.main import main
@@ -35,7 +36,7 @@ from focalnets.weights.loading import inspect_checkpoint
 PICTURED = ("classify", "detect", "instance", "semantic", "panoptic", "brightness")
 """Those that answer to pictures."""
 
-NAMES = (*PICTURED, "language", "text")
+NAMES = (*PICTURED, "language", "text", "series")
 """The tasks of the package, and the one of these tests."""
 
 DENSE = ("detect", "instance", "semantic", "panoptic")
@@ -60,7 +61,7 @@ def places(coloured_images, tmp_path_factory):
     return {
         "classify": coloured_images, "detect": squares, "instance": squares, "semantic": folder / "maps",
         "panoptic": "scenes:30", "brightness": folder / "grey.json", "language": write_corpus(folder / "corpus.txt"),
-        "text": write_messages(folder / "messages.csv"),
+        "text": write_messages(folder / "messages.csv"), "series": write_waves(folder / "waves"),
     }  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def runs(places, tmp_path_factory):
 
 
 def settings(name):
-    if name in ("language", "text"):
+    if name in ("language", "text", "series"):
         return in_miniature(TrainingConfig(task=name)).replace(batch_size=8, epochs=2)
     small = {"channels": 64, "queries": 8, "decoder_layers": 2} if name == "panoptic" else {}
     mixing = {"mosaic": 0.5, "mixing_off_epoch": 1} if name in ("detect", "instance", "semantic") else {}

@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "demo": "generate pictures, train, evaluate, predict and explain: everything in one report, no data needed",
-    "train": "train a network on images or texts",
+    "train": "train a network on images, texts or series",
     "evaluate": "measure a network on labelled images or texts",
     "runs": "compare trainings: accuracy, time, what differs between their settings",
     "predict": "classify photos or texts",

@@ -28,7 +28,7 @@ EXAMPLES = """\
   With --output a folder gets the results as JSON and CSV, each picture with its answer drawn in, and what the task
   writes besides: maps of classes as PNG, objects as COCO json. Videos are drawn frame by frame and need it.
   A network that classifies texts takes texts, tables with a column of texts, text files (--lines: a text on each line)
-  and, for -, the lines of standard input.
+  and, for -, the lines of standard input; one that classifies series takes CSV and NumPy files.
   Exit status: 0 all images were classified, 1 some could not be read, 2 none could."""
 
 

@@ -30,6 +30,7 @@ class SequenceVariant:
 
 
 _TEXT: dict[str, Any] = {"dim": 128, "depth": 2, "dropout": 0.3}
+_SERIES: dict[str, Any] = {"vocabulary_size": 0, "channels": 1, "dim": 128, "depth": 2, "dropout": 0.1}
 
 SEQUENCE_VARIANTS: dict[str, SequenceVariant] = {
     row.name: row
@@ -41,6 +42,14 @@ SEQUENCE_VARIANTS: dict[str, SequenceVariant] = {
         SequenceVariant(
             name="attention_text_small", task="text", summary="attention in its place, to compare with",
             config=TextClassifierConfig(**_TEXT, mixer="attention"),
+        ),
+        SequenceVariant(
+            name="focal_series_small", task="series", summary="focal modulation of patches, 0.4 M parameters",
+            config=TextClassifierConfig(**_SERIES),
+        ),
+        SequenceVariant(
+            name="attention_series_small", task="series", summary="attention in its place, to compare with",
+            config=TextClassifierConfig(**_SERIES, mixer="attention"),
         ),
     )
 }  # fmt: skip

@@ -80,6 +80,14 @@ TASKS: dict[str, TaskRow] = {
         of_images=False,
         of_sequences=True,
     ),
+    "series": TaskRow(
+        summary="name the class of a series of numbers",
+        settings="focalnets.tasks.series.settings:SeriesSettings",
+        task="focalnets.tasks.series.task:SeriesTask",
+        recipe="series",
+        of_images=False,
+        of_sequences=True,
+    ),
 }
 
 

@@ -10,7 +10,7 @@ from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.training.config import TrainingConfig
 from focalnets.training.dense_recipes import coco_1x, coco_3x, detect, instance, panoptic, segment, upernet_160k
 from focalnets.training.language_recipes import language, language_base
-from focalnets.training.text_recipes import text
+from focalnets.training.text_recipes import series, text
 
 __all__ = [
     "RECIPES",
@@ -27,6 +27,7 @@ __all__ = [
     "miniature",
     "panoptic",
     "segment",
+    "series",
     "small",
     "text",
     "upernet_160k",
@@ -188,6 +189,7 @@ RECIPES: dict[str, Callable[[], TrainingConfig]] = {
     "language": language,
     "language_base": language_base,
     "text": text,
+    "series": series,
     "finetune": finetune,
     "imagenet": imagenet,
     "imagenet22k_finetune": imagenet22k_finetune,

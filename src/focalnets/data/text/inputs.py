@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import NamedTuple, TextIO, TypeAlias
 
 from focalnets.data.finding import is_folder, list_folder
+from focalnets.data.text.labelled import TEXT_FILE_ENDINGS
 from focalnets.data.text.reading import read_file
 from focalnets.data.text.tables import TABLE_ENDINGS, read_table
 from focalnets.errors import DataError, ShapeError
 from focalnets.files import is_there, user_path
 
 __all__ = ["GivenText", "TextInputs", "as_texts_or_paths", "gather_texts", "lines_of"]
-
-TEXT_FILE_ENDINGS = (".txt", ".txt.gz")
 
 
 class GivenText(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from focalnets.errors import DataError, quoted_list
 from focalnets.files import is_there, user_path
 
 __all__ = [
+    "TEXT_FILE_ENDINGS",
     "FoundTexts",
     "LabelledTexts",
+    "begins_with",
     "class_folders",
     "find_labelled_texts",
     "held_out_rows",
@@ -30,7 +33,9 @@ __all__ = [
     "table_files",
 ]
 
-_FILE_ENDINGS = (".txt", ".txt.gz")
+TEXT_FILE_ENDINGS = (".txt", ".txt.gz")
+"""Endings of files that hold one text."""
+
 _ONE = {"texts": "text"}
 
 
@@ -201,7 +206,7 @@ def table_files(folder: Path) -> dict[Path, SplitRole | None]:
 
 
 def class_folders(
-    folder: Path, endings: tuple[str, ...] = _FILE_ENDINGS
+    folder: Path, endings: tuple[str, ...] = TEXT_FILE_ENDINGS
 ) -> dict[SplitRole | None, dict[str, list[Path]]]:
     """List the files with such endings by part and class; empty where a part has no two folders with any."""
     inner = _folders(folder)
@@ -215,6 +220,15 @@ def class_folders(
     else:
         parts[None] = _files_by_class(folder, endings)
     return parts if all(len(classes) > 1 for classes in parts.values()) else {}
+
+
+def begins_with(folder: Path, endings: tuple[str, ...]) -> bool:
+    """Tell whether the first file found in a folder below this one has such an ending, without listing all."""
+    for place, _, files in os.walk(folder):
+        shown = [name for name in files if not name.startswith(".")]
+        if shown and Path(place) != folder:
+            return shown[0].lower().endswith(endings)
+    return False
 
 
 def _split_by_text(

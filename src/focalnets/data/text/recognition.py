@@ -10,7 +10,7 @@ from typing import Any
 
 from focalnets.data.finding import is_folder, list_folder
 from focalnets.data.tables import PATH_NAMES
-from focalnets.data.text.labelled import class_folders, table_files
+from focalnets.data.text.labelled import TEXT_FILE_ENDINGS, begins_with, class_folders, table_files
 from focalnets.data.text.tables import LABEL_NAMES, TEXT_NAMES, is_json, table_cells
 from focalnets.errors import ConfigError, DataError
 from focalnets.files import is_there, user_path
@@ -76,7 +76,9 @@ def _first_object(file: Path) -> dict[str, Any]:
 
 def _has_only_texts(folder: Path) -> bool:
     """Whether a folder has folders of text files for classes, and no file of another kind in these."""
+    if not begins_with(folder, TEXT_FILE_ENDINGS):
+        return False
     parts = class_folders(folder)
     inner = {file.parent for classes in parts.values() for files in classes.values() for file in files}
     files = [entry.name.lower() for each in inner for entry in list_folder(each) if not is_folder(entry)]
-    return bool(parts) and all(name.endswith((".txt", ".txt.gz")) or name.startswith(".") for name in files)
+    return bool(parts) and all(name.endswith(TEXT_FILE_ENDINGS) or name.startswith(".") for name in files)
