@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import language_tables
 from benchmarks.command import RESULTS
 from benchmarks.dense_baselines import COMMANDS, DESCRIPTION, format_tables
 from focalnets.compare.accuracy import Accuracies, Accuracy, read_accuracies
@@ -108,6 +109,7 @@ def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
         parts.append("Not measured yet; this does, with DATA a folder of Imagenette:")
     parts.append(_code(EQUAL_TRAINING_COMMAND))
     parts += ["## Objects and pixels beside torchvision", DESCRIPTION, *_dense(results / "dense_baselines.json")]
+    parts += _language(results / "language_peers.json")
     parts += ["## Variations of the architecture", _VARIATIONS]
     if accuracies is not None and accuracies.rows:
         parts += [_provenance(accuracies.origin), _skeleton(accuracies), _table(_variations(accuracies))]
@@ -126,9 +128,25 @@ def _dense(file: Path) -> list[str]:
     if not file.exists():
         return ["Not measured yet; these do, with folders of these data:", _code(*COMMANDS)]
     content = read_json(file)
-    machine = {**content["machine"], "date": max(row["date"] for row in content["rows"])[:10], **content["versions"]}
+    return _measured(content, content["rows"], format_tables(content["rows"]), COMMANDS)
+
+
+def _language(file: Path) -> list[str]:
+    """Show language models after equal training; nothing where none were trained."""
+    content = read_json(file) if file.exists() else {}
+    if not content.get("trainings"):
+        return []
+    tables = language_tables.format_tables(content)
+    parts = _measured(content, content["trainings"], tables, language_tables.COMMANDS)
+    return ["## Language models of one size", language_tables.DESCRIPTION, *parts]
+
+
+def _measured(
+    content: dict[str, Any], rows: Sequence[dict[str, Any]], tables: str, commands: Sequence[str]
+) -> list[str]:
+    machine = {**content["machine"], "date": max(row["date"] for row in rows)[:10], **content["versions"]}
     words = ", ".join(f"{key} {value}" for key, value in machine.items() if value is not None)
-    return [f"{words}.", *format_tables(content["rows"]).split("\n\n"), "Made by:", _code(*COMMANDS)]
+    return [f"{words}.", *tables.split("\n\n"), "Made by:", _code(*commands)]
 
 
 def _costs(comparison: Comparison) -> list[str]:

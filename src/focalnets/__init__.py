@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from focalnets.models.variants import list_models as list_models
     from focalnets.ops.aggregation import focal_aggregation as focal_aggregation
     from focalnets.ops.causal import causal_focal_aggregation as causal_focal_aggregation
+    from focalnets.visualize.text.explain import explain_text as explain_text
     from focalnets.weights.checkpoint import save_checkpoint as save_checkpoint
     from focalnets.weights.loading import create_model as create_model
     from focalnets.weights.loading import inspect_checkpoint as inspect_checkpoint
@@ -60,6 +61,7 @@ _HOMES = {
     "create_model": "focalnets.weights.loading",
     "evaluate": "focalnets.api",
     "explain": "focalnets.api",
+    "explain_text": "focalnets.visualize.text.explain",
     "export": "focalnets.exporting.export",
     "focal_aggregation": "focalnets.ops.aggregation",
     "inspect_checkpoint": "focalnets.weights.loading",

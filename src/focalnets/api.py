@@ -9,15 +9,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from focalnets.data.inputs import Inputs, gather_inputs
+from focalnets.data.inputs import Inputs
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.engine.accelerate import Precision
 from focalnets.exporting.formats import is_exported
 from focalnets.models.focalnet import FocalNet
-from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.loading import OpenedData
 from focalnets.tasks.predicting import predict_given
 from focalnets.tasks.results import Results
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from focalnets.visualize.draw import Style
     from focalnets.visualize.explanations import Explanations
     from focalnets.visualize.recording import BlockId
+    from focalnets.visualize.text.explanation import TextExplanation
 
 __all__ = ["Model", "Trained", "Training", "audit", "evaluate", "explain", "load", "predict", "train"]
 
@@ -58,6 +57,12 @@ class Trained(TrainedNetwork):
     def explain(self, inputs: Inputs, **options: Any) -> Explanations:
         """Draw where it looks in pictures; the options are those of :func:`explain`."""
         return explain(inputs, self, **options)
+
+    def explain_text(self, text: str, **options: Any) -> TextExplanation:
+        """Say what it listens to in a text; the options are those of :func:`focalnets.explain_text`."""
+        from focalnets.visualize.text.explain import explain_text
+
+        return explain_text(text, self, **options)
 
     def export(self, path: str | os.PathLike[str], **options: Any) -> Exported:
         """Write it as a file for other programs; the options are those of :func:`focalnets.export`."""
@@ -297,8 +302,7 @@ def explain(
         every: In videos look at each ``every``-th frame only.
         most_frames: Videos end after so many frames; None takes all.
         device: Where to run, see :func:`load`; a network that is loaded stays where it is.
-        on_progress: Called with the number of photos done, and of all; for a video with that of frames, and of all
-            where it is known.
+        on_progress: As for :func:`predict`.
 
     Raises:
         ShapeError, ImageError: As :func:`predict`.
@@ -306,18 +310,12 @@ def explain(
         ConfigError: If a number or a block is out of range, the network is no classifier, or videos lack an output.
         MissingPackageError: If there are videos and PyAV is not installed.
     """
-    from focalnets.visualize.explanations import Explanations, explain_inputs
+    from focalnets.visualize.explanations import explain_given
 
-    trained = _trained(model, device)
-    trained.require_weights("explain")
-    entries, missing = gather_inputs(inputs, videos=True)
-    failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
-    explained = explain_inputs(
-        trained.task, trained.network, entries, block=block, map_name=map, size_px=size, top_k=top_k, style=style,
-        output=None if output is None else Path(output), every=every, most_frames=most_frames,
-        model_name=trained.source or trained.origin, on_progress=on_progress,
+    return explain_given(
+        _trained(model, device), inputs, block=block, map_name=map, size_px=size, top_k=top_k, style=style,
+        output=output, every=every, most_frames=most_frames, on_progress=on_progress,
     )  # fmt: skip
-    return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)
 
 
 def audit(

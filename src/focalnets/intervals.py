@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ __all__ = [
     "paired_difference",
     "paired_shares",
     "points",
+    "student_interval",
     "wilson_interval",
 ]
 
@@ -60,13 +61,22 @@ def mean_interval(scores: Mapping[int, float], images: int | None) -> tuple[floa
             interval.
     """
     values = list(scores.values())
-    mean = statistics.fmean(values)
     if len(values) == 1:
         if images is None:
             return None
-        return wilson_interval(round(mean * images), images)
+        return wilson_interval(round(values[0] * images), images)
+    interval = student_interval(values)
+    assert interval is not None
+    return max(0.0, interval[0]), min(1.0, interval[1])
+
+
+def student_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Compute the 95 % interval of the mean of a few values of any size; None for a single one."""
+    if len(values) < 2:
+        return None
+    mean = statistics.fmean(values)
     margin = _STUDENT[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
-    return max(0.0, mean - margin), min(1.0, mean + margin)
+    return mean - margin, mean + margin
 
 
 _RESAMPLES_AT_ONCE = 100

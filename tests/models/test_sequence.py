@@ -19,6 +19,12 @@ KINDS = {
     "gated": {"running": "gated"},
     "hybrid": {"attention_every": 2},
     "dilated": {"kernel_sizes": (4, 4, 4), "dilations": (1, 4, 16)},
+    "attention": {"mixer": "attention"},
+    "attention behind a convolution": {"mixer": "attention", "short_convolution": 4},
+    "recurrence": {"mixer": "recurrence", "short_convolution": 4},
+    "recurrence alone": {"mixer": "recurrence"},
+    "long convolution": {"mixer": "long_convolution", "short_convolution": 3},
+    "hybrid of others": {"mixer": "recurrence", "short_convolution": 4, "attention_every": 3},
 }
 
 
@@ -32,6 +38,16 @@ def test_size_of_variants(name, millions):
     with torch.device("meta"):
         network = create_language_model(name)
     assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize("name", [name for name in LANGUAGE_VARIANTS if not name.startswith("focal_")])
+def test_others_are_of_the_same_size(name):
+    with torch.device("meta"):
+        sizes = [
+            sum(parameter.numel() for parameter in create_language_model(each).parameters())
+            for each in (name, f"focal_language_{name.rpartition('_')[2]}")
+        ]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
 
 
 def test_configs_survive_json():
@@ -157,6 +173,10 @@ def test_mistakes_in_generation(arguments, error, words):
     ({"scales": 2}, "scales are for running ema"),
     ({"gate_heads": 3}, "gate_heads must divide"),
     ({"attention_every": 1, "attention_heads": 3}, "attention_heads must divide"),
+    ({"mixer": "attention", "attention_heads": 3}, "attention_heads must divide"),
+    ({"mixer": "pooling"}, "mixer must be one of focal, attention, recurrence, long_convolution"),
+    ({"short_convolution": 4}, "short_convolution is for other mixers"),
+    ({"mixer": "recurrence", "short_convolution": -1}, "short_convolution must be a whole number from 0"),
     ({"dropout": 1.0}, "dropout"),
     ({"depth": 2.0}, "wrong type"),
 ])  # fmt: skip

@@ -64,7 +64,8 @@ def test_steps_are_those_of_the_layers(kind):
 
 
 def held_by(entry):
-    return [held for part in entry for held in (part if isinstance(part, tuple) else [part])]
+    parts = [held for part in entry for held in (part if isinstance(part, tuple) else [part])]
+    return [held for held in parts if held is not None]
 
 
 @torch.inference_mode()

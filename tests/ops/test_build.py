@@ -26,5 +26,8 @@ def test_broken_compiler_leaves_a_package_without_kernels(tmp_path):
     assert wheel.name.endswith("py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "focalnets/ops/cpu.py" in names
-    assert {"focalnets/report/templates/page.html", "focalnets/visualize/templates/blocks.js"} <= set(names)
+    assert {
+        "focalnets/report/templates/page.html", "focalnets/visualize/templates/blocks.js",
+        "focalnets/visualize/templates/tokens.js", "focalnets/demo/language/plays.txt.xz",
+    } <= set(names)  # fmt: skip
     assert not [name for name in names if "_focal_cpu" in name or "csrc" in name]

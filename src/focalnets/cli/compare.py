@@ -1,4 +1,4 @@
-"""``focalnets compare``: networks side by side, by cost or after the same training."""
+"""``focalnets compare``: networks side by side, by cost or after the same training; also language models."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from focalnets.cli.compare_language import FILES, compare_language, compares_language
 from focalnets.cli.destinations import require_folder
 from focalnets.cli.options import add_csv, add_device, add_flag, add_json, add_output, require_whole
 from focalnets.cli.output import deliver, is_quiet, keep, note, prints_progress, progress_line
+from focalnets.cli.result_table import show_lines
 from focalnets.cli.training_options import add_training_config
 from focalnets.tasks.table import TASKS
 
@@ -25,6 +27,9 @@ EXAMPLES = """\
   focalnets compare --models focalnet_pico swin_tiny_patch4_window7_224:embed_dim=36 --train photos --epochs 5
   focalnets compare --models focalnet_pico resnet18 --task detect --size 256
   focalnets compare --models focalnet_pico resnet18 convnext_atto --train bccd --epochs 20 --seeds 3
+  focalnets compare --task language --size 256 4096
+  focalnets compare --train corpus.txt --learning_rates 1e-3 3e-3 1e-2 --seeds 3 --parallel 2
+  focalnets compare --models focal_language_small attention_language_small:depth=5 --train corpus.txt
 
   Cells are measured from the cheapest on until --minutes are used up; those that no longer fit say what they would have
   taken. What is in the output folder already is kept, so a command that was stopped goes on, and more --minutes fill
@@ -36,6 +41,7 @@ _FILES = (
     "accuracy.png",
     "comparison.csv",
     "comparison.json",
+    *FILES,
     "report.html",
     "runs/.writable",
 )
@@ -68,26 +74,49 @@ def add_arguments(parser: Any) -> None:
         "--sizes",
         nargs="+",
         type=int,
-        default=[224],
         metavar="PX",
-        help=f"input sizes [px]: {cost}heights and widths of images (default: 224)",
+        help=f"input sizes [px]: {cost}heights and widths of images (default: 224); of language models the tokens read "
+        "before a text is continued (default: 256 2048)",
     )
-    parser.add_argument("--batch", nargs="+", type=int, default=[1], help=f"{cost}images at once")
-    parser.add_argument(
-        "--tasks", nargs="+", type=str, default=["inference", "training"], help=f"{cost}inference, training"
-    )
-    parser.add_argument("--minutes", type=float, default=15.0, help=f"{cost}time for all cells together")
+    parser.add_argument("--batch", nargs="+", type=int, help=f"{cost}images at once (default: 1)")
+    parser.add_argument("--tasks", nargs="+", type=str, help=f"{cost}inference, training (default: both)")
+    parser.add_argument("--minutes", type=float, help=f"{cost}time for all cells together (default: 15)")
     add_device(parser)
     parser.add_argument(
         "--task",
         type=str,
-        choices=[name for name, row in TASKS.items() if row.of_images],
-        help="whose head all networks get (default: classify, or with --train what the data is for)",
+        choices=[*(name for name, row in TASKS.items() if row.of_images), "language"],
+        help="whose head all networks get, or language (default: classify, or with --train what the data is for)",
     )
-    parser.add_argument("--train", type=str, metavar="DATA", help="train all on these images instead of measuring cost")
-    parser.add_argument("--epochs", type=int, help="with --train: passes over the images (default: of --config, or 10)")
+    parser.add_argument(
+        "--train",
+        type=str,
+        metavar="DATA",
+        help="train all on these images instead of measuring cost; language models on a text, besides measuring cost",
+    )
+    parser.add_argument("--epochs", type=int, help="with --train: passes over the data (default: of --config, or 10)")
     parser.add_argument("--seeds", type=int, default=1, help="with --train: trainings of each network")
     parser.add_argument("--parallel", type=int, default=1, help="with --train: trainings at once")
+    language = "language models: "
+    parser.add_argument(
+        "--learning_rates",
+        nargs="+",
+        type=float,
+        metavar="RATE",
+        help=f"{language}with --train: each takes its best of these (default: of --config, or 1e-3 3e-3 1e-2)",
+    )
+    parser.add_argument(
+        "--search_epochs", type=int, metavar="N", help=f"{language}epochs of the trainings that find it (default: all)"
+    )
+    parser.add_argument(
+        "--recall_steps",
+        type=int,
+        metavar="N",
+        help=f"{language}steps of learning to recall; 0 for none (default: 1000)",
+    )
+    parser.add_argument(
+        "--recall_pairs", type=int, metavar="N", help=f"{language}pairs of a text to recall (default: 4)"
+    )
     add_training_config(parser)
     add_json(parser, "all figures in the output folder")
     add_csv(parser, "one line for each cell, or with --train for each network,")
@@ -96,9 +125,12 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Compare."""
     require_whole(
-        arguments, size=(1, 65_536), batch=(1, 2**20), epochs=1, seeds=1, parallel=(1, 1024)
+        arguments, size=(1, 65_536), batch=(1, 2**20), epochs=1, seeds=1, parallel=(1, 1024), search_epochs=1,
+        recall_steps=0, recall_pairs=1,
     )  # fmt: skip
     folder = require_folder(arguments.output, _FILES)
+    if compares_language(arguments):
+        return compare_language(arguments, folder, _origin)
 
     from focalnets.compare.models import find_models
     from focalnets.compare.variations import VARIATIONS, load_rows
@@ -113,17 +145,18 @@ def run(arguments: Any) -> int:
 
 def _measure(arguments: Any, models: Any, folder: Path) -> int:
     from focalnets.compare.accuracy import read_accuracies
+    from focalnets.compare.calls import TASKS as TASK_KINDS
     from focalnets.compare.measurement import Plan, describe_setting, fill
     from focalnets.compare.results import Comparison, read_comparison
     from focalnets.machine.devices import choose_device
 
     plan = Plan(
         models=tuple(models),
-        sizes_px=tuple(arguments.size),
-        batches=tuple(arguments.batch),
-        tasks=tuple(arguments.tasks),
+        sizes_px=tuple(arguments.size or [224]),
+        batches=tuple(arguments.batch or [1]),
+        tasks=tuple(arguments.tasks or TASK_KINDS),
         device=choose_device(arguments.device),
-        minutes=arguments.minutes,
+        minutes=15.0 if arguments.minutes is None else arguments.minutes,
         trained_for=arguments.task or "classify",
     )
     setting = describe_setting(plan.device, arguments.skeleton, plan.trained_for)
@@ -266,7 +299,7 @@ def _show_cells(comparison: Any) -> None:
                 "-" if cell.peak_bytes is None else f"{cell.peak_bytes / 2**20:.0f}",
             )
         )
-    _show(lines)
+    show_lines(lines)
 
 
 def _show_accuracies(accuracies: Any) -> None:
@@ -285,16 +318,4 @@ def _show_accuracies(accuracies: Any) -> None:
                 "-" if published is None else f"{published:.1f}",
             )
         )
-    _show(lines)
-
-
-def _show(lines: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for index, title in enumerate(lines[0]):
-        table.add_column(title, justify="left" if index == 0 else "right", overflow="fold")
-    for line in lines[1:]:
-        table.add_row(*line)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table, markup=False)
+    show_lines(lines)

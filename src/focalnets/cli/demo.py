@@ -1,4 +1,4 @@
-"""``focalnets demo``: the whole chain on generated pictures, in two to three minutes, with a report to look at."""
+"""``focalnets demo``: the whole chain on generated pictures or a text, in about three minutes, with a report."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ EXAMPLES = """\
   focalnets demo
   focalnets demo --task detect
   focalnets demo --task semantic --output /tmp/first-look
+  focalnets demo --task language
   focalnets demo --quick
 
-  Nothing is downloaded. --task chooses what is learned: classify (naming one small thing), detect (finding everything)
-  or semantic (naming every pixel); the last two also look at one large picture by tiles and as a whole. Afterwards
-  PATH/report.html shows what happened, PATH/run holds the network and PATH/pictures pictures to try
-  `focalnets predict` and `focalnets explain` on."""
+  Nothing is downloaded. --task chooses what is learned: classify (naming one small thing), detect (finding everything),
+  semantic (naming every pixel) or language (continuing two plays of Shakespeare, beside a network with attention);
+  detect and semantic also look at one large picture by tiles and as a whole. Afterwards PATH/report.html shows what
+  happened, PATH/run holds the network and PATH/pictures pictures to try `focalnets predict` and `focalnets explain`
+  on; of language PATH/passage.txt is there to explain, and a demonstration that was stopped goes on."""
 
 
 def add_arguments(parser: Any) -> None:
@@ -27,7 +29,7 @@ def add_arguments(parser: Any) -> None:
         type=str,
         default="classify",
         metavar="TASK",
-        help="what is learned: classify, detect or semantic (default: classify)",
+        help="what is learned: classify, detect, semantic or language (default: classify)",
     )
     add_output(parser, "folder for everything", default="focalnets-demo")
     add_flag(parser, "quick", "seconds instead of minutes: shows the way, learns little")

@@ -148,10 +148,13 @@ def _devices() -> dict[str, Any]:
 
 def _engine() -> list[dict[str, Any]]:
     """List the precisions in which `focalnets.accelerate` can compute here."""
-    from focalnets.engine.accelerate import PRECISIONS, why_unavailable
+    from focalnets.engine.accelerate import PRECISIONS, describe_engine, why_unavailable
 
     reasons = {precision: why_unavailable(precision) for precision in PRECISIONS if precision != "auto"}
-    return [{"name": name, "available": reason is None, "reason": reason} for name, reason in reasons.items()]
+    return [
+        {"name": name, "available": reason is None, "reason": reason, "how": describe_engine(name)}
+        for name, reason in reasons.items()
+    ]
 
 
 def _caches() -> dict[str, str]:
@@ -190,10 +193,13 @@ def _show(found: dict[str, Any]) -> None:
         lines.append(f"  {backend['name']:<12}{backend['summary']}; {state}")
     lines += ["", "engine for inference on this CPU (focalnets.accelerate):"]
     for row in found["engine"]:
-        lines.append(f"  {row['name']:<12}{'can run' if row['available'] else 'cannot run: ' + row['reason']}")
+        lines.append(
+            f"  {row['name']:<12}{'can run ' + row['how'] if row['available'] else 'cannot run: ' + row['reason']}"
+        )
     lines += ["", "optional packages:"]
+    width = max(len(package["name"]) for package in found["optional_packages"]) + 1
     for package in found["optional_packages"]:
-        lines.append(f"  {package['name']:<14}{package['version'] or 'not installed':<16}adds {package['adds']}")
+        lines.append(f"  {package['name']:<{width}}{package['version'] or 'not installed':<15}adds {package['adds']}")
     lines += ["", "caches of published weights:"]
     lines += [f"  {name:<15}{path}" for name, path in found["caches"].items()]
     inside = found["network_in_the_package"]

@@ -1,4 +1,4 @@
-"""``focalnets explain``: where a network looks in photos and videos, and how far."""
+"""``focalnets explain``: where a network looks in photos and videos, and what one of texts listens to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.destinations import require_file, require_folder
+from focalnets.cli.explain_texts import explain_texts, reads_texts
 from focalnets.cli.model_argument import add_model, require_model
 from focalnets.cli.options import add_device, add_flag, add_json, add_map, add_output, add_size, require_whole
 from focalnets.cli.output import deliver, is_quiet, progress, result_line
@@ -25,7 +26,11 @@ EXAMPLES = """\
   focalnets explain photo.jpg --model runs/photos --block 1.0 --size native --format pdf
   focalnets explain clip.mp4 --model runs/photos --output seen.mp4 --style side-by-side
   focalnets explain holiday --model runs/photos --receptive-field --kernels
+  focalnets explain "To be, or not to be" speech.txt --model runs/shakespeare
+  fortune | focalnets explain - --model runs/shakespeare --output said
 
+  Of a network of texts each INPUT is a file, a folder of texts, - for standard input, or else the text itself; it gives
+  a page of coloured tokens, with the choice of block, and a table.
   Exit status: 0 everything was explained, 1 some inputs could not be read, 2 none could."""
 
 _MOST_FIELD_PHOTOS = 32
@@ -35,8 +40,9 @@ _LARGEST_PX = 65_536
 def add_arguments(parser: Any) -> None:
     """Add the photos and videos, the network, and what to draw."""
     parser.add_argument(
-        "inputs", type=str, nargs="*", metavar="INPUT", help="image files, folders of images, video files, or patterns"
-    )
+        "inputs", type=str, nargs="*", metavar="INPUT",
+        help="image files, folders of images, video files, or patterns; of a network of texts the texts",
+    )  # fmt: skip
     add_model(parser)
     add_output(parser, "folder for the pages and videos, or for one video the file to write", default="explained")
     parser.add_argument(
@@ -79,6 +85,7 @@ def add_arguments(parser: Any) -> None:
         "--most_frames", type=int, metavar="N", help="end videos after so many frames (default: take all)"
     )
     parser.add_argument("--top_k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
+    parser.add_argument("--most_tokens", type=int, metavar="N", help="tokens of a text to read (default: 4096)")
     add_device(parser)
     add_json(parser, "what was explained, and where it was written,")
 
@@ -95,6 +102,9 @@ def run(arguments: Any) -> int:
     """Draw one page a photo and one video a video, or what the network itself is like."""
     started = time.perf_counter()
     source = require_model(arguments.model)
+    require_whole(arguments, most_tokens=1)
+    if reads_texts(arguments.model):
+        return explain_texts(arguments, source)
     size = _read_size(arguments.size)
     done = _Done()
     photos, videos = _find_inputs(arguments.inputs, done)

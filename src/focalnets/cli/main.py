@@ -25,7 +25,7 @@ COMMANDS = {
     "runs": "compare trainings: accuracy, time, what differs between their settings",
     "predict": "classify photos or texts",
     "generate": "continue a text with a trained language model",
-    "explain": "draw where the network looks in photos and videos",
+    "explain": "draw where the network looks in photos and videos, or what it listens to in texts",
     "localize": "measure on masks or boxes whether the network looks at the object",
     "audit": "say what the data taught the network besides its task, with proof",
     "convert": "rewrite a checkpoint in another layout",

@@ -1,11 +1,25 @@
-"""Results of a task as a table on the terminal."""
+"""Results as a table on the terminal."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["show_results"]
+__all__ = ["show_lines", "show_results"]
+
+
+def show_lines(lines: Sequence[Sequence[str]]) -> None:
+    """Print lines as a table; the first is its heading, and the first column stands at the left."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for index, title in enumerate(lines[0]):
+        table.add_column(title, justify="left" if index == 0 else "right", overflow="fold")
+    for line in lines[1:]:
+        table.add_row(*line)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table, markup=False)
 
 
 def show_results(task: Any, values: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from focalnets.compare.variations import VARIATIONS, build_variation
 from focalnets.errors import CheckpointError, ConfigError, MissingPackageError, UnknownNameError, nearest
 from focalnets.files import listed, parse_json, user_path
+from focalnets.models.sequence_config import LANGUAGE_VARIANTS
 from focalnets.models.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ __all__ = [
     "timm_network",
 ]
 
-Family = Literal["focalnets", "variation", "timm"]
+Family = Literal["focalnets", "variation", "timm", "language"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class ComparedModel:
 
     Attributes:
         name: As typed and printed, with its changes and weights.
-        family: Ours, a row of the table of variations, or one of timm.
+        family: Ours, a row of the table of variations, one of timm, or a language model of whatever mixer.
         published: Its accuracy on ImageNet-1K; of a variation with the skeleton of its publication.
         skeleton: Of a variation: fields of the skeleton's config that the comparison changes for all rows.
         changes: What was typed behind the name: fields of the config of one of ours, arguments of one of timm.
@@ -123,8 +124,9 @@ def _find(name: str) -> ComparedModel:
         return found
     if not weights:
         raise ConfigError(f"{name!r} is not understood; write NAME@WEIGHTS.")
-    if found.family == "variation":
-        raise ConfigError(f"'{typed}' is a row of the table of variations, which all begin from random weights.")
+    if found.family in ("variation", "language"):
+        rows = "a row of the table of variations" if found.family == "variation" else "a language model"
+        raise ConfigError(f"'{typed}' is {rows}, which all begin from random weights.")
     if found.family == "timm" and not user_path(weights).is_file():
         raise CheckpointError(f"There are no weights '{weights}'; name a file of weights of {found.architecture}.")
     return dataclasses.replace(found, name=name, published=None, weights=weights)
@@ -139,10 +141,14 @@ def _find_changed(name: str) -> ComparedModel:
         raise ConfigError(f"'{architecture}' is a row of the table of variations; change all of them by --skeleton.")
     if plain.family == "focalnets":
         VARIANTS[architecture].config.replace(**changes)  # refuses what it does not have
+    if plain.family == "language":
+        LANGUAGE_VARIANTS[architecture].config.replace(**changes)
     return dataclasses.replace(plain, name=name, published=None, changes=changes)
 
 
-_OF_THE_COMPARISON = ("num_classes", "in_chans", "img_size", "drop_path", "drop_path_rate", "pretrained")
+_OF_THE_COMPARISON = (
+    "num_classes", "in_chans", "img_size", "drop_path", "drop_path_rate", "pretrained", "vocabulary_size",
+)  # fmt: skip
 
 
 def _read_changes(name: str, typed: str) -> dict[str, Any]:
@@ -168,16 +174,18 @@ def _find_plain(name: str) -> ComparedModel:
     if name in VARIATIONS:
         top1 = VARIATIONS[name].published_top1
         return ComparedModel(name, "variation", None if top1 is None else Published(top1, _FOCALNET))
+    if name in LANGUAGE_VARIANTS:
+        return ComparedModel(name, "language", None)
     if importlib.util.find_spec("timm") is None:
         listing = "pip install timm, or name one that `focalnets models` lists."
         raise MissingPackageError(
             f"{name!r} is no network of focalnets, and timm, which has others, is not installed; "
-            f"{nearest(name, [*VARIANTS, *VARIATIONS], listing)}"
+            f"{nearest(name, [*VARIANTS, *VARIATIONS, *LANGUAGE_VARIANTS], listing)}"
         )
     import timm
 
     if not timm.is_model(name):
-        known = [*VARIANTS, *VARIATIONS, *timm.list_models()]
+        known = [*VARIANTS, *VARIATIONS, *LANGUAGE_VARIANTS, *timm.list_models()]
         hint = nearest(name, known, "`focalnets models` and timm.list_models() list them.")
         raise UnknownNameError(f"Neither focalnets nor timm has a network called {name!r}; {hint}")
     return ComparedModel(name, "timm", PUBLISHED_TOP1.get(name))

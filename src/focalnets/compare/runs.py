@@ -26,7 +26,7 @@ from focalnets.training.resolve import resolve_config
 from focalnets.training.run_folder import RunFolder
 from focalnets.training.trainer import resume, train
 
-__all__ = ["Run", "check_config", "is_complete", "shared_config", "train_run"]
+__all__ = ["Run", "check_config", "folder_name", "is_complete", "shared_config", "train_run"]
 
 DEFAULT_SIZE_PX = 224
 
@@ -58,8 +58,12 @@ class Run:
             seed=shared.seed + seed,
             image_size=shared.image_size or DEFAULT_SIZE_PX,
         )
-        folder_name = re.sub(r"[^\w.=@-]+", "_", model.name)  # also for systems that allow no colon
-        return cls(model, seed, config, output / "runs" / folder_name / f"seed{seed}")
+        return cls(model, seed, config, output / "runs" / folder_name(model.name) / f"seed{seed}")
+
+
+def folder_name(model: str) -> str:
+    """Write the name of a network so that a folder can have it, also on systems that allow no colon."""
+    return re.sub(r"[^\w.=@-]+", "_", model)
 
 
 def shared_config(given: Mapping[str, Any], place: str | Path) -> TrainingConfig:
@@ -123,8 +127,9 @@ def is_complete(run: Run, data: TrainingData) -> bool:
     if not files.environment.exists():
         return False  # stopped before it began
     if files.read_environment()["data"]["fingerprint"] != data.fingerprint:
+        inputs = run.config.build_task().inputs
         raise ConfigError(
-            f"The run '{run.folder}' was trained on other images; name another --output, or train again with --fresh."
+            f"The run '{run.folder}' was trained on other {inputs}; name another --output, or train again with --fresh."
         )
     return files.is_complete()
 
@@ -156,6 +161,8 @@ def train_run(run: Run, data: TrainingData, *, fresh: bool, command: Sequence[st
 
 def _builder(model: ComparedModel) -> BuildNetwork:
     """All get images prepared alike, and are drawn from the same state of the random numbers."""
+    if model.family == "language":
+        return build_network
 
     def make(task: Task, config: TrainingConfig, labels: Sequence[str]) -> NetworkToTrain:
         size = config.image_size or DEFAULT_SIZE_PX

@@ -63,6 +63,7 @@ class Story(abc.ABC):
 STORIES = {
     "classify": ("focalnets.demo.classification.story", "ClassifyStory"),
     "detect": ("focalnets.demo.dense.detect", "DetectStory"),
+    "language": ("focalnets.demo.language.story", "LanguageStory"),
     "semantic": ("focalnets.demo.dense.semantic", "SemanticStory"),
 }
 """Module and class of each task's demonstration."""

@@ -14,7 +14,7 @@ from focalnets.errors import InterruptedRunError, TrainingError, UnfinishedRunEr
 from focalnets.training.console import short_duration
 from focalnets.version import __version__
 
-__all__ = ["command_line", "duration_in_words", "made_where", "starts_again"]
+__all__ = ["command_line", "duration_in_words", "ends_early", "made_where", "starts_again"]
 
 _AGAIN = "`focalnets demo` starts again from the beginning."
 
@@ -41,11 +41,16 @@ def made_where(seconds: Mapping[str, float], seed: int) -> str:
 
 
 @contextlib.contextmanager
-def starts_again() -> Iterator[None]:
-    """Say how to go on where a training ends early: its pictures are this process's own, so no run can be resumed."""
+def ends_early(then: str) -> Iterator[None]:
+    """Say how to go on where a training ends early; ``then`` is a sentence."""
     try:
         yield
     except InterruptedRunError:
-        raise InterruptedRunError(f"Stopped; {_AGAIN}") from None
+        raise InterruptedRunError(f"Stopped; {then}") from None
     except UnfinishedRunError as error:
-        raise TrainingError(f"{error.reason} {_AGAIN}") from error
+        raise TrainingError(f"{error.reason} {then}") from error
+
+
+def starts_again() -> contextlib.AbstractContextManager[None]:
+    """Say so where a training ends early whose pictures are this process's own: no such run can be resumed."""
+    return ends_early(_AGAIN)

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from focalnets.engine.blocks import PackedBlock, PackedEmbedding, refine
+from focalnets.engine.blocks import PackedStage
 from focalnets.errors import BackendUnavailableError, ConfigError, ShapeError, UnknownNameError, nearest
 from focalnets.models.embedding import PatchEmbedding, channels_last, downsample_mask
 from focalnets.models.focalnet import FocalNet
@@ -21,7 +21,7 @@ from focalnets.ops import cpu_library
 from focalnets.ops.cpu_library import MAX_LEVELS, Engine, Library
 from focalnets.ops.eager import has_hooks, is_transformed
 
-__all__ = ["PRECISIONS", "AcceleratedNetwork", "Precision", "accelerate", "why_unavailable"]
+__all__ = ["PRECISIONS", "AcceleratedNetwork", "Precision", "accelerate", "describe_engine", "why_unavailable"]
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 """Of the products between tokens and weights: ``float32``; ``bfloat16``; ``int8`` with a scale for each token and each
@@ -66,15 +66,27 @@ def why_unavailable(precision: str) -> str | None:
     return None
 
 
+def describe_engine(precision: str) -> str | None:
+    """Say what of the processor a precision uses, and why nothing faster; None if it cannot be had here."""
+    try:
+        library, chosen = _choose(precision)
+    except BackendUnavailableError:
+        return None
+    passed = [engine for engine in library.engines[: chosen.index] if engine.precision == precision]
+    return "; ".join(
+        [f"by {chosen.instruction_set}", *(f"not by {each.instruction_set}: {each.missing}" for each in passed)]
+    )
+
+
 def _choose(precision: str) -> tuple[Library, Engine]:
     library = cpu_library.load()
     if isinstance(library, str):
         raise BackendUnavailableError(library)
     engines = [engine for engine in library.engines if engine.precision == precision]
-    usable = next((engine for engine in engines if engine.runs), None)
+    usable = next((engine for engine in engines if engine.missing is None), None)
     if usable is not None:
         return library, usable
-    needed = {"bfloat16": "AVX-512 with BF16", "int8": "AVX-512 with VNNI"}.get(precision, precision)
+    needed = {"bfloat16": "AMX or AVX-512 with BF16", "int8": "AVX-512 with VNNI"}.get(precision, precision)
     raise BackendUnavailableError(
         f"The engine computes in {precision} on processors with {needed} only; use precision 'float32'."
     )
@@ -95,19 +107,14 @@ class AcceleratedNetwork(nn.Module):
         self.config, self.preprocessing = model.config, model.preprocessing
         self.class_names, self.origin = model.class_names, model.origin
         self.precision, self.instruction_set = engine.precision, engine.instruction_set
-        self._library, self._engine = library, engine
-        self._embeddings: list[nn.Module | PackedEmbedding] = []
         stages: list[Any] = list(model.stages)
         embeddings: list[nn.Module] = [model.stem, *(stage.downsample for stage in stages[1:])]
         # What is not packed stays a module of PyTorch, with weights of its own.
-        self.plain_embeddings = nn.ModuleDict()
-        for number, embedding in enumerate(embeddings):
-            if isinstance(embedding, PatchEmbedding) and _has_no_overlap(embedding):
-                self._embeddings.append(PackedEmbedding(library, engine, embedding))
-            else:
-                self.plain_embeddings[str(number)] = plain = _frozen_copy(embedding)
-                self._embeddings.append(plain)
-        self._stages = [[PackedBlock(library, engine, block) for block in stage.blocks] for stage in stages]
+        self.embeddings, self.stages = nn.ModuleList(), nn.ModuleList()
+        for embedding, stage in zip(embeddings, stages, strict=True):
+            packed = embedding if isinstance(embedding, PatchEmbedding) and _has_no_overlap(embedding) else None
+            self.embeddings.append(nn.Identity() if packed is not None else _frozen_copy(embedding))
+            self.stages.append(PackedStage(library, engine, packed, stage.blocks))
         self.norm = None if model.norm is None else _frozen_copy(model.norm)
         self.head = None if model.head is None else _frozen_copy(model.head)
         self.pyramid_norms = None if model.pyramid_norms is None else _frozen_copy(model.pyramid_norms)
@@ -154,18 +161,16 @@ class AcceleratedNetwork(nn.Module):
         self._check_images(images, mask)
         features = images.float()
         maps: list[tuple[Tensor, Tensor | None]] = []
-        for number, (embedding, blocks) in enumerate(zip(self._embeddings, self._stages, strict=True)):
-            if number == 0 and not isinstance(embedding, PackedEmbedding):
-                features = channels_last(features)
-            tokens = embedding(features, mask).contiguous()
+        for number, (embedding, stage) in enumerate(zip(self.embeddings, self.stages, strict=True)):
+            token_mask = mask
             if mask is not None:
-                mask = downsample_mask(mask, self.config.patch_size if number == 0 else 2)
-            refine(self._library, self._engine, blocks, tokens, mask)
-            maps.append((tokens, mask))
-            features = tokens.permute(0, 3, 1, 2)
-        return [
-            (tokens.clone() if number < len(maps) - 1 else tokens, mask) for number, (tokens, mask) in enumerate(maps)
-        ]
+                token_mask = downsample_mask(mask, self.config.patch_size if number == 0 else 2)
+            if not isinstance(embedding, nn.Identity):
+                features = embedding(channels_last(features) if number == 0 else features, mask)
+            tokens = stage(features, mask, token_mask)
+            maps.append((tokens, token_mask))
+            features, mask = tokens.permute(0, 3, 1, 2), token_mask
+        return maps
 
     def _check_images(self, images: Tensor, mask: Tensor | None) -> None:
         if images.ndim != 4 or images.shape[1] != self.config.in_chans or 0 in images.shape:

@@ -49,6 +49,8 @@ LanguageState = tuple[BlockState, ...]
 class FocalLanguageModel(nn.Module):
     """Tokens in, logits of the next token out; the embedding serves at both ends.
 
+    With another ``mixer`` in its config it is what ours is compared with: the same skeleton around another layer.
+
     Args:
         config: What it is made of.
         backend: Backend of the aggregation, see :func:`focalnets.ops.causal.causal_focal_aggregation`.

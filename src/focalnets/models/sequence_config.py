@@ -15,15 +15,20 @@ __all__ = [
     "LanguageVariant",
     "Mixer",
     "Running",
+    "SequenceMixer",
     "TextClassifierConfig",
     "language_variant",
 ]
+
+Mixer = Literal["focal", "attention", "recurrence", "long_convolution"]
+"""What mixes the tokens of a block: causal focal modulation, or what it is measured against: attention with rotary
+positions, a gated linear recurrence, a gated convolution as long as the text."""
 
 Running = Literal["mean", "ema", "gated"]
 """What follows the last level: ``mean`` = its mean over all positions so far; ``ema`` = exponential means of learnt
 time scales; ``gated`` = one exponential mean whose decay depends on the position."""
 
-Mixer = Literal["focal", "attention"]
+SequenceMixer = Literal["focal", "attention"]
 """What lets the positions of a network that classifies sequences see each other."""
 
 LARGEST_DIM, LARGEST_DEPTH, LARGEST_LEVELS, LARGEST_REACH = 2**16, 1000, 16, 2**16
@@ -38,14 +43,17 @@ class LanguageConfig(PlainConfig):
         vocabulary_size: Tokens that there are.
         dim: Channels C.
         depth: Blocks.
+        mixer: What mixes the tokens of a block, see :data:`Mixer`; the next five are for ``focal``.
         kernel_sizes: Kernel size of each focal level [tokens], odd or even.
         dilations: Tokens between the taps of each kernel; empty for 1 everywhere.
         running: What follows the last level, see :data:`Running`.
         scales: Time scales of ``ema``, each a level of its own.
         gate_heads: Groups of channels with gates of their own.
-        attention_every: Every so manieth block attends instead of modulating, 0 for none: a hybrid, whose state grows
-            with the length.
-        attention_heads: Heads of such a block.
+        attention_every: Every so manieth block attends instead, 0 for none: a hybrid, whose state grows with the
+            length.
+        attention_heads: Heads of a block that attends.
+        short_convolution: Taps of a causal convolution in front of what mixes, of every mixer but ``focal``, which has
+            its own; 0 for none.
         mlp_ratio: Hidden channels of the MLP over channels.
         dropout: Dropout probability at the end of each branch.
     """
@@ -53,6 +61,7 @@ class LanguageConfig(PlainConfig):
     vocabulary_size: int = 256
     dim: int = 128
     depth: int = 4
+    mixer: Mixer = "focal"
     kernel_sizes: tuple[int, ...] = (3, 5, 7)
     dilations: tuple[int, ...] = ()
     running: Running = "mean"
@@ -60,6 +69,7 @@ class LanguageConfig(PlainConfig):
     gate_heads: int = 1
     attention_every: int = 0
     attention_heads: int = 4
+    short_convolution: int = 0
     mlp_ratio: float = 4.0
     dropout: float = 0.0
 
@@ -87,17 +97,27 @@ class LanguageConfig(PlainConfig):
                 )
         if any(size * step > LARGEST_REACH for size, step in zip(self.kernel_sizes, self.steps, strict=True)):
             raise ConfigError(f"a kernel may span at most {LARGEST_REACH:,} tokens, kernel size times dilation.")
-        if self.running not in get_args(Running):
-            raise ConfigError(f"running must be one of {', '.join(get_args(Running))}, got {shortened(self.running)}.")
+        for name, names in (("mixer", get_args(Mixer)), ("running", get_args(Running))):
+            if getattr(self, name) not in names:
+                raise ConfigError(f"{name} must be one of {', '.join(names)}, got {shortened(getattr(self, name))}.")
         if self.scales > 1 and self.running != "ema":
             raise ConfigError(f"scales are for running ema, got {self.scales} with running {self.running}.")
         if self.dim % self.gate_heads:
             raise ConfigError(f"gate_heads must divide dim {self.dim}, got {self.gate_heads}.")
         if self.attention_every < 0:
             raise ConfigError(f"attention_every must be a whole number from 0 up, got {self.attention_every}.")
-        if self.attention_every and (self.dim % self.attention_heads or self.dim // self.attention_heads % 2):
+        attends = self.mixer == "attention" or self.attention_every > 0
+        if attends and (self.dim % self.attention_heads or self.dim // self.attention_heads % 2):
             raise ConfigError(
                 f"attention_heads must divide dim {self.dim} into heads of even size, got {self.attention_heads}."
+            )
+        if not 0 <= self.short_convolution <= LARGEST_REACH:
+            raise ConfigError(
+                f"short_convolution must be a whole number from 0 to {LARGEST_REACH:,}, got {self.short_convolution}."
+            )
+        if self.short_convolution and self.mixer == "focal" and not attends:
+            raise ConfigError(
+                "short_convolution is for other mixers than focal, whose levels are convolutions; leave it out."
             )
         _check_mlp(self.mlp_ratio, self.dim)
         if not 0.0 <= self.dropout < 1.0:
@@ -108,9 +128,10 @@ class LanguageConfig(PlainConfig):
         """Tokens between the taps of each kernel."""
         return self.dilations or (1,) * len(self.kernel_sizes)
 
-    def attends(self, block: int) -> bool:
-        """Whether block ``block``, counted from 0, attends."""
-        return self.attention_every > 0 and (block + 1) % self.attention_every == 0
+    def mixer_of(self, block: int) -> Mixer:
+        """Tell what mixes the tokens of a block, counted from 0."""
+        attends = self.attention_every > 0 and (block + 1) % self.attention_every == 0
+        return "attention" if attends else self.mixer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,7 +160,7 @@ class TextClassifierConfig(PlainConfig):
     num_classes: int = 2
     dim: int = 128
     depth: int = 4
-    mixer: Mixer = "focal"
+    mixer: SequenceMixer = "focal"
     attention_heads: int = 4
     focal_levels: int = 3
     focal_window: int = 3
@@ -166,8 +187,10 @@ class TextClassifierConfig(PlainConfig):
                 )
         if self.vocabulary_size and self.patch != 1:
             raise ConfigError(f"patch is for series of numbers, got {self.patch} for tokens.")
-        if self.mixer not in get_args(Mixer):
-            raise ConfigError(f"mixer must be one of {', '.join(get_args(Mixer))}, got {shortened(self.mixer)}.")
+        if self.mixer not in get_args(SequenceMixer):
+            raise ConfigError(
+                f"mixer must be one of {', '.join(get_args(SequenceMixer))}, got {shortened(self.mixer)}."
+            )
         if self.mixer == "attention" and (self.dim % self.attention_heads or self.dim // self.attention_heads % 2):
             raise ConfigError(
                 f"attention_heads must divide dim {self.dim} into heads of even size, got {self.attention_heads}."
@@ -232,9 +255,31 @@ LANGUAGE_VARIANTS: dict[str, LanguageVariant] = {
             name="focal_language_base_hybrid", summary="10.7 M parameters, every third block attends",
             context_length=256, config=LanguageConfig(**_NANO, attention_every=3, attention_heads=6),
         ),
+        LanguageVariant(
+            name="attention_language_small", summary="0.8 M parameters, attention with rotary positions",
+            context_length=256, config=LanguageConfig(**_SMALL, mixer="attention"),
+        ),
+        LanguageVariant(
+            name="short_conv_attention_language_small",
+            summary="0.8 M parameters, attention behind a convolution of 4 tokens", context_length=256,
+            config=LanguageConfig(**_SMALL, mixer="attention", short_convolution=4),
+        ),
+        LanguageVariant(
+            name="recurrence_language_small", summary="0.8 M parameters, gated linear recurrence", context_length=256,
+            config=LanguageConfig(**_SMALL, mixer="recurrence", short_convolution=4),
+        ),
+        LanguageVariant(
+            name="long_convolution_language_small", summary="0.8 M parameters, gated long convolution",
+            context_length=256, config=LanguageConfig(**_SMALL, mixer="long_convolution", short_convolution=3),
+        ),
+        LanguageVariant(
+            name="attention_language_base", summary="10.7 M parameters, attention with rotary positions",
+            context_length=256, config=LanguageConfig(**_NANO, mixer="attention", attention_heads=6),
+        ),
     )
 }  # fmt: skip
-"""Causal networks by name; ``vocabulary_size`` is that of the data that a network is built for."""
+"""Causal networks by name: ours, and others of the same size to compare them with; ``vocabulary_size`` is that of the
+data that a network is built for."""
 
 
 def language_variant(name: str) -> LanguageVariant:

@@ -1,7 +1,7 @@
-"""Causal focal modulation and causal attention as layers, and the block around either.
+"""Causal focal modulation and causal attention as layers, and the block around these and other mixers.
 
 Axes: B batch, T positions, C channels, L focal levels, R running levels, H groups of channels with gates of their own,
-N attention heads, D channels of one, P positions that went before.
+N attention heads, D channels of one, P positions that went before, k taps of a short convolution.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ from torch import Tensor, nn
 from focalnets.models.layers import NORM_EPSILON, Mlp
 from focalnets.models.plain import project
 from focalnets.models.sequence_config import LanguageConfig
+from focalnets.models.sequence_peers import (
+    ConvolutionState,
+    GatedRecurrence,
+    LongConvolution,
+    RecurrenceState,
+    ShortConvolution,
+)
 from focalnets.ops.causal import CausalState, causal_focal_aggregation
 
 __all__ = [
@@ -38,14 +45,16 @@ class AttentionState(NamedTuple):
         keys: (B, N, P, D), turned by their positions.
         values: (B, N, P, D).
         valid: Booleans (B, P).
+        window: Of its short convolution (B, k - 1, C); None without one.
     """
 
     keys: Tensor
     values: Tensor
     valid: Tensor
+    window: Tensor | None = None
 
 
-BlockState = CausalState | AttentionState
+BlockState = CausalState | AttentionState | RecurrenceState | ConvolutionState
 
 
 class CausalFocalModulation(nn.Module):
@@ -129,14 +138,16 @@ class CausalFocalModulation(nn.Module):
 
 
 class CausalAttention(nn.Module):
-    """Attention to all that came before, with rotary positions.
+    """Attention to all that came before, with rotary positions, and with a short convolution in front if there is one.
 
-    Source: Su et al., RoFormer, arXiv 2104.09864.
+    Source: Su et al., RoFormer, arXiv 2104.09864; Arora et al., Zoology, ICLR 2024 (the convolution).
     """
 
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__()
         self.heads = config.attention_heads
+        taps = config.short_convolution
+        self.convolution = ShortConvolution(config.dim, taps) if taps else None
         self.input_projection = nn.Linear(config.dim, 3 * config.dim)
         self.output_projection = nn.Linear(config.dim, config.dim)
         for layer in (self.input_projection, self.output_projection):
@@ -148,6 +159,10 @@ class CausalAttention(nn.Module):
     ) -> tuple[Tensor, AttentionState]:
         """Mix tokens (B, T, C) with those that came before; gives as many, and the state after the last."""
         batch, length, _ = tokens.shape
+        window = None if state is None else state.window
+        if self.convolution is not None:
+            convolved, window = self.convolution(tokens, window, mask)
+            tokens = tokens + convolved
         query, key, value = (
             project(self.input_projection, tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )
@@ -170,7 +185,7 @@ class CausalAttention(nn.Module):
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=(seen & valid[:, None, None]) | itself)
         if mask is not None:
             mixed = torch.where(mask[:, None, :, None], mixed, 0)
-        kept = AttentionState(key.detach(), value.detach(), valid)
+        kept = AttentionState(key.detach(), value.detach(), valid, window)
         return project(self.output_projection, mixed.transpose(1, 2).flatten(2)), kept
 
 
@@ -184,14 +199,22 @@ def turn_by_position(heads: Tensor, positions: Tensor) -> Tensor:
     return torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1).flatten(-2)
 
 
+_PEERS: dict[str, type[CausalAttention] | type[GatedRecurrence] | type[LongConvolution]] = {
+    "attention": CausalAttention,
+    "recurrence": GatedRecurrence,
+    "long_convolution": LongConvolution,
+}
+
+
 class CausalBlock(nn.Module):
-    """Focal modulation or attention, and an MLP, each in a residual branch behind its own LayerNorm."""
+    """Focal modulation or another mixer, and an MLP, each in a residual branch behind its own LayerNorm."""
 
     def __init__(self, config: LanguageConfig, index: int, backend: str | None = None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
-        self.mixer: CausalAttention | CausalFocalModulation = (
-            CausalAttention(config) if config.attends(index) else CausalFocalModulation(config, backend)
+        mixer = config.mixer_of(index)
+        self.mixer: CausalFocalModulation | CausalAttention | GatedRecurrence | LongConvolution = (
+            CausalFocalModulation(config, backend) if mixer == "focal" else _PEERS[mixer](config)
         )
         self.norm2 = nn.LayerNorm(config.dim, eps=NORM_EPSILON)
         self.mlp = Mlp(config.dim, int(config.dim * config.mlp_ratio))

@@ -60,8 +60,10 @@ def can_fuse(network: nn.Module, blocks: nn.ModuleList, embedding: nn.Module, he
                 return False
             layers += [(mixer, CausalFocalModulation), (mixer.modulator_projection, nn.Linear)]
             layers += [] if mixer.decay_projection is None else [(mixer.decay_projection, nn.Linear)]
-        else:
+        elif isinstance(mixer, CausalAttention) and mixer.convolution is None:
             layers += [(mixer, CausalAttention)]
+        else:
+            return False
         layers += [(block, CausalBlock), (block.norm1, nn.LayerNorm), (block.norm2, nn.LayerNorm), (block.mlp, Mlp)]
         linear = (mixer.input_projection, mixer.output_projection, block.mlp.fc1, block.mlp.fc2)
         layers += [(layer, nn.Linear) for layer in linear]

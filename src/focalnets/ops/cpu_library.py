@@ -25,10 +25,10 @@ INTERFACE = 4_000_000 + 1000 * 8 * (9 + 3 * 4 + 3 * MAX_LEVELS) + 8 * (8 + MAX_L
 """Version of the interface and sizes of its structures; the library must name the same number."""
 
 
-ENGINE_SETS = ("bfloat16", "int8")
+ENGINE_SETS = ("amx", "bfloat16", "int8")
 """Instruction sets of the engine that come beside AVX-512."""
 
-ENGINE_INTERFACE = 1_000_000 + 8 * (42 * 1000 + 22 + 10)
+ENGINE_INTERFACE = 2_000_000 + 8 * 15
 """The same of the engine's structures."""
 
 
@@ -51,7 +51,7 @@ class Engine:
         panel: Outputs of a packed layer are padded to a multiple.
         group: So are its inputs.
         element_bytes: Bytes of a packed number.
-        runs: Whether this processor has the instructions.
+        missing: Why it cannot run here, or None if it can.
     """
 
     index: int
@@ -60,7 +60,12 @@ class Engine:
     panel: int
     group: int
     element_bytes: int
-    runs: bool
+    missing: str | None
+
+    @property
+    def name(self) -> str:
+        """What it is called where weights are packed for it."""
+        return f"{self.precision} by {self.instruction_set}"
 
 
 class Library:
@@ -106,8 +111,8 @@ class Library:
             engine_interface.restype = ctypes.c_int64
             self.engine_pack = library.focal_engine_pack
             self.engine_pack.argtypes = [ctypes.c_int64, ctypes.c_void_p, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3]
-            self.engine_rows, self.engine_embed = library.focal_engine_rows, library.focal_engine_embed
-            self.engine_rows.argtypes = self.engine_embed.argtypes = [ctypes.c_int64, ctypes.c_void_p]
+            self.engine_stage = library.focal_engine_stage
+            self.engine_stage.argtypes = [ctypes.c_int64, ctypes.c_char_p, ctypes.c_void_p]
         except (OSError, AttributeError) as error:
             raise BackendUnavailableError(f"The kernels in {path} cannot be loaded ({error}); install again.") from None
         found = (interface(), engine_interface(), causal_interface(), step_interface())
@@ -125,16 +130,17 @@ class Library:
     def _list_engines(self) -> Iterator[Engine]:
         """List the engines that were built, best first; a forced instruction set leaves out those that need more."""
         forced = os.environ.get("FOCALNETS_CPU_ISA")
-        precision, name = ctypes.c_char_p(), ctypes.c_char_p()
-        numbers = (ctypes.c_int64 * 4)()
+        texts, numbers = (ctypes.c_char_p * 3)(), (ctypes.c_int64 * 3)()
         for index in itertools.count():
-            if not self._engine(ctypes.c_int64(index), ctypes.byref(precision), ctypes.byref(name), numbers):
+            if not self._engine(ctypes.c_int64(index), texts, numbers):
                 return
-            instruction_set = (name.value or b"").decode().removeprefix("engine_")
+            precision, name, missing = (None if text is None else text.decode() for text in texts)
+            instruction_set = str(name).removeprefix("engine_")
             allowed = not forced or instruction_set == forced or (forced == "avx512" and instruction_set in ENGINE_SETS)
-            panel, group, element_bytes, runs = numbers
-            label = (precision.value or b"").decode()
-            yield Engine(index, label, instruction_set, panel, group, element_bytes, bool(runs) and allowed)
+            if not allowed:
+                missing = f"FOCALNETS_CPU_ISA asks for {forced}"
+            panel, group, element_bytes = numbers
+            yield Engine(index, str(precision), instruction_set, panel, group, element_bytes, missing)
 
 
 @functools.cache

@@ -65,7 +65,16 @@ class Theme:
     @property
     def accent_rgb(self) -> str:
         """The accent as ``red, green, blue`` from 0 to 255, for mixtures with the ground."""
-        return ", ".join(str(int(self.accent[place : place + 2], 16)) for place in (1, 3, 5))
+        return _in_numbers(self.accent)
+
+    @property
+    def series_rgb(self) -> tuple[str, ...]:
+        """The colours of :attr:`series`, likewise."""
+        return tuple(map(_in_numbers, self.series))
+
+
+def _in_numbers(colour: str) -> str:
+    return ", ".join(str(int(colour[place : place + 2], 16)) for place in (1, 3, 5))
 
 
 LIGHT = Theme(

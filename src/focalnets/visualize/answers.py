@@ -38,7 +38,10 @@ def backbone_of(network: nn.Module) -> FocalNet:
     """
     found = network if isinstance(network, FocalNet) else getattr(network, "backbone", None)
     if not isinstance(found, FocalNet):
-        raise ConfigError(f"explain looks into FocalNets, and there is none in {type(network).__name__}.")
+        raise ConfigError(
+            f"explain looks into FocalNets, and there is none in {type(network).__name__}; of networks of texts "
+            "explain_text shows what they listen to."
+        )
     return found
 
 

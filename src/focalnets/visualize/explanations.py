@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from torch import nn
 
-from focalnets.data.inputs import Input
+from focalnets.data.inputs import Input, Inputs, gather_inputs
 from focalnets.errors import ConfigError, DataError, ImageError
 from focalnets.files import user_path
 from focalnets.models.focalnet import FocalNet
@@ -17,6 +18,7 @@ from focalnets.report.parts import Paragraph, Part, Picture
 from focalnets.tasks.clips import clip_outputs
 from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.task import Task
+from focalnets.tasks.trained import TrainedNetwork
 from focalnets.visualize.answers import backbone_of, explain_answer
 from focalnets.visualize.draw import FIGURE_FORMATS, Style
 from focalnets.visualize.explain import Explanation, explain_picture, output_names
@@ -25,7 +27,7 @@ from focalnets.visualize.maps import parse_block
 from focalnets.visualize.recording import BlockId
 from focalnets.visualize.video import VideoExplanation, explain_video
 
-__all__ = ["Explanations", "explain_inputs"]
+__all__ = ["Explanations", "explain_given", "explain_inputs"]
 
 _MOST_IN_NOTEBOOK = 8
 _PAGE_PX = 1400
@@ -119,6 +121,24 @@ class Explanations(Sequence[Explanation]):
         if self.failures:
             words.append(f"{len(self.failures):,} not read ({self.failures[0].reason.rstrip('.')})")
         return ", ".join(words)
+
+
+def explain_given(
+    trained: TrainedNetwork, inputs: Inputs, *, output: str | os.PathLike[str] | None = None, **options: Any
+) -> Explanations:
+    """Explain what was given, see :func:`focalnets.explain` for the arguments, with what could not be read.
+
+    Raises:
+        ConfigError: As :func:`explain_inputs`, or if an exported file computes the network.
+    """
+    trained.require_weights("explain")
+    entries, missing = gather_inputs(inputs, videos=True)
+    failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
+    explained = explain_inputs(
+        trained.task, trained.network, entries, output=None if output is None else Path(output),
+        model_name=trained.source or trained.origin, **options,
+    )  # fmt: skip
+    return Explanations(tuple(explained), [*failures, *explained.failures], explained.videos)
 
 
 def explain_inputs(

@@ -116,11 +116,12 @@ void convolve(const Ring& ring, int64_t vector, int64_t y, const float* kernel, 
   }
 }
 
+template <class Element>  // of the context's map
 struct StoreGelu {
   static constexpr bool flipped = false;
   float* output;
 
-  FOCAL_INLINE void operator()(Vector sum, int64_t x) const { store(output + x * lanes, gelu(sum)); }
+  FOCAL_INLINE void operator()(Vector sum, int64_t x) const { store(output + x * lanes, gelu_for<Element>(sum)); }
 };
 
 struct StoreGeluAndDerivative {

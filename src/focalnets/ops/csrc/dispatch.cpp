@@ -179,13 +179,17 @@ FOCAL_EXPORT const char* focal_instruction_set(const char* name, int32_t* status
 // result. All contiguous.
 FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* problem, float* result, float* means,
                                    double* sums) {
-  const Problem& p = *problem;
+  return focal::forward(instruction_set, *problem, false, result, means, sums);
+}
+
+int32_t focal::forward(const char* instruction_set, const Problem& p, bool bfloat16, void* result, float* means,
+                       double* sums) {
   const Choice choice = choose_kernels(instruction_set);
   if (choice.status != done) return choice.status;
   const Kernels& kernels = *choice.kernels;
   Plan plan = {};
-  plan.problem = problem;
-  plan.result = result;
+  plan.problem = &p;
+  plan.result = static_cast<float*>(result);
   plan.means = means;
   plan.local = sums != nullptr;
   describe_levels(plan);
@@ -212,7 +216,8 @@ FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* p
   count_tokens(plan);
   in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.pack_kernels(plan, vector); });
   in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
-    kernels.forward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
+    float* mine = zeroed_scratch(plan, scratch, thread, ready);
+    (bfloat16 ? kernels.forward_band_bfloat16 : kernels.forward_band)(plan, task, mine);
   });
   if (plan.local) {
     const int64_t stride = plan.vectors * plan.lanes;

@@ -7,16 +7,6 @@
 namespace FOCAL_NAMESPACE {
 namespace {
 
-FOCAL_INLINE Vector load_up_to(const float* source, int64_t count) {
-  return count == lanes ? load_unaligned(source) : load_some(source, count);
-}
-FOCAL_INLINE void store_up_to(float* target, Vector value, int64_t count) {
-  if (count == lanes)
-    store_unaligned(target, value);
-  else
-    store_some(target, value, count);
-}
-
 // Calls put(channel, vector, count) with the normalised row, with its factors unless they are null.
 template <class Put>
 FOCAL_INLINE void normalize(const float* row, int64_t channels, const focal::Norm& norm, const Put& put) {
@@ -48,7 +38,7 @@ struct Arena {
 
   template <class T>
   T* take(int64_t count) {
-    T* part = reinterpret_cast<T*>(memory + used);
+    T* part = reinterpret_cast<T*>(reinterpret_cast<uintptr_t>(memory) + static_cast<uintptr_t>(used));
     used += round_up(count * static_cast<int64_t>(sizeof(T)), 64);
     return part;
   }
@@ -59,7 +49,8 @@ template <class P>
 Operand<P> take_operand(Arena& arena, int64_t rows, int64_t inputs) {
   const int64_t line = 64 / static_cast<int64_t>(sizeof(typename P::Element));
   const int64_t stride = round_up(inputs, line) + (round_up(inputs, line) / line % 2 == 0 ? line : 0);
-  const Operand<P> operand = {arena.take<typename P::Element>(rows * stride + line), stride,
+  const int64_t read = P::tile_rows == most_rows ? rows : round_up(rows, P::tile_rows);
+  const Operand<P> operand = {arena.take<typename P::Element>(read * stride + line), stride,
                               arena.take<float>(P::scaled ? rows : 0)};
   return operand;
 }
@@ -77,12 +68,16 @@ struct Writer {
     else
       P::put(operand.row(row) + channel, value);
   }
+  // Also clears the inputs that are multiplied beyond the last vector: what lies there may not be a number.
   void complete(int64_t rows, int64_t count) const {
-    if constexpr (P::scaled)
+    const int64_t written = round_up(count, lanes), multiplied = round_up(count, P::group);
+    if constexpr (P::scaled) {
       for (int64_t row = 0; row < rows; ++row)
         P::quantize(kept + row * kept_stride, count, operand.row(row), operand.scales + row);
-    else
-      (void)rows, (void)count;
+    } else if (multiplied > written) {
+      for (int64_t row = 0; row < rows; ++row)
+        __builtin_memset(operand.row(row) + written, 0, static_cast<size_t>(multiplied - written) * sizeof(*operand.data));
+    }
   }
 };
 
@@ -90,10 +85,12 @@ constexpr int64_t hidden_at_once = 1024;
 
 template <class P>
 struct RowBlock {
+  typedef typename P::Map Map;
   const focal::Rows& task;
   int64_t channels, stride;
   Operand<P> narrow, wide;
-  float *kept, *branch;
+  float *kept, *branch, *last_gates;
+  const float** shifts;
   Writer<P> to_narrow, to_wide;
 
   static int64_t wide_inputs(const focal::Rows& rows) {
@@ -108,6 +105,8 @@ struct RowBlock {
     wide = take_operand<P>(arena, count, widest);
     kept = arena.take<float>(P::scaled ? count * widest : 0);
     branch = arena.take<float>(count * stride);
+    last_gates = arena.take<float>(count);
+    shifts = arena.take<const float*>(count);
     to_narrow = {narrow, kept, widest};
     to_wide = {wide, kept, widest};
   }
@@ -134,32 +133,53 @@ struct RowBlock {
       });
   }
 
-  void project(const float* tokens, int64_t rows, const focal::Block& block, float* query, float* context) const {
+  void project(const float* tokens, int64_t rows, const focal::Block& block, Map* query, Map* context,
+               float* gates) const {
     prepare(tokens, rows, !block.post_norm, to_narrow);
     multiply(narrow, rows, block.query, [&](int64_t m, int64_t n, Vector value, int64_t count)
              __attribute__((always_inline)) { store_up_to(query + m * channels + n, value, count); });
     multiply(narrow, rows, block.context, [&](int64_t m, int64_t n, Vector value, int64_t count)
-             __attribute__((always_inline)) { store_up_to(context + m * task.context_stride + n, value, count); });
+             __attribute__((always_inline)) { store_up_to(context + m * channels + n, value, count); });
+    multiply(narrow, rows, block.gates, [&](int64_t m, int64_t n, Vector value, int64_t count)
+             __attribute__((always_inline)) { store_up_to(gates + m * task.gate_stride + n, value, count); });
   }
 
-  void modulate(float* tokens, const float* gathered, const float* query, int64_t rows,
+  // The rows of gathered context as an operand; read where they are if they are what is multiplied.
+  Operand<P> gathered_rows(const Map* gathered, int64_t rows) const {
+    if constexpr (P::scaled) {
+      for (int64_t m = 0; m < rows; ++m)
+        P::quantize(gathered + m * channels, channels, narrow.row(m), narrow.scales + m);
+    } else if (sizeof(Map) == sizeof(typename P::Element) && channels % P::group == 0) {
+      return {reinterpret_cast<typename P::Element*>(const_cast<Map*>(gathered)), channels, nullptr};  // only read
+    } else {
+      for (int64_t m = 0; m < rows; ++m)
+        for (int64_t c = 0; c < channels; c += lanes)
+          to_narrow.put(m, c, load_up_to(gathered + m * channels + c, smaller(lanes, channels - c)));
+      to_narrow.complete(rows, channels);
+    }
+    return narrow;
+  }
+
+  void modulate(float* tokens, const Map* gathered, const Map* query, const float* gates, int64_t first, int64_t rows,
                 const focal::Block& block) const {
-    Operand<P> context = narrow;
-    if constexpr (P::group == 1)
-      context = {const_cast<float*>(gathered), channels, nullptr};  // only read
-    else
-      prepare(gathered, rows, false, to_narrow);
+    for (int64_t m = 0; m < rows; ++m) {
+      const bool valid = !task.mask || task.mask[first + m];  // gates of tokens that are not valid may be anything
+      last_gates[m] = valid ? gates[m * task.gate_stride + block.levels] : 0.0f;
+      shifts[m] = task.shifts + (first + m) / task.rows_an_image * stride;
+    }
+    const Operand<P> context = gathered_rows(gathered, rows);
+    const auto modulated = [&](int64_t m, int64_t n, Vector value, int64_t count) __attribute__((always_inline)) {
+      return (load(shifts[m] + n) * last_gates[m] + value) * load_up_to(query + m * channels + n, count);
+    };
     if (block.modulation_norm) {
       multiply(context, rows, block.modulator, [&](int64_t m, int64_t n, Vector value, int64_t count)
-               __attribute__((always_inline)) {
-                 store_unaligned(branch + m * stride + n, value * load_up_to(query + m * channels + n, count));
-               });
+               __attribute__((always_inline)) { store_unaligned(branch + m * stride + n, modulated(m, n, value, count)); });
       for (int64_t m = 0; m < rows; ++m)
         normalize(branch + m * stride, channels, focal::Norm{nullptr, nullptr},
                   [&](int64_t c, Vector value, int64_t) { to_wide.put(m, c, value); });
     } else {
       multiply(context, rows, block.modulator, [&](int64_t m, int64_t n, Vector value, int64_t count)
-               __attribute__((always_inline)) { to_wide.put(m, n, value * load_up_to(query + m * channels + n, count)); });
+               __attribute__((always_inline)) { to_wide.put(m, n, modulated(m, n, value, count)); });
     }
     to_wide.complete(rows, channels);
     add_product(wide, tokens, rows, block.output, block, block.norm1, true);
@@ -193,7 +213,7 @@ struct RowBlock {
       up.bias += first, up.outputs = part;
       if constexpr (P::scaled) up.scales += first, up.offsets += first;
       multiply(narrow, rows, up, [&](int64_t m, int64_t n, Vector value, int64_t)
-               __attribute__((always_inline)) { to_wide.put(m, n, gelu(value)); });
+               __attribute__((always_inline)) { to_wide.put(m, n, gelu_for<Map>(value)); });
       to_wide.complete(rows, part);
       // The narrowing layer is packed by parts of its inputs; its bias belongs to the first, offsets to each.
       const int64_t outputs = round_up(channels, panel), number = first / hidden_at_once;
@@ -222,13 +242,62 @@ int64_t rows_scratch(const focal::Rows& task, int64_t rows) {
 template <class P>
 void go_by_rows(const focal::Rows& task, int64_t first, int64_t rows, char* scratch) {
   Arena arena = {scratch};
+  typedef typename P::Map Map;
   const RowBlock<P> block(task, rows, arena);
-  float *tokens = task.tokens + first * task.channels, *query = task.query + first * task.channels;
+  const typename P::Session session;
+  const int64_t place = first * task.channels;
+  float *tokens = task.tokens + place, *gates = task.gates + first * task.gate_stride;
+  Map* query = static_cast<Map*>(task.query) + place;
   if (task.done) {
-    block.modulate(tokens, task.gathered + first * task.channels, query, rows, *task.done);
+    block.modulate(tokens, static_cast<const Map*>(task.gathered) + place, query, gates, first, rows, *task.done);
     block.widen_and_narrow(tokens, rows, *task.done);
   }
-  if (task.next) block.project(tokens, rows, *task.next, query, task.context + first * task.context_stride);
+  if (task.next) block.project(tokens, rows, *task.next, query, static_cast<Map*>(task.context) + place, gates);
+}
+
+template <class P>
+struct ShiftMemory {
+  Operand<P> levels;
+  float *kept, *no_bias;
+
+  ShiftMemory(const focal::Shift& task, Arena& arena) {
+    const int64_t padded = round_up(task.channels, panel);
+    levels = take_operand<P>(arena, task.images, padded);
+    kept = arena.take<float>(task.images * padded);
+    no_bias = arena.take<float>(padded);
+  }
+};
+
+template <class P>
+int64_t shift_scratch(const focal::Shift& task) {
+  Arena arena = {nullptr};
+  ShiftMemory<P>(task, arena);
+  return arena.used;
+}
+
+template <class P>
+void shift(const focal::Shift& task, char* scratch) {
+  Arena arena = {scratch};
+  const ShiftMemory<P> memory(task, arena);
+  const typename P::Session session;
+  const int64_t channels = task.channels, padded = round_up(channels, panel);
+  const Writer<P> writer = {memory.levels, memory.kept, padded};
+  for (int64_t image = 0; image < task.images; ++image) {
+    float* means = memory.kept + image * padded;
+    for (int64_t c = 0; c < channels; ++c)
+      means[c] = static_cast<float>(task.sums[image * channels + c] * task.inverse_counts[image]);
+    for (int64_t c = 0; c < channels; c += lanes) writer.put(image, c, gelu_for<typename P::Map>(load_unaligned(means + c)));
+  }
+  writer.complete(task.images, channels);
+  focal::Layer part = *task.modulator;
+  const int64_t first = task.first_panel * panel;
+  part.weight = static_cast<const char*>(part.weight) +
+                first * round_up(part.inputs, P::group) * static_cast<int64_t>(sizeof(typename P::Element));
+  part.bias = memory.no_bias;
+  part.outputs = smaller(part.outputs - first, task.panels * panel);
+  if constexpr (P::scaled) part.scales += first, part.offsets += first;
+  multiply(memory.levels, task.images, part, [&](int64_t m, int64_t n, Vector value, int64_t)
+           __attribute__((always_inline)) { store_unaligned(task.shifts + m * padded + first + n, value); });
 }
 
 template <class P>
@@ -294,24 +363,34 @@ void embed(const focal::Embedding& task, int64_t first, int64_t rows, char* scra
         P::put(patches.operand.row(m) + c, load_up_to(patch + c, smaller(lanes, patches.inputs - c)));
     }
   }
+  const typename P::Session session;
   multiply(patches.operand, rows, task.projection, [&](int64_t m, int64_t n, Vector value, int64_t)
            __attribute__((always_inline)) { store_unaligned(patches.embedded + m * patches.stride + n, value); });
   for (int64_t m = 0; m < rows; ++m) {
     const float* row = patches.embedded + m * patches.stride;
     float* target = task.tokens + (first + m) * outputs;
-    if (task.has_norm)
-      normalize(row, outputs, task.norm, [&](int64_t c, Vector value, int64_t count) {
-        store_up_to(target + c, value, count);
-      });
-    else
-      __builtin_memcpy(target, row, static_cast<size_t>(outputs) * 4);
+    normalize(row, outputs, task.norm,
+              [&](int64_t c, Vector value, int64_t count) { store_up_to(target + c, value, count); });
   }
 }
 
 template <class P>
 constexpr focal::Engine engine_of() {
-  return {P::name,        FOCAL_NAME,          panel,        P::group, static_cast<int64_t>(sizeof(typename P::Element)),
-          &P::pack,       &rows_scratch<P>,    &go_by_rows<P>, &embedding_scratch<P>, &embed<P>};
+  return {P::name,
+          FOCAL_NAME,
+          panel,
+          P::group,
+          static_cast<int64_t>(sizeof(typename P::Element)),
+          static_cast<int64_t>(sizeof(typename P::Map)),
+          P::tile_rows,
+          P::pack,
+          rows_scratch<P>,
+          go_by_rows<P>,
+          embedding_scratch<P>,
+          embed<P>,
+          shift_scratch<P>,
+          shift<P>,
+          agrees_with_plain_arithmetic<P>};
 }
 
 }  // namespace

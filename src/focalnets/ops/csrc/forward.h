@@ -7,15 +7,17 @@
 namespace FOCAL_NAMESPACE {
 namespace {
 
-// A row of memory that will be needed one step later; `column` floats from token to token.
+// A row of memory that will be needed one step later; `column` elements from token to token.
+template <class Element>
 struct RowAhead {
-  const float* row;
+  const Element* row;
   int64_t column;
 };
 
 // What becomes of the last level's convolution: Z_L is never stored, but gated together with the levels before it, and
 // summed for the mean. Memory that the next row needs is asked for meanwhile, one token at a time: the tokens of a row
 // lie too far apart for the processor to foresee, and all requests at once would have to wait for each other.
+template <class Element>
 struct GateAndStore {
   static constexpr bool flipped = false;
   const float* level_rows[focal::max_levels];  // of Z_1 .. Z_(L - 1)
@@ -23,11 +25,12 @@ struct GateAndStore {
   const float* gates;
   int64_t gate_stride;
   MaskRow mask;
-  float* result;
+  Element* result;
   int64_t stride, count;
   Vector* sum;
-  RowAhead context_ahead, gates_ahead;
-  float* result_ahead;
+  RowAhead<Element> context_ahead;
+  RowAhead<float> gates_ahead;
+  Element* result_ahead;
   mutable int64_t summed = 0;  // columns already in `sum`
 
   FOCAL_INLINE void operator()(Vector convolved, int64_t x) const {
@@ -37,7 +40,7 @@ struct GateAndStore {
     const float* gate = gates + x * gate_stride;
     Vector gated = {};
     if (!mask || mask[x]) {  // gates of tokens that are not valid may be anything
-      const Vector last = gelu(convolved);
+      const Vector last = gelu_for<Element>(convolved);
       if (x >= summed) {
         *sum += last;
         summed = x + 1;
@@ -45,15 +48,13 @@ struct GateAndStore {
       gated = last * gate[levels - 1];
       for (int64_t l = levels - 2; l >= 0; --l) gated = load(level_rows[l] + x * lanes) * gate[l] + gated;
     }
-    if (count == lanes)
-      store_unaligned(result + x * stride, gated);
-    else
-      store_some(result + x * stride, gated, count);
+    store_up_to(result + x * stride, gated, count);
   }
 };
 
 // Without levels the mean is that of the context, and nothing is gated but the global level.
-void sum_row(const float* row, int64_t width, int64_t count, float* result, int64_t stride, Vector* sum) {
+template <class Element>
+void sum_row(const float* row, int64_t width, int64_t count, Element* result, int64_t stride, Vector* sum) {
   for (int64_t x = 0; x < width; ++x) {
     *sum += load(row + x * lanes);
     store_some(result + x * stride, Vector{}, count);
@@ -77,10 +78,7 @@ Vector global_level(const Plan& plan, int64_t image, int64_t vector) {
 }
 
 FOCAL_INLINE void add_global_level(float* result, int64_t count, Vector global, float gate, float scale) {
-  if (count == lanes)
-    store_unaligned(result, (global * gate + load_unaligned(result)) * scale);
-  else
-    store_some(result, (global * gate + load_some(result, count)) * scale, count);
+  store_up_to(result, (global * gate + load_up_to(result, count)) * scale, count);
 }
 
 // For maps of which a block of channels fits the cache: right after the task that wrote it.
@@ -134,8 +132,12 @@ const float* kernel(const Plan& plan, const ChannelBlock& block, int64_t vector,
   return plan.packed_kernels + ((block.first + vector) * plan.taps + plan.first_tap[level - 1]) * lanes;
 }
 
+// Context and result are maps of `Element`; bfloat16 only where the global level is left out.
+template <class Element>
 void forward_band(const Plan& plan, int64_t task, float* scratch) {
   const Problem& p = *plan.problem;
+  const Element* context = reinterpret_cast<const Element*>(p.context);
+  Element* result = reinterpret_cast<Element*>(plan.result);
   const int64_t levels = p.levels, band = task % plan.bands, image = task / plan.bands / plan.blocks;
   const ChannelBlock block(plan, task / plan.bands % plan.blocks);
   const RowRange rows(plan, band, 0);
@@ -149,7 +151,7 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
   for (int64_t step = needed.first; step < rows.last + total_lag; ++step) {
     if (needed.has(step))
       for (int64_t v = 0; v < block.vectors; ++v)
-        pack_row(p.context + offset_of(p.context_strides, image, step) + block.channel(v), p.context_strides.column,
+        pack_row(context + offset_of(p.context_strides, image, step) + block.channel(v), p.context_strides.column,
                  block.count(v), MaskRow(p, image, step), p.width, ring[0].row(step, v));
     for (int64_t l = 1; l < levels; ++l) {
       const int64_t y = step - plan.lag[l];
@@ -157,7 +159,7 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
       for (int64_t v = 0; v < block.vectors; ++v) {
         float* output = ring[l].row(y, v);
         convolve(ring[l - 1], v, y, kernel(plan, block, v, l), p.kernel_heights[l - 1], p.kernel_widths[l - 1],
-                 p.height, p.width, StoreGelu{output});
+                 p.height, p.width, StoreGelu<Element>{output});
         clear_masked(output, MaskRow(p, image, y), p.width);
       }
     }
@@ -167,14 +169,14 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
     for (int64_t v = 0; v < block.vectors; ++v) {
       const auto result_row = [&](int64_t row) {
         const int64_t of_result = image * (p.last_row - p.first_row) + row - p.first_row;
-        return plan.result + of_result * p.width * p.channels + block.channel(v);
+        return result + of_result * p.width * p.channels + block.channel(v);
       };
       if (levels == 0) {
         sum_row(ring[0].row(y, v), p.width, block.count(v), result_row(y), p.channels, &sums[v]);
         add_to_total(&sums[v], totals[v]);
         continue;
       }
-      GateAndStore finish = {};
+      GateAndStore<Element> finish = {};
       for (int64_t l = 1; l < levels; ++l) finish.level_rows[l - 1] = ring[l].row(y, v);
       finish.levels = levels;
       finish.gates = p.gates + offset_of(p.gates_strides, image, y);
@@ -184,7 +186,7 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
       finish.stride = p.channels;
       finish.count = block.count(v);
       finish.sum = &sums[v];
-      finish.context_ahead = {p.context + offset_of(p.context_strides, image, context_ahead) + block.channel(v),
+      finish.context_ahead = {context + offset_of(p.context_strides, image, context_ahead) + block.channel(v),
                               p.context_strides.column};
       finish.gates_ahead = {p.gates + offset_of(p.gates_strides, image, y_ahead), p.gates_strides.column};
       finish.result_ahead = result_row(y_ahead);

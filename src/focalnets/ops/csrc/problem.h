@@ -21,7 +21,7 @@ struct Problem {
   int64_t images, height, width, channels, levels, threads;
   int64_t normalize;            // whether to divide the result by L + 1
   int64_t first_row, last_row;  // rows of the result, the last excluded; the others are there to be read
-  const float* context;  // (B, H, W, C)
+  const float* context;  // (B, H, W, C); the engine's may be bfloat16
   Strides context_strides;
   const float* gates;  // (B, H, W, L + 1)
   Strides gates_strides;
@@ -99,6 +99,7 @@ struct Kernels {
   int64_t lanes;
   void (*pack_kernels)(const Plan&, int64_t vector);
   void (*forward_band)(const Plan&, int64_t task, float* scratch);  // task = (image * blocks + block) * bands + band
+  void (*forward_band_bfloat16)(const Plan&, int64_t task, float* scratch);  // of such maps; only if local
   void (*global_levels_of_image)(const Plan&, int64_t image);       // these two only if apart
   void (*add_global_level_to_row)(const Plan&, int64_t row);        // row of (B * H)
   void (*mean_gradient_row)(const Plan&, int64_t row);              // these two only if apart
@@ -108,5 +109,10 @@ struct Kernels {
   void (*reduce_gates)(const Plan&, int64_t first, int64_t last);  // positions of (B * H * W)
   void (*gelu)(int64_t count, const float* inputs, float* activated, float* gradient);  // gradient may be null
 };
+
+// The forward call, see focal_forward in dispatch.cpp; with `bfloat16` context and result are such maps, and there must
+// be `sums`.
+int32_t forward(const char* instruction_set, const Problem& problem, bool bfloat16, void* result, float* means,
+                double* sums);
 
 }  // namespace focal

@@ -71,7 +71,8 @@ void clear_masked(float* row, const MaskRow& mask, int64_t width) {
     if (!mask[x]) store(row + x * lanes, Vector{});
 }
 
-void pack_row(const float* source, int64_t stride, int64_t count, const MaskRow& mask, int64_t width, float* row) {
+template <class Element>
+void pack_row(const Element* source, int64_t stride, int64_t count, const MaskRow& mask, int64_t width, float* row) {
   if (count == lanes)
     for (int64_t x = 0; x < width; ++x) store(row + x * lanes, load_unaligned(source + x * stride));
   else

@@ -5,6 +5,7 @@
 // is used.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -102,6 +103,46 @@ FOCAL_INLINE void store_some(float* target, Vector value, int64_t count) {
   for (int64_t lane = 0; lane < count; ++lane) target[lane] = value[lane];
 }
 #endif
+
+// Maps may also lie in memory as bfloat16: the upper half of a float32, rounded to the nearest.
+typedef uint32_t Bits __attribute__((vector_size(FOCAL_VECTOR_BYTES), may_alias));
+typedef uint16_t Halves __attribute__((vector_size(FOCAL_VECTOR_BYTES / 2), may_alias, aligned(2)));
+#if defined(__AVX512BF16__)
+FOCAL_INLINE Halves to_bfloat16(Vector value) { return (Halves)_mm512_cvtneps_pbh((__m512)value); }
+#else
+FOCAL_INLINE Halves to_bfloat16(Vector value) {
+  const Bits bits = (Bits)value;
+  return __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, Halves);
+}
+#endif
+FOCAL_INLINE Vector load_unaligned(const uint16_t* source) {
+  return (Vector)(__builtin_convertvector(*reinterpret_cast<const Halves*>(source), Bits) << 16);
+}
+FOCAL_INLINE void store_unaligned(uint16_t* target, Vector value) {
+  *reinterpret_cast<Halves*>(target) = to_bfloat16(value);
+}
+FOCAL_INLINE Vector load_some(const uint16_t* source, int64_t count) {
+  Halves value = {};
+  __builtin_memcpy(&value, source, static_cast<size_t>(count) * 2);
+  return load_unaligned(reinterpret_cast<const uint16_t*>(&value));
+}
+FOCAL_INLINE void store_some(uint16_t* target, Vector value, int64_t count) {
+  const Halves rounded = to_bfloat16(value);
+  __builtin_memcpy(target, &rounded, static_cast<size_t>(count) * 2);
+}
+
+// A vector of which `count` lanes are in memory.
+template <class Element>
+FOCAL_INLINE Vector load_up_to(const Element* source, int64_t count) {
+  return count == lanes ? load_unaligned(source) : load_some(source, count);
+}
+template <class Element>
+FOCAL_INLINE void store_up_to(Element* target, Vector value, int64_t count) {
+  if (count == lanes)
+    store_unaligned(target, value);
+  else
+    store_some(target, value, count);
+}
 
 typedef float Quad __attribute__((vector_size(16), may_alias));
 

@@ -72,7 +72,7 @@ class Language(Task):
     inputs: ClassVar[str] = "passages"
     config_type: ClassVar[type] = LanguageConfig
     input_type: ClassVar[type] = TextInput
-    next_commands: ClassVar[tuple[str, ...]] = ('generate {model} --prompt "..."',)
+    next_commands: ClassVar[tuple[str, ...]] = ('generate {model} --prompt "..."', "explain TEXT.txt --model {model}")
 
     settings: LanguageSettings = dataclasses.field(default_factory=LanguageSettings)
     pretrained: str = ""
