@@ -19,7 +19,7 @@ from focalnets.weights.checkpoint import save_checkpoint
 
 
 def test_tasks_without_a_graph_are_refused(tmp_path):
-    assert set(TASKS) - set(writing.GRAPHS) == {"panoptic", "language"}
+    assert set(TASKS) - set(writing.GRAPHS) == {"panoptic", "language", "text", "series"}
     with pytest.raises(ConfigError, match="their head is Mask2Former"):
         export_network(build_task("panoptic"), classifier(), tmp_path / "net.pt2")
 

@@ -71,7 +71,7 @@ class TrainingConfig:
     """The complete description of one training; with the same data and software it repeats the run.
 
     Attributes:
-        task: What the network is trained for: classify, detect, instance, semantic, panoptic or language.
+        task: What the network is trained for: classify, detect, instance, semantic, panoptic, language, text or series.
         model: Name of the network, see `focalnets models`. Pretrained weights know theirs; of the name only the head
             counts then, where it has one.
         model_overrides: Fields of the network's config to change, e.g. `--model_overrides.stem convolutional`.

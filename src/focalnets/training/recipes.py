@@ -10,6 +10,7 @@ from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.training.config import TrainingConfig
 from focalnets.training.dense_recipes import coco_1x, coco_3x, detect, instance, panoptic, segment, upernet_160k
 from focalnets.training.language_recipes import language, language_base
+from focalnets.training.text_recipes import series, text
 
 __all__ = [
     "RECIPES",
@@ -26,7 +27,9 @@ __all__ = [
     "miniature",
     "panoptic",
     "segment",
+    "series",
     "small",
+    "text",
     "upernet_160k",
 ]
 
@@ -187,6 +190,8 @@ RECIPES: dict[str, Callable[[], TrainingConfig]] = {
     "small": small,
     "language": language,
     "language_base": language_base,
+    "text": text,
+    "series": series,
     "finetune": finetune,
     "imagenet": imagenet,
     "imagenet22k_finetune": imagenet22k_finetune,

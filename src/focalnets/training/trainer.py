@@ -28,6 +28,7 @@ from focalnets.machine.memory import is_out_of_memory
 from focalnets.machine.process import end_with_parent
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.memory import check_memory
+from focalnets.models.sequence import FocalTextClassifier
 from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
@@ -294,7 +295,7 @@ def _fit(
     )
     if first:
         try:
-            if isinstance(network.module, FocalNet):
+            if isinstance(network.module, FocalNet | FocalTextClassifier):
                 found = [task.complete(weights, data, device=device) for weights in (folder.last, folder.best)]
                 if found[-1] is not None:
                     console.line(found[-1])
