@@ -33,6 +33,7 @@ from focalnets.compare.training_processes import train_in_processes
 from focalnets.files import read_json, write_json
 from focalnets.machine.description import utc_now
 from focalnets.models.sequence import FocalLanguageModel
+from focalnets.ops import cpu
 from focalnets.training.config import TrainingConfig
 from focalnets.training.runs import read_run
 from focalnets.training.trainer import open_data
@@ -283,6 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"result file (default: {OUTPUT.name})")
     options = parser.parse_args(arguments)
     if options.data is not None:
+        if missing := cpu.why_unavailable():
+            parser.error(f"ours is measured with the C++ library: {missing}")
         plan = Plan(
             models=tuple(options.models), rates=tuple(options.rates), steps=options.steps,
             search_steps=options.search_steps, seeds=tuple(options.seeds), long=options.long, parallel=options.parallel,
