@@ -45,7 +45,7 @@ RUNS = Path("build/language_peers")
 
 _KEYS = {
     "trainings": ("data", "model", "steps", "learning_rate", "seed"),
-    "recall": ("model", "pairs", "steps"),
+    "recall": ("model", "pairs", "length", "vocabulary", "steps"),
     "speed": ("model", "threads"),
 }
 
@@ -225,7 +225,8 @@ def _measure_recall(plan: Plan, output: Path) -> None:
     assert plan.recall is not None
     known = {_key("recall", row) for row in _read(output)["recall"]}
     for model in find_models(plan.models):
-        row: Row = {"model": model.name, "pairs": plan.recall.pairs, "steps": plan.recall.steps}
+        row: Row = {"model": model.name}
+        row |= {name: getattr(plan.recall, name) for name in _KEYS["recall"] if name != "model"}
         if _key("recall", row) in known:
             continue
         begun, found = time.monotonic(), measure_recall(network_config(model), plan.recall)
