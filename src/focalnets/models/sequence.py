@@ -147,7 +147,8 @@ def begin_steps(network: FocalLanguageModel, state: LanguageState) -> Callable[[
     if type(network) is FocalLanguageModel and can_fuse(
         network, network.blocks, network.embedding, network.head, state
     ):
-        return FusedStep(network.config, network.blocks, network.embedding, network.head, state)
+        known: Any = state
+        return FusedStep(network.config, network.blocks, network.embedding, network.head, known)
     return step_by_calls(network, state)
 
 
