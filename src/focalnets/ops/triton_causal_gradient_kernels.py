@@ -13,7 +13,7 @@ through the running levels, each chunk's share is split: its first ``warm_up`` p
 
 # Compile-time arguments are in capitals, as is usual in Triton, whose compiler knows no star unpacking in tuples.
 # ruff: noqa: N803, RUF005, SIM108
-# mypy: disallow-untyped-defs=False, disable-error-code="assignment"
+# mypy: disallow-untyped-defs=False, disable-error-code="assignment,var-annotated"
 from __future__ import annotations
 
 import triton

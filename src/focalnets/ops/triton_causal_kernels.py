@@ -22,7 +22,7 @@ Source: Yang et al., "Focal Modulation Networks" (NeurIPS 2022), eqs. 4 and 5, p
 
 # Compile-time arguments are in capitals, as is usual in Triton, whose compiler knows no star unpacking in tuples.
 # ruff: noqa: N803, RUF005, SIM102, SIM108
-# mypy: disallow-untyped-defs=False, disable-error-code="assignment"
+# mypy: disallow-untyped-defs=False, disable-error-code="assignment,var-annotated"
 from __future__ import annotations
 
 import triton

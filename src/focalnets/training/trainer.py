@@ -34,12 +34,7 @@ from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, sto
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import damaged_image_message, training_loader, validation_loader
-from focalnets.training.endings import (
-    explain_failed_writing,
-    explain_resuming,
-    tells_of_lost_process,
-    unfinished,
-)
+from focalnets.training.endings import explain_failed_writing, explain_resuming, tells_of_lost_process, unfinished
 from focalnets.training.launch import (
     build_trainer,
     check_compilation,

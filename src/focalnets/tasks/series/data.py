@@ -124,7 +124,7 @@ def measure_input(series: Sequence[Series], channels: Sequence[str], length: int
         length=min(length or longest, LARGEST_CONTEXT), channels=tuple(channels), mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
     )  # fmt: skip
-    return spec, [channels[place] for place in np.flatnonzero(flat)]
+    return spec, [channels[place] for place in np.flatnonzero(flat).tolist()]
 
 
 def read_split(split: Path) -> dict[str, Any]:

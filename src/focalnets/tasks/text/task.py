@@ -81,10 +81,10 @@ class Text(SequenceClassification):
     ) -> tuple[tuple[str, ...], LabelledData]:
         """Read the texts that a network is measured on; labels are matched by name."""
         if split is not None:
-            data = self.reopen(split, root=place)
-            if labels is not None and tuple(labels) != data.labels:
+            reopened = self.reopen(split, root=place)
+            if labels is not None and tuple(labels) != reopened.labels:
                 raise DataError(f"'{place}' has other classes than the network was trained for.")
-            return data.labels, data.val
+            return reopened.labels, reopened.val
         found = find_labelled_texts(
             place,
             text_field=self._known_field("text_field"),
@@ -96,7 +96,7 @@ class Text(SequenceClassification):
         data = LabelledTexts(rows, classes, index=match_classes(names, classes, str(place)), notes=found.notes)
         return classes, data
 
-    def gather(
+    def gather(  # type: ignore[override]  # The options of texts, by name.
         self, given: Any, *, text_field: str = "", by_lines: bool = False
     ) -> tuple[list[tuple[str, Any]], list[tuple[str, str]]]:
         """List texts, see :func:`focalnets.data.text.inputs.gather_texts`; columns are called as in the training."""
