@@ -107,6 +107,12 @@ def test_archives_that_are_none_are_refused(tmp_path):
                           ("bad", "cannot be read")):  # fmt: skip
         with pytest.raises(DataError, match=message):
             find_labelled_series(tmp_path / f"{name}.npz")
+    (tmp_path / "p").mkdir()
+    (tmp_path / "odd.npz").rename(tmp_path / "p" / "odd.npy")
+    with pytest.raises(DataError, match="archive of arrays"):
+        find_series([tmp_path / "p" / "odd.npy"])
+    (tmp_path / "p" / "odd.npy").unlink()
+    (tmp_path / "p").rmdir()
     with pytest.raises(DataError, match="holds no labelled series"):
         find_labelled_series(tmp_path)
     (tmp_path / "t.csv").write_text("file,label\ngone.csv,x\n")

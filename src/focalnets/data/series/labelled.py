@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from focalnets.data.finding import is_folder, list_folder
-from focalnets.data.series.reading import SERIES_ENDINGS, Series, as_series, check_channels, read_array, read_series
+from focalnets.data.series.reading import SERIES_ENDINGS, Series, as_series, check_channels, numpy_file, read_series
 from focalnets.data.split_names import SplitRole, role_of_name
 from focalnets.data.tables import PATH_NAMES, find_columns, table_rows
 from focalnets.data.text.labelled import FoundTexts, begins_with, class_folders
@@ -234,16 +236,15 @@ def _unlabelled(path: Path) -> list[Series]:
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
-    opened: Any = read_array(file)
-    if isinstance(opened, np.ndarray):
-        raise DataError(f"'{file}' is a single array; expected an archive with x and y, see numpy.savez.")
-    try:
-        with opened:
+    with numpy_file(file) as opened:
+        if isinstance(opened, np.ndarray):
+            raise DataError(f"'{file}' is a single array; expected an archive with x and y, see numpy.savez.")
+        try:
             return {name: opened[name] for name in opened.files}
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"'{file}' holds what is no plain array of numbers or texts ({error!s:.100}); write it without objects."
-        ) from error
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(
+                f"'{file}' holds what is no plain array of numbers or texts ({error!s:.100}); write it without objects."
+            ) from error
 
 
 def _digest(series: Series) -> str:

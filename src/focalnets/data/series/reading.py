@@ -5,17 +5,19 @@ Axes: T positions, C channels, N series.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from focalnets.data.text.tables import table_cells
 from focalnets.errors import DataError, abridged, quoted_list
 
-__all__ = ["SERIES_ENDINGS", "Series", "as_series", "check_channels", "read_array", "read_series"]
+__all__ = ["SERIES_ENDINGS", "Series", "as_series", "check_channels", "numpy_file", "read_series"]
 
 SERIES_ENDINGS = (".csv", ".tsv", ".npy")
 """Endings of files that hold one series."""
@@ -50,7 +52,10 @@ def read_series(file: Path, name: str = "") -> Series:
     """
     name = name or file.name
     if file.name.lower().endswith(".npy"):
-        return Series(as_series(read_array(file), f"'{file}'"), (), name)
+        with numpy_file(file) as found:
+            if not isinstance(found, np.ndarray):
+                raise DataError(f"'{file}' is an archive of arrays; name it .npz, or write one array, see numpy.save.")
+            return Series(as_series(found, f"'{file}'"), (), name)
     rows = [cells for _, cells in table_cells(file)]
     heading: tuple[str, ...] = ()
     if any(_number(cell) is None for cell in rows[0]):
@@ -68,18 +73,22 @@ def read_series(file: Path, name: str = "") -> Series:
     return Series(as_series(values, f"'{file}'"), heading, name)
 
 
-def read_array(file: Path) -> np.ndarray:
-    """Read a NumPy file; nothing in it is unpickled.
+@contextlib.contextmanager
+def numpy_file(file: Path) -> Iterator[Any]:
+    """Open a NumPy file for the time of a ``with``, an array or an archive of arrays; nothing in it is unpickled.
 
     Raises:
         DataError: If it cannot be read.
     """
-    try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"'{file}' cannot be read as a NumPy file of numbers ({error!s:.100}); write it again."
-        ) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            # NumPy itself leaves a file open that it cannot read.
+            found = np.load(stack.enter_context(open(file, "rb")), allow_pickle=False)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"'{file}' cannot be read as a NumPy file of numbers ({error!s:.100}); write it again."
+            ) from error
+        yield found
 
 
 def _without_padding(values: np.ndarray) -> np.ndarray:
