@@ -109,8 +109,7 @@ def test_archives_that_are_none_are_refused(tmp_path):
             find_labelled_series(tmp_path / f"{name}.npz")
     (tmp_path / "p").mkdir()
     (tmp_path / "odd.npz").rename(tmp_path / "p" / "odd.npy")
-    with pytest.raises(DataError, match="archive of arrays"):
-        find_series([tmp_path / "p" / "odd.npy"])
+    assert "archive of arrays" in str(find_series([tmp_path / "p" / "odd.npy"])[1])
     (tmp_path / "p" / "odd.npy").unlink()
     (tmp_path / "p").rmdir()
     with pytest.raises(DataError, match="holds no labelled series"):
