@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from benchmarks.markdown import table
 from focalnets.intervals import student_interval
 
 __all__ = ["COMMANDS", "DESCRIPTION", "Content", "Row", "find_trainings", "format_tables", "mean_nats"]
@@ -61,10 +62,10 @@ def format_tables(content: Content) -> str:
         compares_rates = len(tried) > len({model for model, _ in tried})
         if compares_rates:
             words = f"Nats by learning rate, {data}, {steps:,} steps, one seed:"
-            rates += [words, _table(_rate_lines(first))]
+            rates += [words, table(_rate_lines(first))]
         if not compares_rates or len(first) < len(rows) or len(groups) == 1:
             size = f"{rows[0]['batch']} x {rows[0]['context_length']} tokens"
-            reached += [f"{data}, {steps:,} steps of {size}:", _table(_reached_lines(content, data, steps))]
+            reached += [f"{data}, {steps:,} steps of {size}:", table(_reached_lines(content, data, steps))]
     return "\n\n".join([*reached, *rates])
 
 
@@ -105,8 +106,3 @@ def _rate_lines(rows: Sequence[Row]) -> list[list[str]]:
     names = dict.fromkeys(row["model"] for row in rows)
     lines = [[name, *(cell(name, rate) for rate in rates)] for name in names]
     return [["network", *(f"{rate:g}" for rate in rates)], *lines]
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    rows = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])

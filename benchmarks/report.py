@@ -6,13 +6,13 @@ import argparse
 import json
 import os
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import TOPICS
 from benchmarks.command import RESULTS, Topic, topic_command
+from benchmarks.markdown import table, wrapped
 
 __all__ = ["DOCUMENT", "write_report"]
 
@@ -90,7 +90,7 @@ def _first_table(results: Iterable[Result]) -> str:
         "as fast, of memory and of errors which fraction. Where the processor lacks what a target was set for, the "
         "figure is what its other instructions reach."
     )
-    return "\n".join(["## Asked and measured", "", _wrapped(note), "", *_table(rows), ""])
+    return "\n".join(["## Asked and measured", "", wrapped(note), "", table(rows), ""])
 
 
 def _goals(result: Result) -> Iterator[tuple[str, Result, str]]:
@@ -120,9 +120,9 @@ def _processor(result: Result) -> str:
 def _section(topic: Topic, result: Result | None) -> str:
     title = f"## {_HEADINGS[topic.name]}\n\n"
     if result is None:
-        text = _wrapped(f"{topic.summary} {topic.method}")
+        text = wrapped(f"{topic.summary} {topic.method}")
         return f"{title}{text}\n\nNot measured yet; `{topic_command(topic)}` does.\n"
-    lines = [_wrapped(f"{result['summary']} {result['method']}"), "", _provenance(result), ""]
+    lines = [wrapped(f"{result['summary']} {result['method']}"), "", _provenance(result), ""]
     if topic.name not in _OF_NETWORKS:
         lines += _own_targets(result)
     groups: dict[str, list[Result]] = {}
@@ -134,7 +134,7 @@ def _section(topic: Topic, result: Result | None) -> str:
         lines += _matrix(cases) if "group" in cases[0] else table(cases[0])
         lines += [*_absent(cases), ""]
     for case in result["not_run"]:
-        lines += [_wrapped(f"Not measured here: {case['name']}. {case['why']}"), ""]
+        lines += [wrapped(f"Not measured here: {case['name']}. {case['why']}"), ""]
     return title + "\n".join(lines)
 
 
@@ -143,7 +143,7 @@ def _own_targets(result: Result) -> list[str]:
         (case, goal["contender"], goal["against"], _asked(goal, unit), _ratio(goal) or "not measured", _outcome(goal))
         for case, goal, unit in _goals(result)
     ]
-    return [*_table([("work", "contender", "against", "asked", "measured", ""), *rows]), ""] if rows else []
+    return [table([("work", "contender", "against", "asked", "measured", ""), *rows]), ""] if rows else []
 
 
 def _provenance(result: Result) -> str:
@@ -154,16 +154,12 @@ def _provenance(result: Result) -> str:
     changed = " with uncommitted changes" if source["changed"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     size = "" if result["size"] == "full" else f" **Size {result['size']}: these figures only show that it runs.**"
-    return _wrapped(
+    return wrapped(
         f"`{result['command']}`, {result['date'][:10]}, {commit}{changed}, {result['seconds']:.0f} s. "
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['instruction_set']}, {machine['memory_gib']} GiB{device}, {machine['system']}{engines}. "
         f"{versions}.{size}"
     )
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _list(case: Result) -> list[str]:
@@ -174,7 +170,7 @@ def _list(case: Result) -> list[str]:
     for row in _measured(case):
         error = f"{row['relative_error']:.0e}" if "relative_error" in row else ""
         rows.append((row["name"], _spread(row, case), _ratio(row), error))
-    return [*_table(rows), "", _wrapped(f"{_tolerances(case)}; {_rounds(case)}.")]
+    return [table(rows), "", wrapped(f"{_tolerances(case)}; {_rounds(case)}.")]
 
 
 def _tolerances(case: Result) -> str:
@@ -199,7 +195,7 @@ def _points(case: Result) -> list[str]:
         counts = (f"{row[name]:,}" for name in ("lost", "gained", "answers_that_differ"))
         rows.append((row["name"], row["arithmetic"], top1, f"{row['difference_points']:+.2f}", *counts))
     images = measured[0]["images"] if measured else 0
-    return [*_table(rows), "", f"{images:,} images; top-1 with its 95 % interval; differing: answers of any kind."]
+    return [table(rows), "", f"{images:,} images; top-1 with its 95 % interval; differing: answers of any kind."]
 
 
 def _matrix(cases: Sequence[Result]) -> list[str]:
@@ -218,7 +214,7 @@ def _matrix(cases: Sequence[Result]) -> list[str]:
     worst = max(row.get("relative_error", 0.0) for rows in by_case for row in rows.values())
     note = f"Each cell: median; {meaning} {first['baseline']}. "
     note += f"Largest relative error {worst:.0e}, tolerance {first['tolerance']:.0e}; {_rounds(*cases)}."
-    return [*_table(lines), "", note, *_bandwidth(cases, by_case)]
+    return [table(lines), "", note, *_bandwidth(cases, by_case)]
 
 
 def _bandwidth(cases: Sequence[Result], by_case: Sequence[dict[str, Result]]) -> list[str]:
@@ -271,11 +267,6 @@ def _value(value: float, case: Result) -> str:
     if case["unit"] == "bytes":
         return f"{value / 2**20:,.1f} MiB"
     return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} us"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
