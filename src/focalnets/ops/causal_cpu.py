@@ -26,6 +26,7 @@ from focalnets.ops.causal_formula import causal_gradients_by_formula
 from focalnets.ops.causal_reference import CausalState, running_dtype
 from focalnets.ops.cpu_call import TRANSFORMED, UNUSED_LEVELS, check_status, readable
 from focalnets.ops.eager import below_autograd, is_transformed
+from focalnets.ops.flops import convolution_flops
 from focalnets.ops.formula import needs_formula
 
 __all__ = ["causal_focal_aggregation_cpu"]
@@ -277,18 +278,13 @@ _forward_operator = torch.ops.focalnets.causal_aggregation_cpu.default
 _backward_operator = torch.ops.focalnets.causal_aggregation_cpu_backward.default
 
 
-def _convolution_flops(context: Sequence[int], kernels: Sequence[Sequence[int]]) -> int:
-    batch, length, channels = context
-    return 2 * batch * length * channels * sum(kernel[1] for kernel in kernels)
-
-
 @register_flop_formula(torch.ops.focalnets.causal_aggregation_cpu)
 def _forward_flops(context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     """Count two FLOPs a multiply-add of the depthwise convolutions, as PyTorch counts a convolution."""
-    return _convolution_flops(context, kernels)
+    return convolution_flops(context, kernels)
 
 
 @register_flop_formula(torch.ops.focalnets.causal_aggregation_cpu_backward)
 def _backward_flops(upstream: Any, context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     """Count as a convolution's backward pass is; computing the levels again is left out."""
-    return 2 * _convolution_flops(context, kernels)
+    return 2 * convolution_flops(context, kernels)

@@ -23,6 +23,7 @@ from focalnets.ops.causal_chunks import chunks_of, warm_up_of
 from focalnets.ops.causal_formula import causal_gradients_by_formula
 from focalnets.ops.causal_reference import CausalState, running_dtype
 from focalnets.ops.eager import below_autograd, is_transformed
+from focalnets.ops.flops import convolution_flops
 from focalnets.ops.formula import needs_formula
 from focalnets.ops.triton_backend import TRANSFORMED
 
@@ -95,41 +96,16 @@ def _apart(windows: Tensor, kernels: Sequence[Tensor], dilations: Sequence[int])
     return tuple(windows.split(reach_of(kernels, dilations), 1)) if kernels else ()
 
 
-def _forward(
-    context: Tensor,
-    gates: Tensor,
-    kernels: Sequence[Tensor],
-    dilations: Sequence[int],
-    decay: Tensor | None,
-    mask: Tensor | None,
-    windows: Tensor | None,
-    running: Tensor | None,
-    count: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     from focalnets.ops import triton_causal_launch
 
-    return triton_causal_launch.forward(context, gates, kernels, dilations, decay, mask, windows, running, count)
+    return triton_causal_launch.forward(*arguments)
 
 
-def _backward(
-    upstream: Tensor,
-    context: Tensor,
-    gates: Tensor,
-    kernels: Sequence[Tensor],
-    dilations: Sequence[int],
-    decay: Tensor | None,
-    mask: Tensor | None,
-    windows: Tensor | None,
-    running: Tensor | None,
-    count: Tensor | None,
-    starts: Tensor,
-) -> list[Tensor]:
-    """Compute the gradients of context, gates, decay and kernels; that of no decay is empty."""
+def _backward(*arguments: Any) -> list[Tensor]:
     from focalnets.ops import triton_causal_launch
 
-    return triton_causal_launch.backward(
-        upstream, context, gates, kernels, dilations, decay, mask, windows, running, count, starts
-    )
+    return triton_causal_launch.backward(*arguments)
 
 
 def _forward_fake(
@@ -138,10 +114,7 @@ def _forward_fake(
     kernels: Sequence[Tensor],
     dilations: Sequence[int],
     decay: Tensor | None,
-    mask: Tensor | None,
-    windows: Tensor | None,
-    running: Tensor | None,
-    count: Tensor | None,
+    *_: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch, _, channels = context.shape
     reach, levels = reach_of(kernels, dilations), running_levels(decay)
@@ -261,18 +234,13 @@ _forward_operator = torch.ops.focalnets.causal_aggregation_triton.default
 _backward_operator = torch.ops.focalnets.causal_aggregation_triton_backward.default
 
 
-def _convolution_flops(context: Sequence[int], kernels: Sequence[Sequence[int]]) -> int:
-    batch, length, channels = context
-    return 2 * batch * length * channels * sum(kernel[1] for kernel in kernels)
-
-
 @register_flop_formula(torch.ops.focalnets.causal_aggregation_triton)
 def _forward_flops(context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     """Count two FLOPs a multiply-add of the depthwise convolutions, as PyTorch counts a convolution."""
-    return _convolution_flops(context, kernels)
+    return convolution_flops(context, kernels)
 
 
 @register_flop_formula(torch.ops.focalnets.causal_aggregation_triton_backward)
 def _backward_flops(upstream: Any, context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     # The levels again, the gradient of their inputs and of their kernels.
-    return 3 * _convolution_flops(context, kernels)
+    return 3 * convolution_flops(context, kernels)

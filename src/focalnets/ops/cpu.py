@@ -35,6 +35,7 @@ from focalnets.ops.cpu_call import (
 )
 from focalnets.ops.cpu_library import MAX_LEVELS
 from focalnets.ops.eager import below_autograd, is_transformed
+from focalnets.ops.flops import convolution_flops
 from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formula
 
 __all__ = ["focal_aggregation_cpu", "instruction_set", "local_aggregation_cpu", "why_unavailable", "why_unsupported"]
@@ -303,26 +304,13 @@ _forward_operator = torch.ops.focalnets.focal_aggregation_cpu.default
 _backward_operator = torch.ops.focalnets.focal_aggregation_cpu_backward.default
 
 
-def _convolution_flops(context: Sequence[int], kernels: Sequence[Sequence[int]]) -> int:
-    positions = 1
-    for size in context:
-        positions *= size
-    taps = 0
-    for kernel in kernels:
-        area = 1
-        for size in kernel[1:]:
-            area *= size
-        taps += area
-    return 2 * positions * taps
-
-
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_cpu)
 def _forward_flops(context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     """Count two FLOPs a multiply-add of the depthwise convolutions, as PyTorch counts a convolution."""
-    return _convolution_flops(context, kernels)
+    return convolution_flops(context, kernels)
 
 
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_cpu_backward)
 def _backward_flops(upstream: Any, context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     """Count as a convolution's backward pass is; computing the levels again is left out."""
-    return 2 * _convolution_flops(context, kernels)
+    return 2 * convolution_flops(context, kernels)

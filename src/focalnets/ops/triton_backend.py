@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from torch.utils.flop_counter import register_flop_formula
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops.constant import constant_when_compiled
 from focalnets.ops.eager import below_autograd, is_transformed
+from focalnets.ops.flops import convolution_flops
 from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formula
 
 __all__ = ["focal_aggregation_triton", "why_unavailable", "why_unsupported"]
@@ -202,16 +202,11 @@ _forward_operator = torch.ops.focalnets.focal_aggregation_triton.default
 _backward_operator = torch.ops.focalnets.focal_aggregation_triton_backward.default
 
 
-def _convolution_flops(context_shape: Sequence[int], kernel_shapes: Sequence[Sequence[int]]) -> int:
-    """Count two operations a tap and element: what the counter says of the reference's convolutions."""
-    return 2 * math.prod(context_shape) * sum(math.prod(shape[1:]) for shape in kernel_shapes)
-
-
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_triton)
 def _forward_flops(
     context_shape: Sequence[int], gate_shape: Sequence[int], kernel_shapes: Sequence[Sequence[int]], *_: Any, **__: Any
 ) -> int:
-    return _convolution_flops(context_shape, kernel_shapes)
+    return convolution_flops(context_shape, kernel_shapes)
 
 
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_triton_backward)
@@ -224,4 +219,4 @@ def _backward_flops(
     **__: Any,
 ) -> int:
     # The levels again, the gradient of their inputs and of their kernels.
-    return 3 * _convolution_flops(context_shape, kernel_shapes)
+    return 3 * convolution_flops(context_shape, kernel_shapes)

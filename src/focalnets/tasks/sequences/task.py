@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from focalnets.data.labelled import TrainingData
+from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.errors import ConfigError, DataError
 from focalnets.files import write_json
 from focalnets.models.sequence import FocalTextClassifier
@@ -97,6 +97,19 @@ class SequenceClassification(Task):
             ShapeError, DataError: If something is no such sequence, or there is none.
         """
         raise NotImplementedError
+
+    def held_out_of(
+        self, split: Path, place: str | Path, labels: Sequence[str] | None
+    ) -> tuple[tuple[str, ...], LabelledData]:
+        """Read again what a run held out, with its classes, which must be ``labels`` where these are given.
+
+        Raises:
+            DataError: If the classes are others, or as :meth:`reopen`.
+        """
+        data = self.reopen(split, root=place)
+        if labels is not None and tuple(labels) != data.labels:
+            raise DataError(f"'{place}' has other classes than the network was trained for.")
+        return data.labels, data.val
 
     # The network
 

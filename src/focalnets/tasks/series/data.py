@@ -19,12 +19,14 @@ from focalnets.data.series.labelled import FoundSeries, LabelledSeries, find_lab
 from focalnets.data.series.reading import Series
 from focalnets.data.text.labelled import split_rows
 from focalnets.errors import DataError
-from focalnets.files import read_json, user_path, write_json
+from focalnets.files import user_path, write_json
 from focalnets.models.input_specs import LARGEST_CONTEXT, SeriesInput
+from focalnets.tasks.split_files import read_split_file
 
 __all__ = ["SeriesTransform", "measure_input", "read_split", "training_data"]
 
 _SPLIT_FORMAT = "focalnets.labelled_series"
+_FIELDS = {"root": str, "val_fraction": float, "seed": int, "classes": list}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -133,17 +135,4 @@ def read_split(split: Path) -> dict[str, Any]:
     Raises:
         DataError: If the file is missing or of another kind.
     """
-    try:
-        content = read_json(split)
-        if content["format"] != _SPLIT_FORMAT:
-            raise ValueError(content["format"])
-        fields = {"root": str, "val_fraction": float, "seed": int, "classes": list}
-        if not all(isinstance(content[name], kind) for name, kind in fields.items()):
-            raise TypeError("a field")
-        if not 0 < content["val_fraction"] < 1:
-            raise ValueError("val_fraction")
-        return content
-    except FileNotFoundError:
-        raise DataError(f"there is no split file '{split}'.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"'{split}' is no split of labelled series ({type(error).__name__}); restore it.") from error
+    return read_split_file(split, _SPLIT_FORMAT, _FIELDS, "labelled series")

@@ -72,10 +72,7 @@ class SeriesTask(SequenceClassification):
     ) -> tuple[tuple[str, ...], LabelledData]:
         """Read the series that a network is measured on; labels are matched by name."""
         if split is not None:
-            data = self.reopen(split, root=place)
-            if labels is not None and tuple(labels) != data.labels:
-                raise DataError(f"'{place}' has other classes than the network was trained for.")
-            return data.labels, data.val
+            return self.held_out_of(split, place, labels)
         found = find_labelled_series(place)
         rows = held_out_rows(found.rows)
         names = sorted({row.label for row in rows}, key=natural_key)

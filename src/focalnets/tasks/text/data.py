@@ -18,9 +18,10 @@ from focalnets.data.text.labelled import FoundTexts, LabelledTexts, find_labelle
 from focalnets.data.text.pieces import read_tokenizer, train_tokenizer
 from focalnets.data.text.tokenizers import ByteTokenizer, Tokenizer
 from focalnets.data.text.words import WordTokenizer
-from focalnets.errors import ConfigError, DataError
-from focalnets.files import read_json, user_path, write_json
+from focalnets.errors import ConfigError
+from focalnets.files import user_path, write_json
 from focalnets.models.input_specs import TextInput
+from focalnets.tasks.split_files import read_split_file
 from focalnets.tasks.text.settings import TextSettings
 
 __all__ = ["TextTransform", "build_tokenizer", "check_tokenizer_name", "read_split", "training_data"]
@@ -139,17 +140,6 @@ def read_split(split: Path) -> dict[str, Any]:
     Raises:
         DataError: If the file is missing or of another kind.
     """
-    try:
-        content = read_json(split)
-        if content["format"] != _SPLIT_FORMAT:
-            raise ValueError(content["format"])
-        if not all(isinstance(content[name], kind) for name, kind in _FIELDS.items()):
-            raise TypeError("a field")
-        if not 0 < content["val_fraction"] < 1:
-            raise ValueError("val_fraction")
-        TextInput.from_dict(content["input"])
-        return content
-    except FileNotFoundError:
-        raise DataError(f"there is no split file '{split}'.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"'{split}' is no split of labelled texts ({type(error).__name__}); restore it.") from error
+    return read_split_file(
+        split, _SPLIT_FORMAT, _FIELDS, "labelled texts", check=lambda content: TextInput.from_dict(content["input"])
+    )

@@ -81,10 +81,7 @@ class Text(SequenceClassification):
     ) -> tuple[tuple[str, ...], LabelledData]:
         """Read the texts that a network is measured on; labels are matched by name."""
         if split is not None:
-            reopened = self.reopen(split, root=place)
-            if labels is not None and tuple(labels) != reopened.labels:
-                raise DataError(f"'{place}' has other classes than the network was trained for.")
-            return reopened.labels, reopened.val
+            return self.held_out_of(split, place, labels)
         found = find_labelled_texts(
             place,
             text_field=self._known_field("text_field"),
