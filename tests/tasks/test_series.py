@@ -112,6 +112,10 @@ def test_archives_that_are_none_are_refused(tmp_path):
     assert "archive of arrays" in str(find_series([tmp_path / "p" / "odd.npy"])[1])
     (tmp_path / "p" / "odd.npy").unlink()
     (tmp_path / "p").rmdir()
+    np.save(tmp_path / "alone.npy", np.zeros((4, 2)))
+    with pytest.raises(DataError, match="is one array"):
+        find_labelled_series(tmp_path / "alone.npy")
+    (tmp_path / "alone.npy").unlink()
     with pytest.raises(DataError, match="holds no labelled series"):
         find_labelled_series(tmp_path)
     (tmp_path / "t.csv").write_text("file,label\ngone.csv,x\n")

@@ -13,7 +13,9 @@ __all__ = ["series", "text"]
 def text() -> TrainingConfig:
     """Set up a classifier of texts from scratch on some thousand to a hundred thousand short texts, on a laptop.
 
-    Command: ``focalnets train messages.csv``. Hardware: any CPU, one core is enough. Duration: minutes.
+    Command: ``focalnets train sms.tsv --text_field 2 --label_field 1`` on the SMS Spam Collection. Hardware: one thread
+    of an AMD EPYC (Zen 4) beside other work. Duration: 94 s. Score: 98.2 % of 1,106 messages held out, F1 of spam
+    93.1 % (one seed).
     """
     return TrainingConfig(
         task="text",
@@ -33,8 +35,8 @@ def text() -> TrainingConfig:
 def series() -> TrainingConfig:
     """Set up a classifier of series of numbers from scratch on some hundred to ten thousand series, on a laptop.
 
-    Command: ``focalnets train sensors``, with a folder of CSV files for each class. Hardware: any CPU, one core is
-    enough. Duration: minutes.
+    Command: ``focalnets train sensors``, with a folder of CSV files for each class. Hardware: any CPU. Duration and
+    score: not measured on real series.
     """
     return TrainingConfig(
         task="series",

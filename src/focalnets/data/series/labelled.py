@@ -91,6 +91,10 @@ def find_labelled_series(place: str | Path) -> FoundSeries:
         raise DataError(f"there is no file or folder '{place}'; name a folder, table or .npz of series.")
     files = [path]
     if path.is_file():
+        if path.name.lower().endswith(".npy"):
+            raise DataError(
+                f"'{place}' is one array; expected a folder of them for each class, or an .npz with x and y."
+            )
         read = _archived(path) if path.name.lower().endswith(".npz") else _listed(path)
     else:
         parts = class_folders(path, SERIES_ENDINGS)
