@@ -116,7 +116,7 @@ def _forward_fake(
     decay: Tensor | None,
     *_: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    batch, _, channels = context.shape
+    batch, channels = context.shape[0], context.shape[2]
     reach, levels = reach_of(kernels, dilations), running_levels(decay)
     chunks = chunks_of(context, warm_up_of(reach))
     return (

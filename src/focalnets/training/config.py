@@ -111,7 +111,7 @@ class TrainingConfig:
         strategy: How devices divide the work: ddp copies the network to each, fsdp splits it among them; auto takes
             ddp where there are several.
         recompute: What the backward pass computes again instead of keeping it: none, aggregation, mlp or block.
-        compile: Let torch.compile translate the network first, which takes minutes; for GPUs, on CPUs it is slower.
+        compile: Let torch.compile translate the network first, which takes minutes; for GPUs, on CPUs it is no faster.
         workers: Processes on each device that read images; None chooses for this machine. The result does not
             depend on it.
         seed: Decides the initial weights, the order of images and every random change of them.

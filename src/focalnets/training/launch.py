@@ -63,15 +63,15 @@ def check_devices(config: TrainingConfig) -> None:
 
 
 def check_compilation(config: TrainingConfig) -> None:
-    """Refuse to compile where it makes a training slower: on CPUs most of a step is operators that stay as they are.
+    """Refuse to compile where nothing is won: on CPUs most of a step is operators that stay as they are.
 
     Raises:
         ConfigError: With the reason.
     """
     if config.compile and choose_device(config.device).type == "cpu":
         raise ConfigError(
-            "compile makes the steps of a training on a CPU slower (1.58 instead of 1.44 s were measured) and takes "
-            "minutes before the first; leave it out, or train on a GPU."
+            "compile makes the steps of a training on a CPU no faster, or slower, and takes minutes before the first; "
+            "leave it out, or train on a GPU."
         )
 
 
