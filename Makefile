@@ -49,8 +49,8 @@ sanitize: ## test the C++ kernels with the address and undefined behaviour sanit
 demo: ## generate pictures, train on them and write a report
 	$(BIN)/python -m focalnets demo
 
-bench: ## measure speed and memory beside the peers, then rewrite docs/performance.md (half an hour)
-	$(BIN)/python -m benchmarks
+bench: ## measure speed and memory beside the peers, then rewrite docs/performance.md (half an hour); DATA=imagenette for accuracy
+	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.report
 
 clean: ## remove what was built

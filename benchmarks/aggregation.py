@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.command import Size
+from benchmarks.exported import export_onnx, onnxruntime_session, openvino_model
 from benchmarks.measure import Absent, Contender
-from benchmarks.peers import SLOW_TO_BUILD, absent, export_onnx, onnxruntime_session, openvino_model
+from benchmarks.peers import SLOW_TO_BUILD, absent
 from focalnets import focal_aggregation
 
 __all__ = [

@@ -25,10 +25,12 @@ __all__ = [
     "Case",
     "Size",
     "Topic",
+    "add_data_argument",
     "add_size_arguments",
     "main",
     "results_folder",
     "run_topic",
+    "topic_command",
     "topic_main",
 ]
 
@@ -58,6 +60,10 @@ class Case:
     run: Callable[[], list[dict[str, Any]]]
 
 
+def _no_goals(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return []
+
+
 @dataclasses.dataclass(frozen=True)
 class Topic:
     """What one file measures.
@@ -68,6 +74,8 @@ class Topic:
         method: What exactly is counted, in sentences.
         cases: The cases of a size.
         not_run: What this machine cannot measure, with the reason: pairs for the report.
+        goals: What the cases together came to, from their plain values; only at full size.
+        options: What the command needs besides the topic.
     """
 
     name: str
@@ -75,6 +83,8 @@ class Topic:
     method: str
     cases: Callable[[Size], list[Case]]
     not_run: Callable[[], list[tuple[str, str]]] = list
+    goals: Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]] = _no_goals
+    options: str = ""
 
 
 class Progress:
@@ -104,6 +114,11 @@ class Progress:
         self._started += cases
 
 
+def topic_command(topic: Topic) -> str:
+    """Write what measures a topic at full size."""
+    return " ".join(filter(None, [f"python -m benchmarks.{topic.name}", topic.options]))
+
+
 def run_topic(topic: Topic, size: Size, output: Path, progress: Progress, cases: Sequence[Case]) -> dict[str, Any]:
     """Run the cases of a topic and write its result file.
 
@@ -128,7 +143,7 @@ def run_topic(topic: Topic, size: Size, output: Path, progress: Progress, cases:
         "summary": topic.summary,
         "method": topic.method,
         "size": size,
-        "command": f"python -m benchmarks.{topic.name}" + ("" if size == "full" else f" --size {size}"),
+        "command": " ".join(filter(None, [topic_command(topic), "" if size == "full" else f"--size {size}"])),
         "date": date,
         "seconds": round(time.monotonic() - begin, 1),
         "source": source_fields(),
@@ -136,24 +151,26 @@ def run_topic(topic: Topic, size: Size, output: Path, progress: Progress, cases:
         "versions": version_fields(),
         "cases": measured,
         "not_run": [{"name": name, "why": why} for name, why in topic.not_run()],
+        "targets": topic.goals(measured) if size == "full" else [],
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f"{output.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(output)
-    _print_targets(topic, measured)
+    _print_targets(result)
     return result
 
 
-def _print_targets(topic: Topic, cases: Sequence[dict[str, Any]]) -> None:
-    for case in cases:
-        for goal in case["targets"]:
-            if "ratio" in goal:
-                wanted = f">= {goal['at_least']}" if "at_least" in goal else f"<= {goal['at_most']}"
-                print(
-                    f"{topic.name}: {case['name']}: {goal['contender']} against {goal['against']}: "
-                    f"{goal['ratio']['median']:.2f} (target {wanted})"
-                )
+def _print_targets(result: dict[str, Any]) -> None:
+    goals = [(case["name"], goal) for case in result["cases"] for goal in case["targets"]]
+    for name, goal in [*goals, *((goal["case"], goal) for goal in result["targets"])]:
+        if "ratio" in goal:
+            wanted = f">= {goal['at_least']}" if "at_least" in goal else f"<= {goal['at_most']}"
+            lacking = f"; {goal['missing']}" if "missing" in goal else ""
+            print(
+                f"{result['topic']}: {name}: {goal['contender']} against {goal['against']}: "
+                f"{goal['ratio']['median']:.2f} (target {wanted}{lacking})"
+            )
 
 
 def results_folder(size: Size) -> Path:
@@ -166,6 +183,23 @@ def add_size_arguments(parser: argparse.ArgumentParser) -> None:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--size", choices=SIZES, default="full", help="full (default), quick, or tiny as in the tests")
     choice.add_argument("--quick", dest="size", action="store_const", const="quick", help="the same as --size quick")
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data``."""
+    parser.add_argument(
+        "--data",
+        type=existing_folder,
+        metavar="FOLDER",
+        help="labelled images for the topic accuracy: a folder with val and train in it, e.g. Imagenette",
+    )
+
+
+def existing_folder(text: str) -> Path:
+    """Read the name of a folder that is there."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder; name one that is there")
+    return Path(text)
 
 
 def main(topics: Sequence[Topic], size: Size, outputs: Sequence[Path]) -> int:
@@ -183,11 +217,24 @@ def main(topics: Sequence[Topic], size: Size, outputs: Sequence[Path]) -> int:
     return status
 
 
-def topic_main(topic: Topic, arguments: Sequence[str] | None = None) -> int:
-    """Run the program of one topic: ``[--quick | --size SIZE] [--output FILE]``."""
+def topic_main(
+    topic: Topic,
+    arguments: Sequence[str] | None = None,
+    on_data: Callable[[Path | None], Topic] | None = None,
+) -> int:
+    """Run the program of one topic: ``[--quick | --size SIZE] [--output FILE]``.
+
+    With ``on_data``, which makes the topic for a folder of labelled images, also ``--data FOLDER``.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{topic.name}", description=topic.summary)
     add_size_arguments(parser)
     parser.add_argument("--output", type=Path, help="result file; otherwise in benchmarks/results or build/")
+    if on_data is not None:
+        add_data_argument(parser)
     options = parser.parse_args(arguments)
+    if on_data is not None:
+        if options.data is None and options.size == "full":
+            parser.error(f"{topic.name} needs labelled images: --data FOLDER, e.g. that of Imagenette.")
+        topic = on_data(options.data)
     output = options.output or results_folder(options.size) / f"{topic.name}.json"
     return main([topic], options.size, [output])

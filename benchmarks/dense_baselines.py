@@ -25,6 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 from benchmarks.command import RESULTS
 from benchmarks.dense_contenders import CONTENDERS, Contender, Learner
 from benchmarks.machine import machine_fields, source_fields, version_fields
+from benchmarks.markdown import table
 from focalnets.data.labelled import TrainingData
 from focalnets.files import read_json, write_json
 from focalnets.intervals import mean_interval
@@ -44,9 +45,9 @@ __all__ = ["COMMANDS", "DESCRIPTION", "OUTPUT", "format_tables", "main", "measur
 OUTPUT = RESULTS / "dense_baselines.json"
 
 COMMANDS = tuple(
-    f"python -m benchmarks.dense_baselines {data} --minutes 3 --clock cpu --seeds {seeds} "
+    f"python -m benchmarks.dense_baselines {data} --minutes 3 --clock cpu --seeds 0 1 2 "
     "--only focalnets MobileNet ResNet-18"
-    for data, seeds in (("bccd", "0"), ("penn_fudan --task instance", "0 1 2"))
+    for data in ("bccd", "penn_fudan --task instance")
 )
 
 DESCRIPTION = """\
@@ -232,7 +233,7 @@ def format_tables(rows: Sequence[Row]) -> str:
             lines.append([name, *_cells(done, rate, list(labels))])
         words = "minutes" if clock == "wall" else "minutes of processor time"
         parts.append(f"{task}, {data}, {size} px, {minutes:g} {words} each:")
-        parts.append("\n".join([_line(lines[0]), "|" + "---|" * len(lines[0]), *map(_line, lines[1:])]))
+        parts.append(table(lines))
     return "\n\n".join(parts)
 
 
@@ -248,10 +249,6 @@ def _cells(rows: Sequence[Row], rate: float, metrics: Sequence[str]) -> list[str
         scores.append(f"{100 * statistics.fmean(values.values()):.1f}{spread}")
     images = statistics.fmean(row["images"] for row in whole)
     return [f"{whole[0]['parameters'] / 1e6:.2f}", f"{rate:g}", f"{images:,.0f}", str(len(whole)), *scores]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,6 +33,7 @@ from focalnets.compare.training_processes import train_in_processes
 from focalnets.files import read_json, write_json
 from focalnets.machine.description import utc_now
 from focalnets.models.sequence import FocalLanguageModel
+from focalnets.ops import cpu
 from focalnets.training.config import TrainingConfig
 from focalnets.training.runs import read_run
 from focalnets.training.trainer import open_data
@@ -44,7 +45,7 @@ RUNS = Path("build/language_peers")
 
 _KEYS = {
     "trainings": ("data", "model", "steps", "learning_rate", "seed"),
-    "recall": ("model", "pairs", "steps"),
+    "recall": ("model", "pairs", "length", "vocabulary", "steps"),
     "speed": ("model", "threads"),
 }
 
@@ -224,7 +225,8 @@ def _measure_recall(plan: Plan, output: Path) -> None:
     assert plan.recall is not None
     known = {_key("recall", row) for row in _read(output)["recall"]}
     for model in find_models(plan.models):
-        row: Row = {"model": model.name, "pairs": plan.recall.pairs, "steps": plan.recall.steps}
+        row: Row = {"model": model.name}
+        row |= {name: getattr(plan.recall, name) for name in _KEYS["recall"] if name != "model"}
         if _key("recall", row) in known:
             continue
         begun, found = time.monotonic(), measure_recall(network_config(model), plan.recall)
@@ -283,6 +285,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"result file (default: {OUTPUT.name})")
     options = parser.parse_args(arguments)
     if options.data is not None:
+        if missing := cpu.why_unavailable():
+            parser.error(f"ours is measured with the C++ library: {missing}")
         plan = Plan(
             models=tuple(options.models), rates=tuple(options.rates), steps=options.steps,
             search_steps=options.search_steps, seeds=tuple(options.seeds), long=options.long, parallel=options.parallel,

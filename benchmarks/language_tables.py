@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from benchmarks.markdown import table
 from focalnets.intervals import student_interval
 
 __all__ = ["COMMANDS", "DESCRIPTION", "Content", "Row", "find_trainings", "format_tables", "mean_nats"]
@@ -22,11 +23,11 @@ positions, the same behind a convolution of four tokens, a gated linear recurren
 convolution (as in Hyena, with the filters of S4D). All learn from the same text by the recipe language, each at its own
 best of the learning rates in the last table, where one training each chose it; longer trainings take the same. Nats a
 character are those of the last epoch on all that is held out: means over the seeds, with 95 % intervals by Student's
-distribution. Recall (MQAR, 4 pairs, from Zoology) is that of a network of two blocks of 32 channels after 1,000 steps
-at its best of three rates; who knows the pairs but not which belong together gets 25 %. Tokens a second of training and
-of continuing one text were taken in rounds in which each network had a turn; ours, its hybrid and plain attention
-continue by one call of the C++ library for a token, the others by PyTorch's layers. The state is what is carried from
-token to token."""
+distribution. Recall (MQAR, from Zoology: 4 pairs, texts of 32 tokens of which there are 32) is that of a network of two
+blocks of 32 channels after 1,000 steps at its best of three rates; who knows the pairs but not which belong together
+gets 25 %. Tokens a second of training and of continuing one text were taken in rounds in which each network had a turn;
+ours, its hybrid and plain attention continue by one call of the C++ library for a token, the others by PyTorch's
+layers. The state is what is carried from token to token."""
 
 Row = dict[str, Any]
 
@@ -61,10 +62,10 @@ def format_tables(content: Content) -> str:
         compares_rates = len(tried) > len({model for model, _ in tried})
         if compares_rates:
             words = f"Nats by learning rate, {data}, {steps:,} steps, one seed:"
-            rates += [words, _table(_rate_lines(first))]
+            rates += [words, table(_rate_lines(first))]
         if not compares_rates or len(first) < len(rows) or len(groups) == 1:
             size = f"{rows[0]['batch']} x {rows[0]['context_length']} tokens"
-            reached += [f"{data}, {steps:,} steps of {size}:", _table(_reached_lines(content, data, steps))]
+            reached += [f"{data}, {steps:,} steps of {size}:", table(_reached_lines(content, data, steps))]
     return "\n\n".join([*reached, *rates])
 
 
@@ -105,8 +106,3 @@ def _rate_lines(rows: Sequence[Row]) -> list[list[str]]:
     names = dict.fromkeys(row["model"] for row in rows)
     lines = [[name, *(cell(name, rate) for rate in rates)] for name in names]
     return [["network", *(f"{rate:g}" for rate in rates)], *lines]
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    rows = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.machine.description import describe_machine, describe_versions, read_commit
+from focalnets.ops import cpu_library
 
-__all__ = ["machine_fields", "source_fields", "version_fields"]
+__all__ = ["machine_fields", "missing_for", "source_fields", "version_fields"]
 
 _PACKAGES = (
     "focalnets",
@@ -33,6 +34,7 @@ def machine_fields() -> dict[str, Any]:
         "cores": machine.usable_cores,
         "threads": machine.threads,
         "instruction_set": machine.instruction_set,
+        "engines": _engines(),
         "memory_gib": None if machine.memory_bytes is None else round(machine.memory_bytes / 2**30, 1),
         "system": machine.system,
         "accelerator": machine.gpus[0] if machine.gpus else None,
@@ -51,3 +53,24 @@ def source_fields() -> dict[str, Any]:
     if commit is None:
         return {"commit": None, "changed": None}
     return {"commit": commit.hash, "changed": commit.changed}
+
+
+def missing_for(*instruction_sets: str) -> str | None:
+    """Say what this processor lacks for the engine; None if it can use one of these instruction sets.
+
+    Args:
+        *instruction_sets: ``amx``, ``bfloat16`` (AVX-512 BF16), ``int8`` (AVX-512 VNNI), ``avx512`` or ``avx2``.
+    """
+    library = cpu_library.load()
+    if isinstance(library, str):
+        return library
+    engines = [engine for engine in library.engines if engine.instruction_set in instruction_sets]
+    if any(engine.missing is None for engine in engines):
+        return None
+    return "; ".join(str(engine.missing) for engine in engines) or "the engine was built without it"
+
+
+def _engines() -> list[str]:
+    """List the engines that run here, best first."""
+    library = cpu_library.load()
+    return [] if isinstance(library, str) else [each.name for each in library.engines if each.missing is None]

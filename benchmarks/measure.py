@@ -26,7 +26,9 @@ __all__ = [
     "attempt",
     "check_agreement",
     "describe_case",
+    "describe_goal",
     "interleave",
+    "own_tolerances",
     "ratios",
     "relative_error",
     "spread",
@@ -47,18 +49,20 @@ class Contender:
         call: What is timed; everything that can be prepared is prepared.
         outputs: What the call computes, by name, in layouts common to all contenders; None for what computes nothing
             comparable, such as a copy of memory.
+        tolerance: Of its outputs, relative; None takes that of the case.
     """
 
     name: str
     call: Callable[[], Any]
     outputs: Callable[[], Mapping[str, Tensor]] | None
+    tolerance: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Absent:
     """A contender that was not measured.
 
-    ``status`` is ``"not installed"``, ``"not run"`` or ``"failed"``, ``why`` a sentence.
+    ``status`` is ``"not installed"``, ``"cannot run here"``, ``"not run"`` or ``"failed"``, ``why`` a sentence.
     """
 
     name: str
@@ -70,14 +74,17 @@ class Absent:
 class Target:
     """What a ratio should be.
 
-    For times the ratio says how many times as fast ``contender`` is as ``against``; for memory, which fraction of the
-    memory of ``against`` it needs.
+    For times the ratio says how many times as fast ``contender`` is as ``against``; for memory, and for ``of="error"``,
+    which fraction of that of ``against`` it needs or has. ``missing`` says what this processor lacks for what the
+    target was set for, or None.
     """
 
     contender: str
     against: str
     at_least: float | None = None
     at_most: float | None = None
+    of: str | None = None
+    missing: str | None = None
 
 
 def attempt(name: str, build: Callable[[], Contender]) -> Contender | Absent:
@@ -127,12 +134,18 @@ def check_agreement(
         worst, errors[contender.name] = max(
             ((name, relative_error(got[name], expected[name])) for name in expected), key=lambda pair: pair[1]
         )
-        if not errors[contender.name] <= tolerance:
+        allowed = tolerance if contender.tolerance is None else contender.tolerance
+        if not errors[contender.name] <= allowed:
             raise DisagreementError(
                 f"{contender.name} does not compute the same: the relative error of {worst} is "
-                f"{errors[contender.name]:.1e}, allowed is {tolerance:.0e}; nothing is reported."
+                f"{errors[contender.name]:.1e}, allowed is {allowed:.0e}; nothing is reported."
             )
     return errors, durations
+
+
+def own_tolerances(contenders: Sequence[Contender], tolerance: float) -> dict[str, float]:
+    """List the tolerances that are not that of the case."""
+    return {each.name: each.tolerance for each in contenders if each.tolerance not in (None, tolerance)}
 
 
 def time_case(
@@ -152,7 +165,7 @@ def time_case(
         name: As printed.
         contenders: Who takes part, and who does not.
         baseline: The contender that the others are compared with in the report.
-        tolerance: Of the outputs, relative.
+        tolerance: Of the outputs, relative; of contenders that have none of their own.
         timing: How long to measure.
         expected: The outputs; None takes those of the baseline, or of the first where the baseline is absent.
         targets: What ratios should be.
@@ -163,13 +176,17 @@ def time_case(
     """
     present = [contender for contender in contenders if isinstance(contender, Contender)]
     absent = [contender for contender in contenders if isinstance(contender, Absent)]
+    errors: dict[str, float] = {}
+    durations: dict[str, float] = {}
     if expected is None:
         judge = next((contender for contender in present if contender.name == baseline), present[0])
         assert judge.outputs is not None
+        begin = time.perf_counter()
         expected = {key: output.detach().clone() for key, output in judge.outputs().items()}
-    errors: dict[str, float] = {}
-    durations: dict[str, float] = {}
-    for contender in tuple(present):
+        durations[judge.name] = time.perf_counter() - begin
+        own = expected
+        errors |= check_agreement([dataclasses.replace(judge, outputs=lambda: own)], expected, tolerance)[0]
+    for contender in [each for each in present if each.name not in errors]:
         try:
             found = check_agreement([contender], expected, tolerance)
         except Exception as error:
@@ -187,6 +204,7 @@ def time_case(
         errors,
         baseline=baseline,
         tolerance=tolerance,
+        tolerances=own_tolerances(present, tolerance),
         targets=targets,
         details=details,
     )
@@ -201,6 +219,7 @@ def describe_case(
     *,
     baseline: str,
     tolerance: float,
+    tolerances: Mapping[str, float] | None = None,
     targets: Sequence[Target] = (),
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -211,6 +230,13 @@ def describe_case(
             return ratios(samples[against], samples[contender])
         return ratios(samples[contender], samples[against])
 
+    def reached(target: Target) -> dict[str, float] | None:
+        if target.of == "error":
+            both = target.contender in errors and errors.get(target.against, 0.0) > 0
+            return ratios([errors[target.contender]], [errors[target.against]]) if both else None
+        both = target.contender in samples and target.against in samples
+        return ratio(target.contender, target.against) if both else None
+
     rows: list[dict[str, Any]] = []
     for contender, values in samples.items():
         row: dict[str, Any] = {"name": contender, "status": "measured", **spread(values)}
@@ -218,18 +244,11 @@ def describe_case(
             row["ratio"] = ratio(contender, baseline)
         if contender in errors:
             row["relative_error"] = errors[contender]
+        if contender in (tolerances or {}):
+            row["tolerance"] = (tolerances or {})[contender]
         row["samples"] = [float(f"{value:.5g}") for value in values]
         rows.append(row)
     rows.extend({"name": missing.name, "status": missing.status, "why": missing.why} for missing in absent)
-    goals = []
-    for target in targets:
-        goal = {key: value for key, value in dataclasses.asdict(target).items() if value is not None}
-        if target.contender in samples and target.against in samples:
-            goal["ratio"] = ratio(target.contender, target.against)
-            value = goal["ratio"]["median"]
-            low, high = target.at_least or 0.0, target.at_most or math.inf
-            goal["reached"] = low <= value <= high
-        goals.append(goal)
     return {
         "name": name,
         "unit": unit,
@@ -238,5 +257,15 @@ def describe_case(
         "rounds": max((len(values) for values in samples.values()), default=0),
         **(details or {}),
         "contenders": rows,
-        "targets": goals,
+        "targets": [describe_goal(target, reached(target)) for target in targets],
     }
+
+
+def describe_goal(target: Target, ratio: Mapping[str, float] | None) -> dict[str, Any]:
+    """Describe in plain values what a target came to; ``ratio`` is its spread, None where it was not measured."""
+    goal = {key: value for key, value in dataclasses.asdict(target).items() if value is not None}
+    if ratio is not None:
+        low = -math.inf if target.at_least is None else target.at_least
+        high = math.inf if target.at_most is None else target.at_most
+        goal |= {"ratio": dict(ratio), "reached": low <= ratio["median"] <= high}
+    return goal

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 
 from benchmarks.command import Case, Size, Topic, topic_main
-from benchmarks.inference import TOLERANCE as LOGITS_TOLERANCE
-from benchmarks.measure import Absent, Contender, DisagreementError, Target, check_agreement, describe_case
-from benchmarks.peers import (
-    EXPORTS_VARIABLE,
-    INFERENCE,
-    absent,
-    drawn_network,
-    exports_folder,
-    network_config,
-    network_export,
+from benchmarks.exported import EXPORTS_VARIABLE, exports_folder
+from benchmarks.measure import (
+    Absent,
+    Contender,
+    DisagreementError,
+    Target,
+    check_agreement,
+    describe_case,
+    own_tolerances,
 )
+from benchmarks.peers import INFERENCE, TOLERANCES, Peer, drawn_network, network_config, network_export
+from benchmarks.trainers import TOLERANCES as TRAINING_TOLERANCES
 from benchmarks.trainers import TRAINING
-from benchmarks.training_step import TOLERANCE as GRADIENTS_TOLERANCE
 
 __all__ = ["METHOD", "TOPIC", "describe_memory", "run_worker"]
 
@@ -39,6 +39,9 @@ METHOD = (
 )
 
 _EXPORTED = ("OpenVINO", "ONNX Runtime")
+
+_TABLES: dict[str, Mapping[str, Peer]] = {"inference": INFERENCE, "training": TRAINING}
+_TOLERANCES = {"inference": TOLERANCES, "training": TRAINING_TOLERANCES}
 
 Outcome = dict[str, Any]
 
@@ -54,10 +57,8 @@ def run_worker(contender: str, jobs: Sequence[dict[str, Any]], size: Size) -> li
     Returns:
         One outcome a job, see :mod:`benchmarks.memory_worker`, or why there is none.
     """
-    table = INFERENCE if jobs[0]["task"] == "inference" else TRAINING
-    reason = absent(contender, table[contender].packages, table[contender].sizes, size)
-    if reason is None and contender.endswith("compiled"):
-        reason = Absent(contender, "not run", "Its peak is that of the compiler.")
+    table = _TABLES[jobs[0]["task"]]
+    reason = table[contender].absent(contender, size)
     if reason is not None:
         return reason
     if contender in _EXPORTED:
@@ -90,7 +91,7 @@ def describe_memory(
     name: str,
     outcomes: dict[str, Outcome | Absent],
     *,
-    tolerance: float,
+    task: str,
     targets: Sequence[Target],
     details: dict[str, Any],
 ) -> dict[str, Any]:
@@ -103,7 +104,11 @@ def describe_memory(
     if not present:
         raise DisagreementError("no contender could be measured; nothing is reported.")
     judge = present.get("timm") or next(iter(present.values()))
-    contenders = [Contender(key, _nothing, functools.partial(_tensors, outcome)) for key, outcome in present.items()]
+    allowed, tolerance = _TOLERANCES[task], _TOLERANCES[task]["float32"]
+    contenders = [
+        Contender(key, _nothing, functools.partial(_tensors, outcome), allowed[_TABLES[task][key].precision])
+        for key, outcome in present.items()
+    ]
     errors, _ = check_agreement(contenders, _tensors(judge), tolerance)
     case = describe_case(
         name,
@@ -113,6 +118,7 @@ def describe_memory(
         errors,
         baseline="timm",
         tolerance=tolerance,
+        tolerances=own_tolerances(contenders, tolerance),
         targets=targets,
         details=details,
     )
@@ -141,7 +147,7 @@ def measure(
     case = describe_memory(
         _name(task, batch, side_px),
         outcomes,
-        tolerance=LOGITS_TOLERANCE if task == "inference" else GRADIENTS_TOLERANCE,
+        task=task,
         targets=targets if size == "full" else (),
         details={"batch": batch, "side_px": side_px, "dtype": "float32"},
     )
@@ -152,34 +158,51 @@ def _name(task: str, batch: int, side_px: int) -> str:
     return f"{'training step' if task == 'training' else task}, {side_px} px, batch {batch}"
 
 
+_FAST = "focalnets accelerated"
+_TWO = ("focalnets", "timm")
+
+
 def cases(size: Size) -> list[Case]:
-    """List inference on a large image and training on two."""
-    inference = {"full": (1, 2048), "quick": (1, 512), "tiny": (1, 96)}[size]
-    training = {"full": (2, 512), "quick": (1, 224), "tiny": (2, 96)}[size]
-    in_quick = ("focalnets", "timm")
-    plans = (
-        ("inference", INFERENCE, inference, [Target("focalnets", "timm", at_most=0.8)]),
-        (
-            "training",
-            TRAINING,
-            training,
-            [
-                Target("focalnets", "timm", at_most=0.72),
-                Target("focalnets, blocks recomputed", "timm", at_most=0.45),
-            ],
-        ),
-    )
+    """List inference on large images and training on two."""
+    if size == "full":
+        plans: list[tuple[str, Sequence[str], int, int, list[Target]]] = [
+            (
+                "inference",
+                ("focalnets", _FAST, f"{_FAST}, bfloat16", "timm", "OpenVINO", "ONNX Runtime"),
+                1,
+                2048,
+                [Target(_FAST, "timm", at_most=0.33)],
+            ),
+            ("inference", (_FAST, "timm"), 1, 4096, [Target(_FAST, "timm", at_most=0.33)]),
+            (
+                "training",
+                (
+                    *("focalnets", "focalnets, blocks recomputed", "focalnets bfloat16"),
+                    *("timm", "timm, blocks recomputed", "timm bfloat16"),
+                ),
+                2,
+                512,
+                [
+                    Target("focalnets", "timm", at_most=0.5),
+                    Target("focalnets, blocks recomputed", "timm", at_most=0.3),
+                ],
+            ),
+        ]
+    elif size == "quick":
+        plans = [("inference", (*_TWO, _FAST), 1, 512, []), ("training", _TWO, 1, 224, [])]
+    else:
+        plans = [("inference", _TWO, 1, 96, []), ("training", _TWO, 2, 96, [])]
     listed = []
-    for task, table, shape, targets in plans:
-        names = in_quick if size == "quick" else tuple(table)
-        run = functools.partial(measure, task, names, *shape, targets, size)
-        listed.append(Case(_name(task, *shape), (15 if size == "full" else 5) * len(names), run))
+    for task, names, batch, side_px, targets in plans:
+        run = functools.partial(measure, task, names, batch, side_px, targets, size)
+        expected_s = (15 if size == "full" else 5) * len(names) + (45 if side_px == 4096 else 0)
+        listed.append(Case(_name(task, batch, side_px), expected_s, run))
     return listed
 
 
 TOPIC = Topic(
     "memory",
-    "Peak memory of FocalNet-T (large receptive field), float32, random weights shared by all.",
+    "Peak memory of FocalNet-T (large receptive field), float32 unless said otherwise, random weights shared by all.",
     METHOD + " One measurement each.",
     cases,
 )

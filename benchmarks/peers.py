@@ -5,12 +5,11 @@ Axes: B batch, H W height and width [px].
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import importlib.util
 import math
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,36 +18,39 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.command import Size
+from benchmarks.exported import Prepare, export_onnx, onnxruntime_session, openvino_lacks_bfloat16, openvino_model
 from benchmarks.measure import Absent, Contender, attempt
-from focalnets.engine.accelerate import accelerate
-from focalnets.exporting.plan import hushed
+from focalnets.engine.accelerate import Precision, accelerate, why_unavailable
 from focalnets.models.config import FocalNetConfig
 from focalnets.models.focalnet import FocalNet
+from focalnets.models.layers import FocalModulation
 from focalnets.models.variants import variant
 from focalnets.weights.companions import timm_settings, transformers_settings
 from focalnets.weights.key_maps import blank_network, to_layout
 
 __all__ = [
-    "EXPORTS_VARIABLE",
     "INFERENCE",
     "SLOW_TO_BUILD",
+    "TOLERANCES",
+    "NetworkPeer",
+    "Peer",
     "absent",
     "classifying",
     "drawn_network",
-    "export_onnx",
-    "exports_folder",
+    "exact_logits",
     "inference_contender",
     "logits_of",
     "network_config",
     "network_export",
-    "onnxruntime_session",
-    "openvino_model",
+    "pytorch_network",
     "timm_network",
     "transformers_network",
 ]
 
-Prepare = Callable[[Tensor], Callable[[], Tensor]]
-"""Gets a network ready for images (B, 3, H, W) and returns the call that classifies them."""
+TOLERANCES: dict[str, float] = {"float32": 1e-4, "bfloat16": 0.3, "int8": 0.6}
+"""Of the logits, relative to float64, by what products are computed in. In float32 about ten times what rounding does,
+far below what a lost path does; in fewer bits two to three times what rounding does, for weights are random and errors
+grow from block to block. What that means for a network that was trained is the topic ``accuracy``."""
 
 
 def network_config(size: Size) -> FocalNetConfig:
@@ -111,12 +113,37 @@ def logits_of(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output.logits
 
 
-def _eager(build: Callable[[FocalNet], nn.Module], memory_format: torch.memory_format) -> Callable[..., Prepare]:
+class _PlainLinear(nn.Linear):
+    """A linear layer that PyTorch computes: our short cuts take no subclass."""
+
+
+def pytorch_network(ours: FocalNet) -> FocalNet:
+    """Build our network by operators of PyTorch only, as they come."""
+    network = copy.deepcopy(ours)
+    for module in network.modules():
+        if isinstance(module, FocalModulation):
+            module.backend = "reference"
+        elif type(module) is nn.Linear:
+            module.__class__ = _PlainLinear
+    return network
+
+
+@torch.no_grad()
+def exact_logits(ours: FocalNet, images: Tensor) -> dict[str, Tensor]:
+    """Compute in float64, by operators of PyTorch, what contenders are compared with."""
+    return {"logits": pytorch_network(ours).double()(images.double())}
+
+
+def _eager(
+    build: Callable[[FocalNet], nn.Module],
+    memory_format: torch.memory_format = torch.contiguous_format,
+    dtype: torch.dtype = torch.float32,
+) -> Callable[..., Prepare]:
     def network(ours: FocalNet, dynamic: bool) -> Prepare:
-        module = build(ours).to(memory_format=memory_format)
+        module = build(ours).to(dtype=dtype, memory_format=memory_format)
 
         def prepare(images: Tensor) -> Callable[[], Tensor]:
-            images = images.contiguous(memory_format=memory_format)
+            images = images.to(dtype=dtype).contiguous(memory_format=memory_format)
             return torch.no_grad()(lambda: logits_of(module(images)))
 
         return prepare
@@ -124,16 +151,19 @@ def _eager(build: Callable[[FocalNet], nn.Module], memory_format: torch.memory_f
     return network
 
 
-def _compiled(build: Callable[[FocalNet], nn.Module]) -> Callable[..., Prepare]:
+def _compiled(
+    build: Callable[[FocalNet], nn.Module], dtype: torch.dtype = torch.float32, frozen: bool = True
+) -> Callable[..., Prepare]:
     def network(ours: FocalNet, dynamic: bool) -> Prepare:
         import torch._inductor.config
 
-        module = torch.compile(build(ours), dynamic=dynamic or None)
+        module = torch.compile(build(ours).to(dtype), dynamic=dynamic or None)
 
         def prepare(images: Tensor) -> Callable[[], Tensor]:
+            images = images.to(dtype)
             # Freezing makes constants of the weights, which lets inductor lay them out for the products beforehand.
             # Not together with sizes that vary: PyTorch 2.15 then lays out timm's convolutions wrongly and stops.
-            with torch.no_grad(), torch._inductor.config.patch(freezing=not dynamic):
+            with torch.no_grad(), torch._inductor.config.patch(freezing=frozen and not dynamic):
                 module(images)
             return torch.no_grad()(lambda: module(images))
 
@@ -142,42 +172,8 @@ def _compiled(build: Callable[[FocalNet], nn.Module]) -> Callable[..., Prepare]:
     return network
 
 
-def _accelerated(ours: FocalNet, dynamic: bool) -> Prepare:
-    network = accelerate(ours)
-
-    def prepare(images: Tensor) -> Callable[[], Tensor]:
-        return lambda: network(images)
-
-    return prepare
-
-
-EXPORTS_VARIABLE = "FOCALNETS_BENCHMARKS_EXPORTS"
-"""Environment variable by which processes share the folder of exported networks."""
-
-
-@functools.cache
-def _own_exports() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="focalnets-benchmarks-")
-
-
-def exports_folder() -> Path:
-    """Choose where exported networks lie; unless another process named its own, removed at the end."""
-    return Path(os.environ.get(EXPORTS_VARIABLE) or _own_exports().name)
-
-
-def export_onnx(build: Callable[[], nn.Module], example: Tensor, name: str) -> Path:
-    """Export a module of one NCHW tensor as ONNX with free batch, height and width; a temporary file.
-
-    A second export under the same name returns the first. No size of the example may be 1, which would fix it.
-    """
-    path = exports_folder() / f"{name}.onnx"
-    if not path.is_file():
-        free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-        with torch.no_grad(), hushed():
-            program = torch.onnx.export(build(), (example,), dynamo=True, dynamic_shapes=(free,), verbose=False)
-            assert program is not None
-            program.save(str(path))
-    return path
+def _accelerated(precision: Precision) -> Callable[..., Prepare]:
+    return _eager(lambda ours: accelerate(ours, precision))
 
 
 def network_export(ours: FocalNet) -> Path:
@@ -187,90 +183,90 @@ def network_export(ours: FocalNet) -> Path:
     return export_onnx(lambda: timm_network(ours), torch.randn(2, config.in_chans, 64, 96), name)
 
 
-def onnxruntime_session(path: Path) -> Prepare:
-    """Prepare ONNX Runtime on the CPU, float32, with as many threads as PyTorch uses."""
-    import onnxruntime
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A way to run a network.
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    # Its threads would otherwise keep spinning into the turn of the next contender.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-
-    def prepare(images: Tensor) -> Callable[[], Tensor]:
-        feed = {name: images.contiguous().numpy()}
-        return lambda: torch.from_numpy(session.run(None, feed)[0])
-
-    return prepare
-
-
-def openvino_model(path: Path) -> Prepare:
-    """Prepare OpenVINO on the CPU, float32, compiled for each shape, with as many threads as PyTorch uses."""
-    import openvino
-
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    core = openvino.Core()
-
-    def prepare(images: Tensor) -> Callable[[], Tensor]:
-        model = core.read_model(str(path))
-        model.reshape(list(images.shape))
-        request = core.compile_model(model, "CPU", settings).create_infer_request()
-        feed = [images.contiguous().numpy()]
-
-        def call() -> Tensor:
-            request.infer(feed, share_inputs=True)
-            return torch.from_numpy(request.get_output_tensor(0).data)
-
-        return call
-
-    return prepare
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkPeer:
-    """A way to run the network: packages it needs, how it is built, and the sizes it takes part in.
-
-    ``build(ours, dynamic)`` returns a :data:`Prepare`; ``dynamic`` asks for one compilation that serves all shapes.
-    Images in ``memory_format`` are used as they are, others copied.
+    Attributes:
+        packages: What it needs.
+        sizes: Those that it takes part in.
+        memory_format: Images in it are used as they are, others copied.
+        precision: What products are computed in.
+        lacks: Says why this processor cannot, or None.
     """
 
-    packages: tuple[str, ...]
-    build: Callable[..., Prepare]
+    packages: tuple[str, ...] = ()
     sizes: tuple[Size, ...] = ("full", "quick", "tiny")
     memory_format: torch.memory_format = torch.contiguous_format
+    precision: str = "float32"
+    lacks: Callable[[], str | None] = lambda: None
+
+    def absent(self, name: str, size: Size) -> Absent | None:
+        """Say why it does not take part here; None if it does."""
+        reason = absent(name, self.packages, self.sizes, size)
+        missing = None if reason is not None else self.lacks()
+        return reason if missing is None else Absent(name, "cannot run here", missing)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkPeer(Peer):
+    """A way to classify images.
+
+    ``build(ours, dynamic)`` returns a :data:`Prepare`; ``dynamic`` asks for one compilation that serves all shapes.
+    """
+
+    build: Callable[..., Prepare]
 
 
 SLOW_TO_BUILD: tuple[Size, ...] = ("full", "tiny")
 """Sizes in which contenders take part that need long to compile or export."""
 
-_plain, _last = torch.contiguous_format, torch.channels_last
+
+def _engine(precision: Precision, compiled: bool = False) -> NetworkPeer:
+    build = _compiled(lambda ours: accelerate(ours, precision), frozen=False) if compiled else _accelerated(precision)
+    return NetworkPeer(
+        build=build, precision=precision, lacks=functools.partial(why_unavailable, precision),
+        sizes=SLOW_TO_BUILD if compiled else ("full", "quick", "tiny"),
+    )  # fmt: skip
+
+
+def _timm(build: Callable[..., Prepare], **fields: Any) -> NetworkPeer:
+    return NetworkPeer(build=build, packages=("timm",), **fields)
+
+
+def _exported(runtime: str, prepare: Callable[[Path], Prepare], **fields: Any) -> NetworkPeer:
+    return NetworkPeer(
+        build=lambda ours, dynamic: prepare(network_export(ours)),
+        packages=("timm", "onnx", "onnxscript", runtime), sizes=SLOW_TO_BUILD, **fields,
+    )  # fmt: skip
+
 
 INFERENCE: dict[str, NetworkPeer] = {
-    "focalnets": NetworkPeer((), _eager(lambda ours: ours, _plain)),
-    "focalnets accelerated": NetworkPeer((), _accelerated),
-    "focalnets compiled": NetworkPeer((), _compiled(lambda ours: ours), SLOW_TO_BUILD),
-    "timm": NetworkPeer(("timm",), _eager(timm_network, _plain)),
-    "timm channels_last": NetworkPeer(("timm",), _eager(timm_network, _last), memory_format=_last),
-    "timm compiled": NetworkPeer(("timm",), _compiled(timm_network), SLOW_TO_BUILD),
-    "transformers": NetworkPeer(("transformers",), _eager(transformers_network, _plain)),
-    "OpenVINO": NetworkPeer(
-        ("timm", "onnx", "onnxscript", "openvino"),
-        lambda ours, dynamic: openvino_model(network_export(ours)),
-        SLOW_TO_BUILD,
+    "focalnets": NetworkPeer(build=_eager(lambda ours: ours)),
+    "focalnets accelerated": _engine("float32"),
+    "focalnets accelerated, compiled": _engine("float32", compiled=True),
+    "focalnets accelerated, bfloat16": _engine("bfloat16"),
+    "focalnets accelerated, int8": _engine("int8"),
+    "PyTorch": NetworkPeer(build=_eager(pytorch_network)),
+    "timm": _timm(_eager(timm_network)),
+    "timm channels_last": _timm(
+        _eager(timm_network, torch.channels_last), memory_format=torch.channels_last
     ),
-    "ONNX Runtime": NetworkPeer(
-        ("timm", "onnx", "onnxscript", "onnxruntime"),
-        lambda ours, dynamic: onnxruntime_session(network_export(ours)),
-        SLOW_TO_BUILD,
+    "timm compiled": _timm(_compiled(timm_network), sizes=SLOW_TO_BUILD),
+    "timm bfloat16": _timm(_eager(timm_network, dtype=torch.bfloat16), precision="bfloat16"),
+    "timm compiled, bfloat16": _timm(
+        _compiled(timm_network, torch.bfloat16), precision="bfloat16", sizes=SLOW_TO_BUILD
     ),
-}
-"""Every way to run the network. OpenVINO and ONNX Runtime get timm's network, exported."""
+    "transformers": NetworkPeer(build=_eager(transformers_network), packages=("transformers",)),
+    "OpenVINO": _exported("openvino", openvino_model),
+    "OpenVINO bfloat16": _exported(
+        "openvino", functools.partial(openvino_model, precision="bf16"), precision="bfloat16",
+        lacks=openvino_lacks_bfloat16,
+    ),
+    "ONNX Runtime": _exported("onnxruntime", onnxruntime_session),
+}  # fmt: skip
+"""Every way to run the network, in float32 unless the name says otherwise. OpenVINO and ONNX Runtime get timm's
+network, exported; PyTorch gets ours."""
 
 
 def absent(name: str, packages: Sequence[str], sizes: Sequence[Size], size: Size) -> Absent | None:
@@ -286,13 +282,10 @@ def absent(name: str, packages: Sequence[str], sizes: Sequence[Size], size: Size
 def inference_contender(name: str, ours: FocalNet, images: Tensor, size: Size) -> Contender | Absent:
     """Make the contender of that name ready for images (B, 3, H, W)."""
     peer = INFERENCE[name]
-    reason = absent(name, peer.packages, peer.sizes, size)
-    if reason is not None:
-        return reason
-    return attempt(name, lambda: classifying(name, peer.build(ours, False), images))
+    return peer.absent(name, size) or attempt(name, lambda: classifying(name, peer.build(ours, False), images))
 
 
 def classifying(name: str, prepare: Prepare, images: Tensor) -> Contender:
     """Make the contender that classifies images (B, 3, H, W)."""
     call = prepare(images)
-    return Contender(name, call, lambda: {"logits": call().clone()})
+    return Contender(name, call, lambda: {"logits": call().clone()}, TOLERANCES[INFERENCE[name].precision])

@@ -8,25 +8,22 @@ network in the package is told from the files that lie there beside its weights.
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
 import re
 import shutil
 import sys
 import tempfile
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import language_tables
+from benchmarks import causal, language_tables, shipped_training
 from benchmarks.command import RESULTS
 from benchmarks.dense_baselines import COMMANDS, DESCRIPTION, format_tables
+from benchmarks.markdown import commands, table, wrapped
 from focalnets.compare.accuracy import Accuracies, Accuracy, read_accuracies
-from focalnets.compare.charts import draw_accuracies, draw_comparison, draw_progress
+from focalnets.compare.charts import draw_accuracies, draw_comparison
 from focalnets.compare.results import Cell, Comparison, read_comparison
 from focalnets.files import read_json
-from focalnets.weights.shipped import DEFAULT, SHIPPED
 
 __all__ = ["DOCUMENT", "main", "write_page"]
 
@@ -73,12 +70,6 @@ of pico were chosen for short trainings on these very images ([log](log.md)), an
 are timm's networks as they are, made for hundreds of epochs on a hundred times as many images. So the table says what
 to take for a short training on few images, not which family is best."""
 
-_SHIPPED = """\
-From random weights on two cores, one process on each; the last 17 epochs, beside pictures of none of the classes, on
-one core. `log.txt`, `config.yaml`, `metrics.csv` and the card with the commands lie beside the weights in the package.
-Top-1 in the table and the picture is that of the weights' moving average on the part of the validation images that
-judged while training ran; the last line says what all of them give."""
-
 _VARIATIONS = """\
 One skeleton, one change a row, all trained alike from random weights. Top-1 is that of the last epoch on the validation
 images: the mean over the seeds with its 95 % interval by Student's distribution, of a single seed with the interval by
@@ -96,29 +87,30 @@ def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
     if comparison.cells:
         parts += [_provenance(comparison.origin), *_costs(comparison), *_pictures(comparison, document)]
     else:
-        parts += ["Not measured yet; this does:", _code(COMPARISON_COMMAND)]
-    parts += ["## The network in the package", _SHIPPED, *_shipped(document)]
+        parts += ["Not measured yet; this does:", commands(COMPARISON_COMMAND)]
+    parts += ["## The network in the package", shipped_training.DESCRIPTION, *shipped_training.show(document)]
     parts += ["## Networks of one size after equal training", _EQUAL_TRAINING]
     equal = read_accuracies(results / "equal_training")
     if equal is not None and equal.rows:
-        parts += [_provenance(equal.origin), _training(equal), _table(_networks_trained(equal))]
+        parts += [_provenance(equal.origin), _training(equal), table(_networks_trained(equal))]
         if draw_accuracies(equal, document.parent / "images" / "equal_training.png"):
             parts.append("![top-1 after equal training](images/equal_training.png)")
         parts.append("Made by:")
     else:
         parts.append("Not measured yet; this does, with DATA a folder of Imagenette:")
-    parts.append(_code(EQUAL_TRAINING_COMMAND))
+    parts.append(commands(EQUAL_TRAINING_COMMAND))
     parts += ["## Objects and pixels beside torchvision", DESCRIPTION, *_dense(results / "dense_baselines.json")]
     parts += _language(results / "language_peers.json")
+    parts += _causal(results / "causal.json")
     parts += ["## Variations of the architecture", _VARIATIONS]
     if accuracies is not None and accuracies.rows:
-        parts += [_provenance(accuracies.origin), _skeleton(accuracies), _table(_variations(accuracies))]
+        parts += [_provenance(accuracies.origin), _skeleton(accuracies), table(_variations(accuracies))]
         if draw_accuracies(accuracies, document.parent / "images" / "ablation.png"):
             parts.append("![top-1 of the variations](images/ablation.png)")
         parts.append("Made by:")
     else:
         parts.append("Not measured yet; these do, with DATA a folder of Imagenette:")
-    parts.append(_code(*ABLATION_COMMANDS))
+    parts.append(commands(*ABLATION_COMMANDS))
     page = "\n\n".join(_wrap(part) for part in parts) + "\n"
     document.write_text(page, encoding="utf-8")
     return page
@@ -126,9 +118,9 @@ def write_page(results: Path = RESULTS, document: Path = DOCUMENT) -> str:
 
 def _dense(file: Path) -> list[str]:
     if not file.exists():
-        return ["Not measured yet; these do, with folders of these data:", _code(*COMMANDS)]
+        return ["Not measured yet; these do, with folders of these data:", commands(*COMMANDS)]
     content = read_json(file)
-    return _measured(content, content["rows"], format_tables(content["rows"]), COMMANDS)
+    return _measured(content, _newest(content["rows"]), format_tables(content["rows"]), COMMANDS)
 
 
 def _language(file: Path) -> list[str]:
@@ -137,20 +129,30 @@ def _language(file: Path) -> list[str]:
     if not content.get("trainings"):
         return []
     tables = language_tables.format_tables(content)
-    parts = _measured(content, content["trainings"], tables, language_tables.COMMANDS)
+    parts = _measured(content, _newest(content["trainings"]), tables, language_tables.COMMANDS)
     return ["## Language models of one size", language_tables.DESCRIPTION, *parts]
 
 
-def _measured(
-    content: dict[str, Any], rows: Sequence[dict[str, Any]], tables: str, commands: Sequence[str]
-) -> list[str]:
-    machine = {**content["machine"], "date": max(row["date"] for row in rows)[:10], **content["versions"]}
+def _newest(rows: Sequence[dict[str, Any]]) -> str:
+    return max(row["date"] for row in rows)
+
+
+def _measured(content: dict[str, Any], date: str, tables: str, made_by: Sequence[str]) -> list[str]:
+    machine = {**content["machine"], "date": date[:10], **content["versions"]}
     words = ", ".join(f"{key} {value}" for key, value in machine.items() if value is not None)
-    return [f"{words}.", *tables.split("\n\n"), "Made by:", _code(*commands)]
+    return [f"{words}.", *tables.split("\n\n"), "Made by:", commands(*made_by)]
+
+
+def _causal(file: Path) -> list[str]:
+    parts = ["## Language: speed beside attention", causal.DESCRIPTION]
+    if not file.exists():
+        return [*parts, "Not measured yet; this does:", commands(*causal.COMMANDS)]
+    content = read_json(file)
+    return [*parts, *_measured(content, content["date"], causal.format_tables(content), causal.COMMANDS)]
 
 
 def _costs(comparison: Comparison) -> list[str]:
-    parts = [_table(_networks(comparison))]
+    parts = [table(_networks(comparison))]
     groups = dict.fromkeys((cell.task, cell.batch) for cell in comparison.sorted_cells())
     for task, batch in groups:
         cells = {
@@ -160,9 +162,9 @@ def _costs(comparison: Comparison) -> list[str]:
         }
         sizes = sorted({size for _, size in cells})
         words = "Training step" if task == "training" else "Inference"
-        parts += [f"### {words}, batch {batch}", _table(_times(comparison, cells, sizes, batch))]
+        parts += [f"### {words}, batch {batch}", table(_times(comparison, cells, sizes, batch))]
         memory = _memory(comparison, cells, sizes)
-        parts += ["Peak memory added [MiB]:", _table(memory)]
+        parts += ["Peak memory added [MiB]:", table(memory)]
     return parts
 
 
@@ -217,35 +219,6 @@ def _pictures(comparison: Comparison, document: Path) -> list[str]:
                 shutil.copyfile(Path(folder) / name, target)
                 links.append(f"![{name.removesuffix('.png').replace('_', ' ')}](images/{target.name})")
     return links
-
-
-def _shipped(document: Path) -> list[str]:
-    """Show what the training of the network in the package reached by its epochs and by the clock."""
-    folder = SHIPPED[DEFAULT].folder
-    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as lines:
-        epochs = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
-    minutes = list(itertools.accumulate(row["seconds"] / 60 for row in epochs))
-    growing = [row["image_size"] != after["image_size"] for row, after in itertools.pairwise(epochs)]
-    shown = [(row["epoch"] % 10 == 0) or change for row, change in zip(epochs, [*growing, True], strict=True)]
-    rows = [["epochs", "trained at [px]", "minutes so far", "top-1 [%]", "validation loss"]]
-    for row, passed, is_shown in zip(epochs, minutes, shown, strict=True):
-        if is_shown:
-            top1, loss = f"{100 * row['val_top1']:.1f}", f"{row['val_loss']:.3f}"
-            rows.append([f"{row['epoch']:.0f}", f"{row['image_size']:.0f}", f"{passed:.0f}", top1, loss])
-    draw_progress(
-        [row["epoch"] for row in epochs],
-        minutes,
-        [row["val_top1"] for row in epochs],
-        document.parent / "images" / "shipped_training.png",
-    )
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    judged = card.partition("## Metrics\n")[2].partition("\n## ")[0].partition("\n\n")[0].removesuffix(":")
-    return [
-        f"{DEFAULT}:",
-        _table(rows),
-        "![top-1 by epochs and by minutes](images/shipped_training.png)",
-        f"By all images: {judged}",
-    ]
 
 
 def _networks_trained(accuracies: Accuracies) -> list[list[str]]:
@@ -315,26 +288,10 @@ def _provenance(origin: dict[str, Any]) -> str:
     return f"`{origin['command']}`, {origin['date'][:10]}, {origin['seconds']:.0f} s. {machine}."
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    whole = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    lines = [f"| {' | '.join(row)} |" for row in whole]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
-def _code(*commands: str) -> str:
-    lines = []
-    for command in commands:
-        wrapped = textwrap.wrap(command, 112, break_long_words=False, break_on_hyphens=False)
-        lines += [f"    {'' if index == 0 else '    '}{line}" for index, line in enumerate(wrapped)]
-        lines[-len(wrapped) :] = [f"{line} \\" for line in lines[-len(wrapped) : -1]] + lines[-1:]
-    return "\n".join(lines)
-
-
 def _wrap(part: str) -> str:
     if part.startswith(("#", "|", "    ", "!")):
         return part
-    text = " ".join(part.split())
-    return part if part.startswith("# ") else textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+    return wrapped(" ".join(part.split()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,23 +16,23 @@ from torch import Tensor, nn
 
 from benchmarks.command import Size
 from benchmarks.measure import Absent, Contender
-from benchmarks.peers import SLOW_TO_BUILD, absent, logits_of, timm_network, transformers_network
+from benchmarks.peers import SLOW_TO_BUILD, Peer, logits_of, timm_network, transformers_network
 from focalnets.models.focalnet import FocalNet
 from focalnets.weights.key_maps import OWN_LAYOUT, from_layout
 
-__all__ = ["TRAINING", "Trainer", "TrainingPeer", "training_contender"]
+__all__ = ["TOLERANCES", "TRAINING", "Trainer", "TrainingPeer", "training_contender"]
+
+TOLERANCES: dict[str, float] = {"float32": 1e-3, "bfloat16": 0.7}
+"""Of the loss and of the gradient of every weight, relative, by what products are computed in."""
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingPeer:
-    """A way to train: the layout of its weights, how it is built from ours, and how it is run."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingPeer(Peer):
+    """A way to train: how the network is built from ours, the layout of its weights, and how it is run."""
 
-    layout: str
-    packages: tuple[str, ...]
     build: Callable[[FocalNet], nn.Module]
-    memory_format: torch.memory_format = torch.contiguous_format
+    layout: str = OWN_LAYOUT
     compiled: bool = False
-    sizes: tuple[Size, ...] = ("full", "quick", "tiny")
 
 
 def _copy_of(ours: FocalNet, recompute: str = "none") -> FocalNet:
@@ -47,18 +47,23 @@ def _checkpointed_timm(ours: FocalNet) -> nn.Module:
     return network
 
 
+def _timm(build: Callable[[FocalNet], nn.Module] = timm_network, **fields: Any) -> TrainingPeer:
+    return TrainingPeer(build=build, layout="timm", packages=("timm",), **fields)
+
+
 TRAINING: dict[str, TrainingPeer] = {
-    "focalnets": TrainingPeer(OWN_LAYOUT, (), _copy_of),
-    "focalnets, blocks recomputed": TrainingPeer(
-        OWN_LAYOUT, (), lambda ours: _copy_of(ours, "block"), sizes=SLOW_TO_BUILD
-    ),
-    "focalnets compiled": TrainingPeer(OWN_LAYOUT, (), _copy_of, compiled=True, sizes=SLOW_TO_BUILD),
-    "timm": TrainingPeer("timm", ("timm",), timm_network),
-    "timm, blocks recomputed": TrainingPeer("timm", ("timm",), _checkpointed_timm, sizes=SLOW_TO_BUILD),
-    "timm channels_last": TrainingPeer("timm", ("timm",), timm_network, torch.channels_last),
-    "timm compiled": TrainingPeer("timm", ("timm",), timm_network, compiled=True, sizes=SLOW_TO_BUILD),
-    "transformers": TrainingPeer("transformers", ("transformers",), transformers_network),
+    "focalnets": TrainingPeer(build=_copy_of),
+    "focalnets, blocks recomputed": TrainingPeer(build=lambda ours: _copy_of(ours, "block"), sizes=SLOW_TO_BUILD),
+    "focalnets compiled": TrainingPeer(build=_copy_of, compiled=True, sizes=SLOW_TO_BUILD),
+    "focalnets bfloat16": TrainingPeer(build=_copy_of, precision="bfloat16"),
+    "timm": _timm(),
+    "timm, blocks recomputed": _timm(_checkpointed_timm, sizes=SLOW_TO_BUILD),
+    "timm channels_last": _timm(memory_format=torch.channels_last),
+    "timm compiled": _timm(compiled=True, sizes=SLOW_TO_BUILD),
+    "timm bfloat16": _timm(precision="bfloat16"),
+    "transformers": TrainingPeer(build=transformers_network, layout="transformers", packages=("transformers",)),
 }
+"""Every way to train, in float32 unless the name says otherwise."""
 
 
 class Trainer:
@@ -71,6 +76,7 @@ class Trainer:
         self._network = peer.build(ours).to(memory_format=peer.memory_format).train()
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=0.0, weight_decay=0.05, fused=True)
         self._forward = torch.compile(self._network) if peer.compiled else self._network
+        self._is_mixed = peer.precision == "bfloat16"
 
     def drop_gradients(self) -> None:
         """Free the gradients of the last step."""
@@ -82,7 +88,8 @@ class Trainer:
         The learning rate is 0: the step does all its work, and the weights stay those that all contenders share.
         """
         self.drop_gradients()
-        loss = F.cross_entropy(logits_of(self._forward(images)), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._is_mixed):
+            loss = F.cross_entropy(logits_of(self._forward(images)), labels)
         loss.backward()
         self._optimizer.step()
         return loss.detach()
@@ -96,7 +103,7 @@ class Trainer:
 def training_contender(name: str, ours: FocalNet, images: Tensor, labels: Tensor, size: Size) -> Contender | Absent:
     """Make the contender of that name ready for steps on images (B, 3, H, W) and labels (B,)."""
     peer = TRAINING[name]
-    reason = absent(name, peer.packages, peer.sizes, size)
+    reason = peer.absent(name, size)
     if reason is not None:
         return reason
     trainer = Trainer(name, ours)
@@ -105,4 +112,4 @@ def training_contender(name: str, ours: FocalNet, images: Tensor, labels: Tensor
     def outputs() -> dict[str, Tensor]:
         return {"loss": trainer.step(images, labels), **trainer.gradients()}
 
-    return Contender(name, lambda: trainer.step(images, labels), outputs)
+    return Contender(name, lambda: trainer.step(images, labels), outputs, TOLERANCES[peer.precision])

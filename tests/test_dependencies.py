@@ -24,6 +24,7 @@ OTHER_NAMES = {
     "pillow_avif": "pillow-avif-plugin",
     "pillow_heif": "pillow-heif",
     "pillow_jxl": "pillow-jxl-plugin",
+    "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
 """Names of packages that differ from what is imported."""

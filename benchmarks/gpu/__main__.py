@@ -29,14 +29,16 @@ class Stage:
 
 STAGES = [
     Stage("correctness", 75, "benchmarks.gpu.correctness:measure"),
-    Stage("forward", 110, "benchmarks.gpu.operator:measure_forward"),
-    Stage("inference", 100, "benchmarks.gpu.network:measure_inference"),
+    Stage("causal_correctness", 30, "benchmarks.gpu.causal:measure_correctness"),
+    Stage("forward", 95, "benchmarks.gpu.operator:measure_forward"),
+    Stage("inference", 90, "benchmarks.gpu.network:measure_inference"),
     Stage("training", 70, "benchmarks.gpu.network:measure_training"),
     Stage("backward", 40, "benchmarks.gpu.operator:measure_backward"),
+    Stage("causal", 30, "benchmarks.gpu.causal:measure_speed"),
     Stage("host", 20, "benchmarks.gpu.operator:measure_host"),
     Stage("memory", 30, "benchmarks.gpu.network:measure_memory"),
     Stage("profile", 20, "benchmarks.gpu.operator:profile_backward"),
-    Stage("tiles", 75, "benchmarks.gpu.operator:measure_tiles"),
+    Stage("tiles", 40, "benchmarks.gpu.operator:measure_tiles"),
 ]
 """The most valuable first."""
 
@@ -121,7 +123,7 @@ def _sum_up(folder: Path) -> int:
         rows = rows if isinstance(rows, dict) else {}
         failed = [name for name, row in rows.items() if "failed" in row]
         others = [name for name, row in rows.items() if row.get("passed") is False]
-        wrong = wrong or bool(others) or (stage.name == "correctness" and bool(failed))
+        wrong = wrong or bool(others) or (stage.name.endswith("correctness") and bool(failed))
         state = "complete" if content.get("complete") else "not complete"
         print(f"{stage.name}: {state}, {len(rows)} rows, {len(failed)} failed, {len(others)} differ from the reference")
         for name in [*failed, *others][:10]:

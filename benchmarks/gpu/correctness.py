@@ -17,7 +17,7 @@ from focalnets.ops import triton_launch
 from focalnets.ops.reference import focal_aggregation_reference
 from focalnets.ops.triton_backend import focal_aggregation_triton
 
-__all__ = ["measure"]
+__all__ = ["judge", "measure"]
 
 _SHAPES: list[tuple[tuple[int, ...], list[int]]] = [
     ((4, 56, 56, 96), [3, 5, 7]),
@@ -74,12 +74,12 @@ def _compare(shape: tuple[int, ...], sizes: list[int], dtype: torch.dtype, maske
         return [result.detach(), *torch.autograd.grad(result, leaves, upstream.to(dtype), materialize_grads=True)]
 
     exact = run(focal_aggregation_reference, torch.float64)
-    return _judge(
+    return judge(
         run(focal_aggregation_triton, dtype), run(focal_aggregation_reference, dtype), exact, torch.finfo(dtype).eps
     )
 
 
-def _judge(ours: list[Tensor], plain: list[Tensor], exact: list[Tensor], epsilon: float) -> dict[str, Any]:
+def judge(ours: list[Tensor], plain: list[Tensor], exact: list[Tensor], epsilon: float) -> dict[str, Any]:
     """Our error may be twice that of plain PyTorch in the same dtype, and a rounding step."""
     worst, shares = 0.0, []
     for own, usual, true in zip(ours, plain, exact, strict=True):
@@ -102,7 +102,7 @@ def _compare_ways(whole_map: bool, tiny: bool) -> dict[str, Any]:
 
     ours = triton_launch.forward(*parts(torch.float32), None, False, whole_map=whole_map)
     plain = focal_aggregation_reference(*parts(torch.float32))
-    return _judge([ours], [plain], [focal_aggregation_reference(*parts(torch.float64))], torch.finfo(torch.float32).eps)
+    return judge([ours], [plain], [focal_aggregation_reference(*parts(torch.float64))], torch.finfo(torch.float32).eps)
 
 
 def _compare_huge() -> dict[str, Any]:

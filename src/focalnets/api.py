@@ -9,18 +9,15 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from focalnets.data.inputs import Inputs, gather_inputs
+from focalnets.data.inputs import Inputs
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.engine.accelerate import Precision
 from focalnets.exporting.formats import is_exported
 from focalnets.models.focalnet import FocalNet
-from focalnets.tasks.clips import clip_outputs
-from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.loading import OpenedData
-from focalnets.tasks.predicting import predict_inputs
+from focalnets.tasks.predicting import predict_given
 from focalnets.tasks.results import Results
 from focalnets.tasks.trained import TrainedNetwork, open_given
 from focalnets.training.result import TrainingResult
@@ -128,11 +125,12 @@ def predict(
         inputs: One or several of: a path of a file or folder, or a pattern; a path of a video file; a PIL image; an
             array (H, W) or (H, W, 1 | 3 | 4); a tensor (1 | 3 | 4, H, W) or as arrays; the bytes of an image file.
             Arrays and tensors hold uint8, uint16, or floats from 0 to 1, and are not normalised. See
-            :func:`focalnets.data.inputs.gather_inputs`.
+            :func:`focalnets.data.inputs.gather_inputs`. For a network that classifies texts: texts, and paths (objects
+            of ``pathlib``) of tables and text files, see :func:`focalnets.data.text.inputs.gather_texts`.
         model: See :data:`Model`.
         top_k: Classes that a prediction names, at most; None takes 5, or what the network was loaded with.
         threshold: Least confidence of objects that are named; None takes the usual one of the task.
-        size_px: Input size [px]; None takes the network's own.
+        size_px: Input size [px], of texts tokens at most; None takes the network's own.
         batch_size: Pictures the network sees at once; None takes the usual number of its task. The result does not
             depend on it beyond rounding.
         precision: What is computed with, see :func:`focalnets.engine.forms.inference_form`: ``auto`` is exact and as
@@ -154,20 +152,11 @@ def predict(
         ConfigError: If a number is out of range, or videos lack an output.
         MissingPackageError: If there are videos and PyAV is not installed.
     """
-    found, missing = gather_inputs(inputs, videos=True)
-    failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
-    clip_files = clip_outputs([each.path for each in found if each.is_video], output, "_predicted")
     trained = _trained(model, device, top_k=top_k, threshold=threshold)
-    return predict_inputs(
-        trained,
-        found,
-        clip_files=clip_files,
-        precision=precision,
-        every=every,
-        batch_size=batch_size,
-        size_px=size_px,
+    return predict_given(
+        trained, inputs, output=output, precision=precision, every=every, batch_size=batch_size, size_px=size_px,
         on_progress=on_progress,
-    ).with_failures(failures)
+    )  # fmt: skip
 
 
 def evaluate(

@@ -1,6 +1,6 @@
-"""How sure are figures measured on a sample: intervals of a fraction and of a mean over seeds, and the bootstrap.
+"""How sure are figures measured on a sample: intervals of fractions, differences, means of seeds, F1; the bootstrap.
 
-Axes: N images, M methods, T thresholds, R resamples. Imports no torch.
+Axes: N images, M methods, T thresholds, R resamples, K classes. Imports no torch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ __all__ = [
     "MOST_SEEDS",
     "Estimate",
     "bootstrap",
+    "difference",
     "estimates",
+    "f1_scores",
     "mean_interval",
+    "paired_difference",
+    "paired_shares",
+    "points",
     "student_interval",
     "wilson_interval",
 ]
@@ -122,3 +127,114 @@ def _draw_counts(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]
     random = np.random.default_rng(seed)
     for start in range(0, resamples, _RESAMPLES_AT_ONCE):
         yield random.multinomial(images, np.full(images, 1 / images), size=min(_RESAMPLES_AT_ONCE, resamples - start))
+
+
+def difference(successes: float, trials: float, other_successes: float, other_trials: float) -> Estimate:
+    """Compute the difference of two independent fractions.
+
+    Args:
+        successes: Of the first; a weighted fraction counts as its effective number of trials.
+        trials: Above 0.
+        other_successes: Of the second, which is subtracted.
+        other_trials: Above 0.
+
+    Source: Newcombe, Interval estimation for the difference between independent proportions, 1998, method 10.
+    """
+    fraction, other = successes / trials, other_successes / other_trials
+    low, high = wilson_interval(successes, trials)
+    other_low, other_high = wilson_interval(other_successes, other_trials)
+    value = fraction - other
+    return Estimate(
+        value,
+        value - math.hypot(fraction - low, other_high - other),
+        value + math.hypot(high - fraction, other - other_low),
+    )
+
+
+def paired_difference(both: int, first_only: int, second_only: int, neither: int) -> Estimate:
+    """Compute the difference of two fractions of the same images.
+
+    Args:
+        both: Images that count in both.
+        first_only: Images that count in the first alone.
+        second_only: Images that count in the second alone, which is subtracted.
+        neither: All others. There is at least one image.
+
+    Source: Newcombe, Improved confidence intervals for the difference between binomial proportions based on paired
+    data, 1998, method 10.
+    """
+    images = both + first_only + second_only + neither
+    first, second = both + first_only, both + second_only
+    low, high = wilson_interval(first, images)
+    other_low, other_high = wilson_interval(second, images)
+    margins = first * (images - first) * second * (images - second)
+    agreement: float = both * neither - first_only * second_only
+    if agreement > 0:
+        agreement = max(agreement - images / 2, 0)
+    correlation = agreement / math.sqrt(margins) if margins else 0.0
+    value = (first_only - second_only) / images
+
+    def distance(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
+
+    return Estimate(
+        value,
+        value - distance(first / images - low, other_high - second / images),
+        value + distance(high - first / images, second / images - other_low),
+    )
+
+
+def paired_shares(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Compute the difference of how often two things hold for the same images, booleans (N,) each."""
+    return paired_difference(
+        int((first & second).sum()),
+        int((first & ~second).sum()),
+        int((~first & second).sum()),
+        int((~first & ~second).sum()),
+    )
+
+
+def points(gap: Estimate) -> str:
+    """Write a difference in points with its interval, as sentences have it."""
+    return f"{100 * gap.value:+.1f} points, 95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+
+
+def f1_scores(counts: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> tuple[Estimate | None, ...]:
+    """Compute F1 of each class and, last, its mean over the classes, with 95 % intervals.
+
+    The inputs are drawn anew, with putting back; the intervals are the 2.5 and 97.5 % quantiles of what comes out.
+
+    Args:
+        counts: How often which class was taken for which (K, K), rows are the true classes; at least one.
+        resamples: Number R of drawings.
+        seed: Chooses other drawings.
+
+    Returns:
+        K + 1 estimates; None for a class that is neither true nor named.
+    """
+    classes, inputs = len(counts), int(counts.sum())
+    rows, columns = np.nonzero(counts)
+    filled = counts[rows, columns]
+    drawn = np.random.default_rng(seed).multinomial(inputs, filled / inputs, size=resamples)
+    scores = [_f1_of(cells, rows, columns, classes) for cells in (filled[None], drawn)]
+    found: list[Estimate | None] = []
+    for place in range(classes + 1):
+        value, values = float(scores[0][0, place]), scores[1][:, place]
+        values = values[np.isfinite(values)]
+        low, high = np.percentile(values, (2.5, 97.5)) if len(values) else (math.nan, math.nan)
+        found.append(None if math.isnan(value) else Estimate(value, float(low), float(high)))
+    return tuple(found)
+
+
+def _f1_of(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, classes: int) -> np.ndarray:
+    """Compute F1 of each class and its mean (R, K + 1) from counts (R, cells) of those rows and columns."""
+    right, named = (np.zeros((len(cells), classes)) for _ in range(2))
+    for cell, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+        named[:, row] += cells[:, cell]
+        named[:, column] += cells[:, cell]
+        if row == column:
+            right[:, row] += cells[:, cell]
+    scores = np.divide(2 * right, named, out=np.full(right.shape, np.nan), where=named > 0)
+    seen = np.isfinite(scores)
+    mean = np.where(seen, scores, 0.0).sum(1, keepdims=True) / seen.sum(1, keepdims=True)
+    return np.concatenate([scores, mean], 1)

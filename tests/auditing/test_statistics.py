@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import binom, contingency, fisher_exact
 
 from focalnets.auditing.statistics.association import cramers_v, permutation_p
-from focalnets.auditing.statistics.differences import difference, paired_difference
 from focalnets.auditing.statistics.power import detectable_gap
 from focalnets.auditing.statistics.tests import holm, mcnemar, stratified_fisher
+from focalnets.intervals import difference, paired_difference
 
 
 @pytest.mark.parametrize(

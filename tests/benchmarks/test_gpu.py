@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import language
 from benchmarks.gpu.device import interleaved
 from benchmarks.gpu.record import Record
 
@@ -21,12 +22,15 @@ ROOT = Path(__file__).parents[2]
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 
 
+def interpreting() -> dict[str, str]:
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1"}
+
+
 @needs_triton
 def test_kernels_are_compared_in_the_interpreter(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", str(tmp_path), "--tiny", "--stage", "correctness"]
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=interpreting(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     content = json.loads((tmp_path / "correctness.json").read_text())
     assert content["complete"]
@@ -102,4 +106,39 @@ def test_without_a_gpu_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[
     monkeypatch.setattr(gpu, "_has_gpu", lambda: False)
     assert gpu.main([str(tmp_path / "new")]) == 2
     assert "no GPU" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@needs_triton
+def test_causal_kernels_are_compared_in_the_interpreter(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu", str(tmp_path), "--tiny", "--stage", "causal_correctness"]
+    done = subprocess.run(command, env=interpreting(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    content = json.loads((tmp_path / "causal_correctness.json").read_text())
+    assert content["complete"]
+    assert len(content["rows"]) == 6
+    assert all(row["passed"] for row in content["rows"].values()), content
+
+
+@needs_triton
+def test_a_language_model_is_trained_and_goes_on_where_it_ended(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("To be, or not to be, that is the question.\n" * 6)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    starts = ((whole, "8", 0), (parts, "0", 3), (parts, "8", 0))
+    calls = [[str(corpus), str(folder), "--minutes", minutes, "--tiny"] for folder, minutes, _ in starts]
+    code = f"from benchmarks.gpu.language import main; print([main(call) for call in {calls}])"
+    done = subprocess.run([sys.executable, "-c", code], env=interpreting(), capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == str([status for *_, status in starts]), done.stdout + done.stderr
+    once, twice = (json.loads((folder / "language.json").read_text()) for folder in (whole, parts))
+    assert once["complete"]
+    assert twice["complete"]
+    assert [row["step"] for row in twice["rows"]] == [1, 2]
+    assert once["best_val_nats"] == pytest.approx(twice["best_val_nats"])
+    assert once["sample"] == twice["sample"]
+
+
+def test_a_text_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert language.main([str(tmp_path / "none.txt"), str(tmp_path / "new")]) == 2
+    assert "none.txt" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -64,7 +64,18 @@ def test_makes_tables_and_pictures(tmp_path):
         for seed, score in ((0, 0.25), (1, 0.35))
     ]
     write_json(tmp_path / "dense_baselines.json", {"machine": {"threads": 2}, "versions": {}, "rows": baselines})
+    timed = {"median": 0.1, "p20": 0.05, "p80": 0.2, "ratio": {"median": 0.5, "p20": 0.4, "p80": 0.625}}
+    case = {
+        "name": "generation",
+        "tokens": 64,
+        "baseline": "theirs",
+        "contenders": [{"name": "ours, after 256", **timed}],
+    }
+    case["state_bytes"] = {"256": 26 * 1024}
+    fields = {"machine": {"threads": 2}, "versions": {}, "date": "2030-01-01T", "cases": [case]}
+    write_json(tmp_path / "causal.json", fields)
     page = write_page(tmp_path, tmp_path / "results.md")
+    assert "| generation | ours, after 256 | 640 (320 to 1,280) | 0.50 (0.40 to 0.62) | theirs | 26 |" in page
     assert "detect, cells, 320 px, 3 minutes each:" in page
     assert "| theirs | 2.00 | 0.001 | 400 | 2 | 30.0 (0.0 to 93.5) |" in page
     assert "| 200.0 (100.0 to 300.0); 3 rounds | 1600.0 (800.0 to 2400.0); 3 rounds | 2.00 |" in page

@@ -60,6 +60,14 @@ def test_pretrained_weights_choose_the_fine_tuning_recipe(capsys):
     assert yaml.safe_load(capsys.readouterr().out)["layer_decay"] < 1
 
 
+@pytest.mark.parametrize(("arguments", "precision"), [([], "auto"), (["--recipe", "miniature"], "float32")])
+def test_the_machine_decides_on_the_arithmetic_unless_told(arguments, precision, capsys):
+    assert main(["train", *arguments, "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["precision"] == precision
+    assert main(["train", *arguments, "--precision", "bfloat16", "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["precision"] == "bfloat16"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

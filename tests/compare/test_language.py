@@ -54,6 +54,7 @@ def test_texts_to_recall_from():
         assert all(known[text[place]] == value for place, value in asked.items())
         assert min(asked) >= 8
         assert sum(token != 0 for token in text) == 12
+        assert max(known) < 16 <= min(known.values())
 
 
 @pytest.mark.parametrize("name", LANGUAGE_VARIANTS)

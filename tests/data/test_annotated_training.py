@@ -152,3 +152,18 @@ def task_is_open(place):
     with pytest.raises(ConfigError, match="choose one with --task"):
         task_of_data(place)
     return True
+
+
+def test_masks_that_are_links_in_a_circle_are_left_out(tmp_path):
+    place = tmp_path / "data"
+    for folder in ("images", "masks"):
+        (place / folder).mkdir(parents=True)
+    for number in range(6):
+        photo(place / "images" / f"{number}.png", 32, 24)
+        mask = np.zeros((24, 32), dtype=np.uint8)
+        mask[4:12, 5 : 15 + number] = 1
+        mask_image(place / "masks" / f"{number}.png", mask)
+    (place / "masks" / "0.png").unlink()
+    (place / "masks" / "0.png").symlink_to("0.png")
+    data = open_annotated_training(place, task="instance", skip_unreadable=True)
+    assert len(data.train) + len(data.val) == 5

@@ -107,8 +107,7 @@ def test_both_networks_have_the_same_size_and_the_text_is_whole():
     assert text.endswith("God say amen!\n")
     assert "Now is the winter of our discontent" in text
     for settings in (full(), quick()):
-        ours = create_language_model("focal_language_small", **settings.network)
-        attention = create_language_model("focal_language_small", **settings.network, **settings.attention)
+        ours, attention = (create_language_model(name, **settings.overrides) for name in settings.networks)
         assert len(focal_blocks(ours)) == ours.config.depth
         assert focal_blocks(attention) == {}
         sizes = [sum(parameter.numel() for parameter in network.parameters()) for network in (ours, attention)]

@@ -19,7 +19,7 @@ from focalnets.weights.checkpoint import save_checkpoint
 
 
 def test_tasks_without_a_graph_are_refused(tmp_path):
-    assert set(TASKS) - set(writing.GRAPHS) == {"language"}
+    assert set(TASKS) - set(writing.GRAPHS) == {"language", "text", "series"}
     with pytest.raises(ConfigError, match="Networks of the task language cannot be exported"):
         export_network(build_task("language"), classifier(), tmp_path / "net.pt2")
 

@@ -195,18 +195,38 @@ def test_tokens_have_two_axes():
         build()(torch.zeros(3, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("series", [False, True])
+@pytest.mark.parametrize("mixer", ["focal", "attention"])
+@pytest.mark.parametrize("patch", [0, 1, 4])
 @torch.no_grad()
-def test_a_classified_sequence_gets_what_it_gets_alone(series):
+def test_a_classified_sequence_gets_what_it_gets_alone(patch, mixer):
     torch.manual_seed(0)
-    kind = {"vocabulary_size": 0, "channels": 3} if series else {"vocabulary_size": 50}
-    network = FocalTextClassifier(TextClassifierConfig(**kind, num_classes=4, dim=32, depth=2)).eval()
+    series = patch > 0
+    kind = {"vocabulary_size": 0, "channels": 3, "patch": patch} if series else {"vocabulary_size": 50}
+    config = TextClassifierConfig(**kind, num_classes=4, dim=32, depth=2, mixer=mixer)
+    network = FocalTextClassifier(config).eval()
     inputs = torch.randn(2, 30, 3) if series else torch.randint(50, (2, 30))
     mask = torch.ones(2, 30, dtype=torch.bool)
     mask[1, 21:] = False
     logits = network(inputs, mask)
     assert logits.shape == (2, 4)
     torch.testing.assert_close(logits[1:], network(inputs[1:, :21]), rtol=1e-5, atol=1e-5)
+    if series:
+        inputs[1, 21:] = torch.nan
+        torch.testing.assert_close(network(inputs, mask), logits)
+
+
+def test_attention_is_as_large_as_focal_modulation():
+    sizes = {
+        mixer: sum(each.numel() for each in FocalTextClassifier(TextClassifierConfig(mixer=mixer)).parameters())
+        for mixer in ("focal", "attention")
+    }
+    assert sizes["attention"] == pytest.approx(sizes["focal"], rel=0.02)
+    for changes, message in (
+        ({"mixer": "magic"}, "mixer must be one of focal, attention"), ({"patch": 2}, "patch is for series"),
+        ({"mixer": "attention", "attention_heads": 3}, "heads of even size"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=message):
+            TextClassifierConfig(**changes)
 
 
 def test_a_classifier_is_for_tokens_or_series():

@@ -202,16 +202,49 @@ def test_nan_is_not_hidden():
     assert not value[..., :4].isnan().any()
 
 
+HALF_CASES = ["odd map", "last stage", "four levels", "no level", "a row", "tall map, cut into bands", "one axis"]
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", HALF_CASES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32(dtype):
-    case = draw(2, (6, 7), 20, [(3, 3), (5, 5)], dtype=dtype)
-    exact = results(focal_aggregation_reference, *case, dtype=torch.float64)
-    for right, got in zip(exact, results(cpu.focal_aggregation_cpu, *case), strict=True):
+def test_half_precision_is_computed_in_float32(dtype, name, masked):
+    size, channels, kernel_sizes = CASES[name]
+    case = draw(2, size, channels, kernel_sizes, dtype=dtype, masked=masked)
+    exact = results(focal_aggregation_reference, *case, normalize=masked, dtype=torch.float64)
+    for right, got in zip(exact, results(cpu.focal_aggregation_cpu, *case, normalize=masked), strict=True):
         assert got.dtype == dtype
         assert (got - right).abs().max() <= torch.finfo(dtype).eps * right.abs().max()
 
 
+def test_float32_kernels_beside_a_context_in_16_bits_keep_their_precision():
+    context, gates, kernels, _, upstream = draw(2, (6, 7), 20, [(3, 3), (5, 5)], dtype=torch.bfloat16)
+    kernels = [(kernel.float() * 1.001).requires_grad_() for kernel in kernels]
+    focal_aggregation(context, gates, kernels).backward(upstream)
+    exact = [kernel.detach().double().requires_grad_() for kernel in kernels]
+    focal_aggregation_reference(context.double(), gates.double(), exact).backward(upstream.double())
+    for kernel, right in zip(kernels, exact, strict=True):
+        assert kernel.grad.dtype == torch.float32
+        torch.testing.assert_close(kernel.grad.double(), right.grad, rtol=1e-4, atol=1e-4)
+    plain = [kernel.detach().requires_grad_() for kernel in kernels]
+    focal_aggregation(context, gates, plain, backend="reference").backward(upstream)
+    assert all(kernel.grad.dtype == torch.float32 for kernel in plain)
+
+
+def test_maps_in_bfloat16_are_read_where_they_are():
+    projected = torch.randn(2, 6, 7, 53).bfloat16()
+    gates, context, _ = projected.split([3, 40, 10], -1)
+    kernels = [torch.randn(40, 3, 3), torch.randn(40, 5, 5)]
+    upstream = torch.randn(2, 7, 6, 40).bfloat16().transpose(1, 2)
+    got = results(cpu.focal_aggregation_cpu, context, gates, kernels, None, upstream)
+    leaves = [tensor.contiguous() for tensor in (context, gates)]
+    apart = results(cpu.focal_aggregation_cpu, *leaves, kernels, None, upstream.contiguous())
+    assert all(torch.equal(one, other) for one, other in zip(got, apart, strict=True))
+
+
 def with_threads(count, compute):
+
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -89,7 +89,41 @@ def test_gelu_and_its_gradient(monkeypatch, library, count):
     assert_near(gelu.gelu(inputs, in_place=True), expected.detach())
 
 
+@pytest.mark.parametrize("count", [1, 15, 33, 40_000])
+def test_gelu_and_its_gradient_in_bfloat16(count):
+    inputs, upstream = torch.linspace(-9, 9, count).bfloat16(), torch.linspace(1, 2, count).bfloat16()
+    exact = inputs.double().requires_grad_()
+    expected = F.gelu(exact)
+    (slope,) = torch.autograd.grad(expected, exact, upstream.double())
+    gradient = upstream.clone()
+    for got, right in (
+        (gelu.gelu(inputs), expected.detach()),
+        (gelu.gelu_with_gradient(inputs, gradient), expected.detach()),
+        (gradient, slope),
+    ):
+        assert got.dtype == torch.bfloat16
+        torch.testing.assert_close(got.double(), right, rtol=2**-8, atol=3e-5)
+
+
+@needs_onednn
+def test_mixed_precision_is_as_near_as_that_of_pytorch():
+    tokens, weight, bias = (tensor.requires_grad_() for tensor in draw((2, 30, 20), (9, 20), (9,)))
+    results = []
+    for function in (linear.linear, F.linear):
+        with torch.autocast("cpu", torch.bfloat16):
+            out = function(tokens, weight, bias)
+        results.append([out, *torch.autograd.grad(out.float().square().sum(), (tokens, weight, bias))])
+    exact = [tensor.detach().double().requires_grad_() for tensor in (tokens, weight, bias)]
+    out = F.linear(*exact)
+    right = [out, *torch.autograd.grad(out.square().sum(), exact)]
+    for got, other, value in zip(*results, right, strict=True):
+        assert got.dtype == other.dtype
+        budget = 2 * (other - value).abs().max() + 2**-8 * value.abs().max()
+        assert (got - value).abs().max() <= budget
+
+
 def test_gelu_of_what_is_no_number():
+
     inputs = torch.tensor([float("nan"), float("inf"), -float("inf")])
     torch.testing.assert_close(gelu.gelu(inputs), torch.tensor([float("nan"), float("inf"), 0.0]), equal_nan=True)
 

@@ -66,6 +66,31 @@ def test_other_dtypes_take_the_plain_formula(small_caches):
     assert mlp(*draw(5, 6, 24, torch.float64)).dtype == torch.float64
 
 
+def gradients_in(function, inputs, upstream):
+    result = function(*inputs)
+    return [result, *torch.autograd.grad(result, inputs, upstream.to(result.dtype))]
+
+
+def plain_mlp(tokens, weight1, bias1, weight2, bias2):
+    return F.linear(F.gelu(F.linear(tokens, weight1, bias1)), weight2, bias2)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 2**20])
+@pytest.mark.parametrize("mixed", [True, False])
+def test_bfloat16_is_as_near_as_the_plain_formula_in_it(small_caches, monkeypatch, mixed, kept_bytes):
+    monkeypatch.setattr(mlp_module, "_HIDDEN_BYTES_KEPT", kept_bytes)
+    inputs = draw(150, 6, 24, torch.float32 if mixed else torch.bfloat16)
+    upstream = torch.linspace(-1, 1, 150 * 6).view(1, 150, 6)
+    exact = gradients_in(plain_mlp, [tensor.detach().double().requires_grad_() for tensor in inputs], upstream)
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        got, plain = gradients_in(mlp, inputs, upstream), gradients_in(plain_mlp, inputs, upstream)
+    assert got[0].dtype == torch.bfloat16
+    for one, other, right in zip(got, plain, exact, strict=True):
+        assert one.dtype == other.dtype
+        budget = 2 * (other - right).abs().max() + 2**-8 * right.abs().max()
+        assert (one - right).abs().max() <= budget
+
+
 @pytest.mark.parametrize("layout", ["tokens last", "channels last", "every second token"])
 @pytest.mark.parametrize("modulation_norm", [False, True])
 @pytest.mark.parametrize("post_norm", [False, True])

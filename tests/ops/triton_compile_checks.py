@@ -21,10 +21,22 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from focalnets.ops import triton_gradient_kernels, triton_gradient_launch, triton_kernels, triton_launch
+from focalnets.ops import (
+    triton_causal_gradient_kernels,
+    triton_causal_kernels,
+    triton_causal_launch,
+    triton_gradient_kernels,
+    triton_gradient_launch,
+    triton_kernels,
+    triton_launch,
+)
 
 OPTION_NAMES = {"num_warps", "num_stages", "enable_fp_fusion"}
-TYPE_NAMES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.uint8: "*u8"}
+TYPE_NAMES = {
+    torch.float64: "*fp64", torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.uint8: "*u8",
+    torch.int64: "*i64",
+}  # fmt: skip
+MODULES = (triton_kernels, triton_gradient_kernels, triton_causal_kernels, triton_causal_gradient_kernels)
 
 
 class Recorder:
@@ -44,7 +56,7 @@ class Recorder:
 def record(dtype: torch.dtype, masked: bool) -> list[tuple[Any, dict[str, Any]]]:
     """All that both forward paths and the backward pass launch at a typical first stage, and without levels."""
     launches: list[tuple[Any, dict[str, Any]]] = []
-    for module in (triton_kernels, triton_gradient_kernels):
+    for module in MODULES:
         for name, kernel in list(vars(module).items()):
             if name.endswith("_kernel"):
                 setattr(module, name, Recorder(kernel, launches))
@@ -59,7 +71,27 @@ def record(dtype: torch.dtype, masked: bool) -> list[tuple[Any, dict[str, Any]]]
     triton_gradient_launch.backward(out_gradient, context, gates, kernels, mask, True)
     triton_launch.forward(context, gates[..., :1], [], mask, True)
     triton_gradient_launch.backward(out_gradient, context, gates[..., :1], [], mask, True)
+    record_causal(dtype, masked)
     return launches
+
+
+def record_causal(dtype: torch.dtype, masked: bool) -> None:
+    """What long sequences of a usual network launch, forward and backward; masked ones go on from a state and decay."""
+    channels, sizes, scales = 384, (3, 5, 7), 2 if masked else 1
+    kernels = [torch.zeros(channels, size, dtype=dtype) for size in sizes]
+    for length in (50, 1000):
+        projection = torch.zeros(1, length, 2 * channels + 8, dtype=dtype)
+        context, gates = projection[..., channels : 2 * channels], projection[..., 2 * channels :]
+        rest: list[Any] = [None] * 5  # decay, mask, windows, running, count
+        if masked:
+            rest = [
+                torch.zeros(scales, channels, dtype=dtype), torch.ones(1, length, dtype=torch.bool),
+                torch.zeros(1, 12, channels, dtype=dtype), torch.zeros(1, scales, channels),
+                torch.zeros(1, dtype=torch.int64),
+            ]  # fmt: skip
+        arguments = (context, gates[..., : 3 + scales, None], kernels, [1, 1, 1], *rest)
+        *_, starts = triton_causal_launch.forward(*arguments)
+    triton_causal_launch.backward(torch.zeros(context.shape, dtype=dtype), *arguments, starts)
 
 
 def compile_launch(kernel: Any, arguments: dict[str, Any], capability: int) -> Any:

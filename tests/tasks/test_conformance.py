@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 from tests.tasks.annotated_places import write_class_maps
 from tests.tasks.brightness import ROW
 from tests.tasks.corpus import write_corpus
+from tests.tasks.messages import write_messages
 from tests.tasks.squares import write_squares
+from tests.tasks.waves import write_waves
 
 import focalnets
 from focalnets.cli.main import main
@@ -34,7 +36,7 @@ from focalnets.weights.loading import inspect_checkpoint
 PICTURED = ("classify", "detect", "instance", "semantic", "panoptic", "brightness")
 """Those that answer to pictures."""
 
-NAMES = (*PICTURED, "language")
+NAMES = (*PICTURED, "language", "text", "series")
 """The tasks of the package, and the one of these tests."""
 
 DENSE = ("detect", "instance", "semantic", "panoptic")
@@ -59,6 +61,7 @@ def places(coloured_images, tmp_path_factory):
     return {
         "classify": coloured_images, "detect": squares, "instance": squares, "semantic": folder / "maps",
         "panoptic": "scenes:30", "brightness": folder / "grey.json", "language": write_corpus(folder / "corpus.txt"),
+        "text": write_messages(folder / "messages.csv"), "series": write_waves(folder / "waves"),
     }  # fmt: skip
 
 
@@ -73,7 +76,7 @@ def runs(places, tmp_path_factory):
 
 
 def settings(name):
-    if name == "language":
+    if name in ("language", "text", "series"):
         return in_miniature(TrainingConfig(task=name)).replace(batch_size=8, epochs=2)
     small = {"channels": 64, "queries": 8, "decoder_layers": 2} if name == "panoptic" else {}
     mixing = {"mosaic": 0.5, "mixing_off_epoch": 1} if name in ("detect", "instance", "semantic") else {}

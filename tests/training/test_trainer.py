@@ -285,6 +285,7 @@ def test_an_image_damaged_beyond_its_header_is_named(config, write_coloured_imag
         ({"model_overrides": {"depth": 3}}, ConfigError, "depth"),
         ({"model_overrides": {"num_classes": 3}}, ConfigError, "num_classes"),
         ({"precision": "float16", "device": "cpu"}, ConfigError, "bfloat16"),
+        ({"compile": True, "device": "cpu"}, ConfigError, "compile makes the steps .* slower"),
         ({"pretrained": "missing.safetensors", "model_overrides": {}}, FocalNetsError, "missing.safetensors"),
     ],
 )

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.tests import holm, mcnemar_of
 from focalnets.auditing.verdicts import Verdict
-from focalnets.intervals import Estimate
+from focalnets.intervals import Estimate, paired_shares, points
 
 __all__ = ["EVERYONE", "Against", "Change", "against_verdicts", "compare_with"]
 

@@ -17,14 +17,13 @@ from torch import nn
 from focalnets.auditing.answers import Answers, ask
 from focalnets.auditing.cutouts import Parted
 from focalnets.auditing.statistics.averages import share_with_interval
-from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.discriminant import class_probabilities
 from focalnets.auditing.statistics.pull import Pull, measure_pull
 from focalnets.auditing.statistics.tests import holm, mcnemar_of
 from focalnets.auditing.treatments import mean_colour
 from focalnets.auditing.verdicts import Verdict
 from focalnets.engine.forms import InferenceForm
-from focalnets.intervals import Estimate
+from focalnets.intervals import Estimate, paired_shares, points
 from focalnets.tasks.classify.task import Classify
 from focalnets.tasks.running import spec_at
 

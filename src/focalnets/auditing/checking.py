@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from focalnets.auditing.shortcuts import find_shortcuts
-from focalnets.auditing.statistics.differences import points
 from focalnets.data.checks.findings import Finding
 from focalnets.data.checks.inspection import InspectedImage
+from focalnets.intervals import points
 
 __all__ = ["find_told_classes"]
 

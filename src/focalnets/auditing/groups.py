@@ -17,11 +17,10 @@ import numpy as np
 
 from focalnets.auditing.answers import Answers
 from focalnets.auditing.statistics.averages import mean_with_interval
-from focalnets.auditing.statistics.differences import difference, points
 from focalnets.auditing.statistics.power import detectable_gap
 from focalnets.auditing.statistics.tests import holm, stratified_fisher
 from focalnets.auditing.verdicts import Verdict
-from focalnets.intervals import Estimate
+from focalnets.intervals import Estimate, difference, points
 
 __all__ = ["Comparison", "Group", "compare_shares", "find_gaps", "group_verdicts"]
 

@@ -15,12 +15,11 @@ from torch import nn
 
 from focalnets.auditing.answers import Answers, Chosen, ask
 from focalnets.auditing.statistics.averages import share_with_interval
-from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.tests import holm, mcnemar_of
 from focalnets.auditing.treatments import blank_pictures, treatments
 from focalnets.auditing.verdicts import Verdict
 from focalnets.engine.forms import InferenceForm
-from focalnets.intervals import Estimate
+from focalnets.intervals import Estimate, paired_shares, points
 from focalnets.tasks.classify.task import Classify
 from focalnets.tasks.running import predict, spec_at
 

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from focalnets.auditing.statistics.association import cramers_v, cross_table, permutation_p
-from focalnets.auditing.statistics.differences import paired_shares, points
 from focalnets.auditing.statistics.tests import holm
 from focalnets.auditing.verdicts import Verdict
 from focalnets.data.checks.inspection import near_pairs
 from focalnets.data.checks.properties import NUMBERS, WORDS, Properties
 from focalnets.data.class_matching import known_classes
-from focalnets.intervals import Estimate
+from focalnets.intervals import Estimate, paired_shares, points
 
 __all__ = ["Doubles", "Shortcut", "find_doubles", "find_shortcuts", "shortcut_verdicts"]
 

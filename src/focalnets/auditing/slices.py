@@ -15,9 +15,9 @@ from scipy.spatial.distance import cdist
 
 from focalnets.auditing.answers import Answers
 from focalnets.auditing.groups import Comparison, compare_shares
-from focalnets.auditing.statistics.differences import points
 from focalnets.auditing.statistics.tests import holm
 from focalnets.auditing.verdicts import Verdict
+from focalnets.intervals import points
 
 __all__ = ["Slice", "find_slices", "slice_verdicts"]
 

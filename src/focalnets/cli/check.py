@@ -13,10 +13,12 @@ EXAMPLES = """\
   focalnets check photos.csv --json findings.json
   focalnets check shards --csv findings.csv --size 224
   focalnets check annotations/instances_train.json --samples samples.png
+  focalnets check messages.csv --text_field message --label_field kind
 
   DATA is what focalnets train takes, split as it would split it. Simple properties that tell the class, such as size,
   brightness or camera, are warnings: a network may learn them in place of the thing. Of images with annotations, boxes,
-  masks and classes are checked, and sizes of images and anchors proposed that suit the boxes.
+  masks and classes are checked, and sizes of images and anchors proposed that suit the boxes. Of labelled texts
+  those that are empty, doubled, contradictory or on both sides of the split are named.
 
   Exit status: 0 also with warnings, 1 where images
   would stop training, 2 where DATA cannot be opened at all."""
@@ -26,7 +28,7 @@ _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 
 def add_arguments(parser: Any) -> None:
     """Add the data and where the findings go."""
-    parser.add_argument("data", type=str, metavar="DATA", help="folder of images, CSV file or shards")
+    parser.add_argument("data", type=str, metavar="DATA", help="folder of images, CSV file or shards; labelled texts")
     parser.add_argument("--val_fraction", type=float, default=0.2, help="fraction held out without val (default: 0.2)")
     parser.add_argument("--seed", type=int, default=0, help="chooses what is held out (default: 0)")
     add_size(parser, "side of the images that the network will see", aliases=("--image_size",), default=128)
@@ -34,6 +36,8 @@ def add_arguments(parser: Any) -> None:
         "--task", choices=("detect", "instance", "semantic", "panoptic"), help="what annotations are meant for"
     )
     parser.add_argument("--samples", type=str, metavar="FILE", help="PNG of some images with their annotations")
+    parser.add_argument("--text_field", type=str, metavar="COLUMN", help="column of a table that holds texts")
+    parser.add_argument("--label_field", type=str, metavar="COLUMN", help="column of such a table that holds labels")
     add_json(parser, "everything found")
     add_csv(parser, "one line for each image or group that was found")
 
@@ -42,14 +46,16 @@ def run(arguments: Any) -> int:
     """Look at every image, report, and say whether training would stop."""
     require_whole(arguments, size=8, seed=0)
     from focalnets.data.annotated.formats import possible_tasks
+    from focalnets.data.text.recognition import recognise_labelled_texts
 
+    if arguments.text_field or arguments.label_field or recognise_labelled_texts(arguments.data):
+        return _check_texts(arguments)
     if arguments.task is not None or arguments.samples is not None or "classify" not in possible_tasks(arguments.data):
         return _check_annotations(arguments)
     from focalnets.auditing.checking import find_told_classes
     from focalnets.data.checks.findings import find_problems
     from focalnets.data.checks.inspection import inspect_images
     from focalnets.data.sources import open_images
-    from focalnets.files import csv_text
 
     found = open_images(arguments.data, val_fraction=arguments.val_fraction, seed=arguments.seed)
     total = len(found.train) + len(found.val)
@@ -72,18 +78,56 @@ def run(arguments: Any) -> int:
             "would_stop_training": stops,
             "findings": [finding.to_dict() for finding in findings],
         },
-        csv=lambda: csv_text(
-            ("kind", "severity", "example", "advice"),
-            [(f.kind, f.severity, example, f.advice) for f in findings for example in f.examples],
-        ),
+        csv=lambda: _findings_csv(findings),
     )
     return int(stops)
+
+
+def _check_texts(arguments: Any) -> int:
+    """Look at texts with labels."""
+    from focalnets.data.checks.texts import check_texts
+
+    checked = check_texts(
+        arguments.data, text_field=arguments.text_field or "", label_field=arguments.label_field or "",
+        val_fraction=arguments.val_fraction, seed=arguments.seed,
+    )  # fmt: skip
+    stops = any(finding.severity == "error" for finding in checked.findings)
+
+    def show() -> None:
+        parts = ", ".join(f"{count:,} in {part}" for part, count in checked.counts.items())
+        divided = f": {parts} ({checked.split})" if parts else ""
+        print(f"{len(checked.found.rows):,} texts, {len(checked.classes)} classes{divided}")
+        _show_findings(checked.findings)
+
+    deliver(
+        arguments,
+        show,
+        json=lambda: {
+            "data": str(arguments.data),
+            "task": "text",
+            "split": checked.split,
+            "classes": list(checked.classes),
+            "texts": checked.counts,
+            "would_stop_training": stops,
+            "findings": [finding.to_dict() for finding in checked.findings],
+        },
+        csv=lambda: _findings_csv(checked.findings),
+    )
+    return int(stops)
+
+
+def _findings_csv(findings: Any) -> str:
+    from focalnets.files import csv_text
+
+    return csv_text(
+        ("kind", "severity", "example", "advice"),
+        [(f.kind, f.severity, example, f.advice) for f in findings for example in f.examples],
+    )
 
 
 def _check_annotations(arguments: Any) -> int:
     """Look at annotations of objects and pixels, and draw some where that is asked for."""
     from focalnets.data.checks.annotated import check_annotations
-    from focalnets.files import csv_text
 
     checked = check_annotations(arguments.data, arguments.task)
     stops = any(finding.severity == "error" for finding in checked.findings)
@@ -110,10 +154,7 @@ def _check_annotations(arguments: Any) -> int:
             "would_stop_training": stops,
             "findings": [finding.to_dict() for finding in checked.findings],
         },
-        csv=lambda: csv_text(
-            ("kind", "severity", "example", "advice"),
-            [(f.kind, f.severity, example, f.advice) for f in checked.findings for example in f.examples],
-        ),
+        csv=lambda: _findings_csv(checked.findings),
     )
     return int(stops)
 

@@ -41,7 +41,7 @@ _MOST_CLASSES_SHOWN = 40
 def add_arguments(parser: Any) -> None:
     """Add the network, the images and where results go."""
     add_model_and_data(
-        parser, "folder of labelled images, CSV file or shards; a text for language models", EXPORTED_HELP
+        parser, "folder of labelled images, CSV file or shards; texts for networks of texts", EXPORTED_HELP
     )
     parser.add_argument("--split", type=str, metavar="FILE", help="use the images that this split.json holds out")
     add_json(parser, "the result")

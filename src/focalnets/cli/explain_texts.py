@@ -75,7 +75,8 @@ def explain_texts(arguments: Any, source: str) -> int:
 
 def _read_inputs(inputs: Sequence[str]) -> tuple[list[tuple[Path, str]], list[str]]:
     """Read texts with what each is called; sentences about those that cannot be read."""
-    texts, failures = [], []
+    texts: list[tuple[Path, str]] = []
+    failures: list[str] = []
     for given in inputs:
         try:
             texts += _read_input(given)

@@ -11,6 +11,7 @@ from focalnets.cli.model_argument import EXPORTED_HELP, add_model, require_model
 from focalnets.cli.options import add_csv, add_device, add_json, add_output, add_precision, add_size, require_whole
 from focalnets.cli.output import deliver, progress
 from focalnets.cli.predict_large import add_large_options, predict_large_images
+from focalnets.cli.predict_sequences import add_sequence_options, is_of_sequences, predict_given_sequences
 from focalnets.cli.result_table import show_results
 
 EXAMPLES = """\
@@ -21,17 +22,22 @@ EXAMPLES = """\
   focalnets predict holiday --model runs/photos --json | jq .predictions
   focalnets predict street.jpg drive.mp4 --model runs/street --output answers
   focalnets predict slide.svs --model runs/cells --context image --memory 8GB --output slide
+  focalnets predict "You have won a prize" messages.csv --model runs/spam
+  cat messages.txt | focalnets predict - --model runs/spam --csv
 
   With --output a folder gets the results as JSON and CSV, each picture with its answer drawn in, and what the task
   writes besides: maps of classes as PNG, objects as COCO json. Videos are drawn frame by frame and need it.
+  A network that classifies texts takes texts, tables with a column of texts, text files (--lines: a text on each line)
+  and, for -, the lines of standard input; one that classifies series takes CSV and NumPy files.
   Exit status: 0 all images were classified, 1 some could not be read, 2 none could."""
 
 
 def add_arguments(parser: Any) -> None:
     """Add the images, the network and where results go."""
     parser.add_argument(
-        "inputs", type=str, nargs="+", metavar="INPUT", help="image files, folders of images, patterns, or video files"
-    )
+        "inputs", type=str, nargs="+", metavar="INPUT",
+        help="image files, folders of images, patterns, or video files; for networks of texts: texts, tables, files, -",
+    )  # fmt: skip
     add_model(parser, EXPORTED_HELP)
     parser.add_argument("--top_k", type=int, default=5, metavar="K", help="classes to name (default: 5)")
     parser.add_argument(
@@ -51,11 +57,14 @@ def add_arguments(parser: Any) -> None:
     add_device(parser)
     add_precision(parser)
     add_large_options(parser)
+    add_sequence_options(parser)
 
 
 def run(arguments: Any) -> int:
     """Predict and report."""
     require_whole(arguments, top_k=1, size=1, batch_size=1, every=1, tile=1, overlap=0, level=0)
+    if is_of_sequences(arguments.model):
+        return predict_given_sequences(arguments, arguments.model)
     source = require_model(arguments.model)
     if arguments.context is not None:
         return predict_large_images(arguments, source)

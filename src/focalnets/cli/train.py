@@ -20,12 +20,16 @@ EXAMPLES = """\
   focalnets train photos --pretrained timm/focalnet_tiny_srf.ms_in1k --output runs/finetuned
   focalnets train --resume runs/photos
   focalnets train corpus.txt --output runs/text
+  focalnets train messages.csv --text_field message --label_field kind --output runs/spam
+  focalnets train sensors --output runs/sensors
   focalnets train photos --recipe small --print_config > config.yaml
   focalnets train photos --config config.yaml --model_overrides.stem convolutional
 
   photos holds one folder of images for each class, or train/ and val/ with such folders. It may also be a CSV file
   with columns path,label[,split], or shards: a folder of them, a pattern such as 'train-{000..012}.tar', or a URL.
-  Texts (.txt, .jsonl, .gz of these, or a folder of them) train a language model.
+  Texts (.txt, .jsonl, .gz of these, or a folder of them) train a language model. Tables of texts with labels (CSV, TSV,
+  .jsonl), or a folder of text files for each class, train a classifier of texts; a folder of CSV or .npy files for each
+  class, or an .npz with x and y, one of series of numbers.
   Settings come from the recipe, then --config, then the options given here."""
 
 
@@ -36,7 +40,7 @@ def add_arguments(parser: Any) -> None:
         type=str,
         nargs="?",
         metavar="DATA",
-        help="images: folder, CSV file or shards; or texts; not with --resume",
+        help="images: folder, CSV file or shards; or texts, or series; not with --resume",
     )
     add_output(parser, "folder for the run (default: runs/MODEL-DATE)")
     add_json(parser, "what the training reached")

@@ -7,7 +7,7 @@ import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from focalnets.data.samples import ImageFile, Sample
 from focalnets.data.shards.members import ShardMember
@@ -19,6 +19,8 @@ __all__ = [
     "ImageFolders",
     "split_by_class",
 ]
+
+Item = TypeVar("Item")
 
 StorageKind = Literal["folder", "csv", "shards"]
 
@@ -86,23 +88,25 @@ class EvaluationFolder:
 
 
 def split_by_class(
-    images: Mapping[str, Sequence[ImageFile]],
+    images: Mapping[str, Sequence[Item]],
     *,
     place: str,
-    name_of: Callable[[ImageFile], str],
+    name_of: Callable[[Item], str],
     val_fraction: float,
     seed: int,
-) -> tuple[dict[str, list[ImageFile]], dict[str, list[ImageFile]], str]:
+    what: str = "image",
+) -> tuple[dict[str, list[Item]], dict[str, list[Item]], str]:
     """Hold out the same share of every class, chosen by ``seed`` and the images' names alone.
 
     Neither the order on disk nor the place matters, and images added later leave most others on their side.
 
     Args:
-        images: The images of each class.
+        images: The images of each class, or whatever is to be divided.
         place: What errors call the data.
         name_of: Gives the name that decides where an image goes.
         val_fraction: Share of each class that is held out, above 0 and below 1. At least one image stays on each side.
         seed: Chooses another split.
+        what: What messages call one of them.
 
     Returns:
         The images that train and those held out, by class and in the order given, and the split in words.
@@ -116,7 +120,8 @@ def split_by_class(
     for name, files in images.items():
         if len(files) < 2:
             raise DataError(
-                f"the class '{name}' of '{place}' holds 1 image; expected at least 2, one to train and one to hold out."
+                f"the class '{name}' of '{place}' holds 1 {what}; expected at least 2, one to train and one to hold "
+                "out."
             )
         ranked = sorted(range(len(files)), key=lambda index: _rank(name_of(files[index]), seed))
         held_out = set(ranked[: min(max(round(len(files) * val_fraction), 1), len(files) - 1)])

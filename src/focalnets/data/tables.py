@@ -25,7 +25,7 @@ from focalnets.data.splits import (
 from focalnets.errors import DataError, quoted_list
 from focalnets.files import is_there, user_path
 
-__all__ = ["find_columns", "is_table", "open_evaluation_table", "open_image_table", "table_rows"]
+__all__ = ["PATH_NAMES", "find_columns", "is_table", "open_evaluation_table", "open_image_table", "table_rows"]
 
 _COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path"),
@@ -33,6 +33,8 @@ _COLUMNS = {
     "split": ("split", "set", "subset"),
 }
 """What each column may be called, in any case."""
+
+PATH_NAMES = _COLUMNS["path"]
 
 
 def is_table(data: str | Path) -> bool:

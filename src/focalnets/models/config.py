@@ -10,6 +10,7 @@ from focalnets.models.fields import PlainConfig, check_types, is_finite, shorten
 from focalnets.models.input_specs import ClipInput as ClipInput
 from focalnets.models.input_specs import InputSpec
 from focalnets.models.input_specs import Preprocessing as Preprocessing
+from focalnets.models.input_specs import SeriesInput as SeriesInput
 from focalnets.models.input_specs import TextInput as TextInput
 from focalnets.models.input_specs import WholeImage as WholeImage
 from focalnets.models.input_specs import read_input_spec as read_input_spec

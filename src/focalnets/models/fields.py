@@ -72,7 +72,9 @@ def check_types(config: Any) -> None:
         if default is None:
             fits = value is None or _is_number(value)
         elif isinstance(default, tuple):
-            fits = isinstance(value, list | tuple) and all(map(_is_number, value))
+            of_texts = bool(default) and isinstance(default[0], str)
+            right = (lambda entry: isinstance(entry, str)) if of_texts else _is_number
+            fits = isinstance(value, list | tuple) and all(map(right, value))
         elif isinstance(default, float):
             fits = _is_number(value)
         else:

@@ -1,4 +1,4 @@
-"""What the input of a network must look like: a crop of an image, a whole image, a clip or a text. Imports no torch."""
+"""What the input of a network must look like: a crop or a whole image, a clip, text or series. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Spec = TypeVar("Spec", bound="Preprocessing")
 Side = Literal["shorter", "longer", "both"]
 """Which side of a whole image gets the input size: ``shorter`` and ``longer`` keep proportions, ``both`` does not."""
 
-TextUnit = Literal["bytes", "characters", "tokens"]
+TextUnit = Literal["bytes", "characters", "words", "tokens"]
 """What one position of a text input stands for."""
 
 LARGEST_SIDE_PX = 8192
@@ -212,7 +212,8 @@ class TextInput:
         vocabulary: Name of the vocabulary or tokenizer that turns the text into numbers, e.g. ``bytes``.
         vocabulary_size: Its entries; numbers run from 0 to below it.
         tokenizer: What turns texts into numbers and back, written down: of ``characters`` all of them in their order,
-            of ``tokens`` the content of a ``tokenizer.json``; empty for ``bytes``, or where it is not known.
+            of ``words`` one a line, of ``tokens`` the content of a ``tokenizer.json``; empty for ``bytes``, or where it
+            is not known.
     """
 
     kind: ClassVar[str] = "text"
@@ -270,12 +271,66 @@ class TextInput:
         return cls(**checked_keys(cls, values))
 
 
-InputSpec = Preprocessing | WholeImage | ClipInput | TextInput
-"""What a checkpoint says of its input: a crop of an image (:class:`Preprocessing`), a whole one, a clip or a text."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeriesInput:
+    """How a series of numbers becomes the input of a network.
 
-_INPUTS: dict[str, type[Preprocessing] | type[TextInput]] = {
-    spec.kind: spec for spec in (Preprocessing, WholeImage, ClipInput, TextInput)
-}
+    Attributes:
+        length: Most positions that the network reads.
+        channels: Names of the channels, in their order.
+        mean, std: Of each channel over the training; a series is less the mean and divided by the standard deviation.
+    """
+
+    kind: ClassVar[str] = "series"
+
+    length: int = 256
+    channels: tuple[str, ...] = ("channel 1",)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_whole_number("length", self.length, LARGEST_CONTEXT)
+        for name, kind in (("channels", str), ("mean", float), ("std", float)):
+            values = tuple(kind(value) for value in getattr(self, name))
+            object.__setattr__(self, name, values)
+            if not 0 < len(values) <= LARGEST_CONTEXT or len(values) != len(self.channels):
+                raise ConfigError(f"{name} must have one entry for each of at least one channel, got {len(values)}.")
+        if not all(abs(value) < float("inf") for value in self.mean):
+            raise ConfigError(f"mean must be finite, got {shortened(self.mean)}.")
+        if not all(0.0 < value < float("inf") for value in self.std):
+            raise ConfigError(f"std must be finite and above 0, got {shortened(self.std)}.")
+
+    size = property(lambda self: self.length, doc="How long inputs are, ``length``.")
+
+    def with_size(self, size: int) -> SeriesInput:
+        """Copy the spec with another :attr:`size`."""
+        return dataclasses.replace(self, length=size)
+
+    def size_in_words(self) -> str:
+        """Say how long inputs are, for people."""
+        return f"in {self.in_words()}"
+
+    def in_words(self) -> str:
+        """Say what the network reads, for people."""
+        count = len(self.channels)
+        return f"series of up to {self.length:,} positions with {count:,} channel{'s'[: count - 1]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write plain values that survive JSON, with the kind of input."""
+        lists = {name: list(getattr(self, name)) for name in ("channels", "mean", "std")}
+        return {"kind": self.kind, "length": self.length, **lists}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SeriesInput:
+        """Build from plain values, see :meth:`TextInput.from_dict`."""
+        return cls(**checked_keys(cls, values))
+
+
+InputSpec = Preprocessing | WholeImage | ClipInput | TextInput | SeriesInput
+"""What a checkpoint says of its input: a crop of an image, a whole one, a clip, a text or a series of numbers."""
+
+_INPUTS: dict[str, Any] = {spec.kind: spec for spec in (Preprocessing, WholeImage, ClipInput, TextInput, SeriesInput)}
 
 
 def read_input_spec(values: Mapping[str, Any]) -> InputSpec:

@@ -21,7 +21,7 @@ from focalnets.errors import ConfigError
 from focalnets.models.drop_path import StochasticDepth
 from focalnets.models.plain import add_branch, is_plain_linear, project, project_aligned
 from focalnets.models.rows import goes_by_rows, refine_by_rows
-from focalnets.ops.aggregation import focal_aggregation
+from focalnets.ops.aggregation import focal_aggregation, takes_float32_kernels
 from focalnets.ops.eager import is_transformed
 from focalnets.ops.mlp import mlp
 
@@ -130,7 +130,9 @@ class FocalModulation(nn.Module):
     def aggregate(self, context_and_gates: Tensor, mask: Tensor | None) -> Tensor:
         """Gather the context (B, *S, C) of all tokens (B, *S, C + L + 1); only here do tokens meet."""
         context, gates = context_and_gates.split((self.dim, self.focal_levels + 1), -1)
-        kernels = [kernel.to(context.dtype) for kernel in self.kernels]
+        kernels = [
+            kernel if takes_float32_kernels(context, kernel) else kernel.to(context.dtype) for kernel in self.kernels
+        ]
         return focal_aggregation(
             context, gates, kernels, normalize=self.normalize_modulator, mask=mask, backend=self.backend
         )

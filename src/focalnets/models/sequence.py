@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focalnets.errors import ShapeError
@@ -18,6 +19,7 @@ from focalnets.models.heads.language import LanguageHead, TextClassifierHead
 from focalnets.models.input_specs import TextInput
 from focalnets.models.layers import FocalBlock, FocalModulation, drop_path_schedule
 from focalnets.models.plain import project
+from focalnets.models.sequence_attention import AttentionBlock, SequenceAttention
 from focalnets.models.sequence_config import LanguageConfig as LanguageConfig
 from focalnets.models.sequence_config import TextClassifierConfig as TextClassifierConfig
 from focalnets.models.sequence_config import language_variant
@@ -145,7 +147,8 @@ def begin_steps(network: FocalLanguageModel, state: LanguageState) -> Callable[[
     if type(network) is FocalLanguageModel and can_fuse(
         network, network.blocks, network.embedding, network.head, state
     ):
-        return FusedStep(network.config, network.blocks, network.embedding, network.head, state)
+        known: Any = state
+        return FusedStep(network.config, network.blocks, network.embedding, network.head, known)
     return step_by_calls(network, state)
 
 
@@ -158,7 +161,7 @@ class FocalTextClassifier(nn.Module):
 
     Attributes:
         config: As given.
-        preprocessing: How a text becomes tokens; None for series.
+        preprocessing: How a text becomes tokens, or a series numbers; None where that is not known.
         class_names: What the classes are called; empty until set.
         origin: Where the weights came from, in words.
     """
@@ -166,25 +169,17 @@ class FocalTextClassifier(nn.Module):
     def __init__(self, config: TextClassifierConfig, *, backend: str | None = None) -> None:
         super().__init__()
         self.config = config
-        self.preprocessing = TextInput(vocabulary_size=config.vocabulary_size) if config.vocabulary_size else None
+        self.preprocessing: Any = TextInput(vocabulary_size=config.vocabulary_size) if config.vocabulary_size else None
         self.class_names: tuple[str, ...] = ()
         self.origin = "random weights"
         self.embedding: nn.Embedding | nn.Linear = (
             nn.Embedding(config.vocabulary_size, config.dim)
             if config.vocabulary_size
-            else nn.Linear(config.channels, config.dim)
+            else nn.Linear(config.channels * config.patch, config.dim)
         )
         rates = drop_path_schedule(config.drop_path, [config.depth])[0]
-        self.blocks = nn.ModuleList(
-            FocalBlock(
-                FocalModulation(
-                    config.dim, config.focal_levels, config.focal_window, spatial_dims=1, dropout=config.dropout,
-                    backend=backend,
-                ),
-                mlp_ratio=config.mlp_ratio, dropout=config.dropout, drop_path=rate,
-            )
-            for rate in rates
-        )  # fmt: skip
+        self.blocks = nn.ModuleList(_build_block(config, rate, backend) for rate in rates)
+        self.dropout = nn.Dropout(config.dropout)
         self.head = TextClassifierHead(config.dim, config.num_classes, config.dropout)
         self._reset_parameters()
 
@@ -198,8 +193,16 @@ class FocalTextClassifier(nn.Module):
         with torch.no_grad():  # so that the sum of all branches has the same size at any depth
             block: Any
             for block in self.blocks:
-                for layer in (block.modulation.output_projection, block.mlp.fc2):
+                mixer = block.attention if self.config.mixer == "attention" else block.modulation
+                for layer in (mixer.output_projection, block.mlp.fc2):
                     layer.weight /= math.sqrt(2 * len(self.blocks))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Draw the classifier anew, for so many classes."""
+        self.config = self.config.replace(num_classes=num_classes)
+        fresh = TextClassifierHead(self.config.dim, num_classes, self.config.dropout).to(self.head.classifier.weight)
+        fresh.norm.load_state_dict(self.head.norm.state_dict())
+        self.head = fresh
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Classify sequences.
@@ -219,10 +222,37 @@ class FocalTextClassifier(nn.Module):
         if inputs.ndim != wanted or (wanted == 3 and inputs.shape[2] != self.config.channels) or inputs.shape[1] < 1:
             shape = "(B, T)" if wanted == 2 else f"(B, T, {self.config.channels})"
             raise ShapeError(f"inputs must be {shape} with at least one position, got shape {tuple(inputs.shape)}.")
-        features = self.embedding(inputs) if wanted == 2 else project(self.embedding, inputs)
+        if wanted == 2:
+            features = self.embedding(inputs)
+        else:
+            patches, mask = _cut_patches(inputs, mask, self.config.patch)
+            features = project(self.embedding, patches)
+        features = self.dropout(features)
         for block in self.blocks:
             features = block(features, mask)
         return self.head(features, mask)
+
+
+def _build_block(config: TextClassifierConfig, drop_path: float, backend: str | None) -> nn.Module:
+    shared: dict[str, Any] = {"mlp_ratio": config.mlp_ratio, "dropout": config.dropout, "drop_path": drop_path}
+    if config.mixer == "attention":
+        attention = SequenceAttention(config.dim, config.attention_heads, config.dropout)
+        return AttentionBlock(attention, config.dim, **shared)
+    modulation = FocalModulation(
+        config.dim, config.focal_levels, config.focal_window, spatial_dims=1, dropout=config.dropout, backend=backend
+    )
+    return FocalBlock(modulation, **shared)
+
+
+def _cut_patches(series: Tensor, mask: Tensor | None, size: int) -> tuple[Tensor, Tensor | None]:
+    """Put so many positions of a series (B, T, channels) into one, with zeros where none count or none are left."""
+    if mask is not None:
+        series = series.masked_fill(~mask.unsqueeze(-1), 0)
+    if size == 1:
+        return series, mask
+    missing = -series.shape[1] % size
+    patches = F.pad(series, (0, 0, 0, missing)).unflatten(1, (-1, size)).flatten(2)
+    return patches, None if mask is None else F.pad(mask, (0, missing)).unflatten(1, (-1, size)).any(-1)
 
 
 def create_language_model(name: str = "focal_language_small", **overrides: Any) -> FocalLanguageModel:

@@ -15,6 +15,7 @@ __all__ = [
     "LanguageVariant",
     "Mixer",
     "Running",
+    "SequenceMixer",
     "TextClassifierConfig",
     "language_variant",
 ]
@@ -26,6 +27,9 @@ positions, a gated linear recurrence, a gated convolution as long as the text.""
 Running = Literal["mean", "ema", "gated"]
 """What follows the last level: ``mean`` = its mean over all positions so far; ``ema`` = exponential means of learnt
 time scales; ``gated`` = one exponential mean whose decay depends on the position."""
+
+SequenceMixer = Literal["focal", "attention"]
+"""What lets the positions of a network that classifies sequences see each other."""
 
 LARGEST_DIM, LARGEST_DEPTH, LARGEST_LEVELS, LARGEST_REACH = 2**16, 1000, 16, 2**16
 """Channels, blocks, levels, and positions that one kernel may span; more is taken for a mistake or a hostile file."""
@@ -137,21 +141,27 @@ class TextClassifierConfig(PlainConfig):
     Attributes:
         vocabulary_size: Tokens that there are; 0 for series of numbers.
         channels: Numbers at each position of a series; 0 for tokens.
+        patch: Positions of a series that become one token; 1 for tokens.
         num_classes: Classes K.
         dim: Channels C.
         depth: Blocks.
+        mixer: What lets positions see each other: focal modulation, or attention with rotary positions to compare with.
+        attention_heads: Heads of attention, of even size; of no matter for focal modulation.
         focal_levels: Focal levels, without the global one.
         focal_window: Kernel size of the first level [positions], odd; each further one is larger by 2.
         mlp_ratio: Hidden channels of the MLP over channels.
-        dropout: Dropout probability within branches and in front of the classifier.
+        dropout: Dropout probability of embedded tokens, within branches and in front of the classifier.
         drop_path: Probability of dropping a whole branch in the last block; grows linearly from 0 in the first.
     """
 
     vocabulary_size: int = 256
     channels: int = 0
+    patch: int = 1
     num_classes: int = 2
     dim: int = 128
     depth: int = 4
+    mixer: SequenceMixer = "focal"
+    attention_heads: int = 4
     focal_levels: int = 3
     focal_window: int = 3
     mlp_ratio: float = 4.0
@@ -166,14 +176,25 @@ class TextClassifierConfig(PlainConfig):
                 f"{shortened(self.vocabulary_size)} and {shortened(self.channels)}."
             )
         for name, smallest, most in (
-            ("vocabulary_size", 0, LARGEST_VOCABULARY), ("channels", 0, LARGEST_DIM), ("num_classes", 1, 2**26),
-            ("dim", 1, LARGEST_DIM), ("depth", 1, LARGEST_DEPTH), ("focal_levels", 0, LARGEST_LEVELS),
+            ("vocabulary_size", 0, LARGEST_VOCABULARY), ("channels", 0, LARGEST_DIM), ("patch", 1, LARGEST_REACH),
+            ("num_classes", 1, 2**26), ("attention_heads", 1, LARGEST_DIM), ("dim", 1, LARGEST_DIM),
+            ("depth", 1, LARGEST_DEPTH), ("focal_levels", 0, LARGEST_LEVELS),
             ("focal_window", 1, LARGEST_REACH),
         ):  # fmt: skip
             if not smallest <= getattr(self, name) <= most:
                 raise ConfigError(
                     f"{name} must be a whole number from {smallest} to {most:,}, got {shortened(getattr(self, name))}."
                 )
+        if self.vocabulary_size and self.patch != 1:
+            raise ConfigError(f"patch is for series of numbers, got {self.patch} for tokens.")
+        if self.mixer not in get_args(SequenceMixer):
+            raise ConfigError(
+                f"mixer must be one of {', '.join(get_args(SequenceMixer))}, got {shortened(self.mixer)}."
+            )
+        if self.mixer == "attention" and (self.dim % self.attention_heads or self.dim // self.attention_heads % 2):
+            raise ConfigError(
+                f"attention_heads must divide dim {self.dim} into heads of even size, got {self.attention_heads}."
+            )
         if self.focal_window % 2 == 0:
             raise ConfigError(f"focal_window must be odd so that a window has a centre, got {self.focal_window}.")
         _check_mlp(self.mlp_ratio, self.dim)

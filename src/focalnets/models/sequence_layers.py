@@ -25,7 +25,14 @@ from focalnets.models.sequence_peers import (
 )
 from focalnets.ops.causal import CausalState, causal_focal_aggregation
 
-__all__ = ["AttentionState", "BlockState", "CausalAttention", "CausalBlock", "CausalFocalModulation"]
+__all__ = [
+    "AttentionState",
+    "BlockState",
+    "CausalAttention",
+    "CausalBlock",
+    "CausalFocalModulation",
+    "turn_by_position",
+]
 
 SHORTEST_SCALE, LONGEST_SCALE = 4.0, 1024.0
 """Time scales that running levels begin with [tokens]."""
@@ -163,7 +170,7 @@ class CausalAttention(nn.Module):
         positions = valid.cumsum(1) - 1
         if state is not None:
             positions = positions + state.valid.sum(1, keepdim=True)
-        query, key = _turned(query, positions), _turned(key, positions)
+        query, key = turn_by_position(query, positions), turn_by_position(key, positions)
         before = 0
         if state is not None:
             before = state.keys.shape[2]
@@ -182,7 +189,7 @@ class CausalAttention(nn.Module):
         return project(self.output_projection, mixed.transpose(1, 2).flatten(2)), kept
 
 
-def _turned(heads: Tensor, positions: Tensor) -> Tensor:
+def turn_by_position(heads: Tensor, positions: Tensor) -> Tensor:
     """Turn pairs of channels (B, N, T, D) by angles that grow with the positions (B, T)."""
     half = heads.shape[-1] // 2
     speeds = 10000.0 ** (-torch.arange(half, device=heads.device) / half)

@@ -21,16 +21,19 @@ from focalnets.models.plain import is_as_built
 from focalnets.models.sequence_config import LanguageConfig
 from focalnets.models.sequence_layers import (
     AttentionState,
-    BlockState,
     CausalAttention,
     CausalBlock,
     CausalFocalModulation,
 )
 from focalnets.ops import cpu_library
+from focalnets.ops.causal import CausalState
 from focalnets.ops.cpu_call import UNUSED_LEVELS, check_status
 from focalnets.ops.eager import has_hooks, is_plain_float32_on_cpu
 
 __all__ = ["FusedStep", "can_fuse"]
+
+FusedState = CausalState | AttentionState
+"""Of the blocks that a fused step knows."""
 
 _KINDS = {"mean": 0, "ema": 1, "gated": 2}
 _BLOCK_FIELDS = 20 + 2 * cpu_library.MAX_LEVELS
@@ -95,7 +98,7 @@ class FusedStep:
         blocks: nn.ModuleList,
         embedding: nn.Embedding,
         head: LanguageHead,
-        state: Sequence[BlockState],
+        state: Sequence[FusedState],
     ) -> None:
         self._library = cpu_library.required()
         self._kept: list[Any] = [blocks, embedding, head]  # what addresses are taken of must stay
@@ -167,7 +170,7 @@ class FusedStep:
             return 0, 0
         return self._keep(layer.weight).data_ptr(), 0 if layer.bias is None else self._keep(layer.bias).data_ptr()
 
-    def _describe(self, block: Any, entry: BlockState) -> list[int]:
+    def _describe(self, block: Any, entry: FusedState) -> list[int]:
         """Fill ``StepBlock`` of csrc/causal_network.h."""
         mixer = block.mixer
         modulates = isinstance(mixer, CausalFocalModulation)
@@ -203,7 +206,7 @@ class _Memory:
         filled: Places that are taken.
     """
 
-    def __init__(self, state: Sequence[BlockState]) -> None:
+    def __init__(self, state: Sequence[FusedState]) -> None:
         self.entries: dict[int, tuple[Tensor, Tensor]] = {}
         self.valid, self.filled = torch.zeros(0, 0, dtype=torch.bool), 0
         for index, entry in enumerate(state):

@@ -13,7 +13,7 @@ from torch import Tensor
 from focalnets.errors import ShapeError
 from focalnets.ops.backends import BACKENDS, select_backend
 
-__all__ = ["focal_aggregation", "local_aggregation"]
+__all__ = ["focal_aggregation", "local_aggregation", "takes_float32_kernels"]
 
 
 def focal_aggregation(
@@ -35,7 +35,7 @@ def focal_aggregation(
         context: Tokens (B, *S, C), floating point, channels last.
         gates: One weight per token and level (B, *S, L + 1), the global level last; used as they are, no sigmoid.
         kernels: L tensors (C, *k), one depthwise kernel per channel and level; every size of k odd, also larger than
-            the map. An empty sequence leaves only the global level.
+            the map; in the dtype of ``context``, on CPUs also float32. An empty sequence leaves only the global level.
         normalize: Divide the sum by L + 1.
         mask: Booleans (B, *S), True for valid tokens. Each image of a padded batch then gets at its valid positions
             what it gets alone: padding enters neither a convolution nor the mean. Other positions are zero. An image
@@ -102,6 +102,12 @@ def local_aggregation(
     return chosen(context, gates, kernels, rows=(first, last))
 
 
+def takes_float32_kernels(context: Tensor, kernel: Tensor) -> bool:
+    """Tell whether a kernel may stay in float32 beside a context of 16 bits: CPUs compute in float32 anyway."""
+    narrow = context.dtype in (torch.bfloat16, torch.float16)
+    return narrow and kernel.dtype == torch.float32 and context.device.type == "cpu"
+
+
 def _check(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor | None) -> None:
     if context.ndim not in (3, 4, 5):
         raise ShapeError(f"context must be (B, *S, C) with 1 to 3 spatial axes, got shape {tuple(context.shape)}.")
@@ -124,7 +130,8 @@ def _check(context: Tensor, gates: Tensor, kernels: list[Tensor], mask: Tensor |
     if mask is not None and (mask.shape != positions or mask.dtype != torch.bool):
         raise ShapeError(f"mask must be boolean with shape {tuple(positions)}, got {mask.dtype} {tuple(mask.shape)}.")
     for name, tensor in (("gates", gates), *((f"kernels[{i}]", kernel) for i, kernel in enumerate(kernels))):
-        if tensor.dtype != context.dtype or tensor.device != context.device:
+        fits = tensor.dtype == context.dtype or (tensor is not gates and takes_float32_kernels(context, tensor))
+        if not fits or tensor.device != context.device:
             raise ShapeError(
                 f"{name} must be {context.dtype} on {context.device} as the context is, "
                 f"got {tensor.dtype} on {tensor.device}."

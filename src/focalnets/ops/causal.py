@@ -7,19 +7,28 @@ k kernel sizes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from focalnets.errors import BackendUnavailableError, ShapeError, UnknownNameError, nearest
-from focalnets.ops.causal_call import reach_of, running_levels, why_unsupported
+from focalnets.ops import causal_call, causal_triton, cpu, reference, triton_backend
+from focalnets.ops.causal_call import reach_of, running_levels
 from focalnets.ops.causal_cpu import causal_focal_aggregation_cpu
 from focalnets.ops.causal_reference import CausalState as CausalState
 from focalnets.ops.causal_reference import causal_focal_aggregation_reference, running_dtype
-from focalnets.ops.cpu import why_unavailable
+from focalnets.ops.causal_triton import causal_focal_aggregation_triton
 from focalnets.ops.eager import is_exporting
 
 __all__ = ["CausalState", "causal_focal_aggregation", "initial_state"]
+
+_BACKENDS: dict[str, tuple[Callable[..., Any], Callable[[], str | None], Callable[..., str | None]]] = {
+    "triton": (causal_focal_aggregation_triton, triton_backend.why_unavailable, causal_triton.why_unsupported),
+    "cpu": (causal_focal_aggregation_cpu, cpu.why_unavailable, causal_call.why_unsupported),
+    "reference": (causal_focal_aggregation_reference, reference.why_unavailable, lambda *_: None),
+}
+"""By the names that users give, best first: the function, why it cannot run here, why it cannot take some tensors."""
 
 
 def causal_focal_aggregation(
@@ -54,7 +63,8 @@ def causal_focal_aggregation(
             results are zero. So padding on the left changes nothing; padding on the right leaves a state whose windows
             end in zeros.
         state: What the positions before left behind; None at the beginning.
-        backend: ``"reference"`` or ``"cpu"``; None takes the best that can run. One asked for by name never falls back.
+        backend: ``"triton"``, ``"cpu"`` or ``"reference"``; None takes the best that can run. One asked for by name
+            never falls back.
 
     Returns:
         The aggregated context (B, T, C), contiguous, in the dtype of ``context``, and the state after the last
@@ -75,33 +85,26 @@ def causal_focal_aggregation(
         gates = gates.unsqueeze(-1)
     if state is not None:
         _check_state(state, initial_state(context, kernels, dilations=dilations, decay=decay))
-    function = _select(context, gates, kernels, dilations, decay, backend)
+    function = _select(backend, context, gates, kernels, dilations, decay)
     return function(context, gates, kernels, dilations=dilations, decay=decay, mask=mask, state=state)
 
 
-def _select(
-    context: Tensor,
-    gates: Tensor,
-    kernels: list[Tensor],
-    dilations: list[int],
-    decay: Tensor | None,
-    backend: str | None,
-) -> Callable[..., tuple[Tensor, CausalState]]:
+def _select(backend: str | None, *arguments: Any) -> Callable[..., tuple[Tensor, CausalState]]:
     """Choose the backend asked for, or the best one that can take these tensors; the reference while exporting."""
-    if backend not in (None, "reference", "cpu"):
-        if backend == "triton":
-            raise BackendUnavailableError("Backend 'triton' was asked for but has no causal aggregation.")
+    if backend is None and is_exporting():
+        backend = "reference"
+    if backend is not None and backend not in _BACKENDS:
         raise UnknownNameError(
-            f"No backend is called {backend!r}; {nearest(str(backend), ['cpu', 'reference'])} None takes the best."
+            f"No backend is called {backend!r}; {nearest(str(backend), _BACKENDS)} None takes the best."
         )
-    if backend == "reference" or (backend is None and is_exporting()):
-        return causal_focal_aggregation_reference
-    reason = why_unavailable() or why_unsupported(context, gates, kernels, dilations, decay)
-    if reason is None:
-        return causal_focal_aggregation_cpu
-    if backend is not None:
-        raise BackendUnavailableError(f"Backend {backend!r} was asked for but cannot be used: {reason}")
-    return causal_focal_aggregation_reference
+    for name, (function, why_unavailable, why_unsupported) in _BACKENDS.items():
+        if backend in (None, name):
+            reason = why_unavailable() or why_unsupported(*arguments)
+            if reason is None:
+                return function
+            if backend is not None:
+                raise BackendUnavailableError(f"Backend {backend!r} was asked for but cannot be used: {reason}")
+    raise AssertionError("the reference takes everything")
 
 
 def initial_state(

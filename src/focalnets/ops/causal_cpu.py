@@ -22,10 +22,12 @@ from torch.utils.flop_counter import register_flop_formula
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
 from focalnets.ops.causal_call import Call, shapes_after
-from focalnets.ops.causal_reference import CausalState, causal_focal_aggregation_reference, running_dtype
+from focalnets.ops.causal_formula import causal_gradients_by_formula
+from focalnets.ops.causal_reference import CausalState, running_dtype
 from focalnets.ops.cpu_call import TRANSFORMED, UNUSED_LEVELS, check_status, readable
 from focalnets.ops.eager import below_autograd, is_transformed
-from focalnets.ops.formula import gradients_by_formula, needs_formula
+from focalnets.ops.flops import convolution_flops
+from focalnets.ops.formula import needs_formula
 
 __all__ = ["causal_focal_aggregation_cpu"]
 
@@ -215,7 +217,7 @@ class _Aggregation(torch.autograd.Function):
         wants_kernels = wanted[len(wanted) - ctx.levels :]
         if needs_formula(upstream):
             state = None if running is None else CausalState(tuple(windows), running, count)
-            context_gradient, gates_gradient, decay_gradient, *kernel_gradients = _gradients_by_formula(
+            context_gradient, gates_gradient, decay_gradient, *kernel_gradients = causal_gradients_by_formula(
                 context, gates, decay, kernels, ctx.dilations, mask, state, [*wanted[:3], *wants_kernels], upstream
             )
         else:
@@ -230,30 +232,6 @@ class _Aggregation(torch.autograd.Function):
             *[None] * 5,
             *(gradient if wants else None for gradient, wants in zip(kernel_gradients, wants_kernels, strict=True)),
         )
-
-
-def _gradients_by_formula(
-    context: Tensor,
-    gates: Tensor,
-    decay: Tensor | None,
-    kernels: Sequence[Tensor],
-    dilations: Sequence[int],
-    mask: Tensor | None,
-    state: CausalState | None,
-    wanted: Sequence[bool],
-    upstream: Tensor,
-) -> tuple[Tensor | None, ...]:
-    """Compute the gradients of context, gates, decay and kernels in float32, to be differentiated again."""
-    if state is not None:
-        state = state._replace(windows=tuple(window.float() for window in state.windows))
-
-    def formula(context: Tensor, gates: Tensor, decay: Tensor | None, *kernels: Tensor) -> Tensor:
-        return causal_focal_aggregation_reference(
-            context.float(), gates.float(), [kernel.float() for kernel in kernels], dilations=dilations,
-            decay=None if decay is None else decay.float(), mask=mask, state=state,
-        )[0].to(context.dtype)  # fmt: skip
-
-    return gradients_by_formula(formula, (context, gates, decay, *kernels), wanted, upstream)
 
 
 def _forward_with_derivative(
@@ -300,18 +278,13 @@ _forward_operator = torch.ops.focalnets.causal_aggregation_cpu.default
 _backward_operator = torch.ops.focalnets.causal_aggregation_cpu_backward.default
 
 
-def _convolution_flops(context: Sequence[int], kernels: Sequence[Sequence[int]]) -> int:
-    batch, length, channels = context
-    return 2 * batch * length * channels * sum(kernel[1] for kernel in kernels)
-
-
 @register_flop_formula(torch.ops.focalnets.causal_aggregation_cpu)
 def _forward_flops(context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     """Count two FLOPs a multiply-add of the depthwise convolutions, as PyTorch counts a convolution."""
-    return _convolution_flops(context, kernels)
+    return convolution_flops(context, kernels)
 
 
 @register_flop_formula(torch.ops.focalnets.causal_aggregation_cpu_backward)
 def _backward_flops(upstream: Any, context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     """Count as a convolution's backward pass is; computing the levels again is left out."""
-    return 2 * _convolution_flops(context, kernels)
+    return 2 * convolution_flops(context, kernels)

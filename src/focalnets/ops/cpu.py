@@ -4,8 +4,9 @@ Axes: B batch, *S one or two spatial axes (H, W), C channels, L focal levels, *k
 
 The library streams rows of the context through all levels at once, so no level is ever stored as a whole. The backward
 pass computes the levels again in the same way: only context, gates, kernels and the mean of the last level (B, C) are
-saved. Tensors are read where they are, whatever their strides, as long as channels are adjacent. Arithmetic is float32;
-float16 and bfloat16 tensors are converted on the way in and out. Results do not depend on the number of threads, which
+saved. Tensors are read where they are, whatever their strides, as long as channels are adjacent. Arithmetic is float32.
+Maps (context, result and their gradients) in bfloat16 are read and written as they are, those in float16 are converted
+on the way in and out, as are gates and kernels, which are small. Results do not depend on the number of threads, which
 is that of ``torch.get_num_threads()``.
 """
 
@@ -22,9 +23,19 @@ from torch.utils.flop_counter import register_flop_formula
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops import cpu_library
 from focalnets.ops.constant import constant_when_compiled
-from focalnets.ops.cpu_call import DTYPES, TRANSFORMED, UNUSED_LEVELS, check_status, problem, readable, strides
+from focalnets.ops.cpu_call import (
+    DTYPES,
+    TRANSFORMED,
+    UNUSED_LEVELS,
+    check_status,
+    dtype_of_maps,
+    problem,
+    readable,
+    strides,
+)
 from focalnets.ops.cpu_library import MAX_LEVELS
 from focalnets.ops.eager import below_autograd, is_transformed
+from focalnets.ops.flops import convolution_flops
 from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formula
 
 __all__ = ["focal_aggregation_cpu", "instruction_set", "local_aggregation_cpu", "why_unavailable", "why_unsupported"]
@@ -85,7 +96,7 @@ def focal_aggregation_cpu(
     Args:
         context: (B, *S, C), float32, float16 or bfloat16, one or two spatial axes.
         gates: (B, *S, L + 1), one scalar per position and level, the global one last.
-        kernels: L tensors (C, *k), odd sizes up to 63.
+        kernels: L tensors (C, *k), odd sizes up to 63; also float32 where the context is not.
         normalize: Whether to divide the result by L + 1.
         mask: (B, *S) bool, True where a token is valid; None if all are.
 
@@ -114,32 +125,36 @@ def local_aggregation_cpu(
         local, sums = local_aggregation_cpu(context.unsqueeze(2), gates.unsqueeze(2), filters, rows=rows)
         return local.squeeze(2), sums
     library = cpu_library.required()
-    result = torch.empty(context.shape[0], rows[1] - rows[0], *context.shape[2:])
+    dtype = dtype_of_maps(context)
+    result = torch.empty((context.shape[0], rows[1] - rows[0], *context.shape[2:]), dtype=dtype)
     sums = torch.empty((context.shape[0], context.shape[-1]), dtype=torch.float64)
     if result.numel() > 0:
-        tokens, weights, filters = readable(context), readable(gates), [readable(k).contiguous() for k in kernels]
+        tokens, weights, filters = _readable(context, gates, kernels)
         filled = problem(tokens, weights, filters, None, False, rows)
+        narrow = dtype == torch.bfloat16
         status = library.forward(
-            library.instruction_set, filled.buffer_info()[0], result.data_ptr(), None, sums.data_ptr()
+            library.instruction_set, narrow, filled.buffer_info()[0], result.data_ptr(), None, sums.data_ptr()
         )
         check_status(status)
-    return (result if context.dtype == torch.float32 else result.to(context.dtype)), sums
+    return _as(context, result), sums
 
 
 def _forward(
     context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, normalize: bool
 ) -> tuple[Tensor, Tensor]:
     library = cpu_library.required()
-    result = torch.empty(context.shape)
-    means = torch.empty((context.shape[0], context.shape[-1]))
+    dtype = dtype_of_maps(context)
+    result = torch.empty(context.shape, dtype=dtype)
+    means = torch.empty((context.shape[0], context.shape[-1]), dtype=torch.float32)
     if result.numel() > 0:
-        tokens, weights, filters = readable(context), readable(gates), [readable(k).contiguous() for k in kernels]
+        tokens, weights, filters = _readable(context, gates, kernels)
         filled = problem(tokens, weights, filters, mask, normalize)
+        narrow = dtype == torch.bfloat16
         status = library.forward(
-            library.instruction_set, filled.buffer_info()[0], result.data_ptr(), means.data_ptr(), None
+            library.instruction_set, narrow, filled.buffer_info()[0], result.data_ptr(), means.data_ptr(), None
         )
         check_status(status)
-    return result if context.dtype == torch.float32 else result.to(context.dtype), means
+    return _as(context, result), means
 
 
 def _backward(
@@ -156,10 +171,11 @@ def _backward(
     library = cpu_library.required()
     shapes = _gradient_shapes(context, gates, kernels, wanted)
     create = torch.empty if context.numel() > 0 else torch.zeros
-    results = [create(shape) for shape in shapes]
+    dtype = dtype_of_maps(context)
+    results = [create(shapes[0], dtype=dtype), *(create(shape, dtype=torch.float32) for shape in shapes[1:])]
     if context.numel() > 0:
-        tokens, weights, filters = readable(context), readable(gates), [readable(k).contiguous() for k in kernels]
-        upstream = readable(upstream)
+        tokens, weights, filters = _readable(context, gates, kernels)
+        upstream = readable(upstream, dtype)
         filled = problem(tokens, weights, filters, mask, normalize)
         gradients = array(
             "q",
@@ -174,13 +190,19 @@ def _backward(
                 *UNUSED_LEVELS[len(kernels)],
             ],
         )
-        check_status(library.backward(library.instruction_set, filled.buffer_info()[0], gradients.buffer_info()[0]))
-    inputs = (context, gates, *kernels)
-    results = [
-        result if tensor.dtype == torch.float32 else result.to(tensor.dtype)
-        for result, tensor in zip(results, inputs, strict=True)
-    ]
+        narrow, described = dtype == torch.bfloat16, (filled.buffer_info()[0], gradients.buffer_info()[0])
+        check_status(library.backward(library.instruction_set, narrow, *described))
+    results = [_as(tensor, result) for result, tensor in zip(results, (context, gates, *kernels), strict=True)]
     return results[0], results[1], results[2:]
+
+
+def _readable(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    tokens = readable(context, dtype_of_maps(context))
+    return tokens, readable(gates), [readable(kernel).contiguous() for kernel in kernels]
+
+
+def _as(tensor: Tensor, result: Tensor) -> Tensor:
+    return result if result.dtype == tensor.dtype else result.to(tensor.dtype)
 
 
 def _gradient_shapes(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], wanted: Sequence[bool]) -> list[Any]:
@@ -282,26 +304,13 @@ _forward_operator = torch.ops.focalnets.focal_aggregation_cpu.default
 _backward_operator = torch.ops.focalnets.focal_aggregation_cpu_backward.default
 
 
-def _convolution_flops(context: Sequence[int], kernels: Sequence[Sequence[int]]) -> int:
-    positions = 1
-    for size in context:
-        positions *= size
-    taps = 0
-    for kernel in kernels:
-        area = 1
-        for size in kernel[1:]:
-            area *= size
-        taps += area
-    return 2 * positions * taps
-
-
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_cpu)
 def _forward_flops(context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     """Count two FLOPs a multiply-add of the depthwise convolutions, as PyTorch counts a convolution."""
-    return _convolution_flops(context, kernels)
+    return convolution_flops(context, kernels)
 
 
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_cpu_backward)
 def _backward_flops(upstream: Any, context: Any, gates: Any, kernels: Any, *_: Any, **__: Any) -> int:
     """Count as a convolution's backward pass is; computing the levels again is left out."""
-    return 2 * _convolution_flops(context, kernels)
+    return 2 * convolution_flops(context, kernels)

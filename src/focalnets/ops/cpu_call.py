@@ -12,7 +12,7 @@ from torch import Tensor
 
 from focalnets.ops.cpu_library import MAX_LEVELS
 
-__all__ = ["DTYPES", "TRANSFORMED", "UNUSED_LEVELS", "check_status", "problem", "readable", "strides"]
+__all__ = ["DTYPES", "TRANSFORMED", "UNUSED_LEVELS", "check_status", "dtype_of_maps", "problem", "readable", "strides"]
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 """Tensors that the kernels take."""
@@ -27,9 +27,14 @@ UNUSED_LEVELS = [[0] * (MAX_LEVELS - levels) for levels in range(MAX_LEVELS + 1)
 """What fills the places of levels that a call does not have, by their number."""
 
 
-def readable(tensor: Tensor) -> Tensor:
-    """Turn into float32 with adjacent channels; returns the tensor itself wherever possible."""
-    tensor = tensor if tensor.dtype == torch.float32 else tensor.float()
+def dtype_of_maps(context: Tensor) -> torch.dtype:
+    """Tell what the kernels read and write maps in: bfloat16 as it is, everything else as float32."""
+    return torch.bfloat16 if context.dtype == torch.bfloat16 else torch.float32
+
+
+def readable(tensor: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Turn into a dtype with adjacent channels; returns the tensor itself wherever possible."""
+    tensor = tensor if tensor.dtype == dtype else tensor.to(dtype)
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
 
 

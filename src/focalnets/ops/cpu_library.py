@@ -21,7 +21,7 @@ __all__ = ["MAX_LEVELS", "Engine", "Library", "load", "required"]
 MAX_LEVELS = 16
 """Most focal levels that the library takes."""
 
-INTERFACE = 4_000_000 + 1000 * 8 * (9 + 3 * 4 + 3 * MAX_LEVELS) + 8 * (8 + MAX_LEVELS)
+INTERFACE = 5_000_000 + 1000 * 8 * (9 + 3 * 4 + 3 * MAX_LEVELS) + 8 * (8 + MAX_LEVELS)
 """Version of the interface and sizes of its structures; the library must name the same number."""
 
 
@@ -95,8 +95,8 @@ class Library:
             self._name = library.focal_instruction_set
             self._name.restype = ctypes.c_char_p
             self.forward, self.backward = library.focal_forward, library.focal_backward
-            self.forward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 4]
-            self.backward.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 2]
+            self.forward.argtypes = [ctypes.c_char_p, ctypes.c_int64, *[ctypes.c_void_p] * 4]
+            self.backward.argtypes = [ctypes.c_char_p, ctypes.c_int64, *[ctypes.c_void_p] * 2]
             causal_interface = library.focal_causal_interface
             causal_interface.restype = ctypes.c_int64
             self.causal_forward, self.causal_backward = library.focal_causal_forward, library.focal_causal_backward
@@ -106,7 +106,7 @@ class Library:
             self.step = library.focal_step
             self.step.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
             self.gelu = library.focal_gelu
-            self.gelu.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3]
+            self.gelu.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * 3]
             self._engine, engine_interface = library.focal_engine, library.focal_engine_interface
             engine_interface.restype = ctypes.c_int64
             self.engine_pack = library.focal_engine_pack

@@ -6,6 +6,7 @@ public way of asking for some of that; where one of its private names changes, t
 
 from __future__ import annotations
 
+import functools
 import platform
 
 import torch
@@ -28,6 +29,7 @@ __all__ = [
     "is_transformed",
     "onednn_linear",
     "onednn_takes",
+    "plain_dtype_on_cpu",
 ]
 
 ONEDNN_IS_AT_HAND: bool = (
@@ -82,36 +84,54 @@ def has_hooks(module: nn.Module) -> bool:
     return bool(own) or _has_any_global_hook()
 
 
-def is_plain_float32_on_cpu(*tensors: Tensor) -> bool:
-    """Tell whether this is an ordinary eager call on tensors with memory of their own, in float32 on a CPU.
+def plain_dtype_on_cpu(*tensors: Tensor) -> torch.dtype | None:
+    """Tell in what an ordinary eager call on a CPU multiplies these tensors: float32, bfloat16, or None for neither.
 
-    Whoever compiles, traces, transforms or watches what is computed expects the operators of PyTorch, and tensors of
-    other classes (divided among processes, quantised, without memory) bring their own.
+    It is bfloat16 if all are, or under such an autocast, where oneDNN can multiply in it. Whoever compiles, traces,
+    transforms or watches what is computed expects the operators of PyTorch, and tensors of other classes (divided among
+    processes, quantised, without memory) bring their own.
     """
-    return (
-        not torch.compiler.is_compiling()
-        and all(
-            type(tensor) in (Tensor, nn.Parameter)
-            and tensor.device.type == "cpu"
-            and tensor.dtype == torch.float32
-            and tensor.numel() > 0
-            for tensor in tensors
-        )
-        and not torch.is_autocast_enabled("cpu")
-        and not is_traced_or_transformed()
-        and _get_current_dispatch_mode() is None
+    if torch.compiler.is_compiling():
+        return None
+    kinds = {tensor.dtype for tensor in tensors}
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        fits = dtype == torch.bfloat16 and kinds <= {torch.float32, torch.bfloat16}
+    else:
+        dtype = tensors[0].dtype
+        fits = len(kinds) == 1 and dtype in (torch.float32, torch.bfloat16)
+    if not fits or (dtype == torch.bfloat16 and not _onednn_multiplies_bfloat16()):
+        return None
+    ordinary = all(
+        type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu" and tensor.numel() > 0
+        for tensor in tensors
     )
+    watched = is_traced_or_transformed() or _get_current_dispatch_mode() is not None
+    return dtype if ordinary and not watched else None
 
 
-def onednn_takes(tokens: Tensor, weight: Tensor) -> bool:
-    """Tell whether :func:`onednn_linear` can compute this product here, and may."""
-    return is_plain_float32_on_cpu(tokens, weight) and ONEDNN_IS_AT_HAND and bool(torch.backends.mkldnn.enabled)
+def is_plain_float32_on_cpu(*tensors: Tensor) -> bool:
+    """Tell whether this is an ordinary eager call in float32 on a CPU, see :func:`plain_dtype_on_cpu`."""
+    return plain_dtype_on_cpu(*tensors) == torch.float32
+
+
+@functools.cache
+def _onednn_multiplies_bfloat16() -> bool:
+    known = ONEDNN_IS_AT_HAND and hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
+    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def onednn_takes(tokens: Tensor, weight: Tensor) -> torch.dtype | None:
+    """Tell in what :func:`onednn_linear` can, and may, compute this product here; None if it cannot."""
+    if not ONEDNN_IS_AT_HAND or not torch.backends.mkldnn.enabled:
+        return None
+    return plain_dtype_on_cpu(tokens, weight)
 
 
 def onednn_linear(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Multiply tokens (..., C) by a weight (D, C) and add a bias (D,), float32, through oneDNN; gives (..., D).
+    """Multiply tokens (..., C) by a weight (D, C) and add a bias (D,) through oneDNN; gives (..., D).
 
-    Not differentiable; needs :data:`ONEDNN_IS_AT_HAND`.
+    All are float32, or all bfloat16. Not differentiable; needs :data:`ONEDNN_IS_AT_HAND`.
     """
     return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "none", [], "none")
 

@@ -3,7 +3,7 @@
 On a CPU the widened map of a large image is several times the size of the caches, and memory fresh from the operating
 system at that: writing and reading it takes longer than the products. Working through the tokens in groups of rows
 keeps it in cache. Training keeps the widened map before its GELU only, not after it as well. The results are those of
-the plain formula.
+the plain formula. In mixed precision everything is bfloat16 but sums within a product.
 
 Axes: N tokens, C channels, D hidden channels.
 """
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from focalnets.ops.eager import compiler_takes_operators, is_plain_float32_on_cpu
+from focalnets.ops.eager import compiler_takes_operators, plain_dtype_on_cpu
 from focalnets.ops.formula import gradients_by_formula, needs_formula
 from focalnets.ops.gelu import gelu, gelu_with_gradient
 from focalnets.ops.linear import linear
@@ -32,9 +32,9 @@ _HIDDEN_BYTES_KEPT = 32 * 2**20
 page by page, which costs more than the extra product."""
 
 
-def hidden_rows(hidden_dim: int) -> int:
-    """Compute how many float32 tokens to widen to ``hidden_dim`` channels at once."""
-    return max(64, _HIDDEN_BYTES_AT_ONCE // (4 * max(1, hidden_dim)))
+def hidden_rows(hidden_dim: int, element_bytes: int = 4) -> int:
+    """Compute how many tokens to widen to ``hidden_dim`` channels, float32 or other numbers, at once."""
+    return max(64, _HIDDEN_BYTES_AT_ONCE // (element_bytes * max(1, hidden_dim)))
 
 
 def mlp(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None) -> Tensor:
@@ -57,8 +57,12 @@ def mlp(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, 
         flat = tokens.reshape(-1, tokens.shape[-1])
         keep = needs_gradient and _is_kept(flat, weight1)
         return _operator(flat, weight1, bias1, weight2, bias2, keep)[0].view(tokens.shape)
-    if not is_plain_float32_on_cpu(tokens, weight1, weight2):
+    dtype = plain_dtype_on_cpu(tokens, weight1, weight2)
+    if dtype is None:
         return linear(F.gelu(linear(tokens, weight1, bias1)), weight2, bias2)
+    if dtype != weight1.dtype or dtype != tokens.dtype:  # Mixed precision: each weight is converted once a pass.
+        tokens, weight1, weight2 = tokens.to(dtype), weight1.to(dtype), weight2.to(dtype)
+        bias1, bias2 = (None if bias is None else bias.to(dtype) for bias in (bias1, bias2))
     if not needs_gradient:
         return linear(gelu(linear(tokens, weight1, bias1), in_place=True), weight2, bias2)
     flat = tokens.reshape(-1, tokens.shape[-1])
@@ -66,7 +70,7 @@ def mlp(tokens: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, 
 
 
 def _is_kept(tokens: Tensor, weight1: Tensor) -> bool:
-    return tokens.shape[0] * weight1.shape[0] * 4 <= _HIDDEN_BYTES_KEPT
+    return tokens.shape[0] * weight1.shape[0] * tokens.element_size() <= _HIDDEN_BYTES_KEPT
 
 
 class _Mlp(torch.autograd.Function):
@@ -97,7 +101,7 @@ def _by_rows(
     """Compute the result (N, C), and the widened map before its GELU: (N, D) if it is to be kept, else (0, D)."""
     kept = linear(tokens, weight1, bias1) if keep else tokens.new_empty(0, weight1.shape[0])
     result = tokens.new_empty(len(tokens), weight2.shape[0])
-    rows = hidden_rows(weight1.shape[0])
+    rows = hidden_rows(weight1.shape[0], tokens.element_size())
     for first in range(0, len(tokens), rows):
         group = slice(first, first + rows)
         hidden = kept[group] if keep else linear(tokens[group], weight1, bias1)
@@ -119,24 +123,32 @@ def _gradients(
     create = tokens.new_empty if len(tokens) > 0 else tokens.new_zeros
     shapes = _gradient_shapes(tokens, weight1, weight2, wanted)
     d_tokens, d_weight1, d_bias1, d_weight2, d_bias2 = (create(shape) for shape in shapes)
-    rows = hidden_rows(weight1.shape[0])
+    rows = hidden_rows(weight1.shape[0], tokens.element_size())
     for first in range(0, len(tokens), rows):
         group = slice(first, first + rows)
         hidden = kept[group] if len(kept) > 0 else linear(tokens[group], weight1, bias1)
         d_hidden = linear(upstream[group], weight2.t())
         activated = gelu_with_gradient(hidden, d_hidden)
-        before = 0 if first == 0 else 1  # the first group finds nothing to add to
+        begins = first == 0
         if wanted[0]:
             d_tokens[group] = linear(d_hidden, weight1.t())
         if wanted[1]:
-            d_weight1.addmm_(d_hidden.t(), tokens[group], beta=before)
+            d_weight1 = _add_product(d_weight1, d_hidden.t(), tokens[group], begins=begins)
         if wanted[2]:
-            d_bias1 = d_hidden.sum(0) if first == 0 else d_bias1.add_(d_hidden.sum(0))
+            d_bias1 = d_hidden.sum(0) if begins else d_bias1.float().add_(d_hidden.sum(0))
         if wanted[3]:
-            d_weight2.addmm_(upstream[group].t(), activated, beta=before)
+            d_weight2 = _add_product(d_weight2, upstream[group].t(), activated, begins=begins)
     if wanted[4]:
         d_bias2 = upstream.sum(0)
-    return [d_tokens, d_weight1, d_bias1, d_weight2, d_bias2]
+    return [gradient.to(tokens.dtype) for gradient in (d_tokens, d_weight1, d_bias1, d_weight2, d_bias2)]
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor, *, begins: bool) -> Tensor:
+    """Add a product of matrices to those of earlier groups, if any; of bfloat16 ones the sum is float32."""
+    if left.dtype == torch.float32:
+        return total.addmm_(left, right, beta=0 if begins else 1)
+    product = left @ right
+    return product if begins else total.float().add_(product)
 
 
 def _gradient_shapes(tokens: Tensor, weight1: Tensor, weight2: Tensor, wanted: Sequence[bool]) -> list[Sequence[int]]:

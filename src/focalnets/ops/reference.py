@@ -48,7 +48,8 @@ def focal_aggregation_reference(
     gated_sum = torch.zeros_like(level)
     for index, kernel in enumerate(kernels):
         padding = [size // 2 for size in kernel.shape[1:]]
-        level = F.gelu(convolve(level, kernel.unsqueeze(1), padding=padding, groups=channels))
+        weight = kernel.to(level.dtype).unsqueeze(1)
+        level = F.gelu(convolve(level, weight, padding=padding, groups=channels))
         if valid is not None:
             level = torch.where(valid, level, 0)
         gated_sum = gated_sum + gates[..., index].unsqueeze(1) * level
@@ -78,9 +79,9 @@ def local_aggregation_reference(
     gated_sum = torch.zeros_like(level[:, :, wanted])
     for index, kernel in enumerate(kernels):
         padding = [size // 2 for size in kernel.shape[1:]]
-        level = F.gelu(
-            _CONVOLUTIONS[context.ndim - 2](level, kernel.unsqueeze(1), padding=padding, groups=context.shape[-1])
-        )
+        weight = kernel.to(level.dtype).unsqueeze(1)
+        convolve = _CONVOLUTIONS[context.ndim - 2]
+        level = F.gelu(convolve(level, weight, padding=padding, groups=context.shape[-1]))
         gated_sum = gated_sum + gates[:, wanted, ..., index].unsqueeze(1) * level[:, :, wanted]
     sums = level[:, :, wanted].double().flatten(2).sum(2)
     return gated_sum.movedim(1, context.ndim - 1).contiguous(), sums

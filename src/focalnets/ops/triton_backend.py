@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from torch.utils.flop_counter import register_flop_formula
 from focalnets.errors import BackendUnavailableError
 from focalnets.ops.constant import constant_when_compiled
 from focalnets.ops.eager import below_autograd, is_transformed
+from focalnets.ops.flops import convolution_flops
 from focalnets.ops.formula import aggregation_gradients_by_formula, needs_formula
 
 __all__ = ["focal_aggregation_triton", "why_unavailable", "why_unsupported"]
@@ -29,7 +29,7 @@ __all__ = ["focal_aggregation_triton", "why_unavailable", "why_unsupported"]
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # Taps of one kernel column and a sum per row are held in registers; see triton_kernels.
 _MAX_KERNEL_HEIGHT = 31
-_TRANSFORMED = (
+TRANSFORMED = (
     "The GPU kernels know no transforms of torch.func and no forward-mode derivatives; use backend=None or "
     "backend='reference'."
 )
@@ -68,7 +68,7 @@ def why_unavailable() -> str | None:
 def why_unsupported(context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None) -> str | None:
     """Say in one sentence why the backend cannot take these tensors although it is available; None if it can."""
     if is_transformed():
-        return _TRANSFORMED
+        return TRANSFORMED
     if context.ndim not in (3, 4):
         return f"The GPU kernels take one or two spatial axes, the context has {context.ndim - 2}; use another backend."
     if context.dtype not in _DTYPES:
@@ -100,7 +100,7 @@ def focal_aggregation_triton(
         BackendUnavailableError: While ``torch.func`` or forward mode transforms the call.
     """
     if is_transformed():
-        raise BackendUnavailableError(_TRANSFORMED)
+        raise BackendUnavailableError(TRANSFORMED)
     return _forward_operator(context, gates, list(kernels), mask, normalize)
 
 
@@ -173,7 +173,7 @@ def _forward_with_derivative(
     context: Tensor, gates: Tensor, kernels: Sequence[Tensor], mask: Tensor | None, normalize: bool
 ) -> Tensor:
     if is_transformed():
-        raise BackendUnavailableError(_TRANSFORMED)
+        raise BackendUnavailableError(TRANSFORMED)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, *kernels)):
         return _Aggregation.apply(context, gates, mask, normalize, *kernels)
     with below_autograd():
@@ -202,16 +202,11 @@ _forward_operator = torch.ops.focalnets.focal_aggregation_triton.default
 _backward_operator = torch.ops.focalnets.focal_aggregation_triton_backward.default
 
 
-def _convolution_flops(context_shape: Sequence[int], kernel_shapes: Sequence[Sequence[int]]) -> int:
-    """Count two operations a tap and element: what the counter says of the reference's convolutions."""
-    return 2 * math.prod(context_shape) * sum(math.prod(shape[1:]) for shape in kernel_shapes)
-
-
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_triton)
 def _forward_flops(
     context_shape: Sequence[int], gate_shape: Sequence[int], kernel_shapes: Sequence[Sequence[int]], *_: Any, **__: Any
 ) -> int:
-    return _convolution_flops(context_shape, kernel_shapes)
+    return convolution_flops(context_shape, kernel_shapes)
 
 
 @register_flop_formula(torch.ops.focalnets.focal_aggregation_triton_backward)
@@ -224,4 +219,4 @@ def _backward_flops(
     **__: Any,
 ) -> int:
     # The levels again, the gradient of their inputs and of their kernels.
-    return 3 * _convolution_flops(context_shape, kernel_shapes)
+    return 3 * convolution_flops(context_shape, kernel_shapes)

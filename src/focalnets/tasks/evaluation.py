@@ -150,7 +150,7 @@ def spec_of(preprocessing: Mapping[str, Any]) -> Any:
 def size_in_words(preprocessing: Mapping[str, Any]) -> str:
     """Say at which size inputs were measured, from an evaluation's plain values."""
     look = preprocessing.get("look")
-    if preprocessing.get("kind") == "text":
+    if preprocessing.get("kind") in ("text", "series"):
         return str(spec_of(preprocessing).size_in_words())
     if look is None:
         return f"at {preprocessing['input_size_px']} px"

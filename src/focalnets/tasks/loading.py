@@ -64,6 +64,8 @@ def load_trained(source: str | os.PathLike[str], **options: Any) -> tuple[Task, 
             f"are {', '.join(TASKS)}."
         )
     known = set(getattr(task_class(found.task), "__dataclass_fields__", ()))
+    if is_there(user_path(source)):
+        options = {"run": user_path(source), **options}
     task = build_task(found.task, **{name: value for name, value in options.items() if name in known})
     if found.task == "classify":
         return task, build_classifier(opened)

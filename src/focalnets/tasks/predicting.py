@@ -3,21 +3,54 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from focalnets.data.inputs import Input
+from focalnets.data.inputs import Input, gather_inputs
 from focalnets.engine.accelerate import Precision
 from focalnets.engine.forms import inference_form
 from focalnets.errors import DataError
-from focalnets.tasks.clips import PredictedClip, predict_clip
+from focalnets.tasks.clips import PredictedClip, clip_outputs, predict_clip
 from focalnets.tasks.evaluation import Failure
 from focalnets.tasks.results import Predicted, Results
 from focalnets.tasks.running import predict, spec_at
+from focalnets.tasks.sequences.predicting import predict_sequences
+from focalnets.tasks.sequences.task import SequenceClassification
 from focalnets.tasks.trained import TrainedNetwork
 
-__all__ = ["predict_inputs"]
+__all__ = ["predict_given", "predict_inputs"]
+
+
+def predict_given(
+    trained: TrainedNetwork,
+    inputs: Any,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    precision: Precision = "auto",
+    every: int = 1,
+    batch_size: int | None = None,
+    size_px: int | None = None,
+    on_progress: Callable[[int, int | None], None] | None = None,
+) -> Results:
+    """Say what a network answers to whatever was given; see :func:`focalnets.predict` for the arguments.
+
+    Raises:
+        FocalNetsError: As :func:`focalnets.predict`.
+    """
+    options: dict[str, Any] = {"batch_size": batch_size, "on_progress": on_progress}
+    if isinstance(trained.task, SequenceClassification):
+        sequences, missing = trained.task.gather(inputs)
+        failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
+        return predict_sequences(trained, sequences, failures, size=size_px, **options)
+    found, missing = gather_inputs(inputs, videos=True)
+    failures = [Failure(path=Path(given), reason=reason) for given, reason in missing]
+    clip_files = clip_outputs([each.path for each in found if each.is_video], output, "_predicted")
+    results = predict_inputs(
+        trained, found, clip_files=clip_files, precision=precision, every=every, size_px=size_px, **options
+    )
+    return results.with_failures(failures)
 
 
 def predict_inputs(

@@ -21,11 +21,16 @@ def recognise_task(place: str | os.PathLike[str]) -> tuple[str, str]:
         DataError: If there is no such place, or it leaves open what is meant.
     """
     from focalnets.data.annotated.formats import possible_tasks, recognise
+    from focalnets.data.series.labelled import recognise_labelled_series
     from focalnets.data.text.finding import recognise_texts
+    from focalnets.data.text.recognition import recognise_labelled_texts
 
     text = os.fspath(place)
-    if texts := recognise_texts(text):
-        return "language", f"recognised {texts} in '{text}': training language; --task chooses another task"
+    for task, recognise_place in (
+        ("series", recognise_labelled_series), ("text", recognise_labelled_texts), ("language", recognise_texts),
+    ):  # fmt: skip
+        if found := recognise_place(text):
+            return task, f"recognised {found} in '{text}': training {task}; --task chooses another task"
     possible = possible_tasks(text)
     tasks = [task for task in TASKS if task in possible]
     if tasks in ([], ["classify"]):

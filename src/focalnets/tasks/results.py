@@ -71,12 +71,17 @@ class Predicted:
 
         Raises:
             ImageError: If the picture cannot be read any more.
+            ConfigError: If the input is no picture.
         """
+        self.task.require_images("draw()")
         return self.task.draw(self.input.read(), self.value)
 
     def show(self) -> None:
         """Show the picture with the result, in the notebook or in a window."""
         line = ", ".join(self._cells().values())
+        if not self.task.sees_images:
+            print(line)
+            return
         show_picture(self.draw(), f"{line} (there is no display here; write the picture with draw().save('name.png'))")
 
     def _cells(self) -> dict[str, str]:
@@ -188,6 +193,9 @@ class Results(Sequence[Predicted]):
 
     def show(self) -> None:
         """Show the results on their pictures, in the notebook or in a window."""
+        if not self.task.sees_images:
+            print(self.to_csv(), end="")
+            return
         sentence = f"{self._in_words()} (there is no display here; write a picture with save('results.png'))"
         show_picture(self.sheet(), sentence)
 
@@ -206,8 +214,9 @@ class Results(Sequence[Predicted]):
         write_json(folder / "predictions.json", self.to_dict())
         write_text(folder / "predictions.csv", self.to_csv())
         names = ["predictions.json", "predictions.csv"]
-        pictures = unique_names([result.path for result in self], "_predicted.png")
-        for result, name in zip(self, pictures, strict=True):
+        pictured = self if self.task.sees_images else ()
+        pictures = unique_names([result.path for result in pictured], "_predicted.png")
+        for result, name in zip(pictured, pictures, strict=True):
             with replacing(folder / name) as temporary:
                 result.draw().save(temporary, format="png")
         return [*names, *pictures, *self.task.write_results([result.value for result in self], folder)]
@@ -238,11 +247,14 @@ class Results(Sequence[Predicted]):
 
         shown = self._entries[:_MOST_IN_NOTEBOOK]
         columns, cells = table_of(self.task, [result.value for result in shown])
+        pictured = self.task.sees_images
         rows = [
-            Row((_thumbnail(result), *map(_without_folders, row))) for result, row in zip(shown, cells, strict=True)
+            Row((*([_thumbnail(result)] if pictured else []), *map(_without_folders, row)))
+            for result, row in zip(shown, cells, strict=True)
         ]
+        pictures = [Column("", "picture")] if pictured else []
         caption = self._in_words() + (f"; the first {len(shown)} are shown" if len(shown) < len(self) else "")
-        return render_fragment([Table((Column("", "picture"), *columns), rows, without_folders(caption))])
+        return render_fragment([Table((*pictures, *columns), rows, without_folders(caption))])
 
     def _in_words(self) -> str:
         counted = f"{len(self):,} result{'' if len(self) == 1 else 's'}"

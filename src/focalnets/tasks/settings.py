@@ -20,6 +20,7 @@ __all__ = [
     "check_types",
     "check_whole_numbers",
     "field_descriptions",
+    "refuse_image_sizes",
 ]
 
 Range = tuple[float, "float | None", str]
@@ -110,6 +111,17 @@ def check_choices(settings: Any, choices: Mapping[str, Sequence[str]]) -> None:
         given = getattr(settings, name)
         if given not in allowed:
             raise ConfigError(f"{name} cannot be {abridged(given)}; {nearest(abridged(given), allowed)}")
+
+
+def refuse_image_sizes(config: Any, instead: str) -> None:
+    """Refuse settings of a training that are about the size of images, where there are none.
+
+    Raises:
+        ConfigError: With the setting, and ``instead``, which says what to give in its place.
+    """
+    for name in ("image_size", "image_size_schedule"):
+        if getattr(config, name) is not None:
+            raise ConfigError(f"{name} is for images; {instead}.")
 
 
 def field_descriptions(config_class: type) -> dict[str, str]:

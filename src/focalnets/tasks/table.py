@@ -24,6 +24,7 @@ class TaskRow:
         task: Module and class of the task.
         recipe: Recipe of a training that names none; empty takes ``small``, or ``finetune`` with pretrained weights.
         of_images: Whether its networks see images, and so can be compared with those of other makes.
+        of_sequences: Whether its networks classify whole sequences, such as texts.
     """
 
     summary: str
@@ -31,6 +32,7 @@ class TaskRow:
     task: str
     recipe: str = ""
     of_images: bool = True
+    of_sequences: bool = False
 
 
 TASKS: dict[str, TaskRow] = {
@@ -69,6 +71,22 @@ TASKS: dict[str, TaskRow] = {
         task="focalnets.tasks.language.task:Language",
         recipe="language",
         of_images=False,
+    ),
+    "text": TaskRow(
+        summary="name the class of a text",
+        settings="focalnets.tasks.text.settings:TextSettings",
+        task="focalnets.tasks.text.task:Text",
+        recipe="text",
+        of_images=False,
+        of_sequences=True,
+    ),
+    "series": TaskRow(
+        summary="name the class of a series of numbers",
+        settings="focalnets.tasks.series.settings:SeriesSettings",
+        task="focalnets.tasks.series.task:SeriesTask",
+        recipe="series",
+        of_images=False,
+        of_sequences=True,
     ),
 }
 

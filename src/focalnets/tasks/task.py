@@ -84,6 +84,11 @@ class Task(Presentation, Feeding):
     next_commands: ClassVar[tuple[str, ...]] = ("predict IMAGE --model {model}", "explain IMAGE --model {model}")
     settings: Any = dataclasses.field(default_factory=NoSettings)
 
+    @property
+    def sees_images(self) -> bool:
+        """Whether the inputs of the task's networks are images."""
+        return issubclass(self.input_type, Preprocessing)
+
     def require_images(self, purpose: str) -> None:
         """Refuse what is for networks that see images.
 
@@ -93,7 +98,7 @@ class Task(Presentation, Feeding):
         Raises:
             ConfigError: If the inputs of the task's networks are none.
         """
-        if not issubclass(self.input_type, Preprocessing):
+        if not self.sees_images:
             command = self.next_commands[0].partition(" ")[0]
             raise ConfigError(
                 f"{purpose} is for images, and networks of the task {self.name} take none; see `focalnets {command}`."

@@ -71,7 +71,7 @@ class TrainingConfig:
     """The complete description of one training; with the same data and software it repeats the run.
 
     Attributes:
-        task: What the network is trained for: classify, detect, instance, semantic, panoptic or language.
+        task: What the network is trained for: classify, detect, instance, semantic, panoptic, language, text or series.
         model: Name of the network, see `focalnets models`. Pretrained weights know theirs; of the name only the head
             counts then, where it has one.
         model_overrides: Fields of the network's config to change, e.g. `--model_overrides.stem convolutional`.
@@ -111,7 +111,7 @@ class TrainingConfig:
         strategy: How devices divide the work: ddp copies the network to each, fsdp splits it among them; auto takes
             ddp where there are several.
         recompute: What the backward pass computes again instead of keeping it: none, aggregation, mlp or block.
-        compile: Let torch.compile translate the network first, which takes minutes and makes steps faster on a GPU.
+        compile: Let torch.compile translate the network first, which takes minutes; for GPUs, on CPUs it is no faster.
         workers: Processes on each device that read images; None chooses for this machine. The result does not
             depend on it.
         seed: Decides the initial weights, the order of images and every random change of them.

@@ -80,6 +80,7 @@ def training_loader(
         labels=labels,
         class_balance=config.class_balance,
         shards=getattr(dataset, "shard_of", None),
+        lengths=getattr(dataset, "length_of", None),
         beside=dataset.beside(together) if isinstance(dataset, WithOutliers) else 0,
     )
     workers = _count_workers(config, len(batches))

@@ -22,7 +22,7 @@ from focalnets.training.callbacks import DurableCheckpoints
 from focalnets.training.config import Precision, TrainingConfig
 from focalnets.training.run_folder import RunFolder
 
-__all__ = ["build_trainer", "check_devices", "is_first_process", "quiet_lightning"]
+__all__ = ["build_trainer", "check_compilation", "check_devices", "is_first_process", "quiet_lightning"]
 
 _PRECISIONS: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 
@@ -60,6 +60,19 @@ def check_devices(config: TrainingConfig) -> None:
                 f"torchrun started {launched} processes, but devices x nodes is {wanted}; give --devices the processes "
                 "of one node and --nodes the number of nodes."
             )
+
+
+def check_compilation(config: TrainingConfig) -> None:
+    """Refuse to compile where nothing is won: on CPUs most of a step is operators that stay as they are.
+
+    Raises:
+        ConfigError: With the reason.
+    """
+    if config.compile and choose_device(config.device).type == "cpu":
+        raise ConfigError(
+            "compile makes the steps of a training on a CPU no faster, or slower, and takes minutes before the first; "
+            "leave it out, or train on a GPU."
+        )
 
 
 def fastest_precision(config: TrainingConfig) -> Precision:

@@ -11,6 +11,7 @@ from typing import Any
 from focalnets.errors import ConfigError, UnknownNameError, abridged, nearest
 from focalnets.models.heads.table import DENSE_NETWORKS
 from focalnets.models.sequence_config import LANGUAGE_VARIANTS
+from focalnets.models.sequence_variants import SEQUENCE_VARIANTS
 from focalnets.tasks.recognition import recognise_task
 from focalnets.tasks.table import TASKS, settings_of
 from focalnets.training.config import TrainingConfig
@@ -65,7 +66,7 @@ def resolve_config(
         raise UnknownNameError(f"There is no recipe {abridged(recipe)}; {nearest(abridged(recipe), RECIPES)}")
     task = given.get("task", from_file.get("task"))
     if task is None:
-        task = _task_without_name(recipe, given.get("model", from_file.get("model")), data, on_recognised)
+        task = _task_without_name(recipe, {**from_file, **given}, data, on_recognised)
     if not isinstance(task, str):
         raise ConfigError(f"task in {place} must be a name, got {abridged(task)}.")
     if recipe is None:
@@ -85,12 +86,19 @@ def resolve_config(
     return base.replace(**{**from_file, **section, **given, "task": task, "model_overrides": overrides})
 
 
-def _task_without_name(recipe: str | None, model: Any, data: Any, on_recognised: Callable[[str], None] | None) -> str:
-    """Find the task that a network, a recipe or the data is for."""
+def _task_without_name(
+    recipe: str | None, given: Mapping[str, Any], data: Any, on_recognised: Callable[[str], None] | None
+) -> str:
+    """Find the task that a network, a recipe, a setting or the data is for."""
+    model = given.get("model")
     if isinstance(model, str) and model in DENSE_NETWORKS:
         return DENSE_NETWORKS[model].task
     if isinstance(model, str) and model in LANGUAGE_VARIANTS:
         return "language"
+    if isinstance(model, str) and model in SEQUENCE_VARIANTS:
+        return SEQUENCE_VARIANTS[model].task
+    if given.get("label_field"):
+        return "text"
     usual = "classify" if recipe is None else RECIPES[recipe]().task
     if usual != "classify" or data is None:
         return usual

@@ -49,6 +49,7 @@ class RunFolder:
         root: The folder.
         config, environment, split, metrics, curves, log, card: Files for people and for repeating the run.
         best, last: Weights of the epoch with the highest validation accuracy, and of the newest one.
+        baseline: How a plain method does on what was held out, for tasks that have one.
         tensorboard: Events for TensorBoard, where it is installed.
         resume_point: Everything that continuing needs: weights, optimiser, schedule, random states, history.
         lock, holder: Held while a training writes here, and which process holds it.
@@ -64,6 +65,7 @@ class RunFolder:
         self.log = self.root / "log.txt"
         self.samples = self.root / "samples.txt"
         self.card = self.root / "README.md"
+        self.baseline = self.root / "baseline.json"
         self.best = self.root / "best.safetensors"
         self.last = self.root / "last.safetensors"
         self.tensorboard = self.root / "tensorboard"
@@ -139,7 +141,7 @@ class RunFolder:
         """The files that a run writes for people and for later use."""
         return (
             self.config, self.environment, self.split, self.metrics, self.curves, self.log, self.samples,
-            self.card, self.best, self.last,
+            self.card, self.baseline, self.best, self.last,
         )  # fmt: skip
 
     @contextlib.contextmanager

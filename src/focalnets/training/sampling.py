@@ -21,6 +21,9 @@ Item = TypeVar("Item")
 SHARDS_AT_ONCE = 4
 """Of how many shards on a server the images are mixed; as many are kept on this disk at least twice over."""
 
+BATCHES_TOGETHER = 50
+"""Among how many batches inputs of similar length are gathered."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Rank:
@@ -85,6 +88,8 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
             1 - class_balance. The length of the epoch stays.
         shards: Number of the shard that each image lies in, if these have to be fetched: their order is shuffled, and
             the images of a few at a time.
+        lengths: How long each input is, where these differ: those of similar length, among some batches at random,
+            share a batch, so that little is padded.
         beside: How many items that no epoch counts go with a batch, of all processes together, after its images; their
             indices go on from the number of images without end, from a place that the seed chooses.
     """
@@ -101,6 +106,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         labels: Sequence[int] | None = None,
         class_balance: float = 0.0,
         shards: Sequence[int] | None = None,
+        lengths: Sequence[int] | None = None,
         beside: int = 0,
     ) -> None:
         assert not class_balance or labels is not None, "balancing classes needs the labels"
@@ -109,6 +115,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         self.class_balance = class_balance
         self.beside = beside
         self.shards = None if shards is None else torch.tensor(shards)
+        self.lengths = None if lengths is None else torch.tensor(lengths)
         self.count = min(max(1, images * repeats // batch_size), limit or images * repeats)
         self.epoch = 0
         self.first_batch = 0
@@ -154,6 +161,8 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         if self.shards is not None:
             turn = torch.randperm(int(self.shards.max()) + 1, generator=generator) // SHARDS_AT_ONCE
             order = order[turn[self.shards[order]].argsort(stable=True)]
+        if self.lengths is not None:
+            order = _with_similar_lengths(order, self.lengths, self.batch_size, generator)
         return order.repeat_interleave(self.repeats)
 
 
@@ -173,6 +182,19 @@ def mixed_seed(*numbers: int) -> int:
     """Make a seed from several numbers; other numbers give an unrelated one."""
     digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+def _with_similar_lengths(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
+    """Sort an order within groups of batches by length, and shuffle the batches; an incomplete last one stays last."""
+    whole = len(order) // batch_size * batch_size
+    if not whole:
+        return order
+    groups = [
+        group[lengths[group].argsort(stable=True)] for group in order[:whole].split(BATCHES_TOGETHER * batch_size)
+    ]
+    batches = torch.cat(groups).view(-1, batch_size)
+    batches = batches[torch.randperm(len(batches), generator=generator)]
+    return torch.cat([batches.flatten(), order[whole:]])
 
 
 def _balance_classes(order: Tensor, labels: Tensor, class_balance: float) -> Tensor:

@@ -28,18 +28,21 @@ from focalnets.machine.memory import is_out_of_memory
 from focalnets.machine.process import end_with_parent
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.memory import check_memory
+from focalnets.models.sequence import FocalTextClassifier
 from focalnets.tasks.task import Task
 from focalnets.training.callbacks import Guard, Patience, Recorder, Stopped, stop_request_on_signals
 from focalnets.training.config import TrainingConfig
 from focalnets.training.console import TrainingConsole
 from focalnets.training.data import damaged_image_message, training_loader, validation_loader
-from focalnets.training.endings import (
-    explain_failed_writing,
-    explain_resuming,
-    tells_of_lost_process,
-    unfinished,
+from focalnets.training.endings import explain_failed_writing, explain_resuming, tells_of_lost_process, unfinished
+from focalnets.training.launch import (
+    build_trainer,
+    check_compilation,
+    check_devices,
+    fastest_precision,
+    is_first_process,
+    quiet_lightning,
 )
-from focalnets.training.launch import build_trainer, check_devices, fastest_precision, is_first_process, quiet_lightning
 from focalnets.training.model_card import model_card
 from focalnets.training.module import TaskModule
 from focalnets.training.network import BuildNetwork, NetworkToTrain, build_network
@@ -83,6 +86,7 @@ def train(
     config, chosen = _choose_settings(config, data)
     task = config.build_task().with_data(data)
     check_devices(config)
+    check_compilation(config)
     if not is_first_process(config):
         return _fit(task, config, data, build(task, config, data.labels), folder, quiet=quiet, resumes=False)
     folder.check_free(overwrite)
@@ -286,7 +290,7 @@ def _fit(
     )
     if first:
         try:
-            if isinstance(network.module, FocalNet):
+            if isinstance(network.module, FocalNet | FocalTextClassifier):
                 found = [task.complete(weights, data, device=device) for weights in (folder.last, folder.best)]
                 if found[-1] is not None:
                     console.line(found[-1])

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from focalnets.errors import CheckpointError, ConfigError, UnknownNameError, nearest
 from focalnets.files import replacing
-from focalnets.models.config import FocalNetConfig, Preprocessing, TextInput
+from focalnets.models.config import FocalNetConfig, Preprocessing, SeriesInput, TextInput
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.network_configs import NetworkConfig
 from focalnets.version import __version__
@@ -125,7 +125,7 @@ def describe(
 
     Args:
         model: A FocalNet, or a module that carries ``config`` (the FocalNetConfig of its backbone), ``preprocessing``
-            (its input: an image, a clip or a text), ``class_names`` (labels or None) and ``origin`` (a text).
+            (its input: an image, a clip, a text or a series), ``class_names`` (labels or None) and ``origin`` (a text).
         notes: Free texts to keep beside the weights.
         dtype: What the weights are kept as; None says nothing about it.
         task: What the network does, e.g. ``classify``.
@@ -146,9 +146,9 @@ def describe(
     config: Any = model.config
     spec: Any = model.preprocessing
     labels: Any = model.class_names
-    if not isinstance(config, NetworkConfig) or not isinstance(spec, Preprocessing | TextInput):
+    if not isinstance(config, NetworkConfig) or not isinstance(spec, Preprocessing | TextInput | SeriesInput):
         raise ConfigError(
-            f"config must be that of a network and preprocessing an image, clip or text input, got "
+            f"config must be that of a network and preprocessing an image, clip, text or series input, got "
             f"{type(config).__name__} and {type(spec).__name__} in {name}."
         )
     if head is None:

@@ -19,6 +19,7 @@ from focalnets.models.config import (
     FocalNetConfig,
     InputSpec,
     Preprocessing,
+    SeriesInput,
     TextInput,
     check_channels,
     read_input_spec,
@@ -128,8 +129,8 @@ class Description(Interface):
             )
         if isinstance(self.config, FocalNetConfig):
             check_channels(self.config, self.input)
-        elif self.input.kind != TextInput.kind:
-            raise ConfigError(f"its network takes texts, got an input of kind {self.input.kind}.")
+        elif self.input.kind not in (TextInput.kind, SeriesInput.kind):
+            raise ConfigError(f"its network takes texts or series, got an input of kind {self.input.kind}.")
         outputs = self.head.get("outputs")
         if self.labels is not None and outputs is not None and len(self.labels) != outputs:
             raise ConfigError(f"it names {len(self.labels)} classes for {outputs} outputs.")

@@ -9,9 +9,8 @@ import dataclasses
 
 import numpy as np
 
-from focalnets.auditing.statistics.differences import paired_shares
 from focalnets.auditing.statistics.tests import mcnemar_of
-from focalnets.intervals import Estimate
+from focalnets.intervals import Estimate, paired_shares
 
 __all__ = ["Pull", "measure_pull"]
 

@@ -50,8 +50,8 @@ class RecallSettings:
     """
 
     pairs: int = 4
-    length: int = 64
-    vocabulary: int = 128
+    length: int = 32
+    vocabulary: int = 32
     dim: int = 32
     depth: int = 2
     steps: int = 1000

@@ -151,8 +151,16 @@ def fingerprint(sides: Sequence[AnnotatedImages]) -> str:
     digest = hashlib.sha256()
     for side, images in zip(("train", "val"), sides, strict=True):
         for number, name in enumerate(images.names):
-            size = images.files[number].stat().st_size if images.files else 0
+            size = _size_of(images.files[number]) if images.files else 0
             digest.update(f"{side}\t{name}\t{size}\n".encode("utf-8", "surrogatepass"))
         for source in images.sources:
-            digest.update(f"{source.name}\t{source.stat().st_size}\n".encode("utf-8", "surrogatepass"))
+            digest.update(f"{source.name}\t{_size_of(source)}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def _size_of(file: Path) -> int:
+    """Measure a file in bytes; 0 for one that cannot be reached, e.g. a link that leads in a circle."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

@@ -15,6 +15,7 @@ from focalnets.data.text.tokenizers import (
     in_chunks,
     smallest_dtype,
 )
+from focalnets.data.text.words import WordTokenizer
 from focalnets.errors import ConfigError, MissingPackageError, abridged
 from focalnets.files import parse_json, user_path
 from focalnets.models.input_specs import LARGEST_TOKENIZER, TextInput, TextUnit
@@ -139,6 +140,8 @@ def tokenizer_of(spec: TextInput) -> Tokenizer:
         tokenizer = ByteTokenizer()
     elif spec.unit == "characters":
         tokenizer = CharacterTokenizer(spec.tokenizer)
+    elif spec.unit == "words":
+        tokenizer = WordTokenizer(spec.tokenizer.split("\n") if spec.tokenizer else ())
     else:
         tokenizer = PieceTokenizer(spec.tokenizer, spec.vocabulary)
     if tokenizer.size != spec.vocabulary_size:

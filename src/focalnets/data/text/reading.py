@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from focalnets.errors import DataError, abridged
 
-__all__ = ["BETWEEN_TEXTS", "read_texts"]
+__all__ = ["BETWEEN_TEXTS", "json_lines", "read_file", "read_texts"]
 
 BETWEEN_TEXTS = "\n\n"
 """What is put between the texts of several files, or of several lines of a ``.jsonl``."""
@@ -30,6 +31,37 @@ def read_texts(files: Sequence[Path], *, text_field: str = "text") -> str:
         DataError: If a file cannot be read, is damaged, empty, no text, or not in UTF-8.
     """
     return BETWEEN_TEXTS.join(_read_text(file, text_field) for file in files)
+
+
+def read_file(file: Path) -> str:
+    """Read a text in UTF-8, compressed (``.gz``) or not; it may be empty.
+
+    Raises:
+        DataError: If the file cannot be read, is damaged, no text, or not in UTF-8.
+    """
+    return _decoded(_read_bytes(file), file)
+
+
+def json_lines(text: str, file: Path) -> Iterator[tuple[int, Any]]:
+    """Read one JSON value a line; yields the number of each line, from 1, and its value.
+
+    Args:
+        text: The lines; empty ones are passed over.
+        file: Where they come from, for messages.
+
+    Raises:
+        DataError: If a line is no JSON.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"line {number:,} of '{file}' is no JSON ({error!s:.100}); correct or remove it."
+            ) from error
+        yield number, entry
 
 
 def _read_text(file: Path, text_field: str) -> str:
@@ -75,15 +107,7 @@ def _decoded(content: bytes, file: Path) -> str:
 
 def _text_of_lines(text: str, file: Path, text_field: str) -> list[str]:
     texts = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"line {number:,} of '{file}' is no JSON ({error!s:.100}); correct or remove it."
-            ) from error
+    for number, entry in json_lines(text, file):
         if not isinstance(entry, dict) or not isinstance(entry.get(text_field), str):
             fields = f"its fields are {abridged(list(entry))}" if isinstance(entry, dict) else "it is no object"
             raise DataError(

@@ -110,10 +110,9 @@ def run_demo(
     text = read_plays()[: settings.characters]
     place = output / "text" / "plays.txt"
     write_text(place, text)
-    configs = {
-        "run": training_config(settings, settings.network),
-        "attention": training_config(settings, {**settings.network, **settings.attention}),
-    }
+    configs = dict(
+        zip(("run", "attention"), (training_config(settings, name) for name in settings.networks), strict=True)
+    )
     runs = {}
     for name, (folder, config) in zip(("focal modulation", "attention"), configs.items(), strict=True):
         say(f"learning {len(text):,} characters by {name}: {settings.epochs} epochs")
@@ -149,10 +148,10 @@ def run_demo(
     )
 
 
-def training_config(settings: LanguageDemoSettings, network: Mapping[str, object]) -> TrainingConfig:
+def training_config(settings: LanguageDemoSettings, model: str) -> TrainingConfig:
     """Choose how a network is trained; both alike."""
     return language().replace(
-        model_overrides=dict(network), epochs=settings.epochs, batch_size=settings.batch_size,
+        model=model, model_overrides=dict(settings.overrides), epochs=settings.epochs, batch_size=settings.batch_size,
         learning_rate=settings.learning_rate, warmup_epochs=0.05 * settings.epochs, device="cpu", seed=settings.seed,
         context_length=settings.context_length, passages=settings.passages, sample_prompt=settings.sample_prompt,
         sample_length=settings.sample_length,

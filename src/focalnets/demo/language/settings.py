@@ -15,8 +15,8 @@ class LanguageDemoSettings:
 
     Attributes:
         characters: Of the text, from its beginning; the last tenth of them is held out.
-        network: Fields in which the network differs from ``focal_language_small``.
-        attention: Fields in which its rival differs besides, so that it attends and has the same size.
+        networks: Names of our network, and of the one beside it.
+        overrides: Fields in which both differ from the table of networks.
         context_length: Characters that both read at once in training.
         passages, epochs: Passages that an epoch takes from the text, and epochs, after each of which a sample is kept.
         batch_size: Passages a step.
@@ -27,8 +27,8 @@ class LanguageDemoSettings:
     """
 
     characters: int = 320_000
-    network: Mapping[str, Any]
-    attention: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"attention_every": 1})
+    networks: tuple[str, str] = ("focal_language_small", "attention_language_small")
+    overrides: Mapping[str, Any]
     context_length: int = 256
     passages: int = 400
     epochs: int = 12
@@ -42,12 +42,12 @@ class LanguageDemoSettings:
 
 def full() -> LanguageDemoSettings:
     """Choose what takes about three minutes on two cores, for both networks together."""
-    return LanguageDemoSettings(network={"dim": 128, "depth": 3})
+    return LanguageDemoSettings(overrides={"dim": 128, "depth": 3})
 
 
 def quick() -> LanguageDemoSettings:
     """Choose what takes seconds: it shows that everything runs and learns next to nothing."""
     return LanguageDemoSettings(
-        characters=40_000, network={"dim": 32, "depth": 2}, context_length=64, passages=64, epochs=3,
+        characters=40_000, overrides={"dim": 32, "depth": 2}, context_length=64, passages=64, epochs=3,
         sample_length=80, looked_at=200,
     )  # fmt: skip

@@ -16,7 +16,7 @@ PLAYS = "Coriolanus and Richard III"
 
 def read_plays() -> str:
     """Read the two plays, 317,026 characters."""
-    packed = resources.files("focalnets").joinpath("demo", "language", "plays.txt.xz").read_bytes()
+    packed = (resources.files("focalnets") / "demo" / "language" / "plays.txt.xz").read_bytes()
     return lzma.decompress(packed).decode("ascii")
 
 

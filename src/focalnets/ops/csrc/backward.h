@@ -20,13 +20,15 @@ void finish_mean_gradient(const Plan& plan, int64_t image, int64_t vector, Vecto
 }
 
 // For maps of which a block of channels fits the cache, where the task will need it again at once.
+template <class Element>
 void mean_gradients_of_block(const Plan& plan, int64_t image, const ChannelBlock& block) {
   const Problem& p = *plan.problem;
   const Strides& strides = plan.gradients->upstream_strides;
   Vector sums[focal::max_vectors_per_block] = {};
   for (int64_t y = 0; y < p.height; ++y) {
     const float* gates = p.gates + offset_of(p.gates_strides, image, y) + p.levels;
-    const float* upstream = plan.gradients->upstream + offset_of(strides, image, y) + block.channel(0);
+    const Element* upstream =
+        static_cast<const Element*>(plan.gradients->upstream) + offset_of(strides, image, y) + block.channel(0);
     const MaskRow mask(p, image, y);
     if (y + 1 < p.height) prefetch_row(upstream + strides.row, strides.column, block.all_channels(), p.width, false);
     for (int64_t v = 0; v < block.vectors; ++v) {
@@ -34,9 +36,8 @@ void mean_gradients_of_block(const Plan& plan, int64_t image, const ChannelBlock
       Vector sum = {};
       for (int64_t x = 0; x < p.width; ++x) {
         if (mask && !mask[x]) continue;
-        const float* source = upstream + x * strides.column + v * lanes;
-        sum = (count == lanes ? load_unaligned(source) : load_some(source, count)) * gates[x * p.gates_strides.column] +
-              sum;
+        const Vector value = load_up_to(upstream + x * strides.column + v * lanes, count);
+        sum = value * gates[x * p.gates_strides.column] + sum;
       }
       sums[v] += sum;
     }
@@ -45,12 +46,13 @@ void mean_gradients_of_block(const Plan& plan, int64_t image, const ChannelBlock
 }
 
 // For larger maps, in the order of memory: the sums of one row (of all images) for all channels.
+template <class Element>
 void mean_gradient_row(const Plan& plan, int64_t row) {
   const Problem& p = *plan.problem;
   const int64_t image = row / p.height, y = row % p.height;
   const Strides& strides = plan.gradients->upstream_strides;
   const float* gates = p.gates + offset_of(p.gates_strides, image, y) + p.levels;
-  const float* upstream = plan.gradients->upstream + offset_of(strides, image, y);
+  const Element* upstream = static_cast<const Element*>(plan.gradients->upstream) + offset_of(strides, image, y);
   const MaskRow mask(p, image, y);
   float* sums = plan.row_sums + row * plan.vectors * lanes;
   for (int64_t v = 0; v < plan.vectors; ++v) store(sums + v * lanes, Vector{});
@@ -58,9 +60,7 @@ void mean_gradient_row(const Plan& plan, int64_t row) {
     if (mask && !mask[x]) continue;
     const float gate = gates[x * p.gates_strides.column];
     for (int64_t v = 0; v < plan.vectors; ++v) {
-      const int64_t count = smaller(lanes, p.channels - v * lanes);
-      const Vector value =
-          count == lanes ? load_unaligned(upstream + v * lanes) : load_some(upstream + v * lanes, count);
+      const Vector value = load_up_to(upstream + v * lanes, smaller(lanes, p.channels - v * lanes));
       store(sums + v * lanes, value * gate + load(sums + v * lanes));
     }
   }
@@ -105,7 +105,9 @@ void gate_gradient_row(const float* const* levels, const float* const* upstream,
   }
 }
 
-// One task of the backward pass: a block of channels and a band of rows, for one image after the other.
+// One task of the backward pass: a block of channels and a band of rows, for one image after the other. Context,
+// upstream gradient and gradient of the context are maps of `Element`.
+template <class Element>
 struct BackwardBand {
   const Plan& plan;
   const Problem& p;
@@ -141,7 +143,7 @@ struct BackwardBand {
     }
     const int64_t last_image = smaller(p.images, (group + 1) * plan.images_per_group);
     for (int64_t image = group * plan.images_per_group; image < last_image; ++image) {
-      if (!plan.apart) mean_gradients_of_block(plan, image, block);
+      if (!plan.apart) mean_gradients_of_block<Element>(plan, image, block);
       const int64_t first_step = RowRange(plan, band, plan.gradient_lag[0]).first;
       for (int64_t step = first_step; step < rows.last + plan.gradient_lag[0]; ++step) {
         compute_levels(image, step);
@@ -149,6 +151,10 @@ struct BackwardBand {
         if (wants_levels) propagate_gradients(image, step);
       }
     }
+  }
+
+  const Element* context(int64_t image, int64_t y, int64_t v) const {
+    return static_cast<const Element*>(p.context) + offset_of(p.context_strides, image, y) + block.channel(v);
   }
 
   const float* kernel(int64_t l, int64_t v) const {
@@ -159,12 +165,11 @@ struct BackwardBand {
   void compute_levels(int64_t image, int64_t step) const {
     const int64_t halo = plan.gradient_lag[0];
     if (RowRange(plan, band, halo).has(step + 1))
-      prefetch_row(p.context + offset_of(p.context_strides, image, step + 1) + block.channel(0),
-                   p.context_strides.column, block.all_channels(), p.width, false);
+      prefetch_row(context(image, step + 1, 0), p.context_strides.column, block.all_channels(), p.width, false);
     if (RowRange(plan, band, halo).has(step))
       for (int64_t v = 0; v < block.vectors; ++v)
-        pack_row(p.context + offset_of(p.context_strides, image, step) + block.channel(v), p.context_strides.column,
-                 block.count(v), MaskRow(p, image, step), p.width, level[0].row(step, v));
+        pack_row(context(image, step, v), p.context_strides.column, block.count(v), MaskRow(p, image, step), p.width,
+                 level[0].row(step, v));
     for (int64_t l = 1; l <= levels; ++l) {
       const int64_t y = step - plan.lag[l];
       if (!RowRange(plan, band, halo - plan.lag[l]).has(y)) continue;
@@ -172,7 +177,7 @@ struct BackwardBand {
       for (int64_t v = 0; v < block.vectors; ++v) {
         float *output = level[l].row(y, v), *slope = derivative[l].row(y, v);
         convolve(level[l - 1], v, y, kernel(l, v), p.kernel_heights[l - 1], p.kernel_widths[l - 1], p.height, p.width,
-                 StoreGeluAndDerivative{output, slope});
+                 StoreGeluAndDerivative<Element>{output, slope});
         clear_masked(output, mask, p.width);
         clear_masked(slope, mask, p.width);
       }
@@ -183,14 +188,15 @@ struct BackwardBand {
   void start_gradients(int64_t image, int64_t y) const {
     if (!RowRange(plan, band, plan.lag[levels]).has(y)) return;
     const Strides& strides = plan.gradients->upstream_strides;
+    const Element* from_above = static_cast<const Element*>(plan.gradients->upstream);
     if (RowRange(plan, band, plan.lag[levels]).has(y + 1))
-      prefetch_row(plan.gradients->upstream + offset_of(strides, image, y + 1) + block.channel(0), strides.column,
+      prefetch_row(from_above + offset_of(strides, image, y + 1) + block.channel(0), strides.column,
                    block.all_channels(), p.width, false);
     Vector global[focal::max_vectors_per_block];
     for (int64_t v = 0; v < block.vectors; ++v) {
       float* row = upstream.row(y, v);
-      pack_row(plan.gradients->upstream + offset_of(strides, image, y) + block.channel(v), strides.column,
-               block.count(v), MaskRow(p, image, y), p.width, row);
+      pack_row(from_above + offset_of(strides, image, y) + block.channel(v), strides.column, block.count(v),
+               MaskRow(p, image, y), p.width, row);
       if (plan.scale != 1.0f)
         for (int64_t x = 0; x < p.width; ++x) store(row + x * lanes, load(row + x * lanes) * plan.scale);
       global[v] = gelu(load_some(plan.gradients->means + image * p.channels + block.channel(v), block.count(v)));
@@ -240,7 +246,8 @@ struct BackwardBand {
     }
     const int64_t y = step - plan.gradient_lag[0];
     if (plan.gradients->context && rows.has(y)) {
-      float* target = plan.gradients->context + (image * p.height + y) * p.width * p.channels + block.channel(0);
+      Element* target = static_cast<Element*>(plan.gradients->context) + (image * p.height + y) * p.width * p.channels +
+                        block.channel(0);
       prefetch_row(target, p.channels, block.all_channels(), p.width, true);
       const MaskRow mask(p, image, y);
       for (int64_t v = 0; v < block.vectors; ++v) {
@@ -268,7 +275,10 @@ struct BackwardBand {
   }
 };
 
-void backward_band(const Plan& plan, int64_t task, float* scratch) { BackwardBand(plan, task, scratch); }
+template <class Element>
+void backward_band(const Plan& plan, int64_t task, float* scratch) {
+  BackwardBand<Element>(plan, task, scratch);
+}
 
 // Sums what the tasks found into the first of their partial results, and puts that into the order of the kernels.
 void reduce_kernels(const Plan& plan, int64_t vector) {

@@ -124,6 +124,7 @@ struct StoreGelu {
   FOCAL_INLINE void operator()(Vector sum, int64_t x) const { store(output + x * lanes, gelu_for<Element>(sum)); }
 };
 
+template <class Element>  // the same
 struct StoreGeluAndDerivative {
   static constexpr bool flipped = false;
   float* output;
@@ -131,7 +132,7 @@ struct StoreGeluAndDerivative {
 
   FOCAL_INLINE void operator()(Vector sum, int64_t x) const {
     Vector slope;
-    store(output + x * lanes, gelu_with_derivative(sum, &slope));
+    store(output + x * lanes, gelu_with_derivative_for<Element>(sum, &slope));
     store(derivative + x * lanes, slope);
   }
 };

@@ -21,6 +21,7 @@ namespace {
 
 using focal::Gradients;
 using focal::Kernels;
+using focal::MapKernels;
 using focal::Plan;
 using focal::Problem;
 using focal::RingShape;
@@ -164,7 +165,7 @@ float* zeroed_scratch(const Plan& plan, float* scratch, int64_t thread, bool* re
 }  // namespace
 
 // Changes with the structures that Python fills, so that a library left over from another version is not used.
-FOCAL_EXPORT int64_t focal_interface() { return 4000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
+FOCAL_EXPORT int64_t focal_interface() { return 5000000 + 1000 * sizeof(Problem) + sizeof(Gradients); }
 
 // Name of the instruction set that `name` (null or empty: the best one here) stands for; null and a status if it cannot
 // run.
@@ -176,10 +177,10 @@ FOCAL_EXPORT const char* focal_instruction_set(const char* name, int32_t* status
 
 // Writes `result` (B, rows, W, C) and, unless null, `means` (B, C), the mean of Z_L that the backward call needs. With
 // `sums` in place of `means` the global level is left out, and `sums` (B, C) become those of Z_L over the rows of the
-// result. All contiguous.
-FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, const Problem* problem, float* result, float* means,
-                                   double* sums) {
-  return focal::forward(instruction_set, *problem, false, result, means, sums);
+// result. All contiguous. With `bfloat16` context and result are such maps.
+FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, int64_t bfloat16, const Problem* problem, void* result,
+                                   float* means, double* sums) {
+  return focal::forward(instruction_set, *problem, bfloat16 != 0, result, means, sums);
 }
 
 int32_t focal::forward(const char* instruction_set, const Problem& p, bool bfloat16, void* result, float* means,
@@ -187,9 +188,10 @@ int32_t focal::forward(const char* instruction_set, const Problem& p, bool bfloa
   const Choice choice = choose_kernels(instruction_set);
   if (choice.status != done) return choice.status;
   const Kernels& kernels = *choice.kernels;
+  const MapKernels& of_maps = bfloat16 ? kernels.of_bfloat16 : kernels.of_float32;
   Plan plan = {};
   plan.problem = &p;
-  plan.result = static_cast<float*>(result);
+  plan.result = result;
   plan.means = means;
   plan.local = sums != nullptr;
   describe_levels(plan);
@@ -216,8 +218,7 @@ int32_t focal::forward(const char* instruction_set, const Problem& p, bool bfloa
   count_tokens(plan);
   in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.pack_kernels(plan, vector); });
   in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
-    float* mine = zeroed_scratch(plan, scratch, thread, ready);
-    (bfloat16 ? kernels.forward_band_bfloat16 : kernels.forward_band)(plan, task, mine);
+    of_maps.forward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
   });
   if (plan.local) {
     const int64_t stride = plan.vectors * plan.lanes;
@@ -230,16 +231,19 @@ int32_t focal::forward(const char* instruction_set, const Problem& p, bool bfloa
   } else if (plan.apart) {
     in_parallel(threads, p.images, [&](int64_t image, int64_t) { kernels.global_levels_of_image(plan, image); });
     in_parallel(threads, p.images * p.height,
-                [&](int64_t row, int64_t) { kernels.add_global_level_to_row(plan, row); });
+                [&](int64_t row, int64_t) { of_maps.add_global_level_to_row(plan, row); });
   }
   return done;
 }
 
-FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* problem, const Gradients* gradients) {
+// With `bfloat16` context, upstream gradient and gradient of the context are such maps.
+FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, int64_t bfloat16, const Problem* problem,
+                                    const Gradients* gradients) {
   const Problem& p = *problem;
   const Choice choice = choose_kernels(instruction_set);
   if (choice.status != done) return choice.status;
   const Kernels& kernels = *choice.kernels;
+  const MapKernels& of_maps = bfloat16 ? kernels.of_bfloat16 : kernels.of_float32;
   Plan plan = {};
   plan.problem = problem;
   plan.gradients = gradients;
@@ -281,11 +285,11 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
   count_tokens(plan);
   in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.pack_kernels(plan, vector); });
   if (plan.apart) {
-    in_parallel(threads, p.images * p.height, [&](int64_t row, int64_t) { kernels.mean_gradient_row(plan, row); });
+    in_parallel(threads, p.images * p.height, [&](int64_t row, int64_t) { of_maps.mean_gradient_row(plan, row); });
     in_parallel(threads, p.images, [&](int64_t image, int64_t) { kernels.mean_gradients_of_image(plan, image); });
   }
   in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
-    kernels.backward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
+    of_maps.backward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));
   });
   if (gradients->wants_kernels)
     in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.reduce_kernels(plan, vector); });
@@ -298,16 +302,19 @@ FOCAL_EXPORT int32_t focal_backward(const char* instruction_set, const Problem* 
   return done;
 }
 
-// activated = gelu(inputs), `count` numbers; unless null, `gradient` (of the result) becomes that of the inputs.
-FOCAL_EXPORT int32_t focal_gelu(const char* instruction_set, int64_t count, int64_t threads, const float* inputs,
-                                float* activated, float* gradient) {
+// activated = gelu(inputs), `count` numbers, which with `bfloat16` are such; unless null, `gradient` (of the result)
+// becomes that of the inputs.
+FOCAL_EXPORT int32_t focal_gelu(const char* instruction_set, int64_t bfloat16, int64_t count, int64_t threads,
+                                const void* inputs, void* activated, void* gradient) {
   const Choice choice = choose_kernels(instruction_set);
   if (choice.status != done) return choice.status;
-  const int64_t share = 16384;
+  const MapKernels& of_maps = bfloat16 ? choice.kernels->of_bfloat16 : choice.kernels->of_float32;
+  const int64_t share = 16384, bytes = bfloat16 ? 2 : 4;
   in_parallel(threads, ceil_divide(count, share), [&](int64_t task, int64_t) {
     const int64_t first = task * share;
-    choice.kernels->gelu(smaller(share, count - first), inputs + first, activated + first,
-                         gradient ? gradient + first : nullptr);
+    const auto from = [&](void* numbers) { return static_cast<char*>(numbers) + first * bytes; };
+    of_maps.gelu(smaller(share, count - first), from(const_cast<void*>(inputs)), from(activated),
+                 gradient ? from(gradient) : nullptr);
   });
   return done;
 }

@@ -127,7 +127,7 @@ int32_t aggregate(const Engine& engine, const char* instruction_set, const Map& 
   focal::Problem problem = {};
   problem.images = map.images, problem.height = map.height, problem.width = map.width, problem.channels = map.channels;
   problem.levels = block.levels, problem.threads = map.threads, problem.last_row = map.height;
-  problem.context = static_cast<const float*>(rows.context);
+  problem.context = rows.context;
   problem.context_strides = {map.height * map.width * map.channels, map.width * map.channels, map.channels};
   problem.gates = rows.gates;
   problem.gates_strides = {map.height * map.width * rows.gate_stride, map.width * rows.gate_stride, rows.gate_stride};

@@ -77,18 +77,21 @@ Vector global_level(const Plan& plan, int64_t image, int64_t vector) {
   return gelu(mean);
 }
 
-FOCAL_INLINE void add_global_level(float* result, int64_t count, Vector global, float gate, float scale) {
+template <class Element>
+FOCAL_INLINE void add_global_level(Element* result, int64_t count, Vector global, float gate, float scale) {
   store_up_to(result, (global * gate + load_up_to(result, count)) * scale, count);
 }
 
 // For maps of which a block of channels fits the cache: right after the task that wrote it.
+template <class Element>
 void add_global_level_to_block(const Plan& plan, int64_t image, const ChannelBlock& block) {
   const Problem& p = *plan.problem;
   Vector global[focal::max_vectors_per_block];
   for (int64_t v = 0; v < block.vectors; ++v) global[v] = global_level(plan, image, block.first + v);
   for (int64_t y = 0; y < p.height; ++y) {
     const float* gates = p.gates + offset_of(p.gates_strides, image, y) + p.levels;
-    float* result = plan.result + ((image * p.height + y) * p.width) * p.channels + block.channel(0);
+    Element* result =
+        static_cast<Element*>(plan.result) + (image * p.height + y) * p.width * p.channels + block.channel(0);
     const MaskRow mask(p, image, y);
     for (int64_t x = 0; x < p.width; ++x, result += p.channels) {
       if (mask && !mask[x]) continue;
@@ -105,12 +108,13 @@ void global_levels_of_image(const Plan& plan, int64_t image) {
 }
 
 // ... then one row after the other (counted through all images).
+template <class Element>
 void add_global_level_to_row(const Plan& plan, int64_t row) {
   const Problem& p = *plan.problem;
   const int64_t image = row / p.height, y = row % p.height;
   const float* gates = p.gates + offset_of(p.gates_strides, image, y) + p.levels;
   const float* global = plan.global_levels + image * plan.vectors * lanes;
-  float* result = plan.result + row * p.width * p.channels;
+  Element* result = static_cast<Element*>(plan.result) + row * p.width * p.channels;
   const MaskRow mask(p, image, y);
   for (int64_t x = 0; x < p.width; ++x, result += p.channels) {
     if (mask && !mask[x]) continue;
@@ -132,12 +136,12 @@ const float* kernel(const Plan& plan, const ChannelBlock& block, int64_t vector,
   return plan.packed_kernels + ((block.first + vector) * plan.taps + plan.first_tap[level - 1]) * lanes;
 }
 
-// Context and result are maps of `Element`; bfloat16 only where the global level is left out.
+// Context and result are maps of `Element`.
 template <class Element>
 void forward_band(const Plan& plan, int64_t task, float* scratch) {
   const Problem& p = *plan.problem;
-  const Element* context = reinterpret_cast<const Element*>(p.context);
-  Element* result = reinterpret_cast<Element*>(plan.result);
+  const Element* context = static_cast<const Element*>(p.context);
+  Element* result = static_cast<Element*>(plan.result);
   const int64_t levels = p.levels, band = task % plan.bands, image = task / plan.bands / plan.blocks;
   const ChannelBlock block(plan, task / plan.bands % plan.blocks);
   const RowRange rows(plan, band, 0);
@@ -200,7 +204,7 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
     double* of_band = plan.band_sums + ((image * plan.bands + band) * plan.vectors + block.first + v) * lanes;
     for (int64_t lane = 0; lane < lanes; ++lane) of_band[lane] = totals[v][lane];
   }
-  if (!plan.apart && !plan.local) add_global_level_to_block(plan, image, block);
+  if (!plan.apart && !plan.local) add_global_level_to_block<Element>(plan, image, block);
 }
 
 }  // namespace

@@ -114,17 +114,22 @@ alignas(64) constexpr float coarse_tail_coefficients[4][16] = {
      -3.460242755e-04f, -5.374154612e-05f, -6.324485527e-06f, -5.674721762e-07f,
      -3.899053189e-08f, -2.058027764e-09f, -8.364954012e-11f, -2.623028289e-12f}};
 
+// h(a); unless null, `slope` becomes h'(a), by the same polynomial.
 template <int degree>
-FOCAL_INLINE Vector tabulated_upper_tail(Vector a, const float (&table)[degree + 1][16]) {
+FOCAL_INLINE Vector tabulated_upper_tail(Vector a, const float (&table)[degree + 1][16], Vector* slope = nullptr) {
   const float round_to_half = 6291456.0f;  // 1.5 * 2^22: the sum's lowest mantissa bits are k
   const Vector rounded = a + round_to_half;
   const Vector f = a - (rounded - round_to_half);
   const auto coefficients = [&](int n) __attribute__((always_inline)) {
     return (Vector)_mm512_permutexvar_ps((__m512i)rounded, _mm512_load_ps(table[n]));
   };
-  Vector h = coefficients(degree);
+  Vector h = coefficients(degree), rise = {};
   FOCAL_UNROLL
-  for (int n = degree - 1; n >= 0; --n) h = h * f + coefficients(n);
+  for (int n = degree - 1; n >= 0; --n) {
+    rise = rise * f + h;
+    h = h * f + coefficients(n);
+  }
+  if (slope) *slope = rise;
   return h;
 }
 
@@ -160,6 +165,22 @@ FOCAL_INLINE Vector gelu_with_derivative(Vector x, Vector* derivative) {
   const Vector below = h - t * hazard_rate(a);  // the derivative at -a; at a it is 1 - below
   *derivative = x < 0.0f ? below : 1.0f - below;
   return positive_part(x) - t;
+}
+
+// As exact as maps of this type are: with AVX-512 the derivative for bfloat16 is wrong by at most 3.3e-6.
+template <class Element>
+FOCAL_INLINE Vector gelu_with_derivative_for(Vector x, Vector* derivative) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Element) == 2) {
+    const Vector a = magnitude(x, 7.7f);
+    Vector slope;
+    const Vector h = tabulated_upper_tail<5>(a, tail_coefficients, &slope);
+    const Vector below = slope * a + h;
+    *derivative = x < 0.0f ? below : 1.0f - below;
+    return positive_part(x) - a * h;
+  }
+#endif
+  return gelu_with_derivative(x, derivative);
 }
 
 }  // namespace

@@ -18,28 +18,30 @@ void pack_kernels(const Plan& plan, int64_t vector) {
   }
 }
 
-// activated = gelu(inputs); unless null, `gradient` (of the result) becomes that of the inputs.
-void gelu_of_many(int64_t count, const float* inputs, float* activated, float* gradient) {
+template <class Element>
+void gelu_of_many(int64_t count, const void* inputs, void* activated, void* gradient) {
+  const Element* source = static_cast<const Element*>(inputs);
+  Element *target = static_cast<Element*>(activated), *slopes = static_cast<Element*>(gradient);
   for (int64_t i = 0; i < count; i += lanes) {
     const int64_t left = smaller(lanes, count - i);
-    const Vector x = left == lanes ? load_unaligned(inputs + i) : load_some(inputs + i, left);
+    const Vector x = load_up_to(source + i, left);
     Vector y;
     if (gradient) {
       Vector slope;
-      y = gelu_with_derivative(x, &slope);
-      if (left == lanes)
-        store_unaligned(gradient + i, load_unaligned(gradient + i) * slope);
-      else
-        store_some(gradient + i, load_some(gradient + i, left) * slope, left);
+      y = gelu_with_derivative_for<Element>(x, &slope);
+      store_up_to(slopes + i, load_up_to(slopes + i, left) * slope, left);
     } else {
-      y = gelu(x);
+      y = gelu_for<Element>(x);
     }
-    if (left == lanes)
-      store_unaligned(activated + i, y);
-    else
-      store_some(activated + i, y, left);
+    store_up_to(target + i, y, left);
   }
 }
+
+template <class Element>
+constexpr focal::MapKernels of_maps = {
+    forward_band<Element>, add_global_level_to_row<Element>, mean_gradient_row<Element>,
+    backward_band<Element>, gelu_of_many<Element>,
+};
 
 }  // namespace
 
@@ -47,17 +49,13 @@ extern const focal::Kernels kernels;
 const focal::Kernels kernels = {
     FOCAL_NAME,
     lanes,
+    of_maps<float>,
+    of_maps<uint16_t>,
     pack_kernels,
-    forward_band<float>,
-    forward_band<uint16_t>,
     global_levels_of_image,
-    add_global_level_to_row,
-    mean_gradient_row,
     mean_gradients_of_image,
-    backward_band,
     reduce_kernels,
     reduce_gates,
-    gelu_of_many,
 };
 
 }  // namespace FOCAL_NAMESPACE

@@ -1,7 +1,8 @@
 // What the Python side asks for (Problem, the C ABI) and how one call is cut into tasks (Plan).
 //
 // Legend: B images, H x W tokens, C channels, L focal levels, Z_l the level of context, U_l its convolution (Z_l =
-// gelu(U_l)). All tensors are channels-last float32; strides are in elements, and channels (or gates) are adjacent.
+// gelu(U_l)). All tensors are channels-last; strides are in elements, and channels (or gates) are adjacent. Numbers are
+// float32; the maps of a call (context, result, their gradients) may all be bfloat16.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,7 @@ struct Problem {
   int64_t images, height, width, channels, levels, threads;
   int64_t normalize;            // whether to divide the result by L + 1
   int64_t first_row, last_row;  // rows of the result, the last excluded; the others are there to be read
-  const float* context;  // (B, H, W, C); the engine's may be bfloat16
+  const void* context;  // (B, H, W, C)
   Strides context_strides;
   const float* gates;  // (B, H, W, L + 1)
   Strides gates_strides;
@@ -34,10 +35,10 @@ struct Problem {
 
 struct Gradients {
   const float* means;     // (B, C), saved by the forward call: mean of Z_L over valid tokens
-  const float* upstream;  // (B, H, W, C): gradient of the result
+  const void* upstream;   // (B, H, W, C): gradient of the result
   Strides upstream_strides;
-  float* context;  // (B, H, W, C) contiguous, or null if not wanted
-  float* gates;    // (B, H, W, L + 1) contiguous, or null
+  void* context;  // (B, H, W, C) contiguous, or null if not wanted
+  float* gates;   // (B, H, W, L + 1) contiguous, or null
   int64_t wants_kernels;
   float* kernels[max_levels];  // L contiguous tensors like the kernels
 };
@@ -85,7 +86,7 @@ struct Plan {
   double* band_sums;       // (B, bands, vectors * lanes): sums of Z_L
   bool local;              // forward: whether the global level is left out
   float* means;            // forward: (B, C), written unless local
-  float* result;           // forward: (B, last_row - first_row, W, C) contiguous, written
+  void* result;            // forward: (B, last_row - first_row, W, C) contiguous, written
   float* global_levels;    // (B, vectors * lanes), only if apart
   float* row_sums;         // (B * H, vectors * lanes), only if apart: sums of upstream gradient times the last gate
   float* mean_gradients;   // (B, vectors * lanes): gradient that the mean sends to every valid token of Z_L
@@ -93,25 +94,29 @@ struct Plan {
   float* kernel_partials;  // (groups * bands, vectors, taps, lanes)
 };
 
+// What touches maps, for one type of their numbers.
+struct MapKernels {
+  void (*forward_band)(const Plan&, int64_t task, float* scratch);  // task = (image * blocks + block) * bands + band
+  void (*add_global_level_to_row)(const Plan&, int64_t row);        // only if apart; row of (B * H)
+  void (*mean_gradient_row)(const Plan&, int64_t row);              // the same
+  void (*backward_band)(const Plan&, int64_t task, float* scratch);  // task = (group * blocks + block) * bands + band
+  // activated = gelu(inputs), `count` numbers; unless null, `gradient` (of the result) becomes that of the inputs.
+  void (*gelu)(int64_t count, const void* inputs, void* activated, void* gradient);
+};
+
 // The tasks of one instruction set; kernels.cpp is compiled once for each.
 struct Kernels {
   const char* name;
   int64_t lanes;
+  MapKernels of_float32, of_bfloat16;
   void (*pack_kernels)(const Plan&, int64_t vector);
-  void (*forward_band)(const Plan&, int64_t task, float* scratch);  // task = (image * blocks + block) * bands + band
-  void (*forward_band_bfloat16)(const Plan&, int64_t task, float* scratch);  // of such maps; only if local
-  void (*global_levels_of_image)(const Plan&, int64_t image);       // these two only if apart
-  void (*add_global_level_to_row)(const Plan&, int64_t row);        // row of (B * H)
-  void (*mean_gradient_row)(const Plan&, int64_t row);              // these two only if apart
+  void (*global_levels_of_image)(const Plan&, int64_t image);   // these two only if apart
   void (*mean_gradients_of_image)(const Plan&, int64_t image);
-  void (*backward_band)(const Plan&, int64_t task, float* scratch);  // task = (group * blocks + block) * bands + band
   void (*reduce_kernels)(const Plan&, int64_t vector);
   void (*reduce_gates)(const Plan&, int64_t first, int64_t last);  // positions of (B * H * W)
-  void (*gelu)(int64_t count, const float* inputs, float* activated, float* gradient);  // gradient may be null
 };
 
-// The forward call, see focal_forward in dispatch.cpp; with `bfloat16` context and result are such maps, and there must
-// be `sums`.
+// The forward call, see focal_forward in dispatch.cpp.
 int32_t forward(const char* instruction_set, const Problem& problem, bool bfloat16, void* result, float* means,
                 double* sums);
 

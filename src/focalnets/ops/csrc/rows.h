@@ -82,8 +82,9 @@ void pack_row(const Element* source, int64_t stride, int64_t count, const MaskRo
 
 // Starts to fetch a block's channels of a row that will soon be read (or written): the tokens of a row lie too far
 // apart for the processor to foresee.
-FOCAL_INLINE void prefetch_row(const float* row, int64_t stride, int64_t channels, int64_t width, bool to_write) {
-  constexpr int64_t line = 16;
+template <class Element>
+FOCAL_INLINE void prefetch_row(const Element* row, int64_t stride, int64_t channels, int64_t width, bool to_write) {
+  constexpr int64_t line = 64 / sizeof(Element);
   for (int64_t x = 0; x < width; ++x)
     for (int64_t channel = 0; channel < channels; channel += line)
       if (to_write)
@@ -92,7 +93,8 @@ FOCAL_INLINE void prefetch_row(const float* row, int64_t stride, int64_t channel
         __builtin_prefetch(row + x * stride + channel, 0);
 }
 
-void unpack_row(const float* row, int64_t count, int64_t width, float* target, int64_t stride) {
+template <class Element>
+void unpack_row(const float* row, int64_t count, int64_t width, Element* target, int64_t stride) {
   if (count == lanes)
     for (int64_t x = 0; x < width; ++x) store_unaligned(target + x * stride, load(row + x * lanes));
   else

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from focalnets.intervals import wilson_interval
 from focalnets.report.colours import LIGHT, Theme
 from focalnets.report.figure import fraction_map, ink_on, new_figure, percent_axis, shortened, write_chart
-from focalnets.tasks.classify.results import ConfidentError, Evaluation
+from focalnets.tasks.classify.classified import Classified, ConfidentError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ _MOST_NUMBERED_CLASSES = 20
 _LONGEST_LABEL = 28
 
 
-def calibration_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> Figure:
+def calibration_figure(evaluation: Classified, theme: Theme = LIGHT) -> Figure:
     """Draw accuracy against confidence in bins of both kinds, and how many images each confidence has."""
     figure, (reliability, counts) = new_figure(2, 1, size=(5.6, 6.6), height_ratios=[3, 1], sharex=True)
     calibration = evaluation.calibration
@@ -60,7 +60,8 @@ def calibration_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> Figure:
     reliability.set_ylim(-0.03, 1.03)
     reliability.set_ylabel("fraction that is right, 95 % intervals")
     reliability.set_title(
-        f"mean confidence {calibration.mean_confidence:.1%}, top-1 {evaluation.top1:.1%}, {evaluation.images:,} images",
+        f"mean confidence {calibration.mean_confidence:.1%}, top-1 {evaluation.top1:.1%}, "
+        f"{evaluation.images:,} {evaluation.unit}",
         fontsize=10,
     )
     figure.legend(fontsize=8, loc="outside lower center")
@@ -71,11 +72,11 @@ def calibration_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> Figure:
     counts.set_xlim(-0.015, 1.015)
     counts.yaxis.get_major_locator().set_params(integer=True)
     counts.set_xlabel("confidence in the likeliest class")
-    counts.set_ylabel("images")
+    counts.set_ylabel(evaluation.unit)
     return figure
 
 
-def confusion_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> Figure:
+def confusion_figure(evaluation: Classified, theme: Theme = LIGHT) -> Figure:
     """Draw which classes are taken for which, each row as fractions of its true class.
 
     Classes without images have no row and no column. Images that are taken for one of them are counted in a last
@@ -95,7 +96,7 @@ def confusion_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> Figure:
     percent_axis(bar.ax.yaxis)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(f"top-1 {evaluation.top1:.2%} on {evaluation.images:,} images", fontsize=10)
+    axes.set_title(f"top-1 {evaluation.top1:.2%} on {evaluation.images:,} {evaluation.unit}", fontsize=10)
     axes.grid(visible=False)
     if named:
         axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8)
@@ -108,12 +109,12 @@ def confusion_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def draw_calibration(evaluation: Evaluation, path: str | Path) -> None:
+def draw_calibration(evaluation: Classified, path: str | Path) -> None:
     """Draw :func:`calibration_figure` into a PNG file."""
     write_chart(functools.partial(calibration_figure, evaluation), path)
 
 
-def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
+def draw_confusion(evaluation: Classified, path: str | Path) -> None:
     """Draw :func:`confusion_figure` into a PNG file."""
     write_chart(functools.partial(confusion_figure, evaluation), path)
 
@@ -145,7 +146,7 @@ def draw_confident_errors(
     write_chart(draw, path)
 
 
-def _confusion_with_images(evaluation: Evaluation) -> tuple[Any, list[str], list[str]]:
+def _confusion_with_images(evaluation: Classified) -> tuple[Any, list[str], list[str]]:
     """Select the counts of the classes that have images, and name their rows and columns."""
     import numpy as np
 
@@ -155,4 +156,4 @@ def _confusion_with_images(evaluation: Evaluation) -> tuple[Any, list[str], list
     chosen, elsewhere = counts[seen][:, seen], counts[seen][:, ~seen].sum(1, keepdims=True)
     if not elsewhere.any():
         return chosen, rows, rows
-    return np.concatenate([chosen, elsewhere], axis=1), rows, [*rows, "a class without images"]
+    return np.concatenate([chosen, elsewhere], axis=1), rows, [*rows, f"a class without {evaluation.unit}"]

@@ -13,6 +13,7 @@ from focalnets.files import csv_text, write_text
 from focalnets.models.config import Preprocessing
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.report.pictures import fit_within
+from focalnets.tasks.classify.classified import Classified
 from focalnets.tasks.classify.figures import draw_calibration, draw_confident_errors, draw_confusion
 from focalnets.tasks.classify.results import Evaluation, Prediction, none_of_the_classes
 from focalnets.tasks.classify.sections import (
@@ -26,6 +27,7 @@ from focalnets.tasks.evaluation import EvaluationReport, loss_in_words, size_in_
 _MOST_SHOWN_PX = 1024
 
 __all__ = [
+    "calibration_csv",
     "evaluation_facts",
     "evaluation_sections",
     "evaluation_summary",
@@ -91,7 +93,7 @@ def write_evaluation_files(evaluation: Evaluation, pictures: Sequence[Image.Imag
     write_text(folder / "per_class.csv", evaluation.per_class_csv())
     write_text(folder / "confusion.csv", evaluation.confusion_csv())
     draw_confusion(evaluation, folder / "confusion.png")
-    write_text(folder / "calibration.csv", _calibration_csv(evaluation))
+    write_text(folder / "calibration.csv", calibration_csv(evaluation))
     draw_calibration(evaluation, folder / "calibration.png")
     write_text(folder / "mistakes.csv", _errors_csv(evaluation))
     names = ["per_class.csv", "confusion.csv", "confusion.png", "calibration.csv", "calibration.png", "mistakes.csv"]
@@ -144,13 +146,14 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"95 % interval {interval[0]:.1%} to {interval[1]:.1%}"
 
 
-def _calibration_csv(evaluation: Evaluation) -> str:
+def calibration_csv(evaluation: Classified) -> str:
+    """Write the bins of the calibration as CSV."""
     kinds = (
         ("equal width", evaluation.calibration.equal_width),
         ("equal count", evaluation.calibration.equal_count),
     )
     rows = ([kind, *dataclasses.astuple(bin_)] for kind, bins in kinds for bin_ in bins)
-    return csv_text(["bins", "low", "high", "images", "confidence", "accuracy"], rows)
+    return csv_text(["bins", "low", "high", evaluation.unit, "confidence", "accuracy"], rows)
 
 
 def _errors_csv(evaluation: Evaluation) -> str:

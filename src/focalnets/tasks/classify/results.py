@@ -6,24 +6,26 @@ Axes: K classes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import torch
+from typing import Any, ClassVar
 
 from focalnets.files import csv_text
 from focalnets.intervals import wilson_interval
 from focalnets.report.words import count_in_words
-from focalnets.tasks.classify.calibration import Calibration, measure_calibration
+from focalnets.tasks.classify.calibration import Calibration
+from focalnets.tasks.classify.classified import (
+    ClassFigures,
+    ConfidentError,
+    calibration_of,
+    class_figures,
+    confusion_counts,
+    confusion_table,
+    mean_recall,
+    most_confident_errors,
+)
 from focalnets.tasks.evaluation import Failure, Measured
-from focalnets.tasks.running import path_of
 
 __all__ = [
-    "Answer",
-    "ClassFigures",
-    "ConfidentError",
     "Evaluation",
     "Figures",
     "Prediction",
@@ -81,61 +83,6 @@ def none_of_the_classes(count: int) -> str:
     return f"none of the {count_in_words(count) if count > 1 else 'classes'}, as it seems"
 
 
-class Answer(NamedTuple):
-    """What a network says of one labelled image.
-
-    Attributes:
-        label: Index of its class.
-        predicted: Index of the likeliest class.
-        confidence: Probability of the predicted class, from 0 to 1.
-        true_confidence: Probability of the true class.
-    """
-
-    label: int
-    predicted: int
-    confidence: float
-    true_confidence: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassFigures:
-    """How well one class is recognised.
-
-    Attributes:
-        name: The class.
-        images: How many images of it were seen.
-        recall: Fraction of them recognised; None without images.
-        recall_interval: Wilson's 95 % confidence interval of ``recall``; None without images.
-        precision: Fraction of the images called so that are of the class; None if none was called so.
-    """
-
-    name: str
-    images: int
-    recall: float | None
-    precision: float | None
-    recall_interval: tuple[float, float] | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ConfidentError:
-    """An image that the network is sure of and calls wrongly.
-
-    Attributes:
-        path: The file, or ``image 7`` for data sets that are no files.
-        index: Its number in the data set.
-        true_class, predicted_class: What it is and what it is taken for.
-        confidence: Probability of the predicted class, from 0 to 1.
-        true_confidence: Probability of the true class.
-    """
-
-    path: str
-    index: int
-    true_class: str
-    predicted_class: str
-    confidence: float
-    true_confidence: float
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figures:
     """An evaluation in one line; the attributes mean what they mean in :class:`Evaluation`."""
@@ -191,6 +138,8 @@ class Evaluation:
         model: Where the weights came from, in words.
         seconds: Duration, with reading the images.
     """
+
+    unit: ClassVar[str] = "images"
 
     images: int
     top1: float
@@ -260,9 +209,7 @@ class Evaluation:
 
     def confusion_csv(self) -> str:
         """Write the confusion matrix as CSV: counts with a row for each true class, a column for each predicted one."""
-        names = [figures.name for figures in self.per_class]
-        rows = [[name, *counts] for name, counts in zip(names, self.confusion, strict=True)]
-        return csv_text(["true class", *names], rows)
+        return csv_text(*confusion_table(self))
 
 
 def make_evaluation(
@@ -277,8 +224,7 @@ def make_evaluation(
         threshold: Confidence below which the network names no class, or None.
     """
     names, answers = measured.labels, measured.answers
-    counts = np.zeros((len(names), len(names)), dtype=np.int64)
-    np.add.at(counts, ([answer.label for answer in answers], [answer.predicted for answer in answers]), 1)
+    counts = confusion_counts(answers, len(names))
     images = len(answers)
     metrics: Any = measured.metrics
     top1, top5 = (int(metrics[name].tp.sum()) for name in ("top1", "top5"))
@@ -288,63 +234,16 @@ def make_evaluation(
         top5=top5 / images,
         top1_interval=wilson_interval(top1, images),
         top5_interval=wilson_interval(top5, images),
-        mean_recall=_mean_recall(counts),
+        mean_recall=mean_recall(counts),
         loss=measured.loss,
-        per_class=_per_class(names, counts),
+        per_class=class_figures(names, counts),
         confusion=tuple(map(tuple, counts.tolist())),
         preprocessing=measured.preprocessing,
-        calibration=measure_calibration(
-            [answer.confidence for answer in answers],
-            [answer.predicted == answer.label for answer in answers],
-            bins=bins,
-        ),
-        mistakes=_most_confident_errors(measured, worst),
+        calibration=calibration_of(answers, bins),
+        mistakes=most_confident_errors(measured, worst),
         left_out=measured.left_out,
         threshold=threshold,
         called_none=None if threshold is None else sum(answer.confidence < threshold for answer in answers),
         model=measured.model,
         seconds=measured.seconds,
     )
-
-
-def _most_confident_errors(measured: Measured, most: int) -> tuple[ConfidentError, ...]:
-    """Select the wrong predictions of highest confidence, equals in the order of the images."""
-    names = measured.labels
-    wrong = [
-        (index, answer)
-        for index, answer in zip(measured.indices, measured.answers, strict=True)
-        if answer.predicted != answer.label
-    ]
-    wrong.sort(key=lambda entry: -entry[1].confidence)
-    return tuple(
-        ConfidentError(
-            path=str(path_of(measured.data, index)),
-            index=index,
-            true_class=names[answer.label],
-            predicted_class=names[answer.predicted],
-            confidence=answer.confidence,
-            true_confidence=answer.true_confidence,
-        )
-        for index, answer in wrong[:most]
-    )
-
-
-def _mean_recall(counts: np.ndarray) -> float:
-    right, totals = torch.from_numpy(counts.diagonal().copy()), torch.from_numpy(counts.sum(1))
-    return float((right[totals > 0] / totals[totals > 0]).double().mean())
-
-
-def _per_class(names: Sequence[str], counts: np.ndarray) -> tuple[ClassFigures, ...]:
-    figures = []
-    for index, name in enumerate(names):
-        images, called, right = int(counts[index].sum()), int(counts[:, index].sum()), int(counts[index, index])
-        figures.append(
-            ClassFigures(
-                name=name,
-                images=images,
-                recall=right / images if images else None,
-                recall_interval=wilson_interval(right, images) if images else None,
-                precision=right / called if called else None,
-            )
-        )
-    return tuple(figures)

@@ -24,6 +24,7 @@ from focalnets.report.parts import (
     WithInterval,
 )
 from focalnets.report.words import Mark
+from focalnets.tasks.classify.classified import Classified
 from focalnets.tasks.classify.figures import (
     calibration_figure,
     confusion_figure,
@@ -41,7 +42,7 @@ _SHOWN_PX = 224
 _LONGEST_NAME = 80
 
 
-def classes_section(evaluation: Evaluation) -> Section:
+def classes_section(evaluation: Classified) -> Section:
     """Tell how well each class that has images is recognised, the hardest first."""
     seen = sorted(
         (figures for figures in evaluation.per_class if figures.images), key=lambda figures: figures.recall or 0
@@ -51,15 +52,15 @@ def classes_section(evaluation: Evaluation) -> Section:
         recall = WithInterval(figures.recall or 0.0, *(figures.recall_interval or (0.0, 1.0)))
         rows.append(Row((_class_name(figures.name), figures.images, recall, figures.precision)))
     columns = (
-        Column("class"), Column("images", "number", ",d"), Column("recall (95 % interval)", "bar", ".1%"),
+        Column("class"), Column(evaluation.unit, "number", ",d"), Column("recall (95 % interval)", "bar", ".1%"),
         Column("precision", "number", ".1%"),
     )  # fmt: skip
     return Section(
         "Class by class",
         [
             Paragraph(
-                "Recall is the fraction of a class's images that are recognised, with its 95 % interval; precision is "
-                "the fraction of what is called so that is so. The hardest classes come first."
+                f"Recall is the fraction of a class's {evaluation.unit} that are recognised, with its 95 % interval; "
+                "precision is the fraction of what is called so that is so. The hardest classes come first."
             ),
             *_left_out_classes(evaluation),
             Table(columns, rows),
@@ -67,27 +68,27 @@ def classes_section(evaluation: Evaluation) -> Section:
     )
 
 
-def confusion_section(evaluation: Evaluation) -> Section:
+def confusion_section(evaluation: Classified) -> Section:
     """Show which classes are taken for which."""
     chart = Chart(
         functools.partial(confusion_figure, evaluation),
         "Confusion matrix: rows are the true classes, columns the predicted ones",
-        ["Each row is a true class, and its cells say what its images were taken for."],
+        [f"Each row is a true class, and its cells say what its {evaluation.unit} were taken for."],
     )
     return Section("What is taken for what", [chart])
 
 
-def _left_out_classes(evaluation: Evaluation) -> list[Part]:
+def _left_out_classes(evaluation: Classified) -> list[Part]:
     """Say in one line which classes have no images."""
     names = [shortened(figures.name, 40) for figures in evaluation.per_class if not figures.images]
     if not names:
         return []
-    whole = f"{len(names):,} of {len(evaluation.per_class):,} classes have no images here"
+    whole = f"{len(names):,} of {len(evaluation.per_class):,} classes have no {evaluation.unit} here"
     left_out = f"{whole} and are left out of the table and the matrix: "
     return [Paragraph((left_out, Mark(list_some(names)), "."), "note")]
 
 
-def calibration_section(evaluation: Evaluation) -> Section:
+def calibration_section(evaluation: Classified) -> Section:
     """Tell whether the network is right as often as it is sure."""
     calibration, top1 = evaluation.calibration, evaluation.top1
     tendency = "surer than it is right" if calibration.mean_confidence > top1 else "right more often than it is sure"

@@ -27,6 +27,7 @@ from focalnets.report.caption import with_caption
 from focalnets.report.parts import Column, Fact, Section, TableCell
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.blending import build_blend
+from focalnets.tasks.classify.classified import Answer, classifier_answers
 from focalnets.tasks.classify.data import open_held_out, open_labelled_images, read_coarsely, training_data
 from focalnets.tasks.classify.outliers import OutlierTransform, add_threshold, training_outliers, uniformity
 from focalnets.tasks.classify.report import (
@@ -38,7 +39,7 @@ from focalnets.tasks.classify.report import (
     predictions_table,
     write_evaluation_files,
 )  # fmt: skip
-from focalnets.tasks.classify.results import Answer, Evaluation, Prediction, make_evaluation
+from focalnets.tasks.classify.results import Evaluation, Prediction, make_evaluation
 from focalnets.tasks.classify.settings import ClassifySettings
 from focalnets.tasks.evaluation import EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
@@ -272,15 +273,7 @@ class Classify(Task):
 
     def answers(self, output: Tensor, batch: Batch) -> list[Answer]:
         """Keep what the network says of each image, with its label."""
-        probabilities = output.double().softmax(-1)
-        predicted = output.argmax(-1, keepdim=True)
-        columns = (
-            batch.targets,
-            predicted[:, 0],
-            probabilities.gather(-1, predicted)[:, 0],
-            probabilities.gather(-1, batch.targets[:, None])[:, 0],
-        )
-        return [Answer(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        return classifier_answers(output, batch.targets)
 
     def evaluation(self, measured: Measured) -> Evaluation:
         """Put together accuracy with intervals, class by class, calibration and the most confident errors."""

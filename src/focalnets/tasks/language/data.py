@@ -9,9 +9,10 @@ from focalnets.data.labelled import TrainingData
 from focalnets.data.text.corpus import Corpus
 from focalnets.data.text.passages import Passages
 from focalnets.errors import DataError
-from focalnets.files import read_json, write_json
+from focalnets.files import write_json
 from focalnets.models.input_specs import TextInput
 from focalnets.tasks.language.settings import LanguageSettings
+from focalnets.tasks.split_files import read_split_file
 
 __all__ = ["read_split", "training_data"]
 
@@ -61,17 +62,6 @@ def read_split(split: Path) -> dict[str, Any]:
     Raises:
         DataError: If the file is missing or of another kind.
     """
-    try:
-        content = read_json(split)
-        if content["format"] != _SPLIT_FORMAT:
-            raise ValueError(content["format"])
-        if not all(isinstance(content[name], kind) for name, kind in _FIELDS.items()):
-            raise TypeError("a field")
-        if not 0 < content["val_fraction"] < 1:
-            raise ValueError("val_fraction")
-        TextInput.from_dict(content["input"])
-        return content
-    except FileNotFoundError:
-        raise DataError(f"there is no split file '{split}'.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"'{split}' is no split of a text ({type(error).__name__}); restore it.") from error
+    return read_split_file(
+        split, _SPLIT_FORMAT, _FIELDS, "a text", check=lambda content: TextInput.from_dict(content["input"])
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from focalnets.errors import ConfigError
 from focalnets.models.input_specs import LARGEST_CONTEXT
 from focalnets.models.sequence_config import LANGUAGE_VARIANTS
-from focalnets.tasks.settings import check_types, check_whole_numbers
+from focalnets.tasks.settings import check_types, check_whole_numbers, refuse_image_sizes
 
 __all__ = ["USUAL_NETWORK", "LanguageSettings"]
 
@@ -53,9 +53,7 @@ class LanguageSettings:
         Raises:
             ConfigError: With what to give instead.
         """
-        for name in ("image_size", "image_size_schedule"):
-            if getattr(config, name) is not None:
-                raise ConfigError(f"{name} is for images; how much text is read at once is --context_length.")
+        refuse_image_sizes(config, "how much text is read at once is --context_length")
 
     def miniature(self, model: str) -> dict[str, Any]:
         """Choose settings of a training that takes seconds; ``model`` is the network named."""

@@ -106,8 +106,8 @@ class TextFigures:
         ``share.B.L`` is what token takes of level L in block B, from 0 to 1, ``gate.B.L`` the signed gate itself;
         levels count from 0, the narrowest first. ``modulator.B`` is the length of the modulator.
         """
-        heading, columns = ["position", "token", "text"], [range(len(self.tokens)), self.tokens, self.pieces]
-        table: list[Sequence[Any]] = list(columns)
+        heading = ["position", "token", "text"]
+        table: list[Sequence[Any]] = [range(len(self.tokens)), self.tokens, self.pieces]
         if self.surprise is not None:
             heading += ["surprise_nats", "likeliest", "likeliest_probability"]
             table.append([None if math.isnan(nats) else nats for nats in self.surprise.tolist()])

@@ -72,11 +72,10 @@ def level_names(modulation: Modulation, unit: str) -> tuple[str, ...]:
         unit: What tokens are called, e.g. ``characters``.
     """
     sizes = [kernel.shape[-1] for kernel in modulation.kernels]
-    causal = isinstance(modulation, CausalFocalModulation)
     steps = modulation.dilations if isinstance(modulation, CausalFocalModulation) else (1,) * len(sizes)
     widths = itertools.accumulate((size - 1) * step for size, step in zip(sizes, steps, strict=True))
     names = [f"{1 + width:,} {unit}" for width in widths]
-    if not causal:
+    if not isinstance(modulation, CausalFocalModulation):
         return (*names, "the whole text")
     running = modulation.levels - len(sizes)
     if modulation.running == "mean":

@@ -64,7 +64,7 @@ def coloured_tokens(figures: TextFigures, *, still: bool = False) -> Part:
         views.append(("surprise", "how much it surprises"))
     blocks = [_block("all blocks, on average", figures.shares, figures.modulator)] if figures.blocks else []
     blocks += [_block(f"block {block.block}", block.shares, block.modulator) for block in figures.blocks]
-    surprise = None
+    surprise: dict[str, Any] | None = None
     if figures.surprise is not None:
         known = figures.surprise[~np.isnan(figures.surprise)]
         surprise = {"values": [_rounded(nats) for nats in figures.surprise], "low": 0.0, "high": _high(known)}
@@ -133,7 +133,8 @@ def write_token_page(figures: TextFigures, path: str | Path) -> Path:
 
 
 def _facts(figures: TextFigures) -> list[Part]:
-    unit, facts = figures.unit.removesuffix("s"), []
+    unit = figures.unit.removesuffix("s")
+    facts: list[Fact] = []
     if figures.classes:
         facts.append(Fact(f"{figures.classes[0][1]:.1%}", ("for ", Mark(figures.classes[0][0], "strong"))))
     if figures.nats is not None:

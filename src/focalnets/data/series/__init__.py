@@ -1,0 +1,1 @@
+"""Series of numbers: found, read and put into one form."""

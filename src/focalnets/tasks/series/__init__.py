@@ -1,0 +1,1 @@
+"""Classifying series of numbers."""

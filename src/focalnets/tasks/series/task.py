@@ -1,0 +1,151 @@
+"""Naming the class of a series of numbers, e.g. of sensors over time.
+
+Axes: B batch, T positions, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from focalnets.data.class_matching import match_classes
+from focalnets.data.finding import natural_key
+from focalnets.data.labelled import LabelledData, TrainingData
+from focalnets.data.series.labelled import LabelledSeries, find_labelled_series, find_series
+from focalnets.data.text.labelled import held_out_rows
+from focalnets.errors import ConfigError, DataError, ShapeError
+from focalnets.models.input_specs import SeriesInput
+from focalnets.models.sequence import FocalTextClassifier
+from focalnets.tasks.batch import Batch
+from focalnets.tasks.sequences.task import SequenceClassification, pad_sequences
+from focalnets.tasks.series.data import SeriesTransform, measure_input, read_split, training_data
+from focalnets.tasks.series.settings import SeriesSettings
+from focalnets.weights.loading import open_trained
+
+__all__ = ["SeriesTask"]
+
+_USUAL_TOKENS = 128
+"""Long series are cut into patches so that about so many tokens are left."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeriesTask(SequenceClassification):
+    """The task of naming the class of a series.
+
+    Attributes:
+        settings: The section ``series`` of a training config.
+    """
+
+    name: ClassVar[str] = "series"
+    limits: ClassVar[str] = (
+        "A series of none of the classes gets one all the same. Channels must come in the same order and in the same "
+        "units as in the training, and at the same rate."
+    )
+    inputs: ClassVar[str] = "series"
+    input_type: ClassVar[type] = SeriesInput
+    next_commands: ClassVar[tuple[str, ...]] = ("predict series.csv --model {model}",)
+
+    settings: SeriesSettings = dataclasses.field(default_factory=SeriesSettings)
+
+    def recipe_in_words(self) -> str:
+        """Say how series were read."""
+        return f"{self._spec().in_words()}, "
+
+    # Data
+
+    def open(self, place: str | Path, *, val_fraction: float, seed: int, skip_unreadable: bool = False) -> TrainingData:
+        """Read labelled series; the same fraction of each class is held out where the place does not say what is."""
+        return training_data(place, val_fraction=val_fraction, seed=seed)
+
+    def reopen(self, split: Path, *, root: str | Path | None = None, skip_unreadable: bool = False) -> TrainingData:
+        """Read the series of a run again."""
+        content = read_split(split)
+        return training_data(root or content["root"], val_fraction=content["val_fraction"], seed=content["seed"])
+
+    def open_evaluation(
+        self, place: str | Path, *, labels: Sequence[str] | None = None, split: Path | None = None
+    ) -> tuple[tuple[str, ...], LabelledData]:
+        """Read the series that a network is measured on; labels are matched by name."""
+        if split is not None:
+            return self.held_out_of(split, place, labels)
+        found = find_labelled_series(place)
+        rows = held_out_rows(found.rows)
+        names = sorted({row.label for row in rows}, key=natural_key)
+        classes = tuple(names) if labels is None else tuple(labels)
+        return classes, LabelledSeries(found, rows, match_classes(names, classes, str(place)), found.notes)
+
+    def transform(self, spec: SeriesInput, *, train: bool, alter: Any = None) -> Callable[..., Any]:
+        """Make what normalises a series, in training with noise."""
+        if alter is not None:
+            raise ConfigError("Corruptions are for pictures; leave them out for series.")
+        return SeriesTransform(spec, self.settings.noise if train else 0.0)
+
+    def collate(self, items: Sequence[tuple[Any, Any]]) -> Batch:
+        """Put series into a batch; shorter ones are filled up at the end and masked."""
+        return pad_sequences(items)
+
+    def gather(self, given: Any, **options: Any) -> tuple[list[tuple[str, Any]], list[tuple[str, str]]]:
+        """List series: arrays (T, C), and paths of files, folders and archives."""
+        entries = [given] if isinstance(given, str | Path | np.ndarray) else list(given)
+        if not entries:
+            raise DataError("There is no series to look at; give one, or a file of one.")
+        odd = [entry for entry in entries if not isinstance(entry, str | Path | np.ndarray)]
+        if odd:
+            raise ShapeError(f"expected arrays (T, C) and paths of files, got {type(odd[0]).__name__}.")
+        series, missing = find_series(entries)
+        wanted = len(self._spec().channels)
+        fitting = [each for each in series if each.values.shape[1] == wanted]
+        missing += [
+            (each.name, f"'{each.name}' has {each.values.shape[1]} channels, but the network reads {wanted}.")
+            for each in series
+            if each.values.shape[1] != wanted
+        ]
+        return [(each.name, each.values) for each in fitting], missing
+
+    def sample_batch(self, spec: SeriesInput, batch: int, labels: Sequence[str]) -> Batch:
+        """Make series of random numbers, the same at every call."""
+        shape = (batch, spec.length, len(spec.channels))
+        return Batch(
+            torch.randn(shape, generator=torch.Generator().manual_seed(1)), torch.zeros(batch, dtype=torch.long)
+        )
+
+    # The network
+
+    def with_data(self, data: TrainingData) -> SeriesTask:
+        """Remember how series are read: their channels, with the mean and standard deviation of each.
+
+        Raises:
+            ConfigError: If the data is no series with labels, or has other channels than the weights to start from.
+        """
+        if not isinstance(data.train, LabelledSeries):
+            raise ConfigError(f"the task series trains on series with labels, got {type(data.train).__name__}.")
+        spec, _ = measure_input(data.train.series, data.train.channels, self.settings.series_length)
+        if self.pretrained:
+            known = open_trained(self.pretrained).recognition.input
+            if not isinstance(known, SeriesInput):
+                raise ConfigError(
+                    f"'{self.pretrained}' holds no network of the task series; name weights of this task."
+                )
+            if len(known.channels) != len(spec.channels):
+                raise ConfigError(
+                    f"the weights read {len(known.channels)} channels and the data has {len(spec.channels)}."
+                )
+            spec = known.with_size(spec.length)
+        return dataclasses.replace(self, spec=spec)
+
+    def create(self, name: str, overrides: Mapping[str, Any], labels: Sequence[str]) -> FocalTextClassifier:
+        """Draw a network at random; of long series several positions become one token."""
+        patch = max(1, round(self._spec().length / _USUAL_TOKENS))
+        return super().create(name, {"patch": patch, **overrides}, labels)
+
+    def _input_fields(self) -> dict[str, Any]:
+        return {"vocabulary_size": 0, "channels": len(self._spec().channels)}
+
+    def _spec(self) -> SeriesInput:
+        assert isinstance(self.spec, SeriesInput), "how a series is read follows from data or a network"
+        return self.spec
