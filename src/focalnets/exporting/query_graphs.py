@@ -199,7 +199,8 @@ def _most_queries(differences: Tensor) -> float:
 
 def _completed(maps: Sequence[Tensor], images: Tensor, stride: int) -> list[Tensor]:
     """Repeat the last row and column of maps (B, C, h, w), finest first, so that the coarsest stride divides them."""
-    rows, columns = (-(-side // stride) for side in images.shape[2:])
+    # Not -(-side // stride): ONNX and OpenVINO divide whole numbers towards zero.
+    rows, columns = ((side + stride - 1) // stride for side in images.shape[2:])
     found = []
     for level, features in enumerate(maps):
         factor = 2 ** (len(maps) - 1 - level)
