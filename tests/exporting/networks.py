@@ -14,6 +14,9 @@ from focalnets.models.heads.panoptic import PanopticNetwork
 from focalnets.models.heads.query_config import QueryHeadConfig
 from focalnets.models.heads.query_detector import QueryDetector
 from focalnets.models.heads.semantic import SemanticNetwork
+from focalnets.models.input_specs import SeriesInput, TextInput
+from focalnets.models.sequence import FocalTextClassifier
+from focalnets.models.sequence_config import TextClassifierConfig
 from focalnets.tasks.table import build_task
 
 _SMALL = {"depths": (1, 1), "embed_dim": 8, "focal_levels": (2, 1), "focal_windows": (3, 3)}
@@ -84,3 +87,22 @@ def queries(name):
             torch.nn.init.normal_(weight, std=0.1)
     network.preprocessing = WholeImage(input_size_px=64)
     return build_task("detect" if name in ("rtdetr", "dfine") else name), network.eval()
+
+
+SEQUENCES = ("text", "series", "attention")
+"""Classifiers of texts, of series in patches, and of texts by attention."""
+
+
+def sequences(name):
+    """A network that names the class of a text or of a series."""
+    torch.manual_seed(4)
+    fields = {"vocabulary_size": 0, "channels": 2, "patch": 4} if name == "series" else {"vocabulary_size": 256}
+    config = TextClassifierConfig(
+        **fields, dim=16, depth=2, num_classes=3, mixer="attention" if name == "attention" else "focal"
+    )
+    network = FocalTextClassifier(config).eval()
+    network.class_names = CLASSES
+    network.preprocessing = TextInput(context_length=40)
+    if name == "series":
+        network.preprocessing = SeriesInput(length=40, channels=("x", "y"), mean=(1.0, 2.0), std=(3.0, 0.5))
+    return build_task("series" if name == "series" else "text"), network

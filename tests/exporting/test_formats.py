@@ -19,7 +19,7 @@ from focalnets.weights.checkpoint import save_checkpoint
 
 
 def test_tasks_without_a_graph_are_refused(tmp_path):
-    assert set(TASKS) - set(writing.GRAPHS) == {"language", "text", "series"}
+    assert set(TASKS) - set(writing.GRAPHS) == {"language"}
     with pytest.raises(ConfigError, match="Networks of the task language cannot be exported"):
         export_network(build_task("language"), classifier(), tmp_path / "net.pt2")
 
@@ -46,7 +46,7 @@ def test_the_ending_says_the_format(tmp_path):
 def test_options_of_other_formats_are_refused(ending, options, words, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(ConfigError, match=words):
-        export_network(build_task("classify"), classifier(), tmp_path / f"net{ending}", **options)
+        focalnets.export(classifier(), tmp_path / f"net{ending}", **options)
     assert list(tmp_path.iterdir()) == []
 
 

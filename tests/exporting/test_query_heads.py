@@ -12,7 +12,7 @@ from tests.exporting.test_graphs import as_file, difference, padded
 
 import focalnets
 from focalnets.errors import ConfigError
-from focalnets.exporting.formats import FORMATS
+from focalnets.exporting.formats import FORMATS, Options
 from focalnets.exporting.query_graphs import BoxQueriesGraph, MaskQueriesGraph
 from focalnets.exporting.traceable import _reference_points, _sine_positions
 from focalnets.exporting.writing import choose_graph, export_network
@@ -106,13 +106,16 @@ def test_a_hundredth_of_the_queries_may_differ():
 
 @pytest.mark.parametrize(
     ("ending", "options", "words"),
-    [(".onnx", {"legacy": True}, "older exporter cannot follow"), (".pte", {}, "heads of queries have not been tried")],
+    [
+        (".onnx", Options(legacy=True), "older exporter cannot follow"),
+        (".pte", Options(), "Only classifiers of images and segmenters"),
+    ],
 )
 def test_what_heads_of_queries_cannot_be(ending, options, words, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr("focalnets.exporting.formats.require_packages", lambda *_: None)
     with pytest.raises(ConfigError, match=words):
-        export_network(*queries("rtdetr"), tmp_path / "new" / f"net{ending}", **options)
+        export_network(*queries("rtdetr"), tmp_path / "new" / f"net{ending}", options)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -40,6 +40,7 @@ class DetectGraph(Graph):
 
     inputs = ("images", "sizes")
     outputs = ("anchors", "candidates", "classes", "differences")
+    input_axes: ClassVar[dict[str, dict[int, str]]] = {**Graph.input_axes, "sizes": {0: "batch"}}
     whole = ("candidates",)
     on_small_devices = False
     axes: ClassVar[dict[str, dict[int, str]]] = {

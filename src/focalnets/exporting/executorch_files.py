@@ -21,12 +21,12 @@ def write(plan: Plan, path: Path) -> None:
     """Write the network of a plan for images of one size, and what it is as JSON of the same name."""
     if not plan.graph.on_small_devices:
         raise ConfigError(
-            "Detectors need RoIAlign, which ExecuTorch lacks, and heads of queries have not been tried there; export "
-            "these to .onnx or .xml."
+            "Only classifiers of images and segmenters with the heads mlp and uper become .pte files; export this "
+            "network to .onnx, .xml or .pt2."
         )
     exir = importlib.import_module("executorch.exir")
     partitioner = importlib.import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
-    program = plan.make_program(plan.graph, plan.fixed_shape)
+    program = plan.make_program(plan.graph, plan.draw(plan.fixed_shape))
     try:
         with torch.no_grad(), hushed():
             lowered = exir.to_edge_transform_and_lower(program, partitioner=[partitioner.XnnpackPartitioner()])

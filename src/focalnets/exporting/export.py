@@ -12,9 +12,10 @@ from torch import Tensor
 from focalnets.data.finding import find_images
 from focalnets.data.images import read_image
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
-from focalnets.exporting.formats import Format, check_request, format_of, is_exported
+from focalnets.exporting.formats import Format, Options, check_request, format_of, is_exported
 from focalnets.exporting.writing import Exported, export_network
 from focalnets.files import is_there, user_path
+from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.running import spec_at
 from focalnets.tasks.trained import TrainedNetwork
@@ -72,10 +73,8 @@ def export(
     """
     tell = on_progress or (lambda _sentence: None)
     row = format_of(user_path(path))
-    check_request(
-        row, half=half, int8=int8, data=data is not None, legacy=legacy, aoti=aoti, size_px=size_px,
-        batch_size=batch_size,
-    )  # fmt: skip
+    options = Options(half=half, int8=int8, legacy=legacy, aoti=aoti, size_px=size_px, batch_size=batch_size)
+    check_request(row, options, data=data is not None)
     _refuse_replacing_others(user_path(path), row)
     if isinstance(model, (str, os.PathLike)):
         _refuse_replacing(user_path(model), user_path(path), row)
@@ -83,11 +82,7 @@ def export(
     trained = _trained(model)
     images = [] if data is None else _calibration(trained, photos, data, tell)
     tell(f"exporting to {row.name} and comparing with PyTorch; this takes from seconds to minutes")
-    return export_network(
-        trained.task, trained.network, path,
-        half=half, int8=int8, calibration=images, legacy=legacy, aoti=aoti, size_px=size_px, batch_size=batch_size,
-        without_masks=without_masks,
-    )  # fmt: skip
+    return export_network(trained.task, trained.network, path, options, calibration=images, without_masks=without_masks)
 
 
 def _refuse_replacing_others(place: Path, row: Format) -> None:
@@ -120,6 +115,10 @@ def _calibration(
     trained: TrainedNetwork, paths: Sequence[Path], data: str | os.PathLike[str], tell: Callable[[str], None]
 ) -> list[Tensor]:
     """Prepare photos of a folder as the network sees them in evaluation; those that cannot be read are left out."""
+    if not isinstance(trained.network.preprocessing, Preprocessing):
+        raise ConfigError(
+            f"int8 takes its ranges from photos, and this network reads {trained.task.inputs}; leave int8 and data out."
+        )
     chosen = paths[:: max(1, -(-len(paths) // MOST_CALIBRATION_IMAGES))]
     tell(f"reading {len(chosen):,} photos of {len(paths):,} for the ranges of 8 bits")
     transform = trained.task.transform(spec_at(trained.network, None), train=False)

@@ -25,6 +25,12 @@ __all__ = [
     "stacked",
 ]
 
+_EXAMPLE = (2, 96, 131)
+"""Batch, and least height and width, that a program is made from; others will do afterwards. A 1 would fix an axis."""
+
+_LARGEST_COMPARED_PX = 224
+_SMALL_PX = 20
+
 Size = tuple[int, int]
 """Height and width [px]."""
 
@@ -37,6 +43,8 @@ class Graph(nn.Module):
 
     Attributes:
         inputs, outputs: Names of the tensors, in their order.
+        input_axes: Names of the axes of each input that may be of any size.
+        layout: What stands in the inputs, in words.
         whole: Names of the outputs that are whole numbers (int64); the others are float32.
         axes: Names of the axes of each output that are as large as the batch, or follow from the size of the images.
         by_older_exporter: Whether PyTorch's older exporter of ONNX can follow it.
@@ -45,6 +53,8 @@ class Graph(nn.Module):
 
     inputs: ClassVar[tuple[str, ...]] = ("images",)
     outputs: ClassVar[tuple[str, ...]]
+    input_axes: ClassVar[dict[str, dict[int, str]]] = {"images": {0: "batch", 2: "height", 3: "width"}}
+    layout: ClassVar[str] = "images (batch, channels, height, width) float32, RGB, (pixels / 255 - mean) / std"
     whole: ClassVar[tuple[str, ...]] = ()
     axes: ClassVar[dict[str, dict[int, str]]]
     by_older_exporter: ClassVar[bool] = True
@@ -72,6 +82,27 @@ class Graph(nn.Module):
     def smallest_px(cls, network: Any) -> int:
         """Return the height and width from which on images may be."""
         return 1
+
+    @classmethod
+    def example_shape(cls, network: Any) -> tuple[int, ...]:
+        """Return the shape of the images that a program is made from."""
+        batch, height, width = _EXAMPLE
+        smallest = cls.smallest_px(network)
+        return batch, network.config.in_chans, max(height, smallest), max(width, smallest + width - height)
+
+    @classmethod
+    def compared_shapes(cls, network: Any, smallest_px: int) -> list[tuple[int, ...]]:
+        """Return the shapes of the images for which a file is compared with PyTorch."""
+        side = max(min(network.preprocessing.input_size_px, _LARGEST_COMPARED_PX), smallest_px)
+        smaller, smallest = max(3 * side // 4, smallest_px), max(_SMALL_PX, smallest_px)
+        shapes = [(1, side, side), (2, side + 7, smaller | 1), (3, smallest, 2 * smallest + 1)]
+        return [(batch, network.config.in_chans, *size) for batch, *size in shapes]
+
+    @classmethod
+    def draw(cls, network: Any, shape: Sequence[int], seed: int = 0) -> tuple[Tensor, ...]:
+        """Draw inputs at random, the same at each call: images (B, C, H, W) without padding."""
+        images = random_images(shape, seed)
+        return cls.feed(images, full_sizes(images))
 
     @classmethod
     def feed(cls, images: Tensor, sizes: Sequence[Size]) -> tuple[Tensor, ...]:
@@ -179,6 +210,14 @@ class SemanticGraph(Graph):
 def full_sizes(images: Tensor) -> list[Size]:
     """Height and width of each of the images (B, C, H, W), none of which is padded."""
     return [(images.shape[2], images.shape[3])] * len(images)
+
+
+def random_images(shape: Sequence[int], seed: int = 0) -> Tensor:
+    """Draw images (B, C, H, W) float32 that are noise, the same at each call; neighbouring pixels are alike."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(*shape[:2], -(-shape[2] // 8), -(-shape[3] // 8), generator=generator)
+    smooth = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)[:, :, : shape[2], : shape[3]]
+    return (smooth + 0.3 * torch.randn(*shape, generator=generator)).contiguous()
 
 
 def largest_difference(one: Tensor, other: Tensor) -> float:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import CheckpointError, ConfigError
-from focalnets.exporting.plan import Plan, hushed, random_images
+from focalnets.exporting.plan import Plan, hushed
 from focalnets.weights.description import MAX_METADATA_CHARACTERS
 
 __all__ = ["open_runner", "read_metadata", "write"]
@@ -68,10 +68,9 @@ def _write_legacy(plan: Plan, path: Path) -> None:
         raise ConfigError(
             "The older exporter cannot follow this head, which is of transformers; leave legacy (--legacy) out."
         )
-    example = plan.inputs(random_images(plan.example_shape))
     with torch.no_grad(), hushed():
         torch.onnx.export(
-            plan.graph, example, str(path), dynamo=False, opset_version=_LEGACY_OPSET,
+            plan.graph, plan.example, str(path), dynamo=False, opset_version=_LEGACY_OPSET,
             input_names=list(plan.graph.inputs), output_names=list(plan.graph.outputs),
             dynamic_axes=plan.named_axes(),
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """Exporting a network: plan, write under a temporary name, run, compare, put in place.
 
-Axes: B batch, C channels, H W height and width [px].
+Axes: B batch, C channels, H W height and width [px], T positions.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from torch import Tensor, nn
 
 from focalnets.errors import ConfigError
 from focalnets.exporting.detector_graph import DetectGraph
-from focalnets.exporting.formats import Format, check_request, format_of
+from focalnets.exporting.formats import Format, Options, check_request, format_of
 from focalnets.exporting.graphs import ClassifyGraph, Graph, SemanticGraph
-from focalnets.exporting.plan import Options, Plan, random_images
+from focalnets.exporting.plan import Plan
 from focalnets.exporting.query_graphs import (
     BoxQueriesGraph,
     InstanceQueriesGraph,
     PanopticGraph,
     SemanticQueriesGraph,
 )
+from focalnets.exporting.sequence_graphs import SeriesGraph, TokensGraph
 from focalnets.files import folder_for_now, user_path
 from focalnets.models.heads.detector import Detector
 from focalnets.report.names import without_folders
@@ -42,22 +43,24 @@ GRAPHS: dict[str, tuple[type[Graph], ...]] = {
     "detect": (DetectGraph, BoxQueriesGraph),
     "instance": (DetectGraph, InstanceQueriesGraph),
     "panoptic": (PanopticGraph,),
+    "text": (TokensGraph,),
+    "series": (SeriesGraph,),
 }
 """The graphs of each task's networks, of which one suits each head."""
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": 0.5}
 """Largest difference to PyTorch, as a fraction of the largest value of an output, by what weights are kept as."""
 
-_LARGEST_COMPARED_PX = 224
-_SMALL_PX = 20
+
+_USUAL = Options()
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """How far a written file is from PyTorch for some images.
+    """How far a written file is from PyTorch for some inputs.
 
     Attributes:
-        shape: Of the images (B, C, H, W).
+        shape: Of the images (B, C, H, W), or of the sequences (B, T).
         difference: Largest difference of an output, as a fraction of its largest value.
     """
 
@@ -77,7 +80,7 @@ class Exported:
         precision: What weights are kept as.
         inputs, outputs: Names of its tensors.
         shape: Of the images, if only these can be computed; None for any.
-        smallest_px: Smallest height and width of images.
+        smallest_px: Smallest height and width of images; 1 for sequences.
         comparisons: With PyTorch.
         tolerance: What none of these exceeds.
     """
@@ -113,14 +116,9 @@ def export_network(
     task: Task,
     network: nn.Module,
     path: str | os.PathLike[str],
+    options: Options = _USUAL,
     *,
-    half: bool = False,
-    int8: bool = False,
     calibration: Sequence[Tensor] = (),
-    legacy: bool = False,
-    aoti: bool = False,
-    size_px: int | None = None,
-    batch_size: int | None = None,
     without_masks: bool = False,
 ) -> Exported:
     """Write a network as a file for other programs, once it has been run and compared with PyTorch.
@@ -129,13 +127,8 @@ def export_network(
         task: What the network is for.
         network: The network; it is left as it is.
         path: File to write or replace, whose ending says the format, see :data:`focalnets.exporting.formats.FORMATS`.
-        half: Keep weights as float16 (.xml).
-        int8: Compute products with 8 bits (.xml), with ranges that ``calibration`` shows.
+        options: How to export.
         calibration: Prepared images (C, H, W) for int8; some hundreds are usual.
-        legacy: Use PyTorch's older exporter (.onnx).
-        aoti: Compile for this machine, with the operator of this package (.pt2).
-        size_px: Height and width of images, where a format fixes them (.pte); None takes the network's own.
-        batch_size: Images at once, likewise; None takes one.
         without_masks: Of a Mask R-CNN export the boxes, for the task ``detect``.
 
     Raises:
@@ -146,14 +139,8 @@ def export_network(
     """
     place = user_path(path)
     row = format_of(place)
-    check_request(
-        row, half=half, int8=int8, data=len(calibration) > 0, legacy=legacy, aoti=aoti, size_px=size_px,
-        batch_size=batch_size,
-    )  # fmt: skip
+    check_request(row, options, data=len(calibration) > 0)
     task, network = _prepared(task, network, without_masks=without_masks)
-    options = Options(
-        half=half, int8=int8, legacy=legacy, aoti=aoti, size_px=size_px, batch_size=batch_size
-    )  # fmt: skip
     plan = Plan(task, network, choose_graph(task, network)(network).eval(), row, options, tuple(calibration))
     tolerance = TOLERANCES[options.precision]
     with _put_in_place(place, row) as temporary:
@@ -162,8 +149,8 @@ def export_network(
         worst = max(comparisons, key=lambda each: each.difference)
         if not worst.difference <= tolerance:
             raise ConfigError(
-                f"{place.name} was not written: for images of shape {worst.shape} it differs from PyTorch by "
-                f"{worst.difference:.2g} of the largest value, and at most {tolerance:g} is allowed."
+                f"{place.name} was not written: for {plan.graph.inputs[0]} of shape {worst.shape} it differs from "
+                f"PyTorch by {worst.difference:.2g} of the largest value, and at most {tolerance:g} is allowed."
             )
     fixed = None if row.any_size else plan.fixed_shape
     return Exported(
@@ -213,22 +200,14 @@ def choose_graph(task: Task, network: Any) -> type[Graph]:
 def _compare(plan: Plan, run: Callable[..., list[Tensor]]) -> list[Comparison]:
     """Compare a written file with PyTorch, at several sizes and numbers of images where they are free."""
     comparisons = []
-    for seed, shape in enumerate(_shapes(plan)):
-        inputs = plan.inputs(random_images(shape, seed))
+    free = plan.row.any_size
+    shapes = plan.graph.compared_shapes(plan.network, plan.smallest_px) if free else [plan.fixed_shape] * 2
+    for seed, shape in enumerate(shapes):
+        inputs = plan.draw(shape, seed)
         with torch.no_grad():
             expected = plan.graph(*inputs)
         comparisons.append(Comparison(shape, plan.graph.compare(run(*inputs), expected)))
     return comparisons
-
-
-def _shapes(plan: Plan) -> list[tuple[int, ...]]:
-    if not plan.row.any_size:
-        return [plan.fixed_shape] * 2
-    side = max(min(plan.network.preprocessing.input_size_px, _LARGEST_COMPARED_PX), plan.smallest_px)
-    smaller = max(3 * side // 4, plan.smallest_px)
-    smallest = max(_SMALL_PX, plan.smallest_px)
-    shapes = [(1, side, side), (2, side + 7, smaller | 1), (3, smallest, 2 * smallest + 1)]
-    return [(batch, plan.channels, *size) for batch, *size in shapes]
 
 
 @contextlib.contextmanager
