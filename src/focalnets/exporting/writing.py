@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focalnets.errors import ConfigError
 from focalnets.exporting.detector_graph import DetectGraph
 from focalnets.exporting.formats import Format, Options, check_request, format_of
-from focalnets.exporting.graphs import ClassifyGraph, Graph, SemanticGraph
+from focalnets.exporting.graphs import ClassifyGraph, Graph, SemanticGraph, full_sizes
 from focalnets.exporting.plan import Plan
 from focalnets.exporting.query_graphs import (
     BoxQueriesGraph,
@@ -50,6 +51,9 @@ GRAPHS: dict[str, tuple[type[Graph], ...]] = {
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": 0.5}
 """Largest difference to PyTorch, as a fraction of the largest value of an output, by what weights are kept as."""
+
+_PHOTO_SCALES = (1.0, 1.0, 0.75, 1.25)
+"""Sizes of the photos for which a file of 8 bits is compared, as fractions of their size in evaluation."""
 
 
 _USUAL = Options()
@@ -200,14 +204,27 @@ def choose_graph(task: Task, network: Any) -> type[Graph]:
 def _compare(plan: Plan, run: Callable[..., list[Tensor]]) -> list[Comparison]:
     """Compare a written file with PyTorch, at several sizes and numbers of images where they are free."""
     comparisons = []
-    free = plan.row.any_size
-    shapes = plan.graph.compared_shapes(plan.network, plan.smallest_px) if free else [plan.fixed_shape] * 2
-    for seed, shape in enumerate(shapes):
-        inputs = plan.draw(shape, seed)
+    for inputs in _compared_inputs(plan):
         with torch.no_grad():
             expected = plan.graph(*inputs)
-        comparisons.append(Comparison(shape, plan.graph.compare(run(*inputs), expected)))
+        comparisons.append(Comparison(tuple(inputs[0].shape), plan.graph.compare(run(*inputs), expected)))
     return comparisons
+
+
+def _compared_inputs(plan: Plan) -> Iterator[tuple[Tensor, ...]]:
+    """Choose inputs: at random, or some of the photos for 8 bits, whose ranges random numbers do not keep to."""
+    if not plan.calibration:
+        shapes = [plan.fixed_shape] * 2
+        if plan.row.any_size:
+            shapes = plan.graph.compared_shapes(plan.network, plan.smallest_px)
+        yield from (plan.draw(shape, seed) for seed, shape in enumerate(shapes))
+        return
+    for index, scale in enumerate(_PHOTO_SCALES):
+        photo = plan.calibration[index * len(plan.calibration) // len(_PHOTO_SCALES)]
+        size = [max(round(scale * side), plan.smallest_px) for side in photo.shape[-2:]]
+        resized = F.interpolate(photo[None], size=size, mode="bilinear", antialias=True)
+        images = torch.cat([resized, resized.flip(-1)][: 1 + index % 2])
+        yield plan.graph.feed(images, full_sizes(images))
 
 
 @contextlib.contextmanager
