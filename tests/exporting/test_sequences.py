@@ -39,7 +39,6 @@ def test_the_graph_says_what_the_network_says(name):
             for name in SEQUENCES
             for ending in (".onnx", ".xml", ".pt2")
         ),
-        pytest.param("series", ".onnx", {"legacy": True}, marks=pytest.mark.slow),
         pytest.param("text", ".xml", {"half": True}, marks=pytest.mark.slow),
         pytest.param("text", ".pt2", {"aoti": True}, marks=pytest.mark.slow),
     ],
@@ -85,9 +84,18 @@ def test_photos_show_no_ranges_of_texts(tmp_path, monkeypatch):
         focalnets.export(tmp_path / "net.safetensors", tmp_path / "net.xml", int8=True, data=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["text", "series"])
-def test_phones_are_refused(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "ending", "options", "words"),
+    [
+        ("text", ".pte", Options(), "Only classifiers of images and segmenters"),
+        ("series", ".pte", Options(), "Only classifiers of images and segmenters"),
+        ("series", ".onnx", Options(legacy=True), "older exporter cannot follow"),
+    ],
+)
+def test_what_sequences_cannot_be(name, ending, options, words, tmp_path, monkeypatch):
+    if ending == ".onnx":
+        pytest.importorskip("onnx")
     monkeypatch.setattr("focalnets.exporting.formats.require_packages", lambda *_: None)
-    with pytest.raises(ConfigError, match="Only classifiers of images and segmenters"):
-        export_network(*sequences(name), tmp_path / "net.pte")
+    with pytest.raises(ConfigError, match=words):
+        export_network(*sequences(name), tmp_path / f"net{ending}", options)
     assert list(tmp_path.iterdir()) == []

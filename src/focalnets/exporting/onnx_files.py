@@ -65,9 +65,7 @@ def _write_legacy(plan: Plan, path: Path) -> None:
     import onnx
 
     if not plan.graph.by_older_exporter:
-        raise ConfigError(
-            "The older exporter cannot follow this head, which is of transformers; leave legacy (--legacy) out."
-        )
+        raise ConfigError("The older exporter cannot follow this network; leave legacy (--legacy) out.")
     with torch.no_grad(), hushed():
         torch.onnx.export(
             plan.graph, plan.example, str(path), dynamo=False, opset_version=_LEGACY_OPSET,

@@ -81,6 +81,7 @@ class TokensGraph(SequenceGraph):
 class SeriesGraph(SequenceGraph):
     """Series (B, T, C) float32 to logits."""
 
+    by_older_exporter = False  # It cannot follow how a series is cut into patches.
     inputs = ("series", "mask")
     input_axes: ClassVar[dict[str, dict[int, str]]] = {
         "series": {0: "batch", 1: "positions"}, "mask": {0: "batch", 1: "positions"},
