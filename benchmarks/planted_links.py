@@ -69,11 +69,11 @@ class Plan:
         ConfigError: If one is out of range.
     """
 
-    train: int = 640
+    train: int = 320
     pairs: int = 400
     mapped: int = 100
     image_size_px: int = 64
-    epochs: int = 30
+    epochs: int = 60
     embed_dim: int = 24
     learning_rate: float = 3e-3
 
@@ -108,7 +108,7 @@ def measure(plan: Plan, link: float, seed: int) -> dict[str, Any]:
     """Train one network and ask it."""
     started = time.monotonic()
     generator = SceneGenerator(
-        CLASSES, image_size_px=plan.image_size_px, target_size=(0.4, 0.5), seed=seed, clutter=0.0
+        CLASSES, image_size_px=plan.image_size_px, target_size=(0.45, 0.5), seed=seed, clutter=0.0
     )
     scenes = ScenePairs(generator)
     labels = [generator.label(index) for index in range(plan.train)]

@@ -86,6 +86,17 @@ def test_any_size_in_float32(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("precision", ERRORS)
+def test_tasks_that_share_a_tall_map_see_the_context_as_it_was(precision: str) -> None:
+    """What is gathered takes the place of the context, which other tasks still read on both sides of their borders."""
+    runs(precision)
+    built, images = network(), torch.randn(2, 3, 4 * 210, 20)  # of 210 rows of tokens, tasks take 70 each
+    with torch.no_grad():
+        exact, eager = built.double()(images.double()), built.float()(images)
+    error = relative_error(accelerate(built, precision)(images), exact)  # type: ignore[arg-type]
+    assert error <= (2 * relative_error(eager, exact) + 1e-6 if precision == "float32" else ERRORS[precision])
+
+
+@pytest.mark.parametrize("precision", ERRORS)
 def test_a_padded_image_gets_what_it_gets_alone(precision: str) -> None:
     runs(precision)
     fast = accelerate(network(), precision)  # type: ignore[arg-type]

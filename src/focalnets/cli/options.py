@@ -115,7 +115,7 @@ def add_precision(parser: Any) -> None:
         type=str,
         default="auto",
         metavar="PRECISION",
-        help="what to compute with: auto (exact: float32), bfloat16, or int8 on CPUs, which are faster on processors "
+        help="what to compute with: auto or float32 (exact), bfloat16, or int8 on CPUs; these are faster on processors "
         "that have instructions for them (default: auto)",
     )
 

@@ -152,6 +152,19 @@ int64_t threads_for(const Problem& p, const Plan& plan) {
   return work < 200000 ? 1 : larger(p.threads, 1);
 }
 
+// Keeps the context of both sides of each border between bands, for the result may take its place.
+void keep_borders(const Plan& plan, int64_t bytes, int64_t threads) {
+  const Problem& p = *plan.problem;
+  const int64_t lag = plan.lag[p.levels], row = p.width * p.channels * bytes;
+  in_parallel(threads, p.images * (plan.bands - 1), [&](int64_t task, int64_t) {
+    const int64_t image = task / (plan.bands - 1), border = (task % (plan.bands - 1) + 1) * plan.band_rows;
+    const int64_t first = border - lag, last = smaller(border + lag, p.height);
+    std::memcpy(static_cast<char*>(plan.borders) + task * 2 * lag * row,
+                static_cast<const char*>(p.context) + (image * p.height + first) * row,
+                static_cast<size_t>((last - first) * row));
+  });
+}
+
 // The rings of every thread start as zeros; tasks leave the padding zero.
 float* zeroed_scratch(const Plan& plan, float* scratch, int64_t thread, bool* ready) {
   float* mine = scratch + thread * plan.scratch_floats;
@@ -177,7 +190,8 @@ FOCAL_EXPORT const char* focal_instruction_set(const char* name, int32_t* status
 
 // Writes `result` (B, rows, W, C) and, unless null, `means` (B, C), the mean of Z_L that the backward call needs. With
 // `sums` in place of `means` the global level is left out, and `sums` (B, C) become those of Z_L over the rows of the
-// result. All contiguous. With `bfloat16` context and result are such maps.
+// result. All contiguous. With `bfloat16` context and result are such maps. The result may be the memory of a contiguous
+// context of which all rows are wanted.
 FOCAL_EXPORT int32_t focal_forward(const char* instruction_set, int64_t bfloat16, const Problem* problem, void* result,
                                    float* means, double* sums) {
   return focal::forward(instruction_set, *problem, bfloat16 != 0, result, means, sums);
@@ -212,10 +226,15 @@ int32_t focal::forward(const char* instruction_set, const Problem& p, bool bfloa
   plan.inverse_counts = memory.floats(p.images);
   plan.band_sums = reinterpret_cast<double*>(memory.floats(2 * p.images * plan.bands * plan.vectors * plan.lanes));
   if (plan.apart && !plan.local) plan.global_levels = memory.floats(p.images * plan.vectors * plan.lanes);
+  const int64_t bytes = bfloat16 ? 2 : 4;
+  const bool keeps_borders = result == p.context && plan.bands > 1 && lag > 0;
+  if (keeps_borders)
+    plan.borders = memory.floats(ceil_divide(p.images * (plan.bands - 1) * 2 * lag * p.width * p.channels * bytes, 4));
   if (memory.failed) return out_of_memory;
   std::memset(ready, 0, static_cast<size_t>(workers));
 
   count_tokens(plan);
+  if (keeps_borders) keep_borders(plan, bytes, threads);
   in_parallel(threads, plan.vectors, [&](int64_t vector, int64_t) { kernels.pack_kernels(plan, vector); });
   in_parallel(threads, tasks, [&](int64_t task, int64_t thread) {
     of_maps.forward_band(plan, task, zeroed_scratch(plan, scratch, thread, ready));

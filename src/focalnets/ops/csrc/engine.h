@@ -2,14 +2,14 @@
 //
 // Between two aggregations of context every token goes its own way: modulator, product with the query, output
 // projection, residual sum, norm, MLP, residual sum, norm and projection of the next block. A task takes a block of rows
-// (tokens) through all of it while they are in cache. The only whole maps are tokens, query, context, gathered context and
-// gates.
+// (tokens) through all of it while they are in cache. The only whole maps are tokens, query, context and gates; what is
+// gathered takes the place of the context.
 //
 // The global level G of an image takes no pass over the map: with the modulator h and the last gate g of a token,
 // h(a + g G) = h(a) + g (W_h G), which is added where the product h(a) leaves the registers.
 //
-// Legend: B images, M rows (tokens), C channels, L focal levels. Query, context and gathered context are of the engine's
-// map type, float32 or bfloat16; all else is float32.
+// Legend: B images, M rows (tokens), C channels, L focal levels. Query and context are of the engine's map type, float32
+// or bfloat16; all else is float32.
 #pragma once
 
 #include <cstdint>
@@ -47,10 +47,10 @@ struct Rows {
   const Block* next;     // the block whose query and context are wanted, or null for none
   const uint8_t* mask;   // (M): 1 = valid; null = all valid
   float* tokens;         // (M, C), read and written
-  const void* gathered;  // (M, C) and 32 rows more that may be read: aggregated context of `done`, no global level
   const float* shifts;   // (B, C padded to whole panels): W_h G of `done`
   void* query;           // (M, C): of `done` on the way in, of `next` on the way out
-  void* context;         // (M, C): of `next`
+  void* context;         // (M, C) and 32 rows more that may be read: aggregated for `done`, without global level, on the
+                         // way in, of `next` on the way out
   float* gates;          // (M, gate_stride): as the query
 };
 

@@ -247,12 +247,12 @@ void go_by_rows(const focal::Rows& task, int64_t first, int64_t rows, char* scra
   const typename P::Session session;
   const int64_t place = first * task.channels;
   float *tokens = task.tokens + place, *gates = task.gates + first * task.gate_stride;
-  Map* query = static_cast<Map*>(task.query) + place;
+  Map *query = static_cast<Map*>(task.query) + place, *context = static_cast<Map*>(task.context) + place;
   if (task.done) {
-    block.modulate(tokens, static_cast<const Map*>(task.gathered) + place, query, gates, first, rows, *task.done);
+    block.modulate(tokens, context, query, gates, first, rows, *task.done);
     block.widen_and_narrow(tokens, rows, *task.done);
   }
-  if (task.next) block.project(tokens, rows, *task.next, query, static_cast<Map*>(task.context) + place, gates);
+  if (task.next) block.project(tokens, rows, *task.next, query, context, gates);
 }
 
 template <class P>

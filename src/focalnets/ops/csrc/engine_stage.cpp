@@ -122,8 +122,9 @@ struct Map {
   int64_t rows() const { return images * height * width; }
 };
 
+// In the place of the context.
 int32_t aggregate(const Engine& engine, const char* instruction_set, const Map& map, const Rows& rows, const Block& block,
-                  void* gathered, double* sums) {
+                  double* sums) {
   focal::Problem problem = {};
   problem.images = map.images, problem.height = map.height, problem.width = map.width, problem.channels = map.channels;
   problem.levels = block.levels, problem.threads = map.threads, problem.last_row = map.height;
@@ -137,7 +138,7 @@ int32_t aggregate(const Engine& engine, const char* instruction_set, const Map& 
     problem.kernels[l] = block.kernels[l];
     problem.kernel_heights[l] = block.kernel_heights[l], problem.kernel_widths[l] = block.kernel_widths[l];
   }
-  return focal::forward(instruction_set, problem, engine.map_bytes == 2, gathered, nullptr, sums);
+  return focal::forward(instruction_set, problem, engine.map_bytes == 2, rows.context, nullptr, sums);
 }
 
 int32_t refine(const Engine& engine, const char* instruction_set, const Map& map, const uint8_t* mask, float* tokens,
@@ -152,8 +153,7 @@ int32_t refine(const Engine& engine, const char* instruction_set, const Map& map
   }
   focal::Memory memory;
   const auto take_map = [&] { return memory.floats(ceil_divide(readable * map.channels * engine.map_bytes, 4)); };
-  void* gathered = take_map();
-  task.query = take_map(), task.context = take_map(), task.gathered = gathered;
+  task.query = take_map(), task.context = take_map();
   task.gates = memory.floats(rows * task.gate_stride);
   float* shifts = memory.floats(map.images * ceil_divide(map.channels, engine.panel) * engine.panel);
   double* sums = reinterpret_cast<double*>(memory.floats(2 * map.images * map.channels));
@@ -176,7 +176,7 @@ int32_t refine(const Engine& engine, const char* instruction_set, const Map& map
     current = next;
     if (b + 1 < blocks) next = reader.block();
     task.done = &current, task.next = b + 1 < blocks ? &next : nullptr;
-    status = aggregate(engine, instruction_set, map, task, current, gathered, sums);
+    status = aggregate(engine, instruction_set, map, task, current, sums);
     const Shift shift = {map.images, map.channels, 0, 0, &current.modulator, sums, inverse_counts, shifts};
     if (status == focal::done) status = run_shift(engine, shift, map.threads);
     if (status == focal::done) status = run_rows(engine, task, map.threads);

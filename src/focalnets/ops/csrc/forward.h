@@ -150,13 +150,20 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
 
   const int64_t total_lag = plan.lag[levels];
   const RowRange needed(plan, band, total_lag);
+  // A row of the context. Where the result takes its place, other bands may have written theirs already.
+  const auto context_row = [&](int64_t y) {
+    if (!plan.borders || rows.has(y)) return context + offset_of(p.context_strides, image, y) + block.channel(0);
+    const int64_t border = y < rows.first ? band : band + 1, first = border * plan.band_rows - total_lag;
+    const int64_t place = (image * (plan.bands - 1) + border - 1) * 2 * total_lag + y - first;
+    return static_cast<const Element*>(plan.borders) + place * p.width * p.channels + block.channel(0);
+  };
   Vector sums[focal::max_vectors_per_block] = {};
   double totals[focal::max_vectors_per_block][lanes] = {};
   for (int64_t step = needed.first; step < rows.last + total_lag; ++step) {
     if (needed.has(step))
       for (int64_t v = 0; v < block.vectors; ++v)
-        pack_row(context + offset_of(p.context_strides, image, step) + block.channel(v), p.context_strides.column,
-                 block.count(v), MaskRow(p, image, step), p.width, ring[0].row(step, v));
+        pack_row(context_row(step) + v * lanes, p.context_strides.column, block.count(v), MaskRow(p, image, step),
+                 p.width, ring[0].row(step, v));
     for (int64_t l = 1; l < levels; ++l) {
       const int64_t y = step - plan.lag[l];
       if (!RowRange(plan, band, total_lag - plan.lag[l]).has(y)) continue;
@@ -190,8 +197,7 @@ void forward_band(const Plan& plan, int64_t task, float* scratch) {
       finish.stride = p.channels;
       finish.count = block.count(v);
       finish.sum = &sums[v];
-      finish.context_ahead = {context + offset_of(p.context_strides, image, context_ahead) + block.channel(v),
-                              p.context_strides.column};
+      finish.context_ahead = {context_row(context_ahead) + v * lanes, p.context_strides.column};
       finish.gates_ahead = {p.gates + offset_of(p.gates_strides, image, y_ahead), p.gates_strides.column};
       finish.result_ahead = result_row(y_ahead);
       convolve(ring[levels - 1], v, y, kernel(plan, block, v, levels), p.kernel_heights[levels - 1],

@@ -87,6 +87,7 @@ struct Plan {
   bool local;              // forward: whether the global level is left out
   float* means;            // forward: (B, C), written unless local
   void* result;            // forward: (B, last_row - first_row, W, C) contiguous, written
+  void* borders;           // forward in place, bands > 1: (B, bands - 1, 2 lag[L], W, C), context beside each border
   float* global_levels;    // (B, vectors * lanes), only if apart
   float* row_sums;         // (B * H, vectors * lanes), only if apart: sums of upstream gradient times the last gate
   float* mean_gradients;   // (B, vectors * lanes): gradient that the mean sends to every valid token of Z_L
