@@ -114,6 +114,10 @@ def read_written(query: Tensor, key: Tensor, value: Tensor, before: Tensor | Non
         (B, T, H, D), and ``S`` after the last position, float64, at which gradients end.
     """
     length = query.shape[1]
+    if length == 1:  # continuing a text: one sum, no chunks
+        written = (key[:, 0].unsqueeze(-1) * value[:, 0].unsqueeze(-2)).double()
+        written = written if before is None else written + before
+        return (query.transpose(1, 2) @ written.to(query.dtype)).transpose(1, 2), written.detach()
     size = min(_CHUNK, length)
     query, key, value = (
         F.pad(each, (0, 0, 0, 0, 0, -length % size)).unflatten(1, (-1, size)).transpose(2, 3)
