@@ -137,10 +137,13 @@ def _levels_with_gates(modulation: Modulation) -> int:
 
 def _level(modulation: Modulation, tokens: Tensor, context: Tensor, number: int) -> Tensor:
     """Compute a level (1, T, C) alone: what the aggregation gives under gates that let only it through."""
-    causal = isinstance(modulation, CausalFocalModulation)
-    if causal and modulation.memory is not None and number == modulation.levels:
-        return modulation.memory(tokens, context)[0]
-    gates = context.new_zeros(*context.shape[:2], modulation.levels if causal else _levels_with_gates(modulation))
+    levels = _levels_with_gates(modulation)
+    if isinstance(modulation, CausalFocalModulation):
+        levels = modulation.levels
+        if modulation.memory is not None and number == levels:
+            read: Tensor = modulation.memory(tokens, context)[0]
+            return read
+    gates = context.new_zeros(*context.shape[:2], levels)
     gates[..., number] = 1
     kernels = [kernel.to(context.dtype) for kernel in modulation.kernels]
     if isinstance(modulation, FocalModulation):
