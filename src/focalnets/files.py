@@ -21,6 +21,7 @@ from typing import Any
 __all__ = [
     "csv_text",
     "file_in_the_way",
+    "folder_for_now",
     "is_there",
     "json_text",
     "list_of",
@@ -100,7 +101,7 @@ def try_file(path: str | os.PathLike[str]) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not path.exists() or path.is_file():
-        with _folder_for_now(path.parent):
+        with folder_for_now(path.parent):
             temporary = _temporary(path)
             temporary.touch()
             temporary.unlink()
@@ -128,8 +129,8 @@ def try_folder(path: str | os.PathLike[str], names: Iterable[str] = ()) -> None:
 
 
 @contextlib.contextmanager
-def _folder_for_now(folder: Path) -> Iterator[None]:
-    """Make a folder with those above it, and remove afterwards those that were missing."""
+def folder_for_now(folder: Path) -> Iterator[None]:
+    """Make a folder with those above it, and remove afterwards those that were missing and are empty."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

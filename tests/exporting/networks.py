@@ -9,7 +9,14 @@ from focalnets.models.config import FocalNetConfig, Preprocessing, WholeImage
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.detector import Detector
 from focalnets.models.heads.detector_config import DetectorConfig
+from focalnets.models.heads.mask_query_detector import MaskQueryDetector
+from focalnets.models.heads.panoptic import PanopticNetwork
+from focalnets.models.heads.query_config import QueryHeadConfig
+from focalnets.models.heads.query_detector import QueryDetector
 from focalnets.models.heads.semantic import SemanticNetwork
+from focalnets.models.input_specs import SeriesInput, TextInput
+from focalnets.models.sequence import FocalTextClassifier
+from focalnets.models.sequence_config import TextClassifierConfig
 from focalnets.tasks.table import build_task
 
 _SMALL = {"depths": (1, 1), "embed_dim": 8, "focal_levels": (2, 1), "focal_windows": (3, 3)}
@@ -49,3 +56,53 @@ def detector(**fields):
         torch.nn.init.normal_(layer.weight, std=0.5)
     network.preprocessing = WholeImage(input_size_px=48)
     return build_task("instance" if config.masks else "detect"), network
+
+
+QUERY_HEADS = ("rtdetr", "dfine", "semantic", "instance", "panoptic")
+"""Heads of transformers: the two that name boxes, and Mask2Former by its tasks."""
+
+
+def queries(name):
+    """A network with a head of queries, which needs transformers."""
+    torch.manual_seed(3)
+    config = FocalNetConfig(
+        depths=(1,) * 4, embed_dim=8, focal_levels=(1,) * 4, focal_windows=(3,) * 4, num_classes=0, pyramid_norms=True
+    )
+    base = FocalNet(config).eval()
+    draw(base)
+    if name in ("rtdetr", "dfine"):
+        head = QueryHeadConfig(kind=name, outputs=3, channels=32, queries=30, layers=2, score_threshold=0.01)
+        network = QueryDetector(base, head, CLASSES)
+    elif name == "instance":
+        head = QueryHeadConfig(
+            kind="mask2former", outputs=3, channels=64, queries=8, layers=5, stages=(0, 1, 2, 3), score_threshold=0.01
+        )
+        network = MaskQueryDetector(base, head, CLASSES)
+    elif name == "semantic":
+        network = SemanticNetwork(base, CLASSES, kind="mask2former", channels=64, queries=8, layers=5)
+    else:
+        network = PanopticNetwork(base, CLASSES, stuff=(2,), channels=64, queries=8, layers=5)
+    for weight in network.head.parameters():
+        if not weight.any():  # What begins at nothing would hide what comes before it.
+            torch.nn.init.normal_(weight, std=0.1)
+    network.preprocessing = WholeImage(input_size_px=64)
+    return build_task("detect" if name in ("rtdetr", "dfine") else name), network.eval()
+
+
+SEQUENCES = ("text", "series", "attention")
+"""Classifiers of texts, of series in patches, and of texts by attention."""
+
+
+def sequences(name):
+    """A network that names the class of a text or of a series."""
+    torch.manual_seed(4)
+    fields = {"vocabulary_size": 0, "channels": 2, "patch": 4} if name == "series" else {"vocabulary_size": 256}
+    config = TextClassifierConfig(
+        **fields, dim=16, depth=2, num_classes=3, mixer="attention" if name == "attention" else "focal"
+    )
+    network = FocalTextClassifier(config).eval()
+    network.class_names = CLASSES
+    network.preprocessing = TextInput(context_length=40)
+    if name == "series":
+        network.preprocessing = SeriesInput(length=40, channels=("x", "y"), mean=(1.0, 2.0), std=(3.0, 0.5))
+    return build_task("series" if name == "series" else "text"), network

@@ -24,6 +24,6 @@ def test_a_file_for_small_devices(tmp_path):
 
 
 def test_detectors_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="RoIAlign"):
+    with pytest.raises(ConfigError, match="Only classifiers of images"):
         export_network(*detector(), tmp_path / "net.pte")
     assert list(tmp_path.iterdir()) == []

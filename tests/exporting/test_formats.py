@@ -19,9 +19,9 @@ from focalnets.weights.checkpoint import save_checkpoint
 
 
 def test_tasks_without_a_graph_are_refused(tmp_path):
-    assert set(TASKS) - set(writing.GRAPHS) == {"panoptic", "language", "text", "series"}
-    with pytest.raises(ConfigError, match="their head is Mask2Former"):
-        export_network(build_task("panoptic"), classifier(), tmp_path / "net.pt2")
+    assert set(TASKS) - set(writing.GRAPHS) == {"language"}
+    with pytest.raises(ConfigError, match="Networks of the task language cannot be exported"):
+        export_network(build_task("language"), classifier(), tmp_path / "net.pt2")
 
 
 def test_the_ending_says_the_format(tmp_path):
@@ -39,14 +39,14 @@ def test_the_ending_says_the_format(tmp_path):
         (".onnx", {"half": True}, "half does nothing for .onnx files; it is for .xml"),
         (".xml", {"aoti": True}, "aoti does nothing for .xml files; it is for .pt2"),
         (".pt2", {"size_px": 64}, "size does nothing for .pt2 files; it is for .pte"),
-        (".xml", {"int8": True}, "int8 needs images"),
-        (".onnx", {"without_masks": True}, "draws no masks"),
+        (".xml", {"int8": True}, "int8 and data go together"),
+        (".onnx", {"without_masks": True}, "is no Mask R-CNN"),
     ],
 )
 def test_options_of_other_formats_are_refused(ending, options, words, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(ConfigError, match=words):
-        export_network(build_task("classify"), classifier(), tmp_path / f"net{ending}", **options)
+        focalnets.export(classifier(), tmp_path / f"net{ending}", **options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,6 +144,34 @@ def test_mistakes_on_the_command_line(tmp_path, capsys):
         assert main(["export", *arguments, "--quiet"]) == 2
         assert words in capsys.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("net.onnx", {"half": True}, "half does nothing for .onnx"),
+        ("net.pte", {"size_px": 0}, "size must be a whole number from 1 up, got 0"),
+        ("net.xml", {"int8": True, "half": True, "data": "photos"}, "half and int8 are two ways"),
+        ("net.xml", {"int8": True, "data": "absent"}, "absent"),
+    ],
+)
+@pytest.mark.usefixtures("any_package")
+def test_mistakes_are_told_before_a_network_is_read(name, options, words, tmp_path, monkeypatch):
+    monkeypatch.setattr("focalnets.exporting.export._trained", lambda _model: pytest.fail("a network was read"))
+    with pytest.raises(focalnets.errors.FocalNetsError, match=words):
+        focalnets.export("net.safetensors", tmp_path / name, **options)
+
+
+@pytest.mark.usefixtures("any_package")
+def test_folders_stay_only_with_a_file_in_them(tmp_path, monkeypatch):
+    place = tmp_path / "new" / "newer" / "net.xml"
+    fake(monkeypatch, lambda output: output * 2)
+    with pytest.raises(ConfigError, match="was not written"):
+        export_network(build_task("classify"), classifier(), place)
+    assert list(tmp_path.iterdir()) == []
+    fake(monkeypatch, lambda output: output)
+    export_network(build_task("classify"), classifier(), place)
+    assert place.is_file()
 
 
 def test_weights_are_not_replaced_by_what_lies_beside_a_file(tmp_path):

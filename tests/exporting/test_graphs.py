@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import types
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,17 @@ from focalnets.errors import CheckpointError, ConfigError
 from focalnets.exporting.description import GraphFacts
 from focalnets.exporting.graphs import largest_difference
 from focalnets.exporting.network import FileGraph, _leave_weights_out
-from focalnets.exporting.writing import GRAPHS
+from focalnets.exporting.writing import choose_graph
 from focalnets.models.heads import uper
 from focalnets.tasks.batch import tensors_of
+from focalnets.tasks.table import build_task
 
 FREE = GraphFacts(precision="float32", shape=None, smallest_px=1)
 
 
 def as_file(task, network, facts=FREE):
     """The network without weights, whose answers its graph gives."""
-    graph = GRAPHS[task.name](network).eval()
+    graph = choose_graph(task, network)(network).eval()
     outer = copy.deepcopy(network)
     _leave_weights_out(outer)
 
@@ -33,7 +33,7 @@ def as_file(task, network, facts=FREE):
         with torch.no_grad():
             return list(graph(*inputs))
 
-    outer.forward = FileGraph(outer, GRAPHS[task.name], run, facts, Path("net.onnx"))
+    outer.forward = FileGraph(outer, type(graph), run, facts, Path("net.onnx"))
     return outer.eval()
 
 
@@ -100,22 +100,21 @@ def test_masked_detectors_give_losses_of_each_image():
 def test_heads_that_draw_masks_are_refused():
     task, network = detector(masks=True)
     with pytest.raises(ConfigError, match="--without_masks"):
-        GRAPHS[task.name](network)
+        choose_graph(task, network)(network)
 
 
-def test_heads_of_queries_are_refused():
-    head = types.SimpleNamespace(kind="rtdetr", masks=False)
-    with pytest.raises(ConfigError, match=r"with the head rtdetr cannot be exported; those with the head rcnn"):
-        GRAPHS["detect"].check(types.SimpleNamespace(head_config=head))
-    with pytest.raises(ConfigError, match="The head of this network is Mask2Former"):
-        GRAPHS["semantic"].check(types.SimpleNamespace(queries=(100, 10)))
+def test_other_heads_are_refused():
+    task, network = semantic()
+    with pytest.raises(ConfigError, match="no graph for the head of this network"):
+        choose_graph(build_task("detect"), network)
+    assert choose_graph(task, network).outputs == ("logits",)
 
 
 def test_backbones_are_refused():
     network = classifier()
     network.reset_classifier(0)
     with pytest.raises(ConfigError, match="has no classifier"):
-        GRAPHS["classify"](network)
+        choose_graph(build_task("classify"), network)(network)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from tests.exporting.networks import classifier, detector, semantic
 
 import focalnets
+from focalnets.exporting.formats import Options
 from focalnets.exporting.programs import read_metadata
 from focalnets.exporting.writing import export_network
 from focalnets.ops.backends import BACKENDS
@@ -62,7 +63,7 @@ def test_programs_of_dense_tasks(make, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(BACKENDS["cpu"].why_unavailable() is not None, reason="the C++ kernels cannot run here")
 def test_a_program_that_is_compiled_here(tmp_path):
-    exported = export_network(build_task("classify"), classifier(), tmp_path / "net.pt2", aoti=True)
+    exported = export_network(build_task("classify"), classifier(), tmp_path / "net.pt2", Options(aoti=True))
     assert exported.difference < 1e-4
     assert read_metadata(exported.path)["focalnets.labels"] == '["blue", "green", "red"]'
     assert b"focal_aggregation_cpu" in exported.path.read_bytes()

@@ -18,8 +18,8 @@ EXAMPLES = """\
   focalnets export runs/photos phone.pte --size 224
 
   The ending of the file says the format: .onnx, .xml (OpenVINO), .pt2 (torch.export) or .pte (ExecuTorch). It takes
-  images of any size and number (.pte: of one size), says which classes it knows and how images are prepared, and is
-  compared with PyTorch before it is put in place. .onnx and .xml work as MODEL of predict and evaluate.
+  inputs of any size and number (.pte: of one size), says which classes it knows and how inputs are prepared, and is
+  compared with PyTorch before it is put in place. .onnx and .xml for images work as MODEL of predict and evaluate.
   What each task's networks give: docs/export.md. Needs: pip install 'focalnets[export]'"""
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: Any) -> None:
         "--size", type=int, metavar="PX", help="height and width of images of .pte files (default: the network's own)"
     )
     parser.add_argument("--batch_size", type=int, metavar="N", help="images at once of .pte files (default: 1)")
-    add_flag(parser, "without_masks", "of a network that draws masks of objects export the boxes alone")
+    add_flag(parser, "without_masks", "of a Mask R-CNN export the boxes alone")
     add_json(parser, "what was written, and how far it is from PyTorch")
 
 
@@ -64,14 +64,15 @@ def run(arguments: Any) -> int:
 
 
 def _show(exported: Any) -> None:
+    read = exported.inputs[0]
     for comparison in exported.comparisons:
         shape = " x ".join(map(str, comparison.shape))
-        print(f"images {shape}: largest difference to PyTorch {comparison.difference:.1e} of the largest value")
+        print(f"{read} {shape}: largest difference to PyTorch {comparison.difference:.1e} of the largest value")
     sizes = "of any size and number" if exported.shape is None else f"of shape {exported.shape}"
     if exported.smallest_px > 1:
         sizes += f", from {exported.smallest_px} px up"
     print(
-        f"task {exported.task}, {exported.precision}, images {sizes}; outputs: {', '.join(exported.outputs)}; "
+        f"task {exported.task}, {exported.precision}, {read} {sizes}; outputs: {', '.join(exported.outputs)}; "
         f"tolerance {exported.tolerance:g}"
     )
     for path in exported.files:

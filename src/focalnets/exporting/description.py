@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from focalnets.errors import CheckpointError, ConfigError
+from focalnets.exporting.formats import Precision
 from focalnets.files import parse_json
 from focalnets.models.config import Preprocessing
 from focalnets.tasks.table import TASKS
@@ -19,12 +20,9 @@ from focalnets.tasks.task import Task
 from focalnets.weights.checkpoint import describe
 from focalnets.weights.description import PREFIX, Description, read_description
 
-__all__ = ["GRAPH_VERSION", "Precision", "describe_export", "read_export"]
+__all__ = ["GRAPH_VERSION", "GraphFacts", "describe_export", "read_export"]
 
 GRAPH_VERSION = 1
-
-Precision = Literal["float32", "float16", "int8"]
-"""What weights, and for int8 also products, are kept as."""
 
 _GRAPH = f"{PREFIX}graph"
 _MOST_CHARACTERS = 2**16
@@ -51,6 +49,7 @@ def describe_export(
     *,
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
+    layout: str,
     precision: Precision,
     shape: tuple[int, ...] | None,
     smallest_px: int,
@@ -62,6 +61,7 @@ def describe_export(
         network: The network.
         inputs: Names of the tensors that go into its graph.
         outputs: Of those that come out.
+        layout: What stands in those that go in.
         precision: See :data:`Precision`.
         shape: Of the images, where only these can be computed.
         smallest_px: Smallest height and width of images.
@@ -73,9 +73,8 @@ def describe_export(
         "version": GRAPH_VERSION,
         "inputs": list(inputs),
         "outputs": list(outputs),
-        "layout": "images (batch, channels, height, width) float32, RGB, (pixels / 255 - mean) / std",
-        "mean": list(spec.mean),
-        "std": list(spec.std),
+        "layout": layout,
+        **{name: list(getattr(spec, name)) for name in ("mean", "std") if hasattr(spec, name)},
         "precision": precision,
         "shape": None if shape is None else list(shape),
         "smallest_px": smallest_px,
@@ -102,7 +101,10 @@ def read_export(metadata: Mapping[str, str], file: str) -> tuple[Description, Gr
             f"are {', '.join(TASKS)}."
         )
     if not isinstance(description.input, Preprocessing):
-        raise CheckpointError(f"{file} takes an input of kind {description.input.kind}; images are expected.")
+        raise CheckpointError(
+            f"{file} takes a {description.input.kind}, and only exported files that take images are run here; give "
+            "the weights that it was made from."
+        )
     try:
         return description, _read_facts(text)
     except (ValueError, TypeError, KeyError, ConfigError) as error:

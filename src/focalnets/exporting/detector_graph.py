@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from focalnets.errors import CheckpointError, ConfigError
-from focalnets.exporting.graphs import Graph, Size, largest_difference
+from focalnets.exporting.graphs import Graph, Size, join_detections, largest_difference
 from focalnets.models.heads.align import levels_of
 from focalnets.models.heads.boxes import clip
 from focalnets.models.heads.detector import Detector
-from focalnets.models.heads.detector_config import DetectorConfig
 from focalnets.models.heads.objects import with_area
 
 __all__ = ["DetectGraph"]
@@ -41,7 +40,9 @@ class DetectGraph(Graph):
 
     inputs = ("images", "sizes")
     outputs = ("anchors", "candidates", "classes", "differences")
+    input_axes: ClassVar[dict[str, dict[int, str]]] = {**Graph.input_axes, "sizes": {0: "batch"}}
     whole = ("candidates",)
+    on_small_devices = False
     axes: ClassVar[dict[str, dict[int, str]]] = {
         "anchors": {0: "batch", 1: "anchors"}, "candidates": {0: "batch"}, "classes": {0: "batch"},
         "differences": {0: "batch"},
@@ -56,13 +57,13 @@ class DetectGraph(Graph):
             self.register_buffer(f"cell_{level}", anchors.generate_anchors(sizes, ratios), persistent=False)
 
     @classmethod
+    def suits(cls, network: Any) -> bool:
+        """Whether the head proposes boxes and looks into them."""
+        return isinstance(network, Detector)
+
+    @classmethod
     def check(cls, network: Any) -> None:
-        """Refuse heads that draw masks, and heads of queries."""
-        if not isinstance(network, Detector):
-            raise ConfigError(
-                f"Networks with the head {network.head_config.kind} cannot be exported; those with the head "
-                f"{DetectorConfig.kind}, which proposes boxes and looks into them, can."
-            )
+        """Refuse heads that draw masks."""
         if network.head_config.masks:
             raise ConfigError(
                 "The masks of a Mask R-CNN are drawn in boxes that are chosen behind the graph, so they cannot be part "
@@ -171,12 +172,8 @@ class DetectGraph(Graph):
 
     @classmethod
     def join(cls, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """List the detections, and put the losses of the images behind each other."""
-        losses = {
-            name: {key: torch.cat([each["losses"][name][key] for each in answers]) for key in values}
-            for name, values in answers[0]["losses"].items()
-        }
-        return {"detections": [found for each in answers for found in each["detections"]], "losses": losses}
+        """List the detections, and put the losses behind each other."""
+        return join_detections(answers)
 
     @classmethod
     def compare(cls, outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import CheckpointError, ConfigError
-from focalnets.exporting.detector_graph import DetectGraph
 from focalnets.exporting.plan import Plan, hushed
 from focalnets.files import parse_json, write_json
 
@@ -20,14 +19,14 @@ __all__ = ["open_runner", "read_metadata", "write"]
 
 def write(plan: Plan, path: Path) -> None:
     """Write the network of a plan for images of one size, and what it is as JSON of the same name."""
-    if isinstance(plan.graph, DetectGraph):
+    if not plan.graph.on_small_devices:
         raise ConfigError(
-            "ExecuTorch has no operator that looks into boxes (RoIAlign), so detectors cannot become .pte files; "
-            "export them to .onnx or .xml."
+            "Only classifiers of images and segmenters with the heads mlp and uper become .pte files; export this "
+            "network to .onnx, .xml or .pt2."
         )
     exir = importlib.import_module("executorch.exir")
     partitioner = importlib.import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
-    program = plan.make_program(plan.graph, plan.fixed_shape)
+    program = plan.make_program(plan.graph, plan.draw(plan.fixed_shape))
     try:
         with torch.no_grad(), hushed():
             lowered = exir.to_edge_transform_and_lower(program, partitioner=[partitioner.XnnpackPartitioner()])

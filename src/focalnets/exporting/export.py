@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from torch import Tensor
 from focalnets.data.finding import find_images
 from focalnets.data.images import read_image
 from focalnets.errors import CheckpointError, ConfigError, DataError, ImageError
-from focalnets.exporting.formats import Format, check_options, format_of, is_exported
+from focalnets.exporting.formats import Format, Options, check_request, format_of, is_exported
 from focalnets.exporting.writing import Exported, export_network
 from focalnets.files import is_there, user_path
+from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 from focalnets.tasks.running import spec_at
 from focalnets.tasks.trained import TrainedNetwork
@@ -56,7 +57,7 @@ def export(
         aoti: Compile for this machine, with the operator of this package (.pt2).
         size_px: Height and width of images, where a format fixes them (.pte); None takes the network's own [px].
         batch_size: Images at once, likewise; None takes one.
-        without_masks: Of a network that draws masks of objects export the boxes, for the task ``detect``.
+        without_masks: Of a Mask R-CNN export the boxes, for the task ``detect``.
         on_progress: Called with a sentence on what is done now.
 
     Returns:
@@ -72,20 +73,16 @@ def export(
     """
     tell = on_progress or (lambda _sentence: None)
     row = format_of(user_path(path))
-    check_options(row, [name for name, given in (("int8", int8), ("data", data is not None)) if given])
-    if int8 != (data is not None):
-        raise ConfigError("int8 and data go together: int8 takes the ranges that the photos of a folder show.")
+    options = Options(half=half, int8=int8, legacy=legacy, aoti=aoti, size_px=size_px, batch_size=batch_size)
+    check_request(row, options, data=data is not None)
     _refuse_replacing_others(user_path(path), row)
     if isinstance(model, (str, os.PathLike)):
         _refuse_replacing(user_path(model), user_path(path), row)
+    photos = [] if data is None else find_images([os.fspath(data)])
     trained = _trained(model)
-    images = [] if data is None else _calibration(trained, data, tell)
+    images = [] if data is None else _calibration(trained, photos, data, tell)
     tell(f"exporting to {row.name} and comparing with PyTorch; this takes from seconds to minutes")
-    return export_network(
-        trained.task, trained.network, path,
-        half=half, int8=int8, calibration=images, legacy=legacy, aoti=aoti, size_px=size_px, batch_size=batch_size,
-        without_masks=without_masks,
-    )  # fmt: skip
+    return export_network(trained.task, trained.network, path, options, calibration=images, without_masks=without_masks)
 
 
 def _refuse_replacing_others(place: Path, row: Format) -> None:
@@ -114,9 +111,14 @@ def _trained(model: Any) -> TrainedNetwork:
     return trained
 
 
-def _calibration(trained: TrainedNetwork, data: str | os.PathLike[str], tell: Callable[[str], None]) -> list[Tensor]:
+def _calibration(
+    trained: TrainedNetwork, paths: Sequence[Path], data: str | os.PathLike[str], tell: Callable[[str], None]
+) -> list[Tensor]:
     """Prepare photos of a folder as the network sees them in evaluation; those that cannot be read are left out."""
-    paths = find_images([os.fspath(data)])
+    if not isinstance(trained.network.preprocessing, Preprocessing):
+        raise ConfigError(
+            f"int8 takes its ranges from photos, and this network reads {trained.task.inputs}; leave int8 and data out."
+        )
     chosen = paths[:: max(1, -(-len(paths) // MOST_CALIBRATION_IMAGES))]
     tell(f"reading {len(chosen):,} photos of {len(paths):,} for the ranges of 8 bits")
     transform = trained.task.transform(spec_at(trained.network, None), train=False)

@@ -7,11 +7,41 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from focalnets.errors import ConfigError, MissingPackageError
 
-__all__ = ["FORMATS", "RUN_HERE", "Format", "check_options", "format_of", "is_exported", "require_packages"]
+__all__ = [
+    "FORMATS",
+    "RUN_HERE",
+    "Format",
+    "Options",
+    "Precision",
+    "check_request",
+    "format_of",
+    "is_exported",
+    "require_packages",
+]
+
+Precision = Literal["float32", "float16", "int8"]
+"""What weights, and for int8 also products, are kept as."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to export; see :func:`focalnets.exporting.export.export`."""
+
+    half: bool = False
+    int8: bool = False
+    legacy: bool = False
+    aoti: bool = False
+    size_px: int | None = None
+    batch_size: int | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """What weights are kept as."""
+        return "int8" if self.int8 else "float16" if self.half else "float32"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,13 +184,30 @@ def require_packages(row: Format, packages: Sequence[str], install: str | None =
         raise MissingPackageError(f"{row.name} files need {' and '.join(missing)}; run: {install or row.install}.")
 
 
-def check_options(row: Format, given: Sequence[str]) -> None:
-    """Refuse options that a format does not know.
+def check_request(row: Format, options: Options, *, data: bool) -> None:
+    """Refuse what a format cannot do, and one whose packages are missing, before anything is read.
+
+    Args:
+        row: The format.
+        options: How to export.
+        data: Whether there are photos for int8.
 
     Raises:
-        ConfigError: With the formats that know them.
+        ConfigError: If an option is for other formats, or two do not go together.
+        MissingPackageError: With what installs what is missing.
     """
+    given = [name.removesuffix("_px") for name, value in vars(options).items() if value] + ["data"] * data
     for name in given:
         if name not in row.options:
             others = " and ".join(each.ending for each in FORMATS.values() if name in each.options)
             raise ConfigError(f"{name} does nothing for {row.ending} files; it is for {others}.")
+    if options.int8 != data:
+        raise ConfigError("int8 and data go together: int8 takes the ranges that the photos of a folder show.")
+    if options.int8 and options.half:
+        raise ConfigError("half and int8 are two ways to keep weights; ask for one of them.")
+    for name, value in (("size", options.size_px), ("batch_size", options.batch_size)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise ConfigError(f"{name} must be a whole number from 1 up, got {value!r:.80}.")
+    require_packages(row, (*row.packages, *row.runs_with))
+    if options.int8:
+        require_packages(row, ("nncf",), "pip install 'focalnets[quantize]'")

@@ -20,7 +20,7 @@ from focalnets.errors import CheckpointError, ConfigError
 from focalnets.exporting.description import GraphFacts, read_export
 from focalnets.exporting.formats import FORMATS
 from focalnets.exporting.graphs import Graph, full_sizes
-from focalnets.exporting.writing import GRAPHS
+from focalnets.exporting.writing import GRAPHS, choose_graph
 from focalnets.files import user_path
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
@@ -61,13 +61,14 @@ def open_exported(source: str | os.PathLike[str], *, device: str = "auto", **opt
     task = build_task(description.task, **{name: value for name, value in options.items() if name in known})
     try:
         network = _described(task, description)
-        GRAPHS[task.name].check(network)
+        graph = choose_graph(task, network)
+        graph.check(network)
     except ConfigError as error:
         raise CheckpointError(f"{path} describes a network that this version cannot use: {error}") from error
     _leave_weights_out(network)
     network.origin = description.origin_after(path)
     network.computed_by = f"{facts.precision} by {row.runtime} on cpu"
-    network.forward = FileGraph(network, GRAPHS[task.name], row.open_runner(path), facts, path)
+    network.forward = FileGraph(network, graph, row.open_runner(path), facts, path)
     return task.suited_to(network), network.eval()
 
 

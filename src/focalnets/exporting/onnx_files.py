@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import CheckpointError, ConfigError
-from focalnets.exporting.plan import Plan, hushed, random_images
+from focalnets.exporting.plan import Plan, hushed
 from focalnets.weights.description import MAX_METADATA_CHARACTERS
 
 __all__ = ["open_runner", "read_metadata", "write"]
@@ -64,10 +64,11 @@ def _write(plan: Plan, path: Path) -> None:
 def _write_legacy(plan: Plan, path: Path) -> None:
     import onnx
 
-    example = plan.inputs(random_images((2, plan.channels, 96, 131)))
+    if not plan.graph.by_older_exporter:
+        raise ConfigError("The older exporter cannot follow this network; leave legacy (--legacy) out.")
     with torch.no_grad(), hushed():
         torch.onnx.export(
-            plan.graph, example, str(path), dynamo=False, opset_version=_LEGACY_OPSET,
+            plan.graph, plan.example, str(path), dynamo=False, opset_version=_LEGACY_OPSET,
             input_names=list(plan.graph.inputs), output_names=list(plan.graph.outputs),
             dynamic_axes=plan.named_axes(),
         )  # fmt: skip

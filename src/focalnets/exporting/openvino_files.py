@@ -12,6 +12,7 @@ from torch import Tensor
 
 from focalnets.errors import CheckpointError
 from focalnets.exporting import onnx_files
+from focalnets.exporting.graphs import full_sizes
 from focalnets.exporting.plan import Plan, hushed
 from focalnets.weights.description import PREFIX
 
@@ -49,7 +50,10 @@ def _quantize(plan: Plan, model: Any) -> Any:
         import nncf
 
         nncf.set_log_level(40)
-        feeds = [[tensor.numpy() for tensor in plan.inputs(image[None])] for image in plan.calibration]
+        feeds = [
+            [tensor.numpy() for tensor in plan.graph.feed(image[None], full_sizes(image[None]))]
+            for image in plan.calibration
+        ]
         return nncf.quantize(model, nncf.Dataset(feeds), subset_size=len(feeds))
 
 

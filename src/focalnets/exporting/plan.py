@@ -1,7 +1,4 @@
-"""What is to be written: a graph, the program that torch.export makes of it, and what the file says of itself.
-
-Axes: B batch, C channels, H W height and width [px].
-"""
+"""What is to be written: a graph, the program that torch.export makes of it, and what the file says of itself."""
 
 from __future__ import annotations
 
@@ -17,34 +14,12 @@ import torch
 from torch import Tensor
 
 from focalnets.errors import ConfigError, FocalNetsError
-from focalnets.exporting.description import Precision, describe_export
-from focalnets.exporting.formats import Format
-from focalnets.exporting.graphs import Graph, full_sizes
+from focalnets.exporting.description import describe_export
+from focalnets.exporting.formats import Format, Options
+from focalnets.exporting.graphs import Graph
 from focalnets.tasks.task import Task
 
-__all__ = ["Options", "Plan", "hushed", "random_images"]
-
-_EXAMPLE = (2, 96, 131)
-"""Batch, height and width that a program is made from; any others will do afterwards. A 1 would fix an axis."""
-
-_FREE = {0: "batch", 2: "height", 3: "width"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to export; see :func:`focalnets.exporting.writing.export_network`."""
-
-    half: bool = False
-    int8: bool = False
-    legacy: bool = False
-    aoti: bool = False
-    size_px: int | None = None
-    batch_size: int | None = None
-
-    @property
-    def precision(self) -> Precision:
-        """What weights are kept as."""
-        return "int8" if self.int8 else "float16" if self.half else "float32"
+__all__ = ["Plan", "hushed"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,41 +43,40 @@ class Plan:
     calibration: Sequence[Tensor] = ()
 
     @property
-    def channels(self) -> int:
-        """Channels of the images."""
-        return int(self.network.config.in_chans)
-
-    @property
-    def fixed_shape(self) -> tuple[int, int, int, int]:
+    def fixed_shape(self) -> tuple[int, ...]:
         """Shape of the images for formats that take one only."""
         side = self.options.size_px or self.network.preprocessing.input_size_px
-        return self.options.batch_size or 1, self.channels, side, side
+        return self.options.batch_size or 1, self.network.config.in_chans, side, side
 
-    def inputs(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the inputs of the graph for images (B, C, H, W) without padding."""
-        return self.graph.feed(images, full_sizes(images))
+    @property
+    def example(self) -> tuple[Tensor, ...]:
+        """Inputs of the graph that a program is made from."""
+        return self.draw(self.graph.example_shape(self.network))
+
+    def draw(self, shape: Sequence[int], seed: int = 0) -> tuple[Tensor, ...]:
+        """Draw inputs of the graph at random."""
+        return self.graph.draw(self.network, shape, seed)
 
     def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
         """Say for each input which axes are free."""
         free: Any = torch.export.Dim.DYNAMIC
-        return tuple(dict.fromkeys(_FREE if name == "images" else (0,), free) for name in self.graph.inputs)
+        return tuple(dict.fromkeys(self.graph.input_axes[name], free) for name in self.graph.inputs)
 
     def named_axes(self) -> dict[str, dict[int, str]]:
         """Name the free axes of inputs and outputs."""
-        return {name: _FREE if name == "images" else {0: "batch"} for name in self.graph.inputs} | self.graph.axes
+        return {**self.graph.input_axes, **self.graph.axes}
 
     @functools.cached_property
     def program(self) -> Any:
-        """The graph for images of any size and number, in operators of PyTorch alone."""
-        batch, height, width = _EXAMPLE
-        return self.make_program(self.graph, (batch, self.channels, height, width), self.dynamic_shapes())
+        """The graph for inputs of any size and number, in operators of PyTorch alone."""
+        return self.make_program(self.graph, self.example, self.dynamic_shapes())
 
-    def make_program(self, graph: Graph, shape: tuple[int, ...], dynamic_shapes: Any = None) -> Any:
+    def make_program(self, graph: Graph, inputs: tuple[Tensor, ...], dynamic_shapes: Any = None) -> Any:
         """Make a program of a graph.
 
         Args:
             graph: The graph.
-            shape: Of the images that it is made from.
+            inputs: What it is made from.
             dynamic_shapes: Which axes are free; None fixes all.
 
         Raises:
@@ -110,7 +84,7 @@ class Plan:
         """
         try:
             with torch.no_grad(), hushed():
-                program = torch.export.export(graph, self.inputs(random_images(shape)), dynamic_shapes=dynamic_shapes)
+                program = torch.export.export(graph, inputs, dynamic_shapes=dynamic_shapes)
         except FocalNetsError:
             raise
         except Exception as error:
@@ -126,14 +100,15 @@ class Plan:
 
     @functools.cached_property
     def smallest_px(self) -> int:
-        """Height and width from which on images may be, by the conditions of the program where these hold."""
+        """Height and width from which on images may be, by the graph, and by the program where its conditions hold."""
+        smallest = self.graph.smallest_px(self.network)
         if not self.row.guarded:
-            return 1
+            return smallest
         for node in self.program.graph.nodes:
             if node.op == "placeholder" and node.name == "images":
                 ranges = self.program.range_constraints
                 known = [ranges.get(side.node.expr) for side in node.meta["val"].shape[2:] if hasattr(side, "node")]
-                return max([1, *(int(limits.lower) for limits in known if limits is not None)])
+                return max([smallest, *(int(limits.lower) for limits in known if limits is not None)])
         return 1
 
     def metadata(self) -> dict[str, str]:
@@ -143,18 +118,11 @@ class Plan:
             self.network,
             inputs=self.graph.inputs,
             outputs=self.graph.outputs,
+            layout=self.graph.layout,
             precision=self.options.precision,
             shape=None if self.row.any_size else self.fixed_shape,
             smallest_px=self.smallest_px,
         )
-
-
-def random_images(shape: Sequence[int], seed: int = 0) -> Tensor:
-    """Draw images (B, C, H, W) float32 that are noise, the same at each call; neighbouring pixels are alike."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randn(*shape[:2], -(-shape[2] // 8), -(-shape[3] // 8), generator=generator)
-    smooth = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)[:, :, : shape[2], : shape[3]]
-    return (smooth + 0.3 * torch.randn(*shape, generator=generator)).contiguous()
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ def _compile(plan: Plan, path: Path) -> None:
     for module in graph.modules():
         if isinstance(module, FocalModulation):
             module.backend = "cpu"
-    program = plan.make_program(graph, (2, plan.channels, 96, 131), plan.dynamic_shapes())
+    program = plan.make_program(graph, plan.example, plan.dynamic_shapes())
     with torch.no_grad(), hushed():
         torch._inductor.aoti_compile_and_package(program, package_path=str(path))
     with zipfile.ZipFile(path, "a") as archive:

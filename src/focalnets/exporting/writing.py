@@ -1,6 +1,6 @@
 """Exporting a network: plan, write under a temporary name, run, compare, put in place.
 
-Axes: B batch, C channels, H W height and width [px].
+Axes: B batch, C channels, H W height and width [px], T positions.
 """
 
 from __future__ import annotations
@@ -15,42 +15,56 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focalnets.errors import ConfigError
 from focalnets.exporting.detector_graph import DetectGraph
-from focalnets.exporting.formats import Format, check_options, format_of, require_packages
-from focalnets.exporting.graphs import MASK2FORMER, ClassifyGraph, Graph, SemanticGraph
-from focalnets.exporting.plan import Options, Plan, random_images
-from focalnets.files import user_path
+from focalnets.exporting.formats import Format, Options, check_request, format_of
+from focalnets.exporting.graphs import ClassifyGraph, Graph, SemanticGraph, full_sizes
+from focalnets.exporting.plan import Plan
+from focalnets.exporting.query_graphs import (
+    BoxQueriesGraph,
+    InstanceQueriesGraph,
+    PanopticGraph,
+    SemanticQueriesGraph,
+)
+from focalnets.exporting.sequence_graphs import SeriesGraph, TokensGraph
+from focalnets.files import folder_for_now, user_path
 from focalnets.models.heads.detector import Detector
 from focalnets.report.names import without_folders
 from focalnets.tasks.table import build_task
 from focalnets.tasks.task import Task
 
-__all__ = ["GRAPHS", "TOLERANCES", "Comparison", "Exported", "export_network"]
+__all__ = ["GRAPHS", "TOLERANCES", "Comparison", "Exported", "choose_graph", "export_network"]
 
-GRAPHS: dict[str, type[Graph]] = {
-    "classify": ClassifyGraph,
-    "semantic": SemanticGraph,
-    "detect": DetectGraph,
-    "instance": DetectGraph,
+GRAPHS: dict[str, tuple[type[Graph], ...]] = {
+    "classify": (ClassifyGraph,),
+    "semantic": (SemanticGraph, SemanticQueriesGraph),
+    "detect": (DetectGraph, BoxQueriesGraph),
+    "instance": (DetectGraph, InstanceQueriesGraph),
+    "panoptic": (PanopticGraph,),
+    "text": (TokensGraph,),
+    "series": (SeriesGraph,),
 }
-"""The graph of each task's networks."""
+"""The graphs of each task's networks, of which one suits each head."""
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": 0.5}
 """Largest difference to PyTorch, as a fraction of the largest value of an output, by what weights are kept as."""
 
-_LARGEST_COMPARED_PX = 224
-_SMALL_PX = 20
+_PHOTO_SCALES = (1.0, 1.0, 0.75, 1.25)
+"""Sizes of the photos for which a file of 8 bits is compared, as fractions of their size in evaluation."""
+
+
+_USUAL = Options()
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """How far a written file is from PyTorch for some images.
+    """How far a written file is from PyTorch for some inputs.
 
     Attributes:
-        shape: Of the images (B, C, H, W).
+        shape: Of the images (B, C, H, W), or of the sequences (B, T).
         difference: Largest difference of an output, as a fraction of its largest value.
     """
 
@@ -70,7 +84,7 @@ class Exported:
         precision: What weights are kept as.
         inputs, outputs: Names of its tensors.
         shape: Of the images, if only these can be computed; None for any.
-        smallest_px: Smallest height and width of images.
+        smallest_px: Smallest height and width of images; 1 for sequences.
         comparisons: With PyTorch.
         tolerance: What none of these exceeds.
     """
@@ -106,14 +120,9 @@ def export_network(
     task: Task,
     network: nn.Module,
     path: str | os.PathLike[str],
+    options: Options = _USUAL,
     *,
-    half: bool = False,
-    int8: bool = False,
     calibration: Sequence[Tensor] = (),
-    legacy: bool = False,
-    aoti: bool = False,
-    size_px: int | None = None,
-    batch_size: int | None = None,
     without_masks: bool = False,
 ) -> Exported:
     """Write a network as a file for other programs, once it has been run and compared with PyTorch.
@@ -122,14 +131,9 @@ def export_network(
         task: What the network is for.
         network: The network; it is left as it is.
         path: File to write or replace, whose ending says the format, see :data:`focalnets.exporting.formats.FORMATS`.
-        half: Keep weights as float16 (.xml).
-        int8: Compute products with 8 bits (.xml), with ranges that ``calibration`` shows.
+        options: How to export.
         calibration: Prepared images (C, H, W) for int8; some hundreds are usual.
-        legacy: Use PyTorch's older exporter (.onnx).
-        aoti: Compile for this machine, with the operator of this package (.pt2).
-        size_px: Height and width of images, where a format fixes them (.pte); None takes the network's own.
-        batch_size: Images at once, likewise; None takes one.
-        without_masks: Of a network that draws masks of objects export the boxes, for the task ``detect``.
+        without_masks: Of a Mask R-CNN export the boxes, for the task ``detect``.
 
     Raises:
         ConfigError: If the ending is unknown, an option is for another format, the network has no graph, or the file
@@ -139,19 +143,9 @@ def export_network(
     """
     place = user_path(path)
     row = format_of(place)
-    given = {"half": half, "int8": int8, "data": len(calibration) > 0, "legacy": legacy, "aoti": aoti,
-             "size": size_px is not None, "batch_size": batch_size is not None}  # fmt: skip
-    check_options(row, [name for name, is_given in given.items() if is_given])
-    if int8 and (half or not len(calibration)):
-        raise ConfigError("int8 needs images that show its ranges (--data FOLDER), and is not combined with half.")
-    require_packages(row, (*row.packages, *row.runs_with))
-    if int8:
-        require_packages(row, ("nncf",), "pip install 'focalnets[quantize]'")
+    check_request(row, options, data=len(calibration) > 0)
     task, network = _prepared(task, network, without_masks=without_masks)
-    options = Options(
-        half=half, int8=int8, legacy=legacy, aoti=aoti, size_px=size_px, batch_size=batch_size
-    )  # fmt: skip
-    plan = Plan(task, network, GRAPHS[task.name](network).eval(), row, options, tuple(calibration))
+    plan = Plan(task, network, choose_graph(task, network)(network).eval(), row, options, tuple(calibration))
     tolerance = TOLERANCES[options.precision]
     with _put_in_place(place, row) as temporary:
         row.write(plan, temporary)
@@ -159,8 +153,8 @@ def export_network(
         worst = max(comparisons, key=lambda each: each.difference)
         if not worst.difference <= tolerance:
             raise ConfigError(
-                f"{place.name} was not written: for images of shape {worst.shape} it differs from PyTorch by "
-                f"{worst.difference:.2g} of the largest value, and at most {tolerance:g} is allowed."
+                f"{place.name} was not written: for {plan.graph.inputs[0]} of shape {worst.shape} it differs from "
+                f"PyTorch by {worst.difference:.2g} of the largest value, and at most {tolerance:g} is allowed."
             )
     fixed = None if row.any_size else plan.fixed_shape
     return Exported(
@@ -181,47 +175,65 @@ def export_network(
 def _prepared(task: Task, network: Any, *, without_masks: bool) -> tuple[Task, Any]:
     """Copy a network to the CPU, in float32 and evaluation mode, and leave the head of masks out if asked for."""
     if task.name not in GRAPHS:
-        why = f": their head is Mask2Former, {MASK2FORMER}" if task.name == "panoptic" else ""
         raise ConfigError(
-            f"Networks of the task {task.name} cannot be exported{why}; those of the tasks {', '.join(GRAPHS)} can."
+            f"Networks of the task {task.name} cannot be exported; those of the tasks {', '.join(GRAPHS)} can."
         )
     network = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
     network.origin = without_folders(network.origin)  # The file goes to others.
-    if not without_masks or (task.name == "instance" and not isinstance(network, Detector)):
+    if not without_masks:
         return task, network
     if not isinstance(network, Detector) or not network.head_config.masks:
-        raise ConfigError("The network draws no masks of objects; leave without_masks (--without_masks) out.")
+        raise ConfigError("The network is no Mask R-CNN; leave without_masks (--without_masks) out.")
     network.set_options(masks=False)
     network.head.regions.mask = None
     return build_task("detect"), network
 
 
+def choose_graph(task: Task, network: Any) -> type[Graph]:
+    """Choose the graph that a network of a task is exported as.
+
+    Raises:
+        ConfigError: If there is none for its head.
+    """
+    for graph in GRAPHS[task.name]:
+        if graph.suits(network):
+            return graph
+    raise ConfigError(f"There is no graph for the head of this network; the task {task.name} has other ones.")
+
+
 def _compare(plan: Plan, run: Callable[..., list[Tensor]]) -> list[Comparison]:
     """Compare a written file with PyTorch, at several sizes and numbers of images where they are free."""
     comparisons = []
-    for seed, shape in enumerate(_shapes(plan)):
-        inputs = plan.inputs(random_images(shape, seed))
+    for inputs in _compared_inputs(plan):
         with torch.no_grad():
             expected = plan.graph(*inputs)
-        comparisons.append(Comparison(shape, plan.graph.compare(run(*inputs), expected)))
+        comparisons.append(Comparison(tuple(inputs[0].shape), plan.graph.compare(run(*inputs), expected)))
     return comparisons
 
 
-def _shapes(plan: Plan) -> list[tuple[int, ...]]:
-    if not plan.row.any_size:
-        return [plan.fixed_shape] * 2
-    side = max(min(plan.network.preprocessing.input_size_px, _LARGEST_COMPARED_PX), plan.smallest_px)
-    smaller = max(3 * side // 4, plan.smallest_px)
-    smallest = max(_SMALL_PX, plan.smallest_px)
-    shapes = [(1, side, side), (2, side + 7, smaller | 1), (3, smallest, 2 * smallest + 1)]
-    return [(batch, plan.channels, *size) for batch, *size in shapes]
+def _compared_inputs(plan: Plan) -> Iterator[tuple[Tensor, ...]]:
+    """Choose inputs: at random, or some of the photos for 8 bits, whose ranges random numbers do not keep to."""
+    if not plan.calibration:
+        shapes = [plan.fixed_shape] * 2
+        if plan.row.any_size:
+            shapes = plan.graph.compared_shapes(plan.network, plan.smallest_px)
+        yield from (plan.draw(shape, seed) for seed, shape in enumerate(shapes))
+        return
+    for index, scale in enumerate(_PHOTO_SCALES):
+        photo = plan.calibration[index * len(plan.calibration) // len(_PHOTO_SCALES)]
+        size = [max(round(scale * side), plan.smallest_px) for side in photo.shape[-2:]]
+        resized = F.interpolate(photo[None], size=size, mode="bilinear", antialias=True)
+        images = torch.cat([resized, resized.flip(-1)][: 1 + index % 2])
+        yield plan.graph.feed(images, full_sizes(images))
 
 
 @contextlib.contextmanager
 def _put_in_place(path: Path, row: Format) -> Iterator[Path]:
-    """Yield a file in a temporary folder beside ``path``, and move it, and those beside it, if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+    """Yield a file in a temporary folder beside ``path``, and move it, and those beside it, if the block ends well.
+
+    Folders that were missing stay only then.
+    """
+    with folder_for_now(path.parent), tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
         yield temporary
         # The file itself comes last: whoever finds it finds also what belongs to it.

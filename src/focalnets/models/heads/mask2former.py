@@ -46,6 +46,7 @@ class Mask2FormerHead(nn.Module):
         self.pixel_decoder = model.model.pixel_level_module.decoder
         self.query_decoder = model.model.transformer_module
         self.class_predictor = model.class_predictor
+        self.queries = queries
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Any]:
         """Compute what the queries say.

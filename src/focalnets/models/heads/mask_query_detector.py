@@ -58,16 +58,31 @@ class MaskQueryDetector(ObjectNetwork):
         targets: Sequence[Mapping[str, Tensor]] | None = None,
     ) -> dict[str, Any]:
         """Detect objects in the maps of the stages, finest first."""
-        stride = self.config.strides[0]
         if self.training:
             assert targets is not None, "a detector learns from targets"
             seen = list(maps)
             if masks is not None:
                 seen = [extend_edges(features, valid) for features, valid in zip(maps, masks, strict=True)]
+            stride = self.config.strides[0]
             size = (seen[0].shape[-2] * stride, seen[0].shape[-1] * stride)
             losses = query_losses(self.head(seen), [_objects(target, size) for target in targets])
             return {"detections": [], "losses": each_judged_once([losses])}
-        singles = self._each(maps, masks)
+        return self.decide(self._each(maps, masks), sizes, targets)
+
+    def decide(
+        self,
+        singles: Sequence[tuple[Tensor, Tensor]],
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> dict[str, Any]:
+        """Choose the detections of images, and judge what the queries say of them where targets are known.
+
+        Args:
+            singles: Of each image class numbers (Q, K + 1) and masks (Q, h, w) of the head, float32 logits.
+            sizes: Height and width of each image [px].
+            targets: For losses.
+        """
+        stride = self.config.strides[0]
         detections = [
             self._detections(classes, drawn, size) for (classes, drawn), size in zip(singles, sizes, strict=True)
         ]

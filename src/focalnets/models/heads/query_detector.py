@@ -75,6 +75,22 @@ class QueryDetector(ObjectNetwork):
                 inside = None if masks is None else [each[one] for each in masks]
                 answers = self.head(framed([each[one] for each in maps], inside, extent))
                 singles.append((answers["logits"][0], answers["boxes"][0]))
+        return self.decide(singles, sizes, targets)
+
+    def decide(
+        self,
+        singles: Sequence[tuple[Tensor, Tensor]],
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> dict[str, Any]:
+        """Choose the detections of images, and judge what the queries say of them where targets are known.
+
+        Args:
+            singles: Of each image logits (Q, K) and boxes (Q, 4) of the head, float32.
+            sizes: Height and width of each image [px].
+            targets: For losses.
+        """
+        extents = [self._extent(size) for size in sizes]
         detections = [
             self._detections(logits, boxes, size, extent)
             for (logits, boxes), size, extent in zip(singles, sizes, extents, strict=True)
@@ -88,20 +104,33 @@ class QueryDetector(ObjectNetwork):
         return {"detections": detections, "losses": each_judged_once(wrong)}
 
     @property
-    def _stride(self) -> int:
+    def stride(self) -> int:
+        """Stride of the coarsest map [px]."""
         return self.config.strides[self.stages[-1]]
+
+    @property
+    def smallest_px(self) -> int:
+        """Height and width from which on images have as many places as there are queries."""
+        side = 1
+        while side * side * self._places < self.head_config.queries:
+            side += 1
+        return (side - 1) * self.stride + 1
+
+    @property
+    def _places(self) -> int:
+        """Places on all maps for each of the coarsest one."""
+        return sum(4**level for level in range(len(self.stages)))
 
     def _extent(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of the coarsest map that an image needs, and as many more as there are queries."""
-        rows, columns = (-(-side // self._stride) for side in size)
-        places = sum(4**level for level in range(len(self.stages)))
-        while rows * columns * places < self.head_config.queries:
+        rows, columns = (-(-side // self.stride) for side in size)
+        while rows * columns * self._places < self.head_config.queries:
             rows, columns = (rows + 1, columns) if rows <= columns else (rows, columns + 1)
         return rows, columns
 
     def _sides(self, extent: tuple[int, int], like: Tensor) -> Tensor:
         rows, columns = extent
-        return like.new_tensor([columns, rows, columns, rows]) * self._stride
+        return like.new_tensor([columns, rows, columns, rows]) * self.stride
 
     def _known(self, target: Mapping[str, Tensor], extent: tuple[int, int]) -> dict[str, Tensor]:
         """The objects of an image as heads take them: fractions of what the maps show; no regions of many."""
