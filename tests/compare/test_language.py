@@ -75,9 +75,10 @@ def test_recall_takes_the_best_rate_and_leaves_random_numbers_alone():
     assert found.fraction == max(found.by_rate.values()) == found.by_rate[found.learning_rate]
 
 
-def test_attention_behind_a_convolution_recalls():
+@pytest.mark.parametrize("name", ["short_conv_attention_language_small", "focal_language_small_memory"])
+def test_what_looks_up_recalls(name):
     settings = RecallSettings(pairs=2, length=12, vocabulary=16, depth=1, steps=250, batch=32, texts=128)
-    found = measure_recall(LANGUAGE_VARIANTS["short_conv_attention_language_small"].config, settings)
+    found = measure_recall(LANGUAGE_VARIANTS[name].config, settings)
     assert found.fraction >= 0.99
     assert found.learning_rate == 3e-3
     assert list(found.by_rate) == [3e-3]  # solved: no further rate is tried

@@ -106,6 +106,7 @@ def test_whoever_looks_on_gets_the_layers():
 
 def test_other_networks_go_by_calls():
     assert not fuses(build().double().eval())
+    assert not fuses(build(memory_keys=4).eval())
     network = build().eval()
     with torch.autocast("cpu", torch.bfloat16):
         assert not fuses(network)

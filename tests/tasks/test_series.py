@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
 import torch
+from tests.tasks.archived_series import aeon_folder, write_archive
 from tests.tasks.waves import CHANNELS, waves, write_waves
 
 import focalnets
@@ -15,10 +19,15 @@ from focalnets.data.series.labelled import find_labelled_series, find_series
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.input_specs import SeriesInput
 from focalnets.tasks.recognition import recognise_task
+from focalnets.tasks.series.baseline import ShortConvolutions, fit_and_predict
 from focalnets.tasks.series.data import SeriesTransform, measure_input
+from focalnets.tasks.series.settings import SeriesSettings
+from focalnets.tasks.series.task import SeriesTask
 from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import in_miniature
 from focalnets.training.trainer import open_data, train
+
+with_sklearn = pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
 
 
 def settings(**changes):
@@ -42,9 +51,96 @@ def test_it_learns(run, place):
     network = focalnets.load(run, device="cpu")
     measured = network.evaluate(place)
     assert measured.accuracy.value > 0.85
-    assert measured.baseline is None
     assert network.preprocessing.channels == CHANNELS
     assert "series of up to 40 positions with 2 channels" in (run / "log.txt").read_text()
+
+
+@with_sklearn
+def test_a_plain_method_stands_beside_it(run, place, tmp_path):
+    measured = focalnets.load(run, device="cpu").evaluate(place)
+    assert measured.baseline.method == "a bag of short convolutions"
+    assert measured.baseline.accuracy > 0.9
+    kept = json.loads((run / "baseline.json").read_text())
+    assert kept["accuracy"] == measured.baseline.accuracy
+    assert kept["verdict"].startswith("a bag of short convolutions with a ridge classifier reaches")
+    assert kept["verdict"] in (run / "log.txt").read_text()
+    other = focalnets.load(run, device="cpu").evaluate(write_waves(tmp_path / "other", 20, seed=3))
+    assert other.baseline.accuracy > 0.8
+    shutil.copy(run / "best.safetensors", tmp_path / "alone.safetensors")
+    assert focalnets.load(tmp_path / "alone.safetensors", device="cpu").evaluate(place).baseline is None
+
+
+def test_without_scikit_learn_a_sentence_says_so(run, place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    measured = focalnets.load(run, device="cpu").evaluate(place)
+    assert measured.baseline is None
+    assert "pip install 'focalnets[series]'" in measured.baseline_note
+
+
+def test_short_convolutions_are_what_they_say():
+    torch.manual_seed(0)
+    series = [torch.randn(length, 3) for length in (40, 9, 23, 60)]
+    convolutions = ShortConvolutions(series)
+    assert convolutions.dilations == [1, 2, 4]
+    features = convolutions(series)
+    assert features.shape[1] == sum(each.numel() for each in convolutions.thresholds)
+    place = 0
+    for dilation, weights, thresholds in zip(
+        convolutions.dilations, convolutions.weights, convolutions.thresholds, strict=True
+    ):
+        assert weights.shape == (84, 3, 9)
+        assert set(weights.sum(2).unique().tolist()) == {0.0}
+        assert weights.abs().amax(2).sum(1).min() >= 2  # every kernel sees a channel
+        for kernel in (0, 50, 83):
+            for row, each in enumerate(series):
+                filled = torch.nn.functional.pad(each, (0, 0, 4 * dilation, 4 * dilation))
+                results = [
+                    (filled[start : start + 8 * dilation + 1 : dilation].T * weights[kernel]).sum()
+                    for start in range(len(each))
+                ]
+                share = (torch.stack(results) > thresholds[kernel, 2]).float().mean()
+                found = features[row, place + kernel * thresholds.shape[1] + 2]
+                assert found == pytest.approx(float(share), abs=1.01 / len(each))  # a sum may fall on either side
+        place += thresholds.numel()
+    alone = np.concatenate([convolutions([each]) for each in series])
+    assert (np.abs(alone - features) > 1e-6).mean() < 0.01
+
+
+@with_sklearn
+def test_the_plain_method_learns_shapes():
+    rows = [(torch.from_numpy(values).float(), label == "fast") for values, label in waves(60)]
+    series, labels = zip(*rows, strict=True)
+    named = fit_and_predict(series[:40], labels[:40], series[40:])
+    assert (named == np.array(labels[40:])).mean() > 0.9
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Write a data set of the package aeon, by its name."""
+    folder = aeon_folder()
+    if folder is None:
+        pytest.skip("needs the series in the package aeon: pip install --no-deps aeon")
+    return lambda name: write_archive(folder, name, tmp_path / f"{name}.npz")
+
+
+@with_sklearn
+def test_the_plain_method_on_real_series(archive):
+    data = open_data(archive("GunPoint"), settings())
+    assert (len(data.train), len(data.val), data.train.length_of[0]) == (50, 150, 150)
+    task = SeriesTask(settings=SeriesSettings()).with_data(data)
+    named = task.answer_plainly(data.train, [data.val[index][0] for index in range(len(data.val))])
+    assert (named == np.array(data.val.class_of)).mean() >= 0.97  # the nearest neighbour: 0.913
+
+
+@with_sklearn
+@pytest.mark.slow
+def test_a_network_of_real_series(archive, tmp_path):
+    place = archive("BasicMotions")
+    config = settings(epochs=30, learning_rate=3e-3)
+    train(config, open_data(place, config), output=tmp_path / "run", quiet=True)
+    measured = focalnets.load(tmp_path / "run", device="cpu").evaluate(place)
+    assert measured.accuracy.value > 0.7
+    assert measured.baseline.accuracy >= 0.97
 
 
 def test_all_kinds_of_places_give_the_same_series(tmp_path):

@@ -67,7 +67,21 @@ def levels_by_hand(mixer, tokens, context):
             held = kept * held + (1 - kept) * value
             running.append(F.gelu(held))
         levels.append(torch.stack(running))
+    if mixer.memory is not None:
+        levels.append(memory_by_hand(mixer.memory, tokens, context)[0])
     return torch.stack(levels)
+
+
+def memory_by_hand(memory, tokens, context):
+    """What an associative memory reads, from all pairs of positions."""
+    taps = memory.convolution.kernel
+    past = F.conv1d(F.pad(tokens.mT, (taps.shape[1] - 1, 0)), taps.unsqueeze(1), groups=len(taps)).mT
+    query, key, value = (
+        each.unflatten(-1, (memory.groups, -1)).transpose(1, 2)
+        for each in (memory.query_projection(tokens), memory.key_projection(past), context)
+    )
+    read = F.cosine_similarity(query.unsqueeze(-2), key.unsqueeze(-3), dim=-1).tril() @ value
+    return (read / (read.square().mean(-1, keepdim=True) + 1e-6).sqrt()).transpose(1, 2).flatten(2)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +90,7 @@ def levels_by_hand(mixer, tokens, context):
         ({}, "everything so far"),
         ({"running": "ema", "scales": 2, "gate_heads": 4}, "a fading past, 2 of 2"),
         ({"running": "gated", "dilations": (1, 3)}, "a fading past"),
+        ({"memory_keys": 4, "gate_heads": 2}, "what is looked up"),
     ],
 )
 def test_what_is_taken_in_is_what_the_layers_compute(changes, last):
@@ -86,8 +101,10 @@ def test_what_is_taken_in_is_what_the_layers_compute(changes, last):
     block, mixer = network.blocks[0], network.blocks[0].mixer
     with torch.no_grad():
         tokens = block.norm1(network.embedding(tokens_of(network)))
-        query, context, gates = mixer.input_projection(tokens).split((16, 16, mixer.levels * mixer.gate_heads), -1)
-        gates = gates[0].unflatten(-1, (mixer.levels, mixer.gate_heads))
+        query, context, gates = mixer.input_projection(tokens).split(
+            (16, 16, mixer.gated_levels * mixer.gate_heads), -1
+        )
+        gates = gates[0].unflatten(-1, (mixer.gated_levels, mixer.gate_heads))
         levels = levels_by_hand(mixer, tokens, context)
         added = levels * gates.transpose(0, 1).repeat_interleave(16 // mixer.gate_heads, -1)
         modulator = mixer.modulator_projection(added.sum(0))

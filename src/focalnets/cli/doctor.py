@@ -59,7 +59,7 @@ _OPTIONAL = {
     "nncf": "OpenVINO files of 8 bits (pip install 'focalnets[quantize]')",
     "executorch": "writing ExecuTorch files (pip install 'focalnets[executorch]')",
     "tokenizers": "pieces of words in place of characters or bytes (pip install 'focalnets[text]')",
-    "scikit-learn": "a bag of word n-grams beside networks of texts (pip install 'focalnets[text]')",
+    "scikit-learn": "a plain method beside networks of texts and series (pip install 'focalnets[text]')",
     "pandas": "results as data frames in Python",
 }
 

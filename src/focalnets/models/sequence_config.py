@@ -31,8 +31,9 @@ time scales; ``gated`` = one exponential mean whose decay depends on the positio
 SequenceMixer = Literal["focal", "attention"]
 """What lets the positions of a network that classifies sequences see each other."""
 
-LARGEST_DIM, LARGEST_DEPTH, LARGEST_LEVELS, LARGEST_REACH = 2**16, 1000, 16, 2**16
-"""Channels, blocks, levels, and positions that one kernel may span; more is taken for a mistake or a hostile file."""
+LARGEST_DIM, LARGEST_DEPTH, LARGEST_LEVELS, LARGEST_REACH, LARGEST_KEYS = 2**16, 1000, 16, 2**16, 2**12
+"""Channels, blocks, levels, positions that one kernel may span, channels of a key; more is taken for a mistake or a
+hostile file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,14 @@ class LanguageConfig(PlainConfig):
         vocabulary_size: Tokens that there are.
         dim: Channels C.
         depth: Blocks.
-        mixer: What mixes the tokens of a block, see :data:`Mixer`; the next five are for ``focal``.
+        mixer: What mixes the tokens of a block, see :data:`Mixer`; the next six are for ``focal``.
         kernel_sizes: Kernel size of each focal level [tokens], odd or even.
         dilations: Tokens between the taps of each kernel; empty for 1 everywhere.
         running: What follows the last level, see :data:`Running`.
         scales: Time scales of ``ema``, each a level of its own.
         gate_heads: Groups of channels with gates of their own.
+        memory_keys: Channels of the keys of an associative memory beside the levels, in each group of channels; 0 for
+            none. Its state grows with them, not with the length.
         attention_every: Every so manieth block attends instead, 0 for none: a hybrid, whose state grows with the
             length.
         attention_heads: Heads of a block that attends.
@@ -67,6 +70,7 @@ class LanguageConfig(PlainConfig):
     running: Running = "mean"
     scales: int = 1
     gate_heads: int = 1
+    memory_keys: int = 0
     attention_every: int = 0
     attention_heads: int = 4
     short_convolution: int = 0
@@ -104,6 +108,12 @@ class LanguageConfig(PlainConfig):
             raise ConfigError(f"scales are for running ema, got {self.scales} with running {self.running}.")
         if self.dim % self.gate_heads:
             raise ConfigError(f"gate_heads must divide dim {self.dim}, got {self.gate_heads}.")
+        if not 0 <= self.memory_keys <= LARGEST_KEYS:
+            raise ConfigError(
+                f"memory_keys must be a whole number from 0 to {LARGEST_KEYS:,}, got {shortened(self.memory_keys)}."
+            )
+        if self.memory_keys and self.mixer != "focal":
+            raise ConfigError(f"memory_keys are for the mixer focal, got {self.mixer}; leave them out.")
         if self.attention_every < 0:
             raise ConfigError(f"attention_every must be a whole number from 0 up, got {self.attention_every}.")
         attends = self.mixer == "attention" or self.attention_every > 0
@@ -242,6 +252,10 @@ LANGUAGE_VARIANTS: dict[str, LanguageVariant] = {
         LanguageVariant(
             name="focal_language_small_gated", summary="0.9 M parameters, a decay that depends on the token",
             context_length=256, config=LanguageConfig(**_SMALL, running="gated"),
+        ),
+        LanguageVariant(
+            name="focal_language_small_memory", summary="0.8 M parameters, associative memory, keys of 16 channels",
+            context_length=256, config=LanguageConfig(**_SMALL, memory_keys=16),
         ),
         LanguageVariant(
             name="focal_language_small_hybrid", summary="0.8 M parameters, the last of four blocks attends",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from focalnets.models.layers import NORM_EPSILON, Mlp
 from focalnets.models.plain import project
 from focalnets.models.sequence_config import LanguageConfig
+from focalnets.models.sequence_memory import AssociativeMemory, MemoryState
 from focalnets.models.sequence_peers import (
     ConvolutionState,
     GatedRecurrence,
@@ -31,6 +32,7 @@ __all__ = [
     "CausalAttention",
     "CausalBlock",
     "CausalFocalModulation",
+    "RememberingState",
     "turn_by_position",
 ]
 
@@ -54,14 +56,26 @@ class AttentionState(NamedTuple):
     window: Tensor | None = None
 
 
-BlockState = CausalState | AttentionState | RecurrenceState | ConvolutionState
+class RememberingState(NamedTuple):
+    """What focal modulation with an associative memory carries on.
+
+    Attributes:
+        levels: Of the levels.
+        memory: Of the memory.
+    """
+
+    levels: CausalState
+    memory: MemoryState
+
+
+BlockState = CausalState | RememberingState | AttentionState | RecurrenceState | ConvolutionState
 
 
 class CausalFocalModulation(nn.Module):
     """Focal modulation of which no position sees a later one.
 
     One projection yields query, context and gates; what :func:`focalnets.ops.causal.causal_focal_aggregation` gathers
-    becomes the modulator, which multiplies the query.
+    becomes the modulator, which multiplies the query. An associative memory is one more level, under gates of its own.
 
     Args:
         config: Of the network.
@@ -74,7 +88,8 @@ class CausalFocalModulation(nn.Module):
         self.dim, self.gate_heads, self.running, self.backend = dim, config.gate_heads, config.running, backend
         self.dilations = config.steps
         self.levels = len(config.kernel_sizes) + (config.scales if config.running == "ema" else 1)
-        self.input_projection = nn.Linear(dim, 2 * dim + self.levels * config.gate_heads)
+        self.memory = AssociativeMemory(dim, config.memory_keys, self.gate_heads) if config.memory_keys else None
+        self.input_projection = nn.Linear(dim, 2 * dim + self.gated_levels * config.gate_heads)
         self.kernels = nn.ParameterList(nn.Parameter(torch.empty(dim, size)) for size in config.kernel_sizes)
         self.rate = nn.Parameter(torch.empty(config.scales, dim)) if config.running == "ema" else None
         self.decay_projection = nn.Linear(dim, dim) if config.running == "gated" else None
@@ -105,6 +120,11 @@ class CausalFocalModulation(nn.Module):
                 nn.init.normal_(self.decay_projection.weight, std=0.02)
                 self.decay_projection.bias.copy_((torch.linspace(*ends, self.dim).exp() - 1).log())
 
+    @property
+    def gated_levels(self) -> int:
+        """Levels that have gates: those of the aggregation, and the memory behind them if there is one."""
+        return self.levels + (self.memory is not None)
+
     def decay(self, tokens: Tensor, dtype: torch.dtype) -> Tensor | None:
         """Compute what the running levels keep at each position: None for a mean, (S, C), or (B, T, C)."""
         if self.rate is not None:
@@ -114,23 +134,31 @@ class CausalFocalModulation(nn.Module):
         return None
 
     def forward(
-        self, tokens: Tensor, state: CausalState | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, CausalState]:
+        self, tokens: Tensor, state: CausalState | RememberingState | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, CausalState | RememberingState]:
         """Modulate tokens (B, T, C) by what came before; gives as many, and the state after the last."""
         query, context, gates = project(self.input_projection, tokens).split(
-            (self.dim, self.dim, self.levels * self.gate_heads), -1
+            (self.dim, self.dim, self.gated_levels * self.gate_heads), -1
         )
-        gathered, state = causal_focal_aggregation(
+        gates = gates.unflatten(-1, (self.gated_levels, self.gate_heads))
+        before = state.levels if isinstance(state, RememberingState) else state
+        gathered, after = causal_focal_aggregation(
             context,
-            gates.unflatten(-1, (self.levels, self.gate_heads)),
+            gates[:, :, : self.levels],
             [kernel.to(context.dtype) for kernel in self.kernels],
             dilations=self.dilations,
             decay=self.decay(tokens, context.dtype),
             mask=mask,
-            state=state,
+            state=before,
             backend=self.backend,
         )
-        return project(self.output_projection, query * project(self.modulator_projection, gathered)), state
+        kept: CausalState | RememberingState = after
+        if self.memory is not None:
+            remembered = state.memory if isinstance(state, RememberingState) else None
+            read, remembered = self.memory(tokens, context, remembered, mask)
+            gathered = gathered + (read.unflatten(-1, (self.gate_heads, -1)) * gates[:, :, -1, :, None]).flatten(2)
+            kept = RememberingState(after, remembered)
+        return project(self.output_projection, query * project(self.modulator_projection, gathered)), kept
 
     def extra_repr(self) -> str:
         sizes = ", ".join(str(kernel.shape[1]) for kernel in self.kernels)

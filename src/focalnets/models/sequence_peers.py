@@ -24,6 +24,7 @@ __all__ = [
     "LongConvolution",
     "RecurrenceState",
     "ShortConvolution",
+    "at_least_float32",
     "linear_recurrence",
 ]
 
@@ -123,7 +124,7 @@ class GatedRecurrence(nn.Module):
             window, running = state
         if self.convolution is not None:
             taken, window = self.convolution(taken, window, mask)
-        strength = torch.sigmoid(_exact(project(self.decay_projection, taken)))
+        strength = torch.sigmoid(at_least_float32(project(self.decay_projection, taken)))
         logarithm = -F.softplus(self.rate) * strength
         decay, inflow = logarithm.exp(), (-torch.expm1(2 * logarithm)).clamp(min=1e-6).sqrt() * taken
         if mask is not None:
@@ -224,7 +225,7 @@ class LongConvolution(nn.Module):
         if self.convolution is not None:
             projected, window = self.convolution(projected, window, mask)
         query, key, value = projected.chunk(3, -1)
-        entering = _exact(key) * _exact(value)
+        entering = at_least_float32(key) * at_least_float32(value)
         if mask is not None:
             entering = entering.masked_fill(~mask.unsqueeze(-1), 0)
         exponent, weights = self._modes()
@@ -255,6 +256,6 @@ def _convolve(inputs: Tensor, filters: Tensor) -> Tensor:
     return torch.fft.irfft(spectrum, padded, 1)[:, :length]
 
 
-def _exact(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
     """Bring what runs over many positions to float32 at least."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

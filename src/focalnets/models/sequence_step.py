@@ -59,7 +59,7 @@ def can_fuse(network: nn.Module, blocks: nn.ModuleList, embedding: nn.Module, he
     for block in blocks:
         mixer = block.mixer
         if isinstance(mixer, CausalFocalModulation):
-            if mixer.backend == "reference" or len(mixer.kernels) > cpu_library.MAX_LEVELS:
+            if mixer.backend == "reference" or mixer.memory is not None or len(mixer.kernels) > cpu_library.MAX_LEVELS:
                 return False
             layers += [(mixer, CausalFocalModulation), (mixer.modulator_projection, nn.Linear)]
             layers += [] if mixer.decay_projection is None else [(mixer.decay_projection, nn.Linear)]

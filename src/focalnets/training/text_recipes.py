@@ -36,7 +36,9 @@ def series() -> TrainingConfig:
     """Set up a classifier of series of numbers from scratch on some hundred to ten thousand series, on a laptop.
 
     Command: ``focalnets train sensors``, with a folder of CSV files for each class. Hardware: any CPU. Duration and
-    score: not measured on real series.
+    score: BasicMotions (40 series, 60 steps) 100 %, GunPoint (50 series, 90 steps) 70.7 %, ItalyPowerDemand (67 series,
+    120 steps) 88.0 %, each within 3.5 minutes on one thread beside other heavy work; on so few series the plain method
+    beside it is as good or better.
     """
     return TrainingConfig(
         task="series",

@@ -23,6 +23,7 @@ __all__ = ["USUAL_MODELS", "compare_language_models", "network_config", "require
 
 USUAL_MODELS = (
     "focal_language_small",
+    "focal_language_small_memory",
     "focal_language_small_hybrid",
     "attention_language_small",
     "short_conv_attention_language_small",

@@ -56,16 +56,24 @@ class LabelledSeries:
         rows: Those that are meant.
         index: The class of each label.
         notes: What of the data is not used, a line each.
+        learnt_from: The series that a network was trained on, where these are what was held out.
     """
 
     def __init__(
-        self, found: FoundSeries, rows: Sequence[TextRow], index: Mapping[str, int], notes: Sequence[str] = ()
+        self,
+        found: FoundSeries,
+        rows: Sequence[TextRow],
+        index: Mapping[str, int],
+        notes: Sequence[str] = (),
+        *,
+        learnt_from: LabelledSeries | None = None,
     ) -> None:
         self.series = tuple(found.series[row.name] for row in rows)
         self.names = tuple(row.name for row in rows)
         self.class_of = [index[row.label] for row in rows]
         self.length_of = [len(each.values) for each in self.series]
         self.channels, self.notes = found.channels, tuple(notes)
+        self.classes, self.learnt_from = tuple(index), learnt_from
 
     def __len__(self) -> int:
         return len(self.series)

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focalnets.data.labelled import LabelledData, TrainingData
-from focalnets.errors import ConfigError, DataError
+from focalnets.errors import ConfigError, DataError, FocalNetsError, MissingPackageError
 from focalnets.files import write_json
 from focalnets.models.sequence import FocalTextClassifier
 from focalnets.models.sequence_config import TextClassifierConfig
@@ -26,6 +27,7 @@ from focalnets.tasks.batch import Batch
 from focalnets.tasks.classify.classified import Answer, classifier_answers
 from focalnets.tasks.evaluation import EvaluationReport, Measured
 from focalnets.tasks.metric import Metric, Watch
+from focalnets.tasks.sequences.baseline import compare_with_network
 from focalnets.tasks.sequences.report import (
     EVALUATION_FILES,
     evaluation_facts,
@@ -49,7 +51,7 @@ HEAD_KIND = "sequence_classifier"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SequenceClassification(Task):
-    """The task of naming the class of a sequence.
+    """The task of naming the class of a sequence; a plain method stands beside every evaluation.
 
     Subclasses say how sequences are read (``spec``), and what that makes of the network (:meth:`_input_fields`).
 
@@ -71,6 +73,8 @@ class SequenceClassification(Task):
     files: ClassVar[tuple[str, ...]] = EVALUATION_FILES
     optional_files: ClassVar[tuple[str, ...]] = ("baseline.json",)
     config_type: ClassVar[type] = TextClassifierConfig
+    plain_method: ClassVar[tuple[str, str]]
+    """What the plain method makes of inputs, and what stands on that."""
 
     pretrained: str = ""
     spec: Any = None
@@ -222,8 +226,49 @@ class SequenceClassification(Task):
         return classifier_answers(output, batch.targets)
 
     def evaluation(self, measured: Measured) -> Evaluation:
-        """Put together accuracy and F1 with intervals, class by class, calibration and the most confident errors."""
-        return make_evaluation(measured, unit=self.inputs, bins=self.bins, worst=self.worst)
+        """Put together accuracy and F1 with intervals, class by class, calibration and the most confident errors.
+
+        The plain method stands beside them where it is known what the network was trained on.
+        """
+        evaluation = make_evaluation(measured, unit=self.inputs, bins=self.bins, worst=self.worst)
+        method, model = self.plain_method
+        try:
+            learnt_from = self._learnt_from(measured.data)
+            if learnt_from is None or learnt_from.classes != measured.labels:
+                return evaluation
+            named = self.answer_plainly(learnt_from, [measured.data[index][0] for index in measured.indices])
+        except MissingPackageError as error:
+            return dataclasses.replace(evaluation, baseline_note=str(error))
+        except FocalNetsError as error:
+            note = f"{method} was not measured: {str(error).rstrip('.')}"
+            return dataclasses.replace(evaluation, baseline_note=note)
+        baseline = compare_with_network(method, model, named, measured.answers, len(measured.labels))
+        return dataclasses.replace(evaluation, baseline=baseline)
+
+    def answer_plainly(self, learnt_from: Any, inputs: Sequence[Any]) -> np.ndarray:
+        """Name the classes of inputs by the plain method: (N,) whole numbers.
+
+        Args:
+            learnt_from: The data of the training, which it is fitted to.
+            inputs: As the data gives them.
+
+        Raises:
+            MissingPackageError: If what it needs is not installed.
+            DataError: If it can make nothing of the data.
+        """
+        raise NotImplementedError
+
+    def _learnt_from(self, data: LabelledData) -> Any:
+        """Find the data that the network was trained on, which the other data or the network's run may know."""
+        known, split = getattr(data, "learnt_from", None), self._split_file()
+        return self.reopen(split).train if known is None and split is not None else known
+
+    def _split_file(self) -> Path | None:
+        """Find what the network's run notes about its data; None where it has no run."""
+        if self.run is None:
+            return None
+        split = (self.run if self.run.is_dir() else self.run.parent) / "split.json"
+        return split if split.is_file() else None
 
     # Showing
 

@@ -90,7 +90,7 @@ def training_data(place: str | Path, *, val_fraction: float, seed: int) -> Train
     return TrainingData(
         labels=classes,
         train=train,
-        val=LabelledSeries(found, val_rows, index),
+        val=LabelledSeries(found, val_rows, index, learnt_from=train),
         description=str(place),
         notes=(*found.notes, *flat, *unused),
         fingerprint=found.rows.fingerprint,

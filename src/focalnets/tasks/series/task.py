@@ -23,6 +23,7 @@ from focalnets.models.input_specs import SeriesInput
 from focalnets.models.sequence import FocalTextClassifier
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.sequences.task import SequenceClassification, pad_sequences
+from focalnets.tasks.series.baseline import BAG_OF_CONVOLUTIONS, fit_and_predict
 from focalnets.tasks.series.data import SeriesTransform, measure_input, read_split, training_data
 from focalnets.tasks.series.settings import SeriesSettings
 from focalnets.weights.loading import open_trained
@@ -49,6 +50,8 @@ class SeriesTask(SequenceClassification):
     inputs: ClassVar[str] = "series"
     input_type: ClassVar[type] = SeriesInput
     next_commands: ClassVar[tuple[str, ...]] = ("predict series.csv --model {model}",)
+
+    plain_method: ClassVar[tuple[str, str]] = (BAG_OF_CONVOLUTIONS, "a ridge classifier")
 
     settings: SeriesSettings = dataclasses.field(default_factory=SeriesSettings)
 
@@ -137,6 +140,12 @@ class SeriesTask(SequenceClassification):
                 )
             spec = known.with_size(spec.length)
         return dataclasses.replace(self, spec=spec)
+
+    def answer_plainly(self, learnt_from: LabelledSeries, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Name the classes of series by a bag of short convolutions; they are read as the network reads them."""
+        read = SeriesTransform(self._spec())
+        known = [read(learnt_from[index], index)[0] for index in range(len(learnt_from))]
+        return fit_and_predict(known, learnt_from.class_of, [read((values, 0), 0)[0] for values in inputs])
 
     def create(self, name: str, overrides: Mapping[str, Any], labels: Sequence[str]) -> FocalTextClassifier:
         """Draw a network at random; of long series several positions become one token."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from focalnets.data.class_matching import match_classes
@@ -20,13 +21,13 @@ from focalnets.data.text.inputs import gather_texts
 from focalnets.data.text.labelled import LabelledTexts, find_labelled_texts, held_out_rows
 from focalnets.data.text.pieces import tokenizer_of
 from focalnets.data.text.tokenizers import Tokenizer
-from focalnets.errors import ConfigError, DataError, FocalNetsError, MissingPackageError
+from focalnets.errors import ConfigError, DataError
 from focalnets.models.input_specs import TextInput
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.evaluation import Measured
 from focalnets.tasks.sequences.results import Evaluation
 from focalnets.tasks.sequences.task import SequenceClassification, pad_sequences
-from focalnets.tasks.text.baseline import measure_baseline
+from focalnets.tasks.text.baseline import BAG_OF_N_GRAMS, fit_and_predict
 from focalnets.tasks.text.data import TextTransform, read_split, training_data
 from focalnets.tasks.text.settings import TextSettings
 from focalnets.weights.loading import open_trained
@@ -36,7 +37,7 @@ __all__ = ["Text"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Text(SequenceClassification):
-    """The task of naming the class of a text; a bag of word n-grams stands beside every evaluation.
+    """The task of naming the class of a text.
 
     Attributes:
         settings: The section ``text`` of a training config.
@@ -51,6 +52,8 @@ class Text(SequenceClassification):
     inputs: ClassVar[str] = "texts"
     input_type: ClassVar[type] = TextInput
     next_commands: ClassVar[tuple[str, ...]] = ('predict "a text" --model {model}', "predict texts.csv --model {model}")
+
+    plain_method: ClassVar[tuple[str, str]] = (BAG_OF_N_GRAMS, "logistic regression")
 
     settings: TextSettings = dataclasses.field(default_factory=TextSettings)
 
@@ -132,42 +135,21 @@ class Text(SequenceClassification):
         return dataclasses.replace(self, spec=tokenizer.spec(self.settings.context_length))
 
     def evaluation(self, measured: Measured) -> Evaluation:
-        """Put a bag of word n-grams beside the figures, where the texts of the training are known."""
+        """Leave the tokenizer out of what is shown: it stands in the checkpoint, and may be long."""
         evaluation = super().evaluation(measured)
-        evaluation.preprocessing["tokenizer"] = ""  # It stands in the checkpoint, and may be long.
-        try:
-            learnt_from = self._learnt_from(measured.data)
-            if learnt_from is None or learnt_from.classes != measured.labels:
-                return evaluation
-            texts = [measured.data[index][0] for index in measured.indices]
-            baseline = measure_baseline(learnt_from, texts, measured.answers, len(measured.labels))
-        except MissingPackageError as error:
-            return dataclasses.replace(evaluation, baseline_note=str(error))
-        except FocalNetsError as error:
-            note = f"a bag of word n-grams was not measured: {str(error).rstrip('.')}"
-            return dataclasses.replace(evaluation, baseline_note=note)
-        return dataclasses.replace(evaluation, baseline=baseline)
+        evaluation.preprocessing["tokenizer"] = ""
+        return evaluation
 
-    def _learnt_from(self, data: LabelledData) -> LabelledTexts | None:
-        """Find the texts that the network was trained on, which the data or the network's run may know."""
-        known = getattr(data, "learnt_from", None)
-        if known is not None or self._split_content() is None:
-            return known
-        assert self.run is not None
-        opened = self.reopen(_split_of(self.run))
-        assert isinstance(opened.train, LabelledTexts)
-        return opened.train
+    def answer_plainly(self, learnt_from: LabelledTexts, inputs: Sequence[str]) -> np.ndarray:
+        """Name the classes of texts by a bag of word n-grams."""
+        return fit_and_predict(learnt_from.texts, learnt_from.class_of, inputs)
 
     def _known_field(self, name: str) -> str:
         """Return what a column is called by the settings, or by the network's run."""
         with contextlib.suppress(DataError):  # weights may lie beside a file of another kind
-            return getattr(self.settings, name) or (self._split_content() or {}).get(name, "")
+            split = self._split_file()
+            return getattr(self.settings, name) or ("" if split is None else read_split(split)[name])
         return ""
-
-    def _split_content(self) -> dict[str, Any] | None:
-        """Read what the network's run notes about its texts; None where it has no run."""
-        split = None if self.run is None else _split_of(self.run)
-        return None if split is None or not split.is_file() else read_split(split)
 
     def _input_fields(self) -> dict[str, Any]:
         return {"vocabulary_size": self._spec().vocabulary_size, "channels": 0, "patch": 1}
@@ -189,7 +171,3 @@ class Text(SequenceClassification):
 def tokenizer_for(spec: TextInput) -> Tokenizer:
     """Return the tokenizer that an input describes, see :func:`focalnets.data.text.pieces.tokenizer_of`."""
     return tokenizer_of(spec)
-
-
-def _split_of(run: Path) -> Path:
-    return (run if run.is_dir() else run.parent) / "split.json"

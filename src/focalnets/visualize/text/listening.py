@@ -1,7 +1,7 @@
 """What the blocks of a network of texts take in at each token, read through hooks that are gone afterwards.
 
-Axes: B batch, T tokens, C channels, L levels with the running or global ones, H groups of channels with gates of their
-own.
+Axes: B batch, T tokens, C channels, L levels with the running or global ones and the memory, H groups of channels with
+gates of their own.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def focal_blocks(network: nn.Module) -> dict[int, Modulation]:
 
 
 def level_names(modulation: Modulation, unit: str) -> tuple[str, ...]:
-    """Name the levels of a block by how many tokens each sees, the running or global ones last.
+    """Name the levels of a block by how many tokens each sees, the running or global ones last, then the memory.
 
     Args:
         modulation: Of any block; all blocks of a network have the same levels.
@@ -79,10 +79,12 @@ def level_names(modulation: Modulation, unit: str) -> tuple[str, ...]:
         return (*names, "the whole text")
     running = modulation.levels - len(sizes)
     if modulation.running == "mean":
-        return (*names, "everything so far")
-    if running == 1:
-        return (*names, "a fading past")
-    return (*names, *(f"a fading past, {number} of {running}" for number in range(1, running + 1)))
+        names.append("everything so far")
+    elif running == 1:
+        names.append("a fading past")
+    else:
+        names += [f"a fading past, {number} of {running}" for number in range(1, running + 1)]
+    return (*names, *["what is looked up"] * (modulation.memory is not None))
 
 
 @contextlib.contextmanager
@@ -116,13 +118,12 @@ def _listening(block: int, record: _Record) -> Listening:
 def _projection_hook(record: _Record, modulation: Modulation) -> Callable[..., None]:
     def hook(_: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
         groups = modulation.gate_heads if isinstance(modulation, CausalFocalModulation) else 1
-        levels = modulation.levels if isinstance(modulation, CausalFocalModulation) else modulation.focal_levels + 1
+        levels = _levels_with_gates(modulation)
         dim = modulation.dim
         context = output[..., dim : 2 * dim]
         gates = output[..., 2 * dim : 2 * dim + levels * groups].unflatten(-1, (levels, groups))
         lengths = [
-            _group_lengths(_level(modulation, arguments[0], context, number, levels), groups)
-            for number in range(levels)
+            _group_lengths(_level(modulation, arguments[0], context, number), groups) for number in range(levels)
         ]
         added = (gates[0].float() * torch.stack(lengths, 1)).square().sum(-1).sqrt()
         record.gates, record.lengths = _on_cpu(gates[0].float().mean(-1)), _on_cpu(added)
@@ -130,8 +131,18 @@ def _projection_hook(record: _Record, modulation: Modulation) -> Callable[..., N
     return hook
 
 
-def _level(modulation: Modulation, tokens: Tensor, context: Tensor, number: int, levels: int) -> Tensor:
+def _levels_with_gates(modulation: Modulation) -> int:
+    return modulation.gated_levels if isinstance(modulation, CausalFocalModulation) else modulation.focal_levels + 1
+
+
+def _level(modulation: Modulation, tokens: Tensor, context: Tensor, number: int) -> Tensor:
     """Compute a level (1, T, C) alone: what the aggregation gives under gates that let only it through."""
+    levels = _levels_with_gates(modulation)
+    if isinstance(modulation, CausalFocalModulation):
+        levels = modulation.levels
+        if modulation.memory is not None and number == levels:
+            read: Tensor = modulation.memory(tokens, context)[0]
+            return read
     gates = context.new_zeros(*context.shape[:2], levels)
     gates[..., number] = 1
     kernels = [kernel.to(context.dtype) for kernel in modulation.kernels]
