@@ -69,11 +69,11 @@ class Plan:
         ConfigError: If one is out of range.
     """
 
-    train: int = 440
+    train: int = 360
     pairs: int = 400
     mapped: int = 100
     image_size_px: int = 64
-    epochs: int = 46
+    epochs: int = 56
     embed_dim: int = 24
     learning_rate: float = 3e-3
 
@@ -121,7 +121,7 @@ def measure(plan: Plan, link: float, seed: int) -> dict[str, Any]:
         network = train(
             root, output=Path(folder) / "run", quiet=True, epochs=plan.epochs, image_size=plan.image_size_px,
             learning_rate=plan.learning_rate, batch_size=32, workers=0, device="cpu", seed=seed, label_smoothing=0.0,
-            min_crop_scale=0.65, model_overrides={"embed_dim": plan.embed_dim, **_NETWORK},
+            min_crop_scale=0.8, model_overrides={"embed_dim": plan.embed_dim, **_NETWORK},
         ).load(device="cpu")  # fmt: skip
     return {
         "link": link,
