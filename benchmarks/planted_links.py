@@ -69,11 +69,11 @@ class Plan:
         ConfigError: If one is out of range.
     """
 
-    train: int = 360
+    train: int = 320
     pairs: int = 400
     mapped: int = 100
     image_size_px: int = 64
-    epochs: int = 56
+    epochs: int = 60
     embed_dim: int = 24
     learning_rate: float = 3e-3
 
