@@ -36,7 +36,7 @@ def series() -> TrainingConfig:
     """Set up a classifier of series of numbers from scratch on some hundred to ten thousand series, on a laptop.
 
     Command: ``focalnets train sensors``, with a folder of CSV files for each class. Hardware: one thread of an AMD EPYC
-    (Zen 4) beside other heavy work. Duration: GunPoint (50 series to train, 150 held out) 8 minutes. Score: 86.0 %, at
+    (Zen 4) beside other heavy work. Duration: GunPoint (50 series to train, 150 held out) 9 minutes. Score: 86.0 %, at
     the best epoch by these 150 (one seed); on so few series the plain method beside it is better.
     """
     return TrainingConfig(
