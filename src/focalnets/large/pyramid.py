@@ -20,6 +20,7 @@ from focalnets.large.network import require_streamable
 from focalnets.large.sources import Source
 from focalnets.large.store import RowStore
 from focalnets.large.streaming import StreamSettings, stream_maps
+from focalnets.machine.devices import sum_dtype
 from focalnets.models.config import Preprocessing
 from focalnets.models.focalnet import FocalNet
 
@@ -196,14 +197,14 @@ def stream_pyramid(
 
 @torch.inference_mode()
 def classify_streamed(network: FocalNet, pyramid: Pyramid) -> Tensor:
-    """Compute the logits (1, num_classes) of an image from the pyramid of its classifier; the mean is float64."""
+    """Compute the logits (1, num_classes) of an image from the pyramid of its classifier."""
     assert network.norm is not None
     assert network.head is not None
     stage = len(pyramid.maps) - 1
     height, width = pyramid.size(stage)
     device = next(network.parameters()).device
-    total = torch.zeros(pyramid.channels(stage), dtype=torch.float64, device=device)
+    total = torch.zeros(pyramid.channels(stage), dtype=sum_dtype(device), device=device)
     for first in range(0, height, _ROWS_AT_ONCE):
         rows = pyramid.rows(stage, first, min(height, first + _ROWS_AT_ONCE)).to(device)
-        total += network.norm(rows).sum(1, dtype=torch.float64).sum(0)
+        total += network.norm(rows).sum(1, dtype=total.dtype).sum(0)
     return network.head((total / (height * width)).float()[None]).cpu()

@@ -6,7 +6,7 @@ import torch
 
 from focalnets.errors import ConfigError, nearest
 
-__all__ = ["choose_device", "device_name"]
+__all__ = ["choose_device", "device_name", "sum_dtype"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -36,3 +36,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def device_name(device: torch.device) -> str:
     """Read the name of a GPU as its maker gives it; of other devices their kind."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """Choose the dtype of long sums: float64, or float32 on Apple's GPUs, which have no wider one."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from focalnets.machine.devices import sum_dtype
 from focalnets.models.plain import project
 from focalnets.models.sequence_peers import ShortConvolution, at_least_float32
 
@@ -33,7 +34,7 @@ class MemoryState(NamedTuple):
 
     Attributes:
         window: Of the convolution that keys are made from (B, k - 1, C).
-        written: Sum over all positions so far of key times value (B, H, N, D), float64.
+        written: Sum over all positions so far of key times value (B, H, N, D), float64 where the device has it.
     """
 
     window: Tensor
@@ -108,14 +109,14 @@ def read_written(query: Tensor, key: Tensor, value: Tensor, before: Tensor | Non
         query: (B, T, H, N), float32 or float64.
         key: (B, T, H, N), likewise.
         value: (B, T, H, D), likewise.
-        before: ``S`` in front of the first position (B, H, N, D), float64; None for zero.
+        before: ``S`` in front of the first position (B, H, N, D), as it was returned; None for zero.
 
     Returns:
-        (B, T, H, D), and ``S`` after the last position, float64, at which gradients end.
+        (B, T, H, D), and ``S`` after the last position, at which gradients end.
     """
     length = query.shape[1]
     if length == 1:  # continuing a text: one sum, no chunks
-        written = (key[:, 0].unsqueeze(-1) * value[:, 0].unsqueeze(-2)).double()
+        written = (key[:, 0].unsqueeze(-1) * value[:, 0].unsqueeze(-2)).to(sum_dtype(key.device))
         written = written if before is None else written + before
         return (query.transpose(1, 2) @ written.to(query.dtype)).transpose(1, 2), written.detach()
     size = min(_CHUNK, length)
@@ -123,7 +124,7 @@ def read_written(query: Tensor, key: Tensor, value: Tensor, before: Tensor | Non
         F.pad(each, (0, 0, 0, 0, 0, -length % size)).unflatten(1, (-1, size)).transpose(2, 3)
         for each in (query, key, value)
     )  # (B, M, H, Q, N or D)
-    added = (key.transpose(-1, -2) @ value).double()
+    added = (key.transpose(-1, -2) @ value).to(sum_dtype(key.device))
     written = added.cumsum(1)
     if before is not None:
         written = written + before.unsqueeze(1)

@@ -119,7 +119,7 @@ def initial_state(
     dilations = [1] * len(kernels) if dilations is None else dilations
     return CausalState(
         tuple(context.new_zeros(batch, past, channels) for past in reach_of(kernels, dilations)),
-        context.new_zeros(batch, running_levels(decay), channels, dtype=running_dtype(context.dtype, decay)),
+        context.new_zeros(batch, running_levels(decay), channels, dtype=running_dtype(context, decay)),
         torch.zeros(batch, dtype=torch.int64, device=context.device),
     )
 

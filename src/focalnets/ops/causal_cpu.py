@@ -75,7 +75,7 @@ def _forward(
     window_shapes, running_shape, checkpoint_shape = shapes_after(context, kernels, dilations, decay, keep)
     result = torch.empty(context.shape)
     after = [torch.empty(shape) for shape in window_shapes]
-    running_after = torch.empty(running_shape, dtype=running_dtype(context.dtype, decay))
+    running_after = torch.empty(running_shape, dtype=running_dtype(context, decay))
     checkpoints = torch.empty(checkpoint_shape)
     seen = torch.tensor(context.shape[1]).expand(context.shape[0]) if mask is None else mask.sum(1)
     count_after = seen.clone() if count is None else seen + count
@@ -163,7 +163,7 @@ def _forward_fake(
     return (
         context.new_empty(context.shape),
         [context.new_empty(shape) for shape in window_shapes],
-        context.new_empty(running_shape, dtype=running_dtype(context.dtype, decay)),
+        context.new_empty(running_shape, dtype=running_dtype(context, decay)),
         context.new_empty(context.shape[:1], dtype=torch.int64),
         context.new_empty(checkpoint_shape, dtype=torch.float32),
     )

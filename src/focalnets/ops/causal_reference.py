@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from focalnets.machine.devices import sum_dtype
+
 __all__ = ["CausalState", "causal_focal_aggregation_reference", "running_dtype"]
 
 
@@ -22,7 +24,8 @@ class CausalState(NamedTuple):
     Attributes:
         windows: For each level the last ``(k - 1) * dilation`` positions of what it convolves, (B, positions, C), in
             the dtype of the context; zeros before the first position.
-        running: What the running levels hold, (B, R, C): the sum of the last level, float64, or its weighted means.
+        running: What the running levels hold, (B, R, C): the sum of the last level float64 where the device has it, or
+            its weighted means.
         count: Valid positions so far (B,), int64.
     """
 
@@ -31,9 +34,9 @@ class CausalState(NamedTuple):
     count: Tensor  # type: ignore[assignment]
 
 
-def running_dtype(dtype: torch.dtype, decay: Tensor | None) -> torch.dtype:
-    """Choose the dtype of :attr:`CausalState.running` for a context of that dtype."""
-    return torch.float64 if decay is None else torch.promote_types(dtype, torch.float32)
+def running_dtype(context: Tensor, decay: Tensor | None) -> torch.dtype:
+    """Choose the dtype of :attr:`CausalState.running` for that context."""
+    return sum_dtype(context.device) if decay is None else torch.promote_types(context.dtype, torch.float32)
 
 
 def causal_focal_aggregation_reference(
@@ -95,7 +98,7 @@ def _running_levels(
         the count (B,).
     """
     batch, length, channels = level.shape
-    dtype = running_dtype(level.dtype, decay)
+    dtype = running_dtype(level, decay)
     if valid is None:
         steps = torch.arange(1, length + 1, device=level.device).expand(batch, length)
     else:

@@ -122,7 +122,7 @@ def _forward_fake(
     return (
         context.new_empty(context.shape),
         context.new_empty(batch, sum(reach), channels),
-        context.new_empty(batch, levels, channels, dtype=running_dtype(context.dtype, decay)),
+        context.new_empty(batch, levels, channels, dtype=running_dtype(context, decay)),
         context.new_empty(batch, dtype=torch.int64),
         context.new_empty((batch, chunks, levels, channels) if chunks > 1 else (0,), dtype=torch.float32),
     )

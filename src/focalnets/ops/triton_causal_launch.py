@@ -150,7 +150,7 @@ def forward(
         batch, channels, dtype = problem.batch, problem.channels, context.dtype
         result = problem.new(*context.shape, dtype=dtype)
         windows_after = problem.new(batch, problem.rows, channels, dtype=dtype)
-        running_after = problem.new(batch, problem.running, channels, dtype=running_dtype(dtype, decay))
+        running_after = problem.new(batch, problem.running, channels, dtype=running_dtype(context, decay))
         count_after = problem.new(batch, dtype=torch.int64)
         several = problem.chunks > 1
         starts = problem.new(batch, problem.chunks, problem.running, channels) if several else problem.new(0)

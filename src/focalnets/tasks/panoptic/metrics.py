@@ -21,6 +21,9 @@ from focalnets.tasks.panoptic.segments import Segments
 
 __all__ = ["Matches", "PanopticMetrics", "match_segments", "qualities"]
 
+_WHOLE = 2**32
+"""What a share of 1 counts: whole numbers sum exactly, in any order and on devices without float64."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Matches:
@@ -80,14 +83,14 @@ class PanopticMetrics(Metric):
     def __init__(self, classes: int, stuff: frozenset[int]) -> None:
         super().__init__()
         self.stuff = stuff
-        self.add_state("overlap", torch.zeros(classes, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("overlap", torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(3, classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, answer: Segments, truth: Segments) -> None:
         """Take an image."""
         matches = match_segments(answer, truth)
         for said, _, share in matches.pairs:
-            self.overlap[answer.labels[said]] += share
+            self.overlap[answer.labels[said]] += round(share * _WHOLE)
             self.counts[0, answer.labels[said]] += 1
         for said in matches.spurious:
             self.counts[1, answer.labels[said]] += 1
@@ -96,7 +99,7 @@ class PanopticMetrics(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``pq``, ``sq``, ``rq``, ``pq_things`` and ``pq_stuff``, 0-d float32 each."""
-        rows = qualities(self.overlap.cpu().numpy(), self.counts.cpu().numpy())
+        rows = qualities(self.overlap.cpu().numpy() / _WHOLE, self.counts.cpu().numpy())
         things = [label not in self.stuff for label in range(len(rows))]
         groups = {
             "pq": (rows[:, 0], None), "sq": (rows[:, 1], None), "rq": (rows[:, 2], None),
