@@ -9,9 +9,17 @@ from PIL import Image
 from torch import nn
 
 from focalnets.auditing.answers import LookedAt, ask
-from focalnets.auditing.parts import measure_parts, parts_verdicts
+from focalnets.auditing.parts import (
+    BlankAnswer,
+    ClassUnderTreatment,
+    Parts,
+    Treated,
+    measure_parts,
+    parts_verdicts,
+)
 from focalnets.auditing.treatments import blank_pictures, treatments
 from focalnets.data.samples import ImageFolder
+from focalnets.intervals import Estimate
 from focalnets.models.config import Preprocessing
 from focalnets.tasks.classify.task import Classify
 
@@ -84,8 +92,37 @@ def test_a_network_that_lives_on_the_surroundings_is_found(centre, data):
     by_key = {treated.key: treated for treated in parts.treated}
     assert by_key["mirrored"].accuracy == 1.0
     assert by_key["centre" if centre else "surroundings"].accuracy == 1.0
-    found = [verdict for verdict in parts_verdicts(parts) if verdict.kind == "found"]
+    verdicts = parts_verdicts(parts)
+    found = [verdict for verdict in verdicts if verdict.kind == "found"]
     # What is removed becomes grey of one kind, which the network calls by one of both names: the other class is lost.
     assert len(found) == (0 if centre else 1)
     assert len(parts.blanks) == len(blank_pictures(SPEC))
     assert {blank.picture: blank.name for blank in parts.blanks}["white"] == "bright"
+    notes = [verdict.sentence for verdict in verdicts if verdict.kind == "note"]
+    assert notes[1] == "In grey all classes keep at least half of the recall."
+    assert "white: 'bright'" in notes[2]
+    assert notes[0] == "With the centre removed all classes keep at least half of the recall."
+
+
+def test_what_classes_cannot_do_without_is_said():
+    unknown = Estimate(value=0.0, low=-1.0, high=1.0)
+
+    def treated(key, **recalls):
+        classes = tuple(
+            ClassUnderTreatment(name=name, images=100, right=round(100 * share), recall=Estimate(share, 0.0, 1.0))
+            for name, share in recalls.items()
+        )
+        return Treated(key=key, label=key, accuracy=0.5, change=unknown, adjusted_p=1.0, named_most=("fish", 0.5),
+                       classes=classes)  # fmt: skip
+
+    whole = treated("untouched", fish=0.9, pump=0.8, saw=0.7, church=0.9, never=0.0)
+    removed = treated("surroundings", fish=0.1, pump=0.5, saw=0.3, church=0.85, never=0.0)
+    grey = treated("grey", fish=0.2, pump=0.3, saw=0.2, church=0.3, never=0.0)
+    blank = BlankAnswer(picture="black", name="fish", confidence=0.1, none_of_the_classes=True)
+    said = parts_verdicts(Parts(images=500, treated=(whole, removed, grey), surrounded=(), blanks=(blank,)))
+    assert [verdict.sentence for verdict in said if verdict.kind == "note"] == [
+        "With the centre removed these keep at least half of their recall: 'church' (85% of 90%), 'pump' (50% of 80%); "
+        "these do not: 'fish' (10% of 90%), 'saw' (30% of 70%).",
+        "In grey no class keeps at least half of the recall.",
+        "Where there is nothing the network would name black: 'fish' (10%), and says that it is none of its classes.",
+    ]

@@ -34,6 +34,9 @@ __all__ = [
     "spread",
 ]
 
+_MOST_NAMED = 5
+"""Classes that one sentence names."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassUnderTreatment:
@@ -176,7 +179,7 @@ def measure_parts(
 
 
 def parts_verdicts(parts: Parts) -> list[Verdict]:
-    """Say which classes live on their surroundings, and what is named where there is nothing."""
+    """Say which classes live on their surroundings or colours, and what is named where there is nothing."""
     verdicts = [
         Verdict(section="parts", kind="found", harm=each.difference.value * each.images / parts.images, sentence=(
             f"'{each.name}' lives on its surroundings: with the centre removed {each.surroundings:.1%} of "
@@ -190,13 +193,35 @@ def parts_verdicts(parts: Parts) -> list[Verdict]:
         verdicts.append(Verdict(section="parts", kind="nothing", harm=0.0, sentence=(
             f"Surroundings: in none of {len(parts.surrounded)} classes do they tell more than the centre."
         )))  # fmt: skip
-    named = [blank for blank in parts.blanks if not blank.none_of_the_classes]
-    if named:
-        shown = ", ".join(f"{blank.picture}: '{blank.name}' ({blank.confidence:.0%})" for blank in named)
-        verdicts.append(Verdict(section="parts", kind="note", harm=0.0, sentence=(
-            f"Where there is nothing the network names a class all the same: {shown}."
-        )))  # fmt: skip
+    verdicts += [_kept(parts, "surroundings", "With the centre removed"), _kept(parts, "grey", "In grey")]
+    shown = ", ".join(f"{blank.picture}: '{blank.name}' ({blank.confidence:.0%})" for blank in parts.blanks)
+    said = "would name" if all(blank.none_of_the_classes for blank in parts.blanks) else "names"
+    verdicts.append(_note(f"Where there is nothing the network {said} {shown}" + (
+        ", and says that it is none of its classes." if said == "would name" else "."
+    )))  # fmt: skip
     return verdicts
+
+
+def _note(sentence: str) -> Verdict:
+    return Verdict(section="parts", kind="note", harm=0.0, sentence=sentence)
+
+
+def _kept(parts: Parts, key: str, change: str) -> Verdict:
+    """Name the classes that keep half of their recall under a change and those that do not, the clearest first."""
+    before = {each.name: each.recall.value for each in parts.treated[0].classes if each.right}
+    (treated,) = (each for each in parts.treated if each.key == key)
+    left = {each.name: each.recall.value for each in treated.classes if each.name in before}
+    order = sorted(left, key=lambda name: -left[name] / before[name])
+    keep = [name for name in order if left[name] >= before[name] / 2]
+    lose = order[: len(keep) - 1 : -1] if keep else order[::-1]
+
+    def listed(names: Sequence[str]) -> str:
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        return ", ".join(f"'{name}' ({left[name]:.0%} of {before[name]:.0%})" for name in names[:_MOST_NAMED]) + more
+
+    if not keep or not lose:
+        return _note(f"{change} {'all classes keep' if keep else 'no class keeps'} at least half of the recall.")
+    return _note(f"{change} these keep at least half of their recall: {listed(keep)}; these do not: {listed(lose)}.")
 
 
 def spread(numbers: Sequence[int], most: int) -> list[int]:
