@@ -44,7 +44,7 @@ def test_the_ending_says_the_format(tmp_path):
     ],
 )
 def test_options_of_other_formats_are_refused(ending, options, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr("focalnets.exporting.formats.require_packages", lambda *_: None)
     with pytest.raises(ConfigError, match=words):
         focalnets.export(classifier(), tmp_path / f"net{ending}", **options)
     assert list(tmp_path.iterdir()) == []
@@ -81,7 +81,7 @@ def fake_runner(change):
 
 @pytest.fixture
 def any_package(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr("focalnets.exporting.formats.require_packages", lambda *_: None)
 
 
 def fake(monkeypatch, change):
@@ -138,7 +138,7 @@ def test_mistakes_on_the_command_line(tmp_path, capsys):
         ([source, str(tmp_path / "net.tflite")], "end its name in one of"),
         ([source, str(tmp_path / "net.xml"), "--int8"], "int8 and data go together"),
         ([str(tmp_path / "absent.pth"), str(tmp_path / "net.onnx")], "There is no file or folder"),
-        ([str(tmp_path / "net.onnx"), str(tmp_path / "net.xml")], "is an exported file already"),
+        ([str(tmp_path / "net.onnx"), str(tmp_path / "net.pt2")], "is an exported file already"),
         ([source, str(tmp_path / "net.onnx"), "--size", "64"], "size does nothing for .onnx"),
     ):
         assert main(["export", *arguments, "--quiet"]) == 2
@@ -174,6 +174,7 @@ def test_folders_stay_only_with_a_file_in_them(tmp_path, monkeypatch):
     assert place.is_file()
 
 
+@pytest.mark.usefixtures("any_package")
 def test_weights_are_not_replaced_by_what_lies_beside_a_file(tmp_path):
     weights = tmp_path / "net.bin"
     weights.write_bytes(b"weights")
@@ -183,6 +184,7 @@ def test_weights_are_not_replaced_by_what_lies_beside_a_file(tmp_path):
     assert weights.read_bytes() == b"weights"
 
 
+@pytest.mark.usefixtures("any_package")
 def test_what_somebody_else_put_beside_a_file_is_left_alone(tmp_path):
     other = tmp_path / "net.bin"
     other.write_bytes(b"mine")

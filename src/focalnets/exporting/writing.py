@@ -214,9 +214,8 @@ def _compare(plan: Plan, run: Callable[..., list[Tensor]]) -> list[Comparison]:
 def _compared_inputs(plan: Plan) -> Iterator[tuple[Tensor, ...]]:
     """Choose inputs: at random, or some of the photos for 8 bits, whose ranges random numbers do not keep to."""
     if not plan.calibration:
-        shapes = [plan.fixed_shape] * 2
-        if plan.row.any_size:
-            shapes = plan.graph.compared_shapes(plan.network, plan.smallest_px)
+        any_size = plan.row.any_size
+        shapes = plan.graph.compared_shapes(plan.network, plan.smallest_px) if any_size else [plan.fixed_shape] * 2
         yield from (plan.draw(shape, seed) for seed, shape in enumerate(shapes))
         return
     for index, scale in enumerate(_PHOTO_SCALES):
