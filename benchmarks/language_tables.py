@@ -92,7 +92,8 @@ def _reached_lines(content: Content, data: str, steps: int) -> list[list[str]]:
         line += ["" if costs is None else f"{costs['generation'][str(length)]['median']:,.0f}" for length in lengths]
         line += ["" if costs is None else f"{costs['state_bytes'][str(length)] / 2**10:,.0f}" for length in lengths]
         lines.append(line)
-    return [heading, *lines]
+    measured = [index for index in range(len(heading)) if any(line[index] for line in lines)]
+    return [[line[index] for index in measured] for line in [heading, *lines]]
 
 
 def _rate_lines(rows: Sequence[Row]) -> list[list[str]]:
