@@ -118,11 +118,15 @@ def test_what_classes_cannot_do_without_is_said():
     whole = treated("untouched", fish=0.9, pump=0.8, saw=0.7, church=0.9, never=0.0)
     removed = treated("surroundings", fish=0.1, pump=0.5, saw=0.3, church=0.85, never=0.0)
     grey = treated("grey", fish=0.2, pump=0.3, saw=0.2, church=0.3, never=0.0)
-    blank = BlankAnswer(picture="black", name="fish", confidence=0.1, none_of_the_classes=True)
-    said = parts_verdicts(Parts(images=500, treated=(whole, removed, grey), surrounded=(), blanks=(blank,)))
+    blanks = (
+        BlankAnswer(picture="black", name="fish", confidence=0.1, none_of_the_classes=True),
+        BlankAnswer(picture="white", name="saw", confidence=0.9, none_of_the_classes=False),
+    )
+    said = parts_verdicts(Parts(images=500, treated=(whole, removed, grey), surrounded=(), blanks=blanks))
     assert [verdict.sentence for verdict in said if verdict.kind == "note"] == [
         "With the centre removed these keep at least half of their recall: 'church' (85% of 90%), 'pump' (50% of 80%); "
         "these do not: 'fish' (10% of 90%), 'saw' (30% of 70%).",
         "In grey no class keeps at least half of the recall.",
+        "Where there is nothing the network names a class all the same: white: 'saw' (90%).",
         "Where there is nothing the network would name black: 'fish' (10%), and says that it is none of its classes.",
     ]

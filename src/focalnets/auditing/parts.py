@@ -194,11 +194,14 @@ def parts_verdicts(parts: Parts) -> list[Verdict]:
             f"Surroundings: in none of {len(parts.surrounded)} classes do they tell more than the centre."
         )))  # fmt: skip
     verdicts += [_kept(parts, "surroundings", "With the centre removed"), _kept(parts, "grey", "In grey")]
-    shown = ", ".join(f"{blank.picture}: '{blank.name}' ({blank.confidence:.0%})" for blank in parts.blanks)
-    said = "would name" if all(blank.none_of_the_classes for blank in parts.blanks) else "names"
-    verdicts.append(_note(f"Where there is nothing the network {said} {shown}" + (
-        ", and says that it is none of its classes." if said == "would name" else "."
-    )))  # fmt: skip
+    for rejected, start, end in (
+        (False, "Where there is nothing the network names a class all the same: ", "."),
+        (True, "Where there is nothing the network would name ", ", and says that it is none of its classes."),
+    ):
+        blanks = [blank for blank in parts.blanks if blank.none_of_the_classes == rejected]
+        if blanks:
+            shown = ", ".join(f"{blank.picture}: '{blank.name}' ({blank.confidence:.0%})" for blank in blanks)
+            verdicts.append(_note(f"{start}{shown}{end}"))
     return verdicts
 
 
@@ -211,9 +214,9 @@ def _kept(parts: Parts, key: str, change: str) -> Verdict:
     before = {each.name: each.recall.value for each in parts.treated[0].classes if each.right}
     (treated,) = (each for each in parts.treated if each.key == key)
     left = {each.name: each.recall.value for each in treated.classes if each.name in before}
-    order = sorted(left, key=lambda name: -left[name] / before[name])
-    keep = [name for name in order if left[name] >= before[name] / 2]
-    lose = order[: len(keep) - 1 : -1] if keep else order[::-1]
+    order = sorted(left, key=lambda name: left[name] / before[name])
+    lose = [name for name in order if left[name] < before[name] / 2]
+    keep = [name for name in reversed(order) if name not in lose]
 
     def listed(names: Sequence[str]) -> str:
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""

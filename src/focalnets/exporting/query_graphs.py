@@ -28,7 +28,23 @@ class QueriesGraph(Graph):
     on_small_devices = False
 
 
-class BoxQueriesGraph(QueriesGraph):
+class ObjectQueriesGraph(QueriesGraph):
+    """Queries that find single objects, of which detections are chosen."""
+
+    @classmethod
+    def answer(
+        cls, network: Any, outputs: Sequence[Tensor], images: Tensor, sizes: Sequence[Size], targets: Any
+    ) -> Any:
+        """Choose detections."""
+        return network.decide(list(zip(*outputs, strict=True)), sizes, targets)
+
+    @classmethod
+    def join(cls, answers: Sequence[Any]) -> Any:
+        """List the detections, and put the losses behind each other."""
+        return join_detections(answers)
+
+
+class BoxQueriesGraph(ObjectQueriesGraph):
     """Images to ``logits`` (B, Q, K) and ``boxes`` (B, Q, 4) of RT-DETRv2 or D-FINE.
 
     Boxes are middle x, middle y, width and height in fractions of the image, completed at the right and lower edge to
@@ -61,18 +77,6 @@ class BoxQueriesGraph(QueriesGraph):
         config = network.head_config
         rows = (len(images), config.queries)
         return (*rows, config.outputs), (*rows, 4)
-
-    @classmethod
-    def answer(
-        cls, network: Any, outputs: Sequence[Tensor], images: Tensor, sizes: Sequence[Size], targets: Any
-    ) -> Any:
-        """Choose detections."""
-        return network.decide(list(zip(*outputs, strict=True)), sizes, targets)
-
-    @classmethod
-    def join(cls, answers: Sequence[Any]) -> Any:
-        """List the detections, and put the losses behind each other."""
-        return join_detections(answers)
 
     @classmethod
     def compare(cls, outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
@@ -166,25 +170,13 @@ class PanopticGraph(MaskQueriesGraph):
         return {"classes": classes, "masks": stacked([each["masks"] for each in answers])}
 
 
-class InstanceQueriesGraph(MaskQueriesGraph):
+class InstanceQueriesGraph(ObjectQueriesGraph, MaskQueriesGraph):
     """Mask2Former for objects with masks."""
 
     @classmethod
     def suits(cls, network: Any) -> bool:
         """Whether the head is Mask2Former."""
         return isinstance(network, MaskQueryDetector)
-
-    @classmethod
-    def answer(
-        cls, network: Any, outputs: Sequence[Tensor], images: Tensor, sizes: Sequence[Size], targets: Any
-    ) -> Any:
-        """Choose detections."""
-        return network.decide(list(zip(*outputs, strict=True)), sizes, targets)
-
-    @classmethod
-    def join(cls, answers: Sequence[Any]) -> Any:
-        """List the detections, and put the losses behind each other."""
-        return join_detections(answers)
 
 
 _SHARE = 0.99

@@ -16,13 +16,13 @@ from focalnets.errors import ConfigError
 from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.mask2former import Mask2FormerHead, query_losses
 from focalnets.models.heads.network import cut_out, extend_edges
-from focalnets.models.heads.objects import ObjectNetwork, each_judged_once, with_area
+from focalnets.models.heads.objects import QueryNetwork, each_judged_once, with_area
 from focalnets.models.heads.query_config import QueryHeadConfig
 
 __all__ = ["MaskQueryDetector"]
 
 
-class MaskQueryDetector(ObjectNetwork):
+class MaskQueryDetector(QueryNetwork):
     """A backbone of four stages with Mask2Former's head, whose queries are single objects.
 
     Args:
@@ -34,8 +34,6 @@ class MaskQueryDetector(ObjectNetwork):
         ConfigError: See :class:`focalnets.models.heads.objects.ObjectNetwork`.
         MissingPackageError: If transformers is not installed.
     """
-
-    head_config: QueryHeadConfig
 
     def __init__(self, backbone: FocalNet, head_config: QueryHeadConfig, class_names: Sequence[str]) -> None:
         if head_config.kind != "mask2former":
@@ -69,31 +67,6 @@ class MaskQueryDetector(ObjectNetwork):
             return {"detections": [], "losses": each_judged_once([losses])}
         return self.decide(self._each(maps, masks), sizes, targets)
 
-    def decide(
-        self,
-        singles: Sequence[tuple[Tensor, Tensor]],
-        sizes: Sequence[tuple[int, int]],
-        targets: Sequence[Mapping[str, Tensor]] | None = None,
-    ) -> dict[str, Any]:
-        """Choose the detections of images, and judge what the queries say of them where targets are known.
-
-        Args:
-            singles: Of each image class numbers (Q, K + 1) and masks (Q, h, w) of the head, float32 logits.
-            sizes: Height and width of each image [px].
-            targets: For losses.
-        """
-        stride = self.config.strides[0]
-        detections = [
-            self._detections(classes, drawn, size) for (classes, drawn), size in zip(singles, sizes, strict=True)
-        ]
-        if targets is None:
-            return {"detections": detections, "losses": {}}
-        wrong = [
-            self._wrong(classes, drawn, _objects(target, (drawn.shape[-2] * stride, drawn.shape[-1] * stride)))
-            for (classes, drawn), target in zip(singles, targets, strict=True)
-        ]
-        return {"detections": detections, "losses": each_judged_once(wrong)}
-
     def _each(self, maps: Sequence[Tensor], masks: Sequence[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
         """Class numbers (Q, K + 1) and masks (Q, h, w) of each image, as it gets them alone."""
         if masks is None or all(bool(mask.all()) for mask in masks):
@@ -102,16 +75,19 @@ class MaskQueryDetector(ObjectNetwork):
         singles = [self.head(cut_out(maps, masks, number)) for number in range(len(maps[0]))]
         return [(each["classes"][0].float(), each["masks"][0].float()) for each in singles]
 
-    @staticmethod
-    def _wrong(classes: Tensor, drawn: Tensor, known: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Compute what is wrong with the last layer's answers for one image, always at the same places."""
-        output = {"classes": classes[None], "masks": drawn[None], "layers": []}
-        with torch.random.fork_rng([drawn.device] if drawn.is_cuda else []):
+    def _wrong(
+        self, classes: Tensor, regions: Tensor, size: tuple[int, int], target: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Judge masks always at the same places."""
+        stride = self.config.strides[0]
+        known = _objects(target, (regions.shape[-2] * stride, regions.shape[-1] * stride))
+        output = {"classes": classes[None], "masks": regions[None], "layers": []}
+        with torch.random.fork_rng([regions.device] if regions.is_cuda else []):
             torch.manual_seed(0)
             return query_losses(output, [known])
 
     @torch.no_grad()
-    def _detections(self, classes: Tensor, drawn: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+    def _detections(self, classes: Tensor, regions: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         """Choose the detections of one image.
 
         Source: instance inference of Mask2Former: the likeliest classes of all queries, times how sure the pixels of
@@ -120,12 +96,12 @@ class MaskQueryDetector(ObjectNetwork):
         likelihoods = classes.softmax(-1)[:, :-1]
         scores, places = likelihoods.flatten().topk(min(self.head_config.detections, likelihoods.numel()))
         queries = places // likelihoods.shape[1]
-        inside = drawn > 0
-        sure = (drawn.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
+        inside = regions > 0
+        sure = (regions.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
         scores = scores * sure[queries]
         order = scores.argsort(descending=True)
         order = order[(scores[order] >= self.head_config.score_threshold) & (scores[order] > 0)]
-        queries, masks = queries[order], drawn[queries[order]].sigmoid()
+        queries, masks = queries[order], regions[queries[order]].sigmoid()
         boxes = _boxes_around(masks, self.config.strides[0], size)
         labels = places[order] % likelihoods.shape[1]
         return {"boxes": boxes, "scores": scores[order], "labels": labels, "whole_masks": masks}

@@ -17,7 +17,7 @@ from focalnets.models.heads.detector_config import DetectorConfig
 from focalnets.models.heads.network import DenseNetwork, valid_sizes
 from focalnets.models.heads.query_config import QueryHeadConfig
 
-__all__ = ["ObjectNetwork", "each_judged_once", "with_area"]
+__all__ = ["ObjectNetwork", "QueryNetwork", "each_judged_once", "with_area"]
 
 
 class ObjectNetwork(DenseNetwork):
@@ -99,6 +99,42 @@ class ObjectNetwork(DenseNetwork):
             masks: Which positions of each map belong to an image, (B, h, w); None if all do.
             targets: For losses.
         """
+        raise NotImplementedError
+
+
+class QueryNetwork(ObjectNetwork):
+    """A backbone with a head whose queries answer for an image; subclasses choose detections of that and judge it."""
+
+    head_config: QueryHeadConfig
+
+    def decide(
+        self,
+        singles: Sequence[tuple[Tensor, Tensor]],
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> dict[str, Any]:
+        """Choose the detections of images, and judge what the queries say of them where targets are known.
+
+        Args:
+            singles: What the queries (Q) say of each image, float32: logits of classes, and boxes (Q, 4) or logits of
+                masks (Q, h, w).
+            sizes: Height and width of each image [px].
+            targets: For losses.
+        """
+        detections = [self._detections(*said, size) for said, size in zip(singles, sizes, strict=True)]
+        if targets is None:
+            return {"detections": detections, "losses": {}}
+        wrong = [self._wrong(*said, size, target) for said, size, target in zip(singles, sizes, targets, strict=True)]
+        return {"detections": detections, "losses": each_judged_once(wrong)}
+
+    def _detections(self, classes: Tensor, regions: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Choose the detections of one image."""
+        raise NotImplementedError
+
+    def _wrong(
+        self, classes: Tensor, regions: Tensor, size: tuple[int, int], target: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Compute what is wrong with the last layer's answers for one image."""
         raise NotImplementedError
 
 

@@ -16,7 +16,7 @@ from focalnets.models.focalnet import FocalNet
 from focalnets.models.heads.boxes import clip
 from focalnets.models.heads.dfine import DFineHead
 from focalnets.models.heads.network import framed
-from focalnets.models.heads.objects import ObjectNetwork, each_judged_once, with_area
+from focalnets.models.heads.objects import QueryNetwork, each_judged_once, with_area
 from focalnets.models.heads.query_config import QueryHeadConfig
 from focalnets.models.heads.rtdetr import RtDetrHead
 
@@ -25,7 +25,7 @@ __all__ = ["QueryDetector"]
 _HEADS = {"rtdetr": RtDetrHead, "dfine": DFineHead}
 
 
-class QueryDetector(ObjectNetwork):
+class QueryDetector(QueryNetwork):
     """A backbone with a head whose queries each name an object and its box.
 
     The head sees maps that the coarsest stride divides, so that all levels show the same; the edge of an image is
@@ -40,8 +40,6 @@ class QueryDetector(ObjectNetwork):
         ConfigError: See :class:`focalnets.models.heads.objects.ObjectNetwork`.
         MissingPackageError: If transformers is not installed.
     """
-
-    head_config: QueryHeadConfig
 
     def __init__(self, backbone: FocalNet, head_config: QueryHeadConfig, class_names: Sequence[str]) -> None:
         if head_config.kind not in _HEADS:
@@ -76,32 +74,6 @@ class QueryDetector(ObjectNetwork):
                 answers = self.head(framed([each[one] for each in maps], inside, extent))
                 singles.append((answers["logits"][0], answers["boxes"][0]))
         return self.decide(singles, sizes, targets)
-
-    def decide(
-        self,
-        singles: Sequence[tuple[Tensor, Tensor]],
-        sizes: Sequence[tuple[int, int]],
-        targets: Sequence[Mapping[str, Tensor]] | None = None,
-    ) -> dict[str, Any]:
-        """Choose the detections of images, and judge what the queries say of them where targets are known.
-
-        Args:
-            singles: Of each image logits (Q, K) and boxes (Q, 4) of the head, float32.
-            sizes: Height and width of each image [px].
-            targets: For losses.
-        """
-        extents = [self._extent(size) for size in sizes]
-        detections = [
-            self._detections(logits, boxes, size, extent)
-            for (logits, boxes), size, extent in zip(singles, sizes, extents, strict=True)
-        ]
-        if targets is None:
-            return {"detections": detections, "losses": {}}
-        wrong = [
-            self.head.losses_of_answers(logits, boxes, self._known(target, extent))
-            for (logits, boxes), target, extent in zip(singles, targets, extents, strict=True)
-        ]
-        return {"detections": detections, "losses": each_judged_once(wrong)}
 
     @property
     def stride(self) -> int:
@@ -140,17 +112,20 @@ class QueryDetector(ObjectNetwork):
         middles = torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
         return {"class_labels": kept["labels"][single], "boxes": middles / self._sides(extent, middles)}
 
-    @torch.no_grad()
-    def _detections(
-        self, logits: Tensor, boxes: Tensor, size: tuple[int, int], extent: tuple[int, int]
+    def _wrong(
+        self, classes: Tensor, regions: Tensor, size: tuple[int, int], target: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
+        return self.head.losses_of_answers(classes, regions, self._known(target, self._extent(size)))
+
+    @torch.no_grad()
+    def _detections(self, classes: Tensor, regions: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         """Choose the detections of one image: the likeliest classes of all queries, (Q, K) and (Q, 4)."""
-        likelihoods = logits.sigmoid()
+        likelihoods = classes.sigmoid()
         scores, places = likelihoods.flatten().topk(min(self.head_config.detections, likelihoods.numel()))
         kept = scores >= self.head_config.score_threshold
         scores, places = scores[kept], places[kept]
-        classes = likelihoods.shape[1]
-        middles = boxes[places // classes]
+        names = likelihoods.shape[1]
+        middles = regions[places // names]
         corners = torch.cat([middles[:, :2] - middles[:, 2:] / 2, middles[:, :2] + middles[:, 2:] / 2], 1)
-        found = clip(corners * self._sides(extent, corners), size)
-        return {"boxes": found, "scores": scores, "labels": places % classes}
+        found = clip(corners * self._sides(self._extent(size), corners), size)
+        return {"boxes": found, "scores": scores, "labels": places % names}

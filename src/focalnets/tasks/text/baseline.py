@@ -49,6 +49,6 @@ def fit_and_predict(texts: Sequence[str], labels: Sequence[int], others: Sequenc
         try:
             rows = vectorizer.fit_transform(texts)
         except ValueError as error:
-            raise DataError(f"{BAG_OF_N_GRAMS} was not measured: the texts have no words.") from error
+            raise DataError("the texts have no words.") from error
         model.fit(rows, np.asarray(labels))
         return np.asarray(model.predict(vectorizer.transform(others)))
