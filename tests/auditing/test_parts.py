@@ -124,8 +124,8 @@ def test_what_classes_cannot_do_without_is_said():
     )
     said = parts_verdicts(Parts(images=500, treated=(whole, removed, grey), surrounded=(), blanks=blanks))
     assert [verdict.sentence for verdict in said if verdict.kind == "note"] == [
-        "With the centre removed these keep at least half of their recall: 'church' (85% of 90%), 'pump' (50% of 80%); "
-        "these do not: 'fish' (10% of 90%), 'saw' (30% of 70%).",
+        "With the centre removed these keep at least half of their recall: 'church' (90% to 85%), 'pump' (80% to 50%); "
+        "these do not: 'fish' (90% to 10%), 'saw' (70% to 30%).",
         "In grey no class keeps at least half of the recall.",
         "Where there is nothing the network names a class all the same: white: 'saw' (90%).",
         "Where there is nothing the network would name black: 'fish' (10%), and says that it is none of its classes.",

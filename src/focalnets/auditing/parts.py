@@ -220,7 +220,7 @@ def _kept(parts: Parts, key: str, change: str) -> Verdict:
 
     def listed(names: Sequence[str]) -> str:
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-        return ", ".join(f"'{name}' ({left[name]:.0%} of {before[name]:.0%})" for name in names[:_MOST_NAMED]) + more
+        return ", ".join(f"'{name}' ({before[name]:.0%} to {left[name]:.0%})" for name in names[:_MOST_NAMED]) + more
 
     if not keep or not lose:
         return _note(f"{change} {'all classes keep' if keep else 'no class keeps'} at least half of the recall.")
