@@ -11,7 +11,7 @@ from focalnets.errors import BackendUnavailableError
 from focalnets.models.sequence import FocalLanguageModel, begin_steps
 from focalnets.models.sequence_config import LanguageConfig
 from focalnets.models.sequence_generation import step_by_calls
-from focalnets.models.sequence_step import FusedStep
+from focalnets.models.sequence_step import FusedStep, can_fuse
 from focalnets.ops import cpu, cpu_library
 
 pytestmark = pytest.mark.skipif(cpu.why_unavailable() is not None, reason=str(cpu.why_unavailable()))
@@ -25,6 +25,9 @@ KINDS = {
     "hybrid": {"attention_every": 2, "depth": 3},
     "attention first": {"attention_every": 1, "dim": 36, "attention_heads": 2},
     "large layers": {"dim": 400, "depth": 1},
+    "memory": {"memory_keys": 8},
+    "memory in groups": {"dim": 42, "memory_keys": 5, "gate_heads": 3, "running": "ema", "scales": 2},
+    "memory of a hybrid": {"memory_keys": 17, "attention_every": 2, "gate_heads": 2, "depth": 3},
 }
 
 
@@ -64,13 +67,13 @@ def test_steps_are_those_of_the_layers(kind):
 
 
 def held_by(entry):
-    parts = [held for part in entry for held in (part if isinstance(part, tuple) else [part])]
-    return [held for held in parts if held is not None]
+    return [] if entry is None else [entry] if isinstance(entry, torch.Tensor) else [h for e in entry for h in held_by(e)]
 
 
 @torch.inference_mode()
-def test_the_state_given_stays_as_it_was():
-    network = build("hybrid").eval()
+@pytest.mark.parametrize("kind", ["hybrid", "memory"])
+def test_the_state_given_stays_as_it_was(kind):
+    network = build(kind).eval()
     _, state = network(torch.randint(19, (1, 9)))
     before = [held.clone() for entry in state for held in held_by(entry)]
     begin_steps(network, state)(torch.zeros(1, dtype=torch.int64))
@@ -106,7 +109,9 @@ def test_whoever_looks_on_gets_the_layers():
 
 def test_other_networks_go_by_calls():
     assert not fuses(build().double().eval())
-    assert not fuses(build(memory_keys=4).eval())
+    network = build("memory").eval()
+    network.blocks[0].mixer.memory.key_projection = torch.nn.Identity()
+    assert not can_fuse(network, network.blocks, network.embedding, network.head, ())
     network = build().eval()
     with torch.autocast("cpu", torch.bfloat16):
         assert not fuses(network)

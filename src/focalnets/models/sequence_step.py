@@ -2,8 +2,8 @@
 
 A token is little work: called layer by layer, a small network spends its time between the layers.
 
-Axes: B sequences, C channels, R running levels, V tokens of the vocabulary, N attention heads, P places of their memory
-of what was, D channels of a head, k kernel sizes.
+Axes: B sequences, C channels, R running levels, V tokens of the vocabulary, N attention heads, P places of what they
+keep, D channels of a head, k kernel sizes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from focalnets.models.sequence_layers import (
     CausalAttention,
     CausalBlock,
     CausalFocalModulation,
+    RememberingState,
 )
+from focalnets.models.sequence_memory import TAPS, AssociativeMemory
+from focalnets.models.sequence_peers import ShortConvolution
 from focalnets.ops import cpu_library
 from focalnets.ops.causal import CausalState
 from focalnets.ops.cpu_call import UNUSED_LEVELS, check_status
@@ -32,11 +35,11 @@ from focalnets.ops.eager import has_hooks, is_plain_float32_on_cpu
 
 __all__ = ["FusedStep", "can_fuse"]
 
-FusedState = CausalState | AttentionState
+FusedState = CausalState | RememberingState | AttentionState
 """Of the blocks that a fused step knows."""
 
 _KINDS = {"mean": 0, "ema": 1, "gated": 2}
-_BLOCK_FIELDS = 20 + 2 * cpu_library.MAX_LEVELS
+_BLOCK_FIELDS = 27 + 2 * cpu_library.MAX_LEVELS
 _PLACES = 11
 """Where ``places`` stands among the fields of ``StepNetwork``; ``filled`` follows."""
 _FEWEST_PLACES = 256
@@ -59,9 +62,12 @@ def can_fuse(network: nn.Module, blocks: nn.ModuleList, embedding: nn.Module, he
     for block in blocks:
         mixer = block.mixer
         if isinstance(mixer, CausalFocalModulation):
-            if mixer.backend == "reference" or mixer.memory is not None or len(mixer.kernels) > cpu_library.MAX_LEVELS:
+            if mixer.backend == "reference" or len(mixer.kernels) > cpu_library.MAX_LEVELS:
                 return False
             layers += [(mixer, CausalFocalModulation), (mixer.modulator_projection, nn.Linear)]
+            if mixer.memory is not None:
+                layers += [(mixer.memory, AssociativeMemory), (mixer.memory.convolution, ShortConvolution)]
+                layers += [(layer, nn.Linear) for layer in (mixer.memory.key_projection, mixer.memory.query_projection)]
             layers += [] if mixer.decay_projection is None else [(mixer.decay_projection, nn.Linear)]
         elif isinstance(mixer, CausalAttention) and mixer.convolution is None:
             layers += [(mixer, CausalAttention)]
@@ -73,10 +79,14 @@ def can_fuse(network: nn.Module, blocks: nn.ModuleList, embedding: nn.Module, he
     layers.append((getattr(head, "norm", head), nn.LayerNorm))
     if not all(is_as_built(layer, kind) for layer, kind in layers):
         return False
-    held = [entry.keys if isinstance(entry, AttentionState) else entry.running for entry in state]
+    held = [entry.keys if isinstance(entry, AttentionState) else _levels_of(entry).running for entry in state]
     return is_plain_float32_on_cpu(*network.parameters()) and all(
         tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) for tensor in held
     )
+
+
+def _levels_of(entry: CausalState | RememberingState) -> CausalState:
+    return entry.levels if isinstance(entry, RememberingState) else entry
 
 
 class FusedStep:
@@ -103,7 +113,9 @@ class FusedStep:
         self._library = cpu_library.required()
         self._kept: list[Any] = [blocks, embedding, head]  # what addresses are taken of must stay
         first = state[0]
-        self.count = self._keep((first.valid.sum(1) if isinstance(first, AttentionState) else first.count).clone())
+        self.count = self._keep(
+            first.valid.sum(1) if isinstance(first, AttentionState) else _levels_of(first).count.clone()
+        )
         sequences = len(self.count)
         self._tokens = torch.zeros(sequences, dtype=torch.int64)
         self._logits = torch.empty(sequences, config.vocabulary_size)
@@ -129,6 +141,8 @@ class FusedStep:
                 config.attention_heads,
                 0,
                 0,
+                config.memory_keys,
+                TAPS,
                 *config.kernel_sizes,
                 *UNUSED_LEVELS[levels],
                 *config.steps,
@@ -164,6 +178,9 @@ class FusedStep:
         self._kept.append(tensor)
         return tensor
 
+    def _addresses(self, *tensors: Tensor) -> tuple[int, ...]:
+        return tuple(self._keep(tensor).data_ptr() for tensor in tensors)
+
     def _weights(self, layer: Any) -> tuple[int, int]:
         """Give the addresses of a layer's weight and bias."""
         if layer is None:
@@ -174,24 +191,31 @@ class FusedStep:
         """Fill ``StepBlock`` of csrc/causal_network.h."""
         mixer = block.mixer
         modulates = isinstance(mixer, CausalFocalModulation)
+        memory = mixer.memory if modulates else None
         layers = (
             block.norm1, mixer.input_projection, mixer.decay_projection if modulates else None,
             mixer.modulator_projection if modulates else None, mixer.output_projection, block.norm2, block.mlp.fc1,
-            block.mlp.fc2,
+            block.mlp.fc2, memory and memory.key_projection, memory and memory.query_projection,
         )  # fmt: skip
         weights = [address for layer in layers for address in self._weights(layer)]
         if isinstance(entry, AttentionState):
             return [*weights, *[0] * (_BLOCK_FIELDS - len(weights))]
+        levels = _levels_of(entry)
         unused = UNUSED_LEVELS[len(mixer.kernels)]
         decay = None if mixer.rate is None else mixer.decay(mixer.rate, torch.float32)
+        remembered = (0, 0, 0)
+        if isinstance(entry, RememberingState):
+            window, written = entry.memory
+            kernel = mixer.memory.convolution.kernel.t()
+            remembered = self._addresses(window.clone(), kernel, written.to(torch.float64, copy=True))
         return [
             *weights,
-            0 if decay is None else self._keep(decay).data_ptr(),
-            self._keep(entry.running.clone()).data_ptr(),
-            *[self._keep(window.clone()).data_ptr() for window in entry.windows],
+            *((0,) if decay is None else self._addresses(decay)),
+            *self._addresses(levels.running.clone(), *[window.clone() for window in levels.windows]),
             *unused,
-            *[self._keep(kernel.t()).data_ptr() for kernel in mixer.kernels],
+            *self._addresses(*[kernel.t() for kernel in mixer.kernels]),
             *unused,
+            *remembered,
             0,
             0,
         ]

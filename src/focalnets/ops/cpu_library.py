@@ -36,7 +36,7 @@ CAUSAL_INTERFACE = 1_000_000 + 8 * (1000 * (21 + 4 * MAX_LEVELS) + (3 + MAX_LEVE
 """The same of the structures of causal aggregation."""
 
 
-STEP_INTERFACE = 1_000_000 + 8 * (1000 * (21 + 2 * MAX_LEVELS) + 20 + 2 * MAX_LEVELS)
+STEP_INTERFACE = 1_000_000 + 8 * (1000 * (23 + 2 * MAX_LEVELS) + 27 + 2 * MAX_LEVELS)
 """The same of the structures that describe one token's way through a causal network."""
 
 

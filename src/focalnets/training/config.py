@@ -49,12 +49,14 @@ _RANGES: dict[str, Range] = {
 # Smallest whole number; those of the second table may also be None.
 _WHOLE_NUMBERS = {
     "epochs": 1, "batch_size": 1, "accumulate": 1, "seed": 0, "nodes": 1, "freeze_epochs": 0, "repeats": 1,
+    "least_train_batches": 1,
 }  # fmt: skip
 _MOST = {
     "epochs": 10**7,
     "batch_size": 2**20,
     "accumulate": 2**20,
     "repeats": 1000,
+    "least_train_batches": 10**6,
     "nodes": 2**16,
     "devices": 2**16,
     "workers": 2**16,
@@ -119,6 +121,7 @@ class TrainingConfig:
         skip_unreadable: Decode every image before training and leave out those that cannot be read.
         repeats: How often each image comes in a batch, differently changed; an epoch is as many times longer.
         class_balance: How far rare classes are shown more often: 0 each image once an epoch, 1 all classes equally.
+        least_train_batches: An epoch passes over few data as many whole times as give so many batches; 1 passes once.
         limit_train_batches: Stop each epoch after this many batches; None takes all.
         limit_val_batches: Validate on this many batches only; None takes all.
         checkpoint_minutes: Time after which a running epoch is saved too, so that a killed training loses no more than
@@ -165,6 +168,7 @@ class TrainingConfig:
     skip_unreadable: bool = False
     repeats: int = 1
     class_balance: float = 0.0
+    least_train_batches: int = 1
     limit_train_batches: int | None = None
     limit_val_batches: int | None = None
     checkpoint_minutes: float = 10.0

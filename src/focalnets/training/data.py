@@ -77,6 +77,7 @@ def training_loader(
         config.limit_train_batches,
         rank,
         repeats=config.repeats,
+        least=config.least_train_batches,
         labels=labels,
         class_balance=config.class_balance,
         shards=getattr(dataset, "shard_of", None),

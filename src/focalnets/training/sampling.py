@@ -82,6 +82,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         rank: Which part of each batch to yield.
         repeats: How often an image comes, all copies in one batch where they fit and shuffled there; the epoch is as
             many times longer.
+        least: At least so many batches an epoch: it passes over the images as many whole times as they take.
         labels: Class of each image, needed for ``class_balance``.
         class_balance: 0 shows each image once; 1 shows all classes equally often, those of rare classes several times
             and of frequent ones another part each epoch; between them, class sizes count to the power of
@@ -103,6 +104,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         rank: Rank = SINGLE,
         *,
         repeats: int = 1,
+        least: int = 1,
         labels: Sequence[int] | None = None,
         class_balance: float = 0.0,
         shards: Sequence[int] | None = None,
@@ -116,7 +118,9 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         self.beside = beside
         self.shards = None if shards is None else torch.tensor(shards)
         self.lengths = None if lengths is None else torch.tensor(lengths)
-        self.count = min(max(1, images * repeats // batch_size), limit or images * repeats)
+        self.passes = -(-least * batch_size // (images * repeats)) if least > 1 else 1
+        together = images * repeats * self.passes
+        self.count = min(max(1, together // batch_size), limit or together)
         self.epoch = 0
         self.first_batch = 0
         self._first_beside = mixed_seed(seed, -2) % 2**31
@@ -152,8 +156,12 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
             yield [*part_of_batch, *self.rank.part_of(further)]
 
     def _order(self, epoch: int) -> Tensor:
-        """Order the indices of the images of an epoch, (images * repeats,) int64."""
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, -1))
+        """Order the indices of the images of an epoch, (images * repeats * passes,) int64."""
+        return torch.cat([self._order_of_pass(epoch, number) for number in range(self.passes)])
+
+    def _order_of_pass(self, epoch: int, number: int) -> Tensor:
+        further = (number,) if number else ()
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, -1, *further))
         order = torch.randperm(self.images, generator=generator)
         if self.labels is not None:
             order = _balance_classes(order, self.labels, self.class_balance)

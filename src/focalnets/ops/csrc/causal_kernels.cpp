@@ -60,6 +60,6 @@ const focal::CausalKernels causal_kernels = {
 };
 
 extern const focal::StepKernels step_kernels;
-const focal::StepKernels step_kernels = {FOCAL_NAME, normalize, multiply, aggregate, attend};
+const focal::StepKernels step_kernels = {FOCAL_NAME, normalize, multiply, aggregate, convolve, remember, attend};
 
 }  // namespace FOCAL_NAMESPACE

@@ -9,6 +9,15 @@ namespace {
 
 FOCAL_INLINE float sum_of(Vector x) { return sum_lanes(x, Vector{}, Vector{}, Vector{})[0]; }
 
+FOCAL_INLINE float dot(const float* a, const float* b, int64_t size) {
+  Vector sum = {};
+  for (int64_t c = 0; c < size; c += lanes) {
+    const int64_t count = smaller(lanes, size - c);
+    sum += load_some_or_all(a + c, count) * load_some_or_all(b + c, count);
+  }
+  return sum_of(sum);
+}
+
 FOCAL_INLINE Vector sigmoid(Vector x) {
   const Vector power = exp2_of(magnitude(x, 80.0f) * -1.442695041f);  // exp(-|x|)
   const Vector positive = 1.0f / (1.0f + power);
@@ -131,6 +140,49 @@ void aggregate(const focal::StepNetwork& net, const focal::StepBlock& block, int
   }
 }
 
+void convolve(const focal::StepNetwork& net, const focal::StepBlock& block, int64_t sequence, const float* tokens,
+              float* convolved) {
+  const int64_t channels = net.channels, past = net.memory_taps - 1;
+  float* window = block.memory_window + sequence * past * channels;
+  for (int64_t c = 0; c < channels; ++c) {
+    float sum = 0.0f;
+    for (int64_t tap = 0; tap < past; ++tap) sum += window[tap * channels + c] * block.memory_kernel[tap * channels + c];
+    convolved[c] = sum + tokens[c] * block.memory_kernel[past * channels + c];
+  }
+  if (past == 0) return;
+  __builtin_memmove(window, window + channels, static_cast<size_t>((past - 1) * channels) * sizeof(float));
+  __builtin_memcpy(window + (past - 1) * channels, tokens, static_cast<size_t>(channels) * sizeof(float));
+}
+
+inline void bring_to_length_1(float* vector, int64_t size) {
+  const float length = __builtin_sqrtf(dot(vector, vector, size));
+  const float scale = 1.0f / (length > 1e-12f ? length : 1e-12f);
+  for (int64_t c = 0; c < size; ++c) vector[c] *= scale;
+}
+
+void remember(const focal::StepNetwork& net, const focal::StepBlock& block, int64_t sequence, const float* projected,
+              float* key, float* query, float* read, float* gathered) {
+  const int64_t size = net.channels / net.groups, keys = net.memory_keys;
+  const float *context = projected + net.channels, *gates = context + net.channels;
+  gates += (net.levels + net.running) * net.groups;
+  for (int64_t group = 0; group < net.groups; ++group) {
+    float *written_under = key + group * keys, *asked = query + group * keys;
+    bring_to_length_1(written_under, keys);
+    bring_to_length_1(asked, keys);
+    const float* value = context + group * size;
+    double* written = block.written + (sequence * net.groups + group) * keys * size;
+    for (int64_t d = 0; d < size; ++d) read[d] = 0.0f;
+    for (int64_t k = 0; k < keys; ++k, written += size)
+      for (int64_t d = 0; d < size; ++d) {
+        written[d] += static_cast<double>(written_under[k] * value[d]);
+        read[d] += asked[k] * static_cast<float>(written[d]);
+      }
+    const float mean = dot(read, read, size) / static_cast<float>(size);
+    const float scale = gates[group] / __builtin_sqrtf(mean + 1e-6f);
+    for (int64_t d = 0; d < size; ++d) gathered[group * size + d] += read[d] * scale;
+  }
+}
+
 // Turns neighbouring channels of a head by angles that grow with the position.
 inline void turn(float* head, int64_t channels, int64_t position) {
   const int64_t half = channels / 2;
@@ -142,15 +194,6 @@ inline void turn(float* head, int64_t channels, int64_t position) {
     head[2 * i] = first * cosine - second * sine;
     head[2 * i + 1] = first * sine + second * cosine;
   }
-}
-
-FOCAL_INLINE float dot(const float* a, const float* b, int64_t size) {
-  Vector sum = {};
-  for (int64_t c = 0; c < size; c += lanes) {
-    const int64_t count = smaller(lanes, size - c);
-    sum += load_some_or_all(a + c, count) * load_some_or_all(b + c, count);
-  }
-  return sum_of(sum);
 }
 
 void attend(const focal::StepNetwork& net, const focal::StepBlock& block, int64_t sequence, float* projected,

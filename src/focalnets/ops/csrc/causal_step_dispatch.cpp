@@ -59,7 +59,8 @@ FOCAL_EXPORT int32_t focal_step(const char* instruction_set, const StepNetwork* 
   if (!kernels) return focal::unknown_instruction_set;
   const StepNetwork& net = *network;
   const int64_t many = net.sequences, channels = net.channels, threads = net.threads;
-  const int64_t projected_width = 2 * channels + (net.levels + net.running) * net.groups;
+  const int64_t gated_levels = net.levels + net.running + (net.memory_keys > 0 ? 1 : 0);
+  const int64_t projected_width = 2 * channels + gated_levels * net.groups, keys_width = net.groups * net.memory_keys;
   focal::Memory memory;
   float* tokens = memory.floats(many * channels);
   float* normal = memory.floats(many * channels);
@@ -67,6 +68,9 @@ FOCAL_EXPORT int32_t focal_step(const char* instruction_set, const StepNetwork* 
   float* decay = memory.floats(many * channels);
   float* gathered = memory.floats(many * channels);
   float* hidden = memory.floats(many * net.hidden);
+  float* convolved = memory.floats(keys_width > 0 ? many * channels : 0);
+  float* key = memory.floats(many * keys_width);
+  float* query = memory.floats(many * keys_width);
   float* scores = memory.floats(net.filled + 1);
   if (memory.failed) return focal::out_of_memory;
 
@@ -97,6 +101,15 @@ FOCAL_EXPORT int32_t focal_step(const char* instruction_set, const StepNetwork* 
       for (int64_t i = 0; i < many; ++i)
         kernels->aggregate(net, block, i, projected + i * projected_width, decay + i * channels,
                            gathered + i * channels);
+      if (block.memory_key.weight) {
+        for (int64_t i = 0; i < many; ++i)
+          kernels->convolve(net, block, i, normal + i * channels, convolved + i * channels);
+        product(block.memory_key, convolved, channels, key, keys_width, focal::as_it_is);
+        product(block.memory_query, normal, channels, query, keys_width, focal::as_it_is);
+        for (int64_t i = 0; i < many; ++i)
+          kernels->remember(net, block, i, projected + i * projected_width, key + i * keys_width,
+                            query + i * keys_width, convolved, gathered + i * channels);
+      }
       product(block.modulator, gathered, channels, normal, channels, focal::multiplied);  // by the query
       product(block.output, normal, channels, tokens, channels, focal::added);
     }

@@ -27,7 +27,7 @@ inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Addresses are those of cache lines; `failed` once an allocation failed.
+// Addresses are those of cache lines; `failed` once an allocation failed or there are more than fit.
 class Memory {
  public:
   ~Memory() {
@@ -35,8 +35,9 @@ class Memory {
   }
 
   float* floats(int64_t size) {
-    void* block =
-        ::operator new(static_cast<size_t>(larger(size, 1)) * sizeof(float), std::align_val_t(64), std::nothrow);
+    void* block = nullptr;
+    if (count_ < most)
+      block = ::operator new(static_cast<size_t>(larger(size, 1)) * sizeof(float), std::align_val_t(64), std::nothrow);
     if (!block)
       failed = true;
     else
@@ -47,7 +48,8 @@ class Memory {
   bool failed = false;
 
  private:
-  void* blocks_[8];
+  static constexpr int most = 16;
+  void* blocks_[most];
   int count_ = 0;
 };
 
