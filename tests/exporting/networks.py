@@ -90,13 +90,15 @@ def queries(name):
 
 
 SEQUENCES = ("text", "series", "attention")
-"""Classifiers of texts, of series in patches, and of texts by attention."""
+"""Classifiers of texts, of series in overlapping patches, and of texts by attention."""
 
 
 def sequences(name):
     """A network that names the class of a text or of a series."""
     torch.manual_seed(4)
-    fields = {"vocabulary_size": 0, "channels": 2, "patch": 4} if name == "series" else {"vocabulary_size": 256}
+    fields = {"vocabulary_size": 256}
+    if name == "series":
+        fields = {"vocabulary_size": 0, "channels": 2, "patch": 4, "patch_window": 10}
     config = TextClassifierConfig(
         **fields, dim=16, depth=2, num_classes=3, mixer="attention" if name == "attention" else "focal"
     )

@@ -200,12 +200,14 @@ def test_tokens_have_two_axes():
 
 
 @pytest.mark.parametrize("mixer", ["focal", "attention"])
-@pytest.mark.parametrize("patch", [0, 1, 4])
+@pytest.mark.parametrize(("patch", "window"), [(0, 0), (1, 0), (4, 0), (1, 5), (4, 4), (4, 9)])
 @torch.no_grad()
-def test_a_classified_sequence_gets_what_it_gets_alone(patch, mixer):
+def test_a_classified_sequence_gets_what_it_gets_alone(patch, window, mixer):
     torch.manual_seed(0)
     series = patch > 0
-    kind = {"vocabulary_size": 0, "channels": 3, "patch": patch} if series else {"vocabulary_size": 50}
+    kind = {"vocabulary_size": 50}
+    if series:
+        kind = {"vocabulary_size": 0, "channels": 3, "patch": patch, "patch_window": window}
     config = TextClassifierConfig(**kind, num_classes=4, dim=32, depth=2, mixer=mixer)
     network = FocalTextClassifier(config).eval()
     inputs = torch.randn(2, 30, 3) if series else torch.randint(50, (2, 30))
@@ -219,6 +221,21 @@ def test_a_classified_sequence_gets_what_it_gets_alone(patch, mixer):
         torch.testing.assert_close(network(inputs, mask), logits)
 
 
+@torch.no_grad()
+def test_a_token_of_a_series_sees_its_window_and_no_more():
+    config = TextClassifierConfig(vocabulary_size=0, channels=2, patch=4, patch_window=9, dim=8, depth=1)
+    network = FocalTextClassifier(config)
+    seen = []
+    network.embedding.register_forward_hook(lambda _layer, given, _result: seen.append(given[0]))
+    series = torch.arange(1, 23.0).view(1, 11, 2)
+    network(series)
+    assert seen[0].shape == (1, 3, 18)
+    # Patches of positions 0 to 3, 4 to 7 and 8 to 11, of which the last is missing; two before and three behind.
+    filled = torch.nn.functional.pad(series[0], (0, 0, 2, 4))
+    for number, window in enumerate(seen[0][0]):
+        assert torch.equal(window, filled[4 * number : 4 * number + 9].flatten())
+
+
 def test_attention_is_as_large_as_focal_modulation():
     sizes = {
         mixer: sum(each.numel() for each in FocalTextClassifier(TextClassifierConfig(mixer=mixer)).parameters())
@@ -227,6 +244,8 @@ def test_attention_is_as_large_as_focal_modulation():
     assert sizes["attention"] == pytest.approx(sizes["focal"], rel=0.02)
     for changes, message in (
         ({"mixer": "magic"}, "mixer must be one of focal, attention"), ({"patch": 2}, "patch is for series"),
+        ({"patch_window": 3}, "patch_window is for series"),
+        ({"vocabulary_size": 0, "channels": 1, "patch": 4, "patch_window": 3}, "at least as long as patch 4, got 3"),
         ({"mixer": "attention", "attention_heads": 3}, "heads of even size"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=message):

@@ -175,7 +175,7 @@ class FocalTextClassifier(nn.Module):
         self.embedding: nn.Embedding | nn.Linear = (
             nn.Embedding(config.vocabulary_size, config.dim)
             if config.vocabulary_size
-            else nn.Linear(config.channels * config.patch, config.dim)
+            else nn.Linear(config.channels * (config.patch_window or config.patch), config.dim)
         )
         rates = drop_path_schedule(config.drop_path, [config.depth])[0]
         self.blocks = nn.ModuleList(_build_block(config, rate, backend) for rate in rates)
@@ -225,7 +225,7 @@ class FocalTextClassifier(nn.Module):
         if wanted == 2:
             features = self.embedding(inputs)
         else:
-            patches, mask = _cut_patches(inputs, mask, self.config.patch)
+            patches, mask = _cut_patches(inputs, mask, self.config.patch, self.config.patch_window)
             features = project(self.embedding, patches)
         features = self.dropout(features)
         for block in self.blocks:
@@ -244,14 +244,22 @@ def _build_block(config: TextClassifierConfig, drop_path: float, backend: str | 
     return FocalBlock(modulation, **shared)
 
 
-def _cut_patches(series: Tensor, mask: Tensor | None, size: int) -> tuple[Tensor, Tensor | None]:
-    """Put so many positions of a series (B, T, channels) into one, with zeros where none count or none are left."""
+def _cut_patches(series: Tensor, mask: Tensor | None, size: int, window: int) -> tuple[Tensor, Tensor | None]:
+    """Put so many positions of a series (B, T, channels) into one, with zeros where none count or none are left.
+
+    With a window as many as that, of which the patch is the middle.
+    """
     if mask is not None:
         series = series.masked_fill(~mask.unsqueeze(-1), 0)
-    if size == 1:
-        return series, mask
     missing = -series.shape[1] % size
-    patches = F.pad(series, (0, 0, 0, missing)).unflatten(1, (-1, size)).flatten(2)
+    if window > size:
+        before = (window - size) // 2
+        padded = F.pad(series, (0, 0, before, missing + window - size - before))
+        patches = padded.unfold(1, window, size).transpose(2, 3).flatten(2)
+    elif size > 1:
+        patches = F.pad(series, (0, 0, 0, missing)).unflatten(1, (-1, size)).flatten(2)
+    else:
+        return series, mask
     return patches, None if mask is None else F.pad(mask, (0, missing)).unflatten(1, (-1, size)).any(-1)
 
 

@@ -152,6 +152,8 @@ class TextClassifierConfig(PlainConfig):
         vocabulary_size: Tokens that there are; 0 for series of numbers.
         channels: Numbers at each position of a series; 0 for tokens.
         patch: Positions of a series that become one token; 1 for tokens.
+        patch_window: Positions of a series that such a token sees, its own in their middle: an overlapped embedding. 0
+            for its own alone.
         num_classes: Classes K.
         dim: Channels C.
         depth: Blocks.
@@ -167,6 +169,7 @@ class TextClassifierConfig(PlainConfig):
     vocabulary_size: int = 256
     channels: int = 0
     patch: int = 1
+    patch_window: int = 0
     num_classes: int = 2
     dim: int = 128
     depth: int = 4
@@ -187,6 +190,7 @@ class TextClassifierConfig(PlainConfig):
             )
         for name, smallest, most in (
             ("vocabulary_size", 0, LARGEST_VOCABULARY), ("channels", 0, LARGEST_DIM), ("patch", 1, LARGEST_REACH),
+            ("patch_window", 0, LARGEST_REACH),
             ("num_classes", 1, 2**26), ("attention_heads", 1, LARGEST_DIM), ("dim", 1, LARGEST_DIM),
             ("depth", 1, LARGEST_DEPTH), ("focal_levels", 0, LARGEST_LEVELS),
             ("focal_window", 1, LARGEST_REACH),
@@ -197,6 +201,11 @@ class TextClassifierConfig(PlainConfig):
                 )
         if self.vocabulary_size and self.patch != 1:
             raise ConfigError(f"patch is for series of numbers, got {self.patch} for tokens.")
+        if self.patch_window and (self.vocabulary_size or self.patch_window < self.patch):
+            raise ConfigError(
+                f"patch_window is for series of numbers and at least as long as patch {self.patch}, got "
+                f"{self.patch_window}."
+            )
         if self.mixer not in get_args(SequenceMixer):
             raise ConfigError(
                 f"mixer must be one of {', '.join(get_args(SequenceMixer))}, got {shortened(self.mixer)}."
