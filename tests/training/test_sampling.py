@@ -42,6 +42,21 @@ def test_repeated_images_come_in_a_batch_as_different_copies_and_seldom_side_by_
     assert list(later) == batches[4:]
 
 
+def test_few_images_are_passed_over_until_there_are_enough_batches():
+    assert epoch_of(least=5) == epoch_of(least=1) == epoch_of()
+    keys = epoch_of(least=12)  # 40 images in batches of 8: three passes give 15 batches
+    assert sorted(keys) == [(0, index, copy) for index in range(40) for copy in range(3)]
+    assert keys[:40] == epoch_of()
+    assert [index for _, index, _ in keys[40:80]] != [index for _, index, _ in keys[:40]]
+    few = list(EpochBatches(3, 8, 3, least=4))
+    assert [len(batch) for batch in few] == [8] * 4
+    assert sorted(Counter(index for batch in few for _, index, _ in batch).values()) == [10, 11, 11]
+    later = EpochBatches(3, 8, 3, least=4)
+    later.first_batch = 2
+    assert list(later) == few[2:]
+    assert len(EpochBatches(40, 8, 3, limit=7, least=12)) == 7
+
+
 def test_balanced_classes_come_equally_often():
     counts = Counter(LABELS[index] for _, index, _ in epoch_of(labels=LABELS, class_balance=1.0))
     assert sorted(counts.values()) == [13, 13, 14]
@@ -55,7 +70,7 @@ def test_balanced_classes_come_equally_often():
     assert 2 < half[2] < 13
 
 
-@pytest.mark.parametrize("options", [{}, {"repeats": 2}, {"labels": LABELS, "class_balance": 0.7}])
+@pytest.mark.parametrize("options", [{}, {"repeats": 2}, {"least": 9}, {"labels": LABELS, "class_balance": 0.7}])
 def test_shares_of_two_processes_make_the_batches_of_one(options):
     whole = list(EpochBatches(40, 8, 3, **options))
     shares = [list(EpochBatches(40, 8, 3, None, Rank(rank, 2), **options)) for rank in range(2)]
@@ -79,7 +94,7 @@ def test_known_orders_never_change():
     assert [[index for _, index, _ in batch] for batch in EpochBatches(8, 4, seed=0)] == [[6, 1, 7, 5], [4, 3, 0, 2]]
 
 
-@pytest.mark.parametrize("field", [{"repeats": 0}, {"class_balance": 1.5}, {"class_balance": -0.1}])
+@pytest.mark.parametrize("field", [{"repeats": 0}, {"least_train_batches": 0}, {"class_balance": 1.5}, {"class_balance": -0.1}])
 def test_settings_out_of_range(field):
     with pytest.raises(ConfigError, match=next(iter(field))):
         TrainingConfig(**field)
