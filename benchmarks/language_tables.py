@@ -26,8 +26,9 @@ each chose it; longer trainings take the same. Nats a character are those of the
 means over the seeds, with 95 % intervals by Student's distribution. Recall (MQAR, from Zoology: 4 pairs, texts of 32
 tokens of which there are 32) is that of a network of two blocks of 32 channels after 1,000 steps at its best of three
 rates; who knows the pairs but not which belong together gets 25 %. Tokens a second of training and of continuing one
-text were taken in rounds in which each network had a turn; ours, its hybrid and plain attention continue by one call
-of the C++ library for a token, the others by PyTorch's layers. The state is what is carried from token to token."""
+text were taken in rounds in which each network had a turn; those with focal modulation, and plain attention, continue
+by one call of the C++ library for a token, the others by PyTorch's layers. The state is what is carried from token to
+token."""
 
 Row = dict[str, Any]
 

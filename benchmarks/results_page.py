@@ -139,8 +139,12 @@ def _newest(rows: Sequence[dict[str, Any]]) -> str:
 
 def _measured(content: dict[str, Any], date: str, tables: str, made_by: Sequence[str]) -> list[str]:
     machine = {**content["machine"], "date": date[:10], **content["versions"]}
-    words = ", ".join(f"{key} {value}" for key, value in machine.items() if value is not None)
+    words = ", ".join(f"{key} {_in_words(value)}" for key, value in machine.items() if value is not None)
     return [f"{words}.", *tables.split("\n\n"), "Made by:", commands(*made_by)]
+
+
+def _in_words(value: object) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _causal(file: Path) -> list[str]:

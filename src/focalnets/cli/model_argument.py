@@ -35,9 +35,12 @@ def require_model(given: str | None) -> str:
     """Return the network named, or the one inside the package, and note then how few classes it knows.
 
     Raises:
-        CheckpointError: If none was named and this installation lacks its own.
+        CheckpointError: If nothing is called as given, or none was named and this installation lacks its own.
     """
     if given is not None:
+        from focalnets.weights.opening import check_source
+
+        check_source(given)
         return given
     shipped = SHIPPED[DEFAULT_MODEL]
     names = shipped.class_names
