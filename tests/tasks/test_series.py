@@ -269,10 +269,15 @@ def test_commands_and_settings(place, tmp_path, capsys):
     assert [row["epoch"] for row in result.history] == [0, 1]
 
 
-def test_long_series_are_cut_into_patches(tmp_path):
+def test_long_series_are_cut_into_patches_that_overlap(tmp_path):
     random = torch.Generator().manual_seed(0)
     x = torch.randn(12, 700, 1, generator=random).numpy()
     np.savez(tmp_path / "long.npz", x=x, y=np.arange(12) % 2)
     config = settings(epochs=1)
     train(config, open_data(tmp_path / "long.npz", config), output=tmp_path / "run", quiet=True)
-    assert focalnets.load(tmp_path / "run", device="cpu").network.config.patch == 5
+    made = focalnets.load(tmp_path / "run", device="cpu").network.config
+    assert (made.patch, made.patch_window) == (15, 120)
+    config = settings(epochs=1, model_overrides={"dim": 16, "depth": 1, "patch": 7, "patch_window": 0})
+    train(config, open_data(tmp_path / "long.npz", config), output=tmp_path / "own", quiet=True)
+    made = focalnets.load(tmp_path / "own", device="cpu").network.config
+    assert (made.patch, made.patch_window) == (7, 0)

@@ -164,6 +164,7 @@ def in_miniature(config: TrainingConfig) -> TrainingConfig:
     shared: dict[str, Any] = {
         "epochs": 2,
         "accumulate": min(config.accumulate, 2),
+        "least_train_batches": 1,
         "warmup_epochs": min(config.warmup_epochs, 0.5),
         "workers": 0,
     }

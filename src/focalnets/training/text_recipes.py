@@ -42,7 +42,8 @@ def series() -> TrainingConfig:
     return TrainingConfig(
         task="series",
         model=USUAL_SERIES_NETWORK,
-        epochs=100,
+        epochs=30,
+        least_train_batches=64,
         batch_size=16,
         learning_rate=1e-3,
         final_learning_rate=0.02,

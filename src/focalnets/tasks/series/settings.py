@@ -33,7 +33,7 @@ class SeriesSettings:
     """
 
     series_length: int = 0
-    noise: float = 0.1
+    noise: float = 0.03
     label_smoothing: float = 0.05
 
     def __post_init__(self) -> None:

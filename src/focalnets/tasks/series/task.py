@@ -30,8 +30,8 @@ from focalnets.weights.loading import open_trained
 
 __all__ = ["SeriesTask"]
 
-_USUAL_TOKENS = 128
-"""Long series are cut into patches so that about so many tokens are left."""
+_USUAL_TOKENS, _USUAL_OVERLAP = 48, 8
+"""Long series are cut into patches so that about so many tokens are left; each sees as many patches' positions."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,9 +148,10 @@ class SeriesTask(SequenceClassification):
         return fit_and_predict(known, learnt_from.class_of, [read((values, 0), 0)[0] for values in inputs])
 
     def create(self, name: str, overrides: Mapping[str, Any], labels: Sequence[str]) -> FocalTextClassifier:
-        """Draw a network at random; of long series several positions become one token."""
-        patch = max(1, round(self._spec().length / _USUAL_TOKENS))
-        return super().create(name, {"patch": patch, **overrides}, labels)
+        """Draw a network at random; of long series several positions become one token, which sees its neighbours'."""
+        patch = overrides.get("patch", max(1, round(self._spec().length / _USUAL_TOKENS)))
+        window = _USUAL_OVERLAP * patch if isinstance(patch, int) else 0  # what is no number is refused by the config
+        return super().create(name, {"patch": patch, "patch_window": window, **overrides}, labels)
 
     def _input_fields(self) -> dict[str, Any]:
         return {"vocabulary_size": 0, "channels": len(self._spec().channels)}
