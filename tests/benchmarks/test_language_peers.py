@@ -55,6 +55,17 @@ def test_a_benchmark_goes_on(tmp_path, capsys):
     assert tables.split("\n\n")[1] in page
 
 
+def test_the_lowest_stands_beside_the_last_where_they_differ():
+    row = {"data": "a.txt", "model": "ours", "steps": 8, "learning_rate": 0.1, "seed": 0, "batch": 2, "parameters": 10}
+    row |= {"context_length": 4, "nats": 2.5, "curve": [[1, 2.75], [2, 2.25], [3, 2.5]]}
+    other = {**row, "model": "other", "nats": 2.0, "curve": [[1, 3.0], [2, 2.0]]}
+    tables = format_tables({"trainings": [row, other], "recall": [], "speed": []})
+    assert "| best on the way |" in tables
+    assert "| ours | 0.000 | 0.1 | 1 | 2.500 | 2.250 |" in tables
+    assert "| other | 0.000 | 0.1 | 1 | 2.000 |  |" in tables
+    assert "on the way" not in format_tables({"trainings": [other], "recall": [], "speed": []})
+
+
 def test_a_training_that_fails_is_a_row(tmp_path):
     text = write_corpus(tmp_path / "corpus.txt", words=800)
     plan = Plan(**{**vars(PLAN), "recall": None, "speed": None, "models": NAMES[:1], "rates": (1e30,)})

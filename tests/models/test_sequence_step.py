@@ -67,7 +67,9 @@ def test_steps_are_those_of_the_layers(kind):
 
 
 def held_by(entry):
-    return [] if entry is None else [entry] if isinstance(entry, torch.Tensor) else [h for e in entry for h in held_by(e)]
+    if entry is None or isinstance(entry, torch.Tensor):
+        return [] if entry is None else [entry]
+    return [held for part in entry for held in held_by(part)]
 
 
 @torch.inference_mode()

@@ -94,7 +94,9 @@ def test_known_orders_never_change():
     assert [[index for _, index, _ in batch] for batch in EpochBatches(8, 4, seed=0)] == [[6, 1, 7, 5], [4, 3, 0, 2]]
 
 
-@pytest.mark.parametrize("field", [{"repeats": 0}, {"least_train_batches": 0}, {"class_balance": 1.5}, {"class_balance": -0.1}])
+@pytest.mark.parametrize(
+    "field", [{"repeats": 0}, {"least_train_batches": 0}, {"class_balance": 1.5}, {"class_balance": -0.1}]
+)
 def test_settings_out_of_range(field):
     with pytest.raises(ConfigError, match=next(iter(field))):
         TrainingConfig(**field)

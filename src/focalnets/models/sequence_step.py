@@ -203,7 +203,7 @@ class FusedStep:
         levels = _levels_of(entry)
         unused = UNUSED_LEVELS[len(mixer.kernels)]
         decay = None if mixer.rate is None else mixer.decay(mixer.rate, torch.float32)
-        remembered = (0, 0, 0)
+        remembered: tuple[int, ...] = (0, 0, 0)
         if isinstance(entry, RememberingState):
             window, written = entry.memory
             kernel = mixer.memory.convolution.kernel.t()
