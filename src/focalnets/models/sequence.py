@@ -263,7 +263,7 @@ def _cut_patches(series: Tensor, mask: Tensor | None, size: int, window: int) ->
     return patches, None if mask is None else F.pad(mask, (0, missing)).unflatten(1, (-1, size)).any(-1)
 
 
-def create_language_model(name: str = "focal_language_small", **overrides: Any) -> FocalLanguageModel:
+def create_language_model(name: str = "focal_language_small_ema", **overrides: Any) -> FocalLanguageModel:
     """Build a causal network of the table with random weights.
 
     Args:

@@ -22,7 +22,7 @@ from focalnets.training.trainer import open_data
 __all__ = ["USUAL_MODELS", "compare_language_models", "network_config", "require_language_models"]
 
 USUAL_MODELS = (
-    "focal_language_small",
+    "focal_language_small_ema",
     "focal_language_small_memory",
     "focal_language_small_hybrid",
     "attention_language_small",

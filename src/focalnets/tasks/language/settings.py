@@ -12,7 +12,7 @@ from focalnets.tasks.settings import check_types, check_whole_numbers, refuse_im
 
 __all__ = ["USUAL_NETWORK", "LanguageSettings"]
 
-USUAL_NETWORK = "focal_language_small"
+USUAL_NETWORK = "focal_language_small_ema"
 """The network of a training that names none."""
 
 
