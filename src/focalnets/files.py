@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from focalnets.errors import ConfigError
+
 __all__ = [
     "csv_text",
     "file_in_the_way",
@@ -52,7 +54,12 @@ def user_path(text: str | os.PathLike[str]) -> Path:
     """The path that a user means: ``~`` and ``~/...`` lie in the home folder, unless a file of that very name is there.
 
     Other names that begin with ``~`` are names, as of temporary files of office programs, not somebody's home.
+
+    Raises:
+        ConfigError: If the text is empty: most often a variable of a shell that was never set.
     """
+    if text == "":
+        raise ConfigError("The name of a file or folder is empty; name one, or . for the folder that you are in.")
     path = Path(text)
     if path.parts[:1] != ("~",) or os.path.lexists(path):
         return path

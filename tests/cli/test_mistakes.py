@@ -97,3 +97,19 @@ def test_mistakes_are_one_sentence(
 def test_every_command_knows_an_unknown_option(command, capsys):
     assert "did you mean --config" in error_of([command, "--cofnig", "x"], capsys)
     assert "did you mean --quiet" in error_of([command, "--quite"], capsys)
+
+
+@pytest.mark.parametrize("command", ["predict", "explain", "evaluate", "train", "generate", "check"])
+def test_an_empty_name_is_not_the_folder_one_is_in(command, capsys):
+    assert main([command, ""]) == 2
+    assert "The name of a file or folder is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_network_that_is_not_there_is_complained_of_before_its_inputs(command, tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "You have won", "--model", "runs/spma"]) == 2
+    assert "There is no file or folder runs/spma" in capsys.readouterr().err
+    main([command, "You have won", "--model", "rums/spam"])
+    assert "rums/spam, so it is taken for an id" in capsys.readouterr().err

@@ -140,6 +140,8 @@ def test_prompts_of_any_lengths():
 def test_only_probable_tokens_are_drawn():
     network = build()
     most_probable = tokens_of(network, [2], 20, temperature=0)
+    for cold in (1e-12, 1e-40, 5e-324):
+        assert torch.equal(tokens_of(network, [2], 20, temperature=cold), most_probable)
     assert torch.equal(tokens_of(network, [2], 20, top_p=1e-6, seed=1), most_probable)
 
 
@@ -160,6 +162,12 @@ def test_generation_leaves_the_network_as_it_was():
     (([17],), ShapeError, "below 17"),
     (([1], -1), ConfigError, "length"),
     (([1], 1, -0.5), ConfigError, "temperature"),
+    (([1], 1, "warm"), ConfigError, "temperature"),
+    (([1], 1, 1.0, None), ConfigError, "top_p"),
+    (([1], 1, 1.0, 1.0, 2**63), ConfigError, "seed"),
+    (([1], 1, 1.0, 1.0, 1.5), ConfigError, "seed"),
+    ((None,), ShapeError, "got NoneType"),
+    ((b"the",), ShapeError, "got bytes"),
     (([1], 1, 1.0, 0.0), ConfigError, "top_p"),
 ])  # fmt: skip
 def test_mistakes_in_generation(arguments, error, words):

@@ -55,6 +55,9 @@ def test_few_images_are_passed_over_until_there_are_enough_batches():
     later.first_batch = 2
     assert list(later) == few[2:]
     assert len(EpochBatches(40, 8, 3, limit=7, least=12)) == 7
+    lengths = [1, 100] * 21
+    mixed = [{lengths[index] for _, index, _ in batch} for batch in EpochBatches(42, 8, 3, least=40, lengths=lengths)]
+    assert sum(len(some) > 1 for some in mixed) <= 2
 
 
 def test_balanced_classes_come_equally_often():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from focalnets.cli.output import note
+from focalnets.files import is_there, user_path
 from focalnets.weights.shipped import DEFAULT, SHIPPED
 
 __all__ = ["DEFAULT_MODEL", "EXPORTED_HELP", "MODEL_HELP", "add_model", "add_model_and_data", "require_model"]
@@ -39,8 +40,11 @@ def require_model(given: str | None) -> str:
     """
     if given is not None:
         from focalnets.weights.opening import check_source
+        from focalnets.weights.sources import hub_id
 
         check_source(given)
+        if hub_id(given) is not None and not is_there(user_path(given)):
+            note(f"there is no file or folder {given}, so it is taken for an id of the Hugging Face Hub")
         return given
     shipped = SHIPPED[DEFAULT_MODEL]
     names = shipped.class_names

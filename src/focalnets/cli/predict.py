@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.destinations import require_folder
+from focalnets.cli.explain_texts import reads_texts
 from focalnets.cli.model_argument import EXPORTED_HELP, add_model, require_model
 from focalnets.cli.options import add_csv, add_device, add_json, add_output, add_precision, add_size, require_whole
 from focalnets.cli.output import deliver, progress
 from focalnets.cli.predict_large import add_large_options, predict_large_images
 from focalnets.cli.predict_sequences import add_sequence_options, is_of_sequences, predict_given_sequences
 from focalnets.cli.result_table import show_results
+from focalnets.errors import ConfigError
 
 EXAMPLES = """\
   focalnets predict photo.jpg
@@ -66,6 +68,8 @@ def run(arguments: Any) -> int:
     if is_of_sequences(arguments.model):
         return predict_given_sequences(arguments, arguments.model)
     source = require_model(arguments.model)
+    if reads_texts(arguments.model):
+        raise ConfigError("Networks of the task language continue texts; use `focalnets generate`.")
     if arguments.context is not None:
         return predict_large_images(arguments, source)
     from focalnets import api

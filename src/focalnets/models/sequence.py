@@ -121,9 +121,9 @@ class FocalLanguageModel(nn.Module):
 
         Raises:
             ShapeError: If a prompt is empty or a token outside the vocabulary.
-            ConfigError: If length, temperature or top_p is out of range.
+            ConfigError: If length, temperature, top_p or seed is out of range.
         """
-        check_drawing(length, temperature, top_p)
+        check_drawing(length, temperature, top_p, seed)
         tokens, mask = padded_prompts(prompt, self.config.vocabulary_size)
         device = self.embedding.weight.device
         generator = torch.Generator(device)

@@ -33,6 +33,8 @@ def padded_prompts(prompt: Prompt, vocabulary_size: int) -> tuple[Tensor, Tensor
     Raises:
         ShapeError: If there is no prompt, an empty one, or a token outside the vocabulary.
     """
+    if not isinstance(prompt, Tensor | Sequence) or isinstance(prompt, str | bytes):
+        raise ShapeError(f"A prompt must be tokens, given as a tensor or a list, got {type(prompt).__name__}.")
     if isinstance(prompt, Tensor):
         rows = [*prompt.unbind(0)] if prompt.ndim == 2 else [prompt]
     elif len(prompt) > 0 and not isinstance(prompt[0], int):
@@ -53,6 +55,10 @@ def padded_prompts(prompt: Prompt, vocabulary_size: int) -> tuple[Tensor, Tensor
     return tokens, torch.arange(longest, device=tokens.device) >= longest - lengths[:, None]
 
 
+_COLDEST = 1e-30
+"""A temperature below draws as this one does; float32 has no numbers much smaller."""
+
+
 def draw_tokens(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Tensor:
     """Draw a token for each row of logits.
 
@@ -69,7 +75,9 @@ def draw_tokens(logits: Tensor, temperature: float, top_p: float, generator: tor
     """
     if temperature == 0:
         return logits.argmax(-1)
-    probabilities = torch.softmax(logits.float() / temperature, -1)
+    logits = logits.float()
+    # The largest is 0 before it is divided, so that none is too small.
+    probabilities = torch.softmax((logits - logits.amax(-1, keepdim=True)) / max(temperature, _COLDEST), -1)
     if top_p >= 1:
         return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
     probabilities, order = probabilities.sort(-1, descending=True)
@@ -78,7 +86,7 @@ def draw_tokens(logits: Tensor, temperature: float, top_p: float, generator: tor
     return order.gather(1, drawn).squeeze(1)
 
 
-def check_drawing(length: int | None, temperature: float, top_p: float) -> None:
+def check_drawing(length: int | None, temperature: float, top_p: float, seed: int | None) -> None:
     """Refuse what no tokens can be drawn by.
 
     Raises:
@@ -86,10 +94,16 @@ def check_drawing(length: int | None, temperature: float, top_p: float) -> None:
     """
     if length is not None and (type(length) is not int or length < 0):
         raise ConfigError(f"length must be a whole number from 0 up or None for no end, got {shortened(length)}.")
-    if not is_finite(temperature) or temperature < 0:
+    if not _is_number(temperature) or not is_finite(temperature) or temperature < 0:
         raise ConfigError(f"temperature must be a finite number from 0 up, got {shortened(temperature)}.")
-    if not 0 < top_p <= 1:
+    if not _is_number(top_p) or not 0 < top_p <= 1:
         raise ConfigError(f"top_p is a probability above 0 and at most 1, got {shortened(top_p)}.")
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**63):
+        raise ConfigError(f"seed must be a whole number from 0 to below 2^63 or None, got {shortened(seed)}.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def continue_tokens(

@@ -13,7 +13,9 @@ def language() -> TrainingConfig:
 
     800 steps of 8 passages of 256 tokens, measured eight times on all that is held out, the last tenth of the text.
 
-    Command: ``focalnets train corpus.txt``. Hardware: any CPU, one core is enough. Duration: minutes.
+    Command: ``focalnets train corpus.txt`` on Tiny Shakespeare. Hardware: one thread of an AMD EPYC (Zen 4) beside
+    other work. Duration: 5 minutes. Score: 1.581 nats a character (one seed). A rate of 1e-2 learns as much (1.588 with
+    the same seed, 1.580 as the mean of three), and of attention much less.
     """
     return TrainingConfig(
         task="language",

@@ -157,11 +157,13 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
 
     def _order(self, epoch: int) -> Tensor:
         """Order the indices of the images of an epoch, (images * repeats * passes,) int64."""
-        return torch.cat([self._order_of_pass(epoch, number) for number in range(self.passes)])
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, -1))
+        order = torch.cat([self._order_of_pass(generator) for _ in range(self.passes)])
+        if self.lengths is not None:
+            order = _with_similar_lengths(order, self.lengths, self.batch_size, generator)
+        return order.repeat_interleave(self.repeats)
 
-    def _order_of_pass(self, epoch: int, number: int) -> Tensor:
-        further = (number,) if number else ()
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch, -1, *further))
+    def _order_of_pass(self, generator: torch.Generator) -> Tensor:
         order = torch.randperm(self.images, generator=generator)
         if self.labels is not None:
             order = _balance_classes(order, self.labels, self.class_balance)
@@ -169,9 +171,7 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
         if self.shards is not None:
             turn = torch.randperm(int(self.shards.max()) + 1, generator=generator) // SHARDS_AT_ONCE
             order = order[turn[self.shards[order]].argsort(stable=True)]
-        if self.lengths is not None:
-            order = _with_similar_lengths(order, self.lengths, self.batch_size, generator)
-        return order.repeat_interleave(self.repeats)
+        return order
 
 
 def occurrences(order: Tensor) -> Tensor:

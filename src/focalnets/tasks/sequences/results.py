@@ -57,7 +57,8 @@ class SequenceClass(ClassFigures):
     """How well one class is recognised.
 
     Attributes:
-        f1: Harmonic mean of precision and recall, with its 95 % interval; None for a class that does not occur.
+        f1: Harmonic mean of precision and recall, with its 95 % interval; None for a class that is
+            neither true nor named.
     """
 
     f1: Estimate | None = None
@@ -106,8 +107,8 @@ class Evaluation:
         inputs: How many, each counted once.
         unit: What they are called, in the plural.
         accuracy: Fraction whose class is the likeliest, with Wilson's 95 % interval.
-        macro_f1: Mean of F1 over the classes that occur, with its 95 % interval by drawing the inputs anew.
-        rarer_class: Of two classes the one with fewer inputs; empty for more classes.
+        macro_f1: Mean of F1 over the classes that are true or named, with its 95 % interval by drawing the inputs anew.
+        rarer_class: Of two classes that occur the one with fewer inputs; empty for others.
         rarer_f1: F1 of that class.
         loss: Mean cross-entropy [nats].
         per_class: One entry a class.
@@ -266,8 +267,11 @@ def make_evaluation(measured: Measured, *, unit: str, bins: int, worst: int) -> 
 
 
 def rarer_class(counts: np.ndarray) -> int | None:
-    """Find the class of two that has fewer inputs, from counts (2, 2); the second of equals, None for more classes."""
-    if len(counts) != 2:
+    """Find the class of two that has fewer inputs, from counts (2, 2); the second of equals.
+
+    None for more classes, or where one of the two does not occur.
+    """
+    if len(counts) != 2 or not counts.sum(1).all():
         return None
     first, second = counts.sum(1)
     return 0 if first < second else 1
