@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from focalnets.data.sources import open_evaluation_images, open_images, read_split
+from focalnets.data.tables import table_rows
 from focalnets.errors import DataError
 
 
@@ -99,3 +100,17 @@ def test_a_missing_file_and_a_folder(images):
         open_images(images / "folder.csv")
     with pytest.raises(DataError, match="no class of the network: 'green', 'red'"):
         open_evaluation_images(write_table(images, "\n".join(lines_of(images))), ["blue"])
+
+
+def test_a_cell_may_be_long(tmp_path):
+    (tmp_path / "long.csv").write_text(f"text,label\n{'a' * 200_000},x\n")
+    rows = list(table_rows(tmp_path / "long.csv", "text,label"))
+    assert [len(cells[0]) for _, cells in rows] == [4, 200_000]
+
+
+def test_lines_without_anything_are_left_out_or_kept(tmp_path):
+    (tmp_path / "gaps.csv").write_text("\na,b\n1,2\n\n,\n3,4\n")
+    rows = table_rows(tmp_path / "gaps.csv", "a,b", keep_empty=True)
+    assert [cells for _, cells in rows] == [[], ["a", "b"], ["1", "2"], ["", ""], ["", ""], ["3", "4"]]
+    (tmp_path / "gaps.csv").write_text("a,b\n1,2\n\n,\n3,4\n")
+    assert [line for line, _ in table_rows(tmp_path / "gaps.csv", "a,b")] == [1, 2, 5]

@@ -281,3 +281,45 @@ def test_long_series_are_cut_into_patches_that_overlap(tmp_path):
     train(config, open_data(tmp_path / "long.npz", config), output=tmp_path / "own", quiet=True)
     made = focalnets.load(tmp_path / "own", device="cpu").network.config
     assert (made.patch, made.patch_window) == (7, 0)
+
+
+def test_channels_are_matched_by_name(run, place, tmp_path):
+    network = focalnets.load(run, device="cpu")
+    rows = waves(12, seed=5)
+    for folder, names, order in (("swapped", "Right,LEFT", [1, 0]), ("others", "left,up", [0, 1])):
+        for number, (values, label) in enumerate(rows):
+            file = tmp_path / folder / label / f"{number}.csv"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lines = [names, *(",".join(f"{cell:g}" for cell in row) for row in values[:, order])]
+            file.write_text("\n".join(lines))
+    files = [next((tmp_path / folder / "slow").iterdir()) for folder in ("swapped", "others")]
+    answers = network.predict([*files, rows[int(files[0].stem)][0]])
+    assert answers[0].confidences == pytest.approx(answers[1].confidences, abs=1e-4)
+    (failure,) = answers.failures
+    assert "has the channels 'left', 'up', but the network reads 'left', 'right'" in failure.reason
+    plain = network.evaluate(write_waves(tmp_path / "plain", 12, seed=5))
+    swapped = network.evaluate(tmp_path / "swapped")
+    assert swapped.accuracy.value == plain.accuracy.value
+    with pytest.raises(DataError, match="but the network reads"):
+        network.evaluate(tmp_path / "others")
+    config = settings(pretrained=str(run), model_overrides={}, epochs=1)
+    data = open_data(tmp_path / "swapped", config)
+    assert data.train.channels == CHANNELS
+    train(config, data, output=tmp_path / "again", quiet=True)
+    again = focalnets.load(tmp_path / "again", device="cpu")
+    assert again.preprocessing.channels == CHANNELS
+    assert again.evaluate(tmp_path / "swapped").inputs
+    with pytest.raises(DataError, match="but the network reads"):
+        open_data(tmp_path / "others", config)
+    with pytest.raises(ConfigError, match="open the data with these weights"):
+        SeriesTask(pretrained=str(run)).with_data(open_data(tmp_path / "swapped", settings()))
+
+
+@pytest.mark.parametrize(
+    ("length", "overrides", "patch", "window"),
+    [(2**20, {}, 21845, 65536), (40, {"patch": 10000}, 10000, 65536), (40, {}, 1, 8)],
+)
+def test_the_window_of_a_patch_stays_within_reach(length, overrides, patch, window):
+    task = SeriesTask(spec=SeriesInput(length=length))
+    made = task.create("focal_series_small", {"dim": 16, "depth": 1, **overrides}, ("a", "b")).config
+    assert (made.patch, made.patch_window) == (patch, window)

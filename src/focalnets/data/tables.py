@@ -36,6 +36,8 @@ _COLUMNS = {
 
 PATH_NAMES = _COLUMNS["path"]
 
+csv.field_size_limit(2**31 - 1)  # usually 131,072 characters, which texts exceed; more does not fit on all systems
+
 
 def is_table(data: str | Path) -> bool:
     """Whether this names a table of images."""
@@ -158,12 +160,14 @@ def _read_table(path: Path) -> dict[str, dict[str, list[ImageFile]]]:
     return {side: {name: images[name] for name in sorted(images, key=natural_key)} for side, images in sides.items()}
 
 
-def table_rows(path: Path, example: str) -> Iterator[tuple[int, list[str]]]:
+def table_rows(path: Path, example: str, *, keep_empty: bool = False) -> Iterator[tuple[int, list[str]]]:
     """Read a CSV file: each line's number and its cells without the spaces around them, first the names of columns.
 
     Args:
         path: The file, in UTF-8, with commas, semicolons or tabs.
         example: What a first line may be, for messages.
+        keep_empty: Give lines without anything in them as empty cells in place of leaving them out, those before the
+            first filled one without any cell; a file without lines is then no error.
 
     Raises:
         DataError: If the file is missing, empty or no CSV, or a line has another number of cells than the first.
@@ -173,18 +177,20 @@ def table_rows(path: Path, example: str) -> Iterator[tuple[int, list[str]]]:
     try:
         for row in lines:
             cells = [cell.strip() for cell in row]
-            if columns and not any(cells):
-                continue
+            if not any(cells) and (columns or keep_empty):
+                if not keep_empty:
+                    continue
+                cells = [""] * (columns or (len(cells) if len(cells) > 1 else 0))
             if columns and len(cells) != columns:
                 raise DataError(
                     f"line {lines.line_num} of '{path}' has {len(cells)} columns, expected {columns} as in the first "
                     "line; put names that hold separators in quotes."
                 )
-            columns = columns or len(cells) or 1
+            columns = columns or len(cells) or (0 if keep_empty else 1)
             yield lines.line_num, cells
     except csv.Error as error:
         raise DataError(f"line {lines.line_num} of '{path}' is no CSV ({error}); check its quotes.") from error
-    if not columns:
+    if not columns and not keep_empty:
         raise DataError(f"'{path}' is empty; expected a first line such as {example}.")
 
 
@@ -250,8 +256,8 @@ def _read_text(path: Path) -> str:
 
 
 def _delimiter(path: Path) -> str:
-    """The separator that gives the first line the most columns."""
-    first = _read_text(path).partition("\n")[0]
+    """The separator that gives the first line with anything in it the most columns."""
+    first = _read_text(path).lstrip("\r\n").partition("\n")[0]
     return max((",", ";", "\t"), key=first.count)
 
 

@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 
 from focalnets.data.finding import is_folder, list_folder
-from focalnets.data.series.reading import SERIES_ENDINGS, Series, as_series, check_channels, numpy_file, read_series
+from focalnets.data.series.reading import (
+    SERIES_ENDINGS,
+    Series,
+    as_series,
+    check_channels,
+    in_channel_order,
+    numbered_channels,
+    numpy_file,
+    read_series,
+)
 from focalnets.data.split_names import SplitRole, role_of_name
 from focalnets.data.tables import PATH_NAMES, find_columns, table_rows
 from focalnets.data.text.labelled import FoundTexts, begins_with, class_folders
@@ -46,6 +55,15 @@ class FoundSeries:
     rows: FoundTexts
     channels: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    def in_order(self, channels: Sequence[str]) -> FoundSeries:
+        """Give the series with their columns in the order of a network's channels.
+
+        Raises:
+            DataError: If they have other channels.
+        """
+        series = {name: in_channel_order(each, channels) for name, each in self.series.items()}
+        return dataclasses.replace(self, series=series, channels=tuple(channels))
 
 
 class LabelledSeries:
@@ -125,7 +143,7 @@ def find_labelled_series(place: str | Path) -> FoundSeries:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"'{place}' names '{twice}' more than once; keep one of the lines.")
-    channels = first.channels or tuple(f"channel {number}" for number in range(1, first.values.shape[1] + 1))
+    channels = first.channels or numbered_channels(first.values.shape[1])
     for each in series:
         if each.channels and each.channels != channels:
             raise DataError(
@@ -143,7 +161,7 @@ def find_series(given: Sequence[Any]) -> tuple[list[Series], list[tuple[str, str
     """Read series without labels: files, folders of files, archives with ``x``, and arrays (T, C).
 
     Returns:
-        The series, and each path that leads to none with the reason.
+        The series, and each path or series that cannot be read with the reason.
     """
     found: list[Series] = []
     missing: list[tuple[str, str]] = []
@@ -153,7 +171,7 @@ def find_series(given: Sequence[Any]) -> tuple[list[Series], list[tuple[str, str
             continue
         path = user_path(entry)
         try:
-            found += _unlabelled(path)
+            _read_unlabelled(path, found, missing)
         except DataError as error:
             missing.append((str(entry), str(error)))
     return found, missing
@@ -215,9 +233,12 @@ def _archived(file: Path) -> list[tuple[Series, str, SplitRole | None]]:
         inputs, labels = (arrays.get(f"{name}{suffix}") for name in ("x", "y"))
         if inputs is None and labels is None:
             continue
-        if inputs is None or labels is None or labels.shape != inputs.shape[:1]:
+        if inputs is None or labels is None or not inputs.ndim or labels.shape != inputs.shape[:1]:
             raise DataError(f"'{file}' must have as many labels y{suffix} (N,) as series x{suffix} (N, T, C).")
-        words = [str(label) for label in labels.tolist()]
+        words = [
+            label.decode("utf-8", "backslashreplace") if isinstance(label, bytes) else str(label)
+            for label in labels.tolist()
+        ]
         for number, (values, label) in enumerate(zip(inputs, words, strict=True)):
             name = f"{file.name} {role or 'series'} {number}"
             read.append((Series(as_series(values, f"series {number} of '{file}'"), (), name), label, role))
@@ -226,25 +247,40 @@ def _archived(file: Path) -> list[tuple[Series, str, SplitRole | None]]:
     return read
 
 
-def _unlabelled(path: Path) -> list[Series]:
+def _read_unlabelled(path: Path, found: list[Series], missing: list[tuple[str, str]]) -> None:
+    """Add the series of a path to those found, and those of it that cannot be read to what is missing.
+
+    Raises:
+        DataError: If it leads to none.
+    """
     if not is_there(path):
         raise DataError(f"there is no file or folder '{path}'; check the path.")
     if path.is_dir():
         files = [Path(entry.path) for entry in list_folder(path) if entry.name.lower().endswith(SERIES_ENDINGS)]
         if not files:
             raise DataError(f"the folder '{path}' holds no series; expected {', '.join(SERIES_ENDINGS)} files.")
-        return [read_series(file, str(file)) for file in files]
+        for file in files:
+            try:
+                found.append(read_series(file, str(file)))
+            except DataError as error:
+                missing.append((str(file), str(error)))
+        return
     if path.name.lower().endswith(".npz"):
         inputs = _arrays(path).get("x")
         if inputs is None or inputs.ndim not in (2, 3):
             raise DataError(f"'{path}' must hold x (N, T, C).")
-        return [
-            Series(as_series(values, f"series {number} of '{path}'"), (), f"{path} series {number}")
-            for number, values in enumerate(inputs)
-        ]
+        if not len(inputs):
+            raise DataError(f"'{path}' holds no series: its x has the shape {inputs.shape}, expected (N, T, C).")
+        for number, values in enumerate(inputs):
+            name = f"{path} series {number}"
+            try:
+                found.append(Series(as_series(values, f"series {number} of '{path}'"), (), name))
+            except DataError as error:
+                missing.append((name, str(error)))
+        return
     if not path.name.lower().endswith(SERIES_ENDINGS):
         raise DataError(f"'{path}' is no series; expected {', '.join(SERIES_ENDINGS)} or .npz.")
-    return [read_series(path, str(path))]
+    found.append(read_series(path, str(path)))
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
@@ -260,8 +296,19 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _digest(series: Series) -> str:
-    values = np.ascontiguousarray(series.values)
+    """Put what tells series apart in short: what float32 holds, unless a channel would lose how it changes."""
+    values = np.ascontiguousarray(series.values, np.float32)
+    lost = np.nan_to_num(np.abs(series.values - values)).max(0)
+    if (lost > 1e-3 * _spread(series.values)).any():
+        values = np.ascontiguousarray(series.values)
     return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Measure how much each channel changes (C,); infinite where it is constant or nothing is known of it."""
+    filled = ~np.isnan(values)
+    spread = np.where(filled, values, -np.inf).max(0) - np.where(filled, values, np.inf).min(0)
+    return np.where(spread > 0, spread, np.inf)
 
 
 def _fingerprint(place: Path, files: Sequence[Path], rows: Sequence[TextRow]) -> str:

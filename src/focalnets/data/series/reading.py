@@ -17,7 +17,17 @@ import numpy as np
 from focalnets.data.text.tables import table_cells
 from focalnets.errors import DataError, abridged, quoted_list
 
-__all__ = ["SERIES_ENDINGS", "Series", "as_series", "check_channels", "numpy_file", "read_series"]
+__all__ = [
+    "SERIES_ENDINGS",
+    "Series",
+    "as_series",
+    "channel_order",
+    "check_channels",
+    "in_channel_order",
+    "numbered_channels",
+    "numpy_file",
+    "read_series",
+]
 
 SERIES_ENDINGS = (".csv", ".tsv", ".npy")
 """Endings of files that hold one series."""
@@ -31,7 +41,7 @@ class Series:
     """A series of numbers.
 
     Attributes:
-        values: (T, C), float32; NaN where a number is missing.
+        values: (T, C), float32, or float64 where they were given more precisely; NaN where a number is missing.
         channels: What its channels are called; empty where nobody says.
         name: What messages call it.
     """
@@ -45,7 +55,7 @@ def read_series(file: Path, name: str = "") -> Series:
     """Read a series from a CSV file with a column a channel, or from a NumPy file (T, C) or (T,).
 
     The first line of a CSV file names the channels unless all of it are numbers. Missing numbers are empty cells or
-    ``nan``.
+    ``nan``; a line without anything in it is a position at which all are missing, except at the end.
 
     Raises:
         DataError: If the file cannot be read, is empty, or holds something else.
@@ -56,13 +66,16 @@ def read_series(file: Path, name: str = "") -> Series:
             if not isinstance(found, np.ndarray):
                 raise DataError(f"'{file}' is an archive of arrays; name it .npz, or write one array, see numpy.save.")
             return Series(as_series(found, f"'{file}'"), (), name)
-    rows = [cells for _, cells in table_cells(file)]
+    rows = [cells for _, cells in table_cells(file, keep_empty=True)]
+    start = next((line for line, cells in enumerate(rows) if any(cells)), None)
+    if start is None:
+        raise DataError(f"'{file}' holds no numbers; expected a line for each position with a column for each channel.")
     heading: tuple[str, ...] = ()
-    if any(_number(cell) is None for cell in rows[0]):
-        heading, rows = tuple(rows[0]), rows[1:]
+    if any(_number(cell) is None for cell in rows[start]):
+        heading, rows = tuple(rows[start]), rows[start + 1 :]
         if len({each.lower() for each in heading}) < len(heading):
             raise DataError(f"line 1 of '{file}' names a channel twice ({quoted_list(heading)}); rename one.")
-    values = np.empty((len(rows), len(rows[0]) if rows else 0), np.float64)
+    values = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
     for line, cells in enumerate(rows):
         for place, cell in enumerate(cells):
             number = _number(cell)
@@ -116,8 +129,56 @@ def check_channels(series: Sequence[Series], channels: int, expected: str) -> No
             )
 
 
+def numbered_channels(count: int) -> tuple[str, ...]:
+    """Make up what channels are called that nobody named."""
+    return tuple(f"channel {number}" for number in range(1, count + 1))
+
+
+def channel_order(found: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
+    """Find where channels stand by their names, in any case; where either side has made-up names, by their places.
+
+    Args:
+        found: What the channels are called.
+        wanted: What the network's are called.
+        where: What has them, for the message.
+
+    Raises:
+        DataError: If there are more or fewer, or others.
+    """
+    if len(found) != len(wanted):
+        raise DataError(
+            f"{where} has {len(found)} channels, but the network reads {len(wanted)} ({', '.join(wanted[:4])}"
+            f"{' and others' if len(wanted) > 4 else ''}); give it the same columns."
+        )
+    have, need = ([name.strip().lower() for name in names] for names in (found, wanted))
+    if sorted(have) == sorted(need):
+        return list(range(len(have))) if have == need else [have.index(name) for name in need]
+    if list(numbered_channels(len(found))) in (have, need):
+        return list(range(len(found)))
+    raise DataError(
+        f"{where} has the channels {quoted_list(found)}, but the network reads {quoted_list(wanted)}; give it the same "
+        "columns."
+    )
+
+
+def in_channel_order(series: Series, wanted: Sequence[str]) -> Series:
+    """Put the columns of a series into the order of a network's channels, see :func:`channel_order`.
+
+    Raises:
+        DataError: If it has other channels.
+    """
+    found = series.channels or numbered_channels(series.values.shape[1])
+    order = channel_order(found, wanted, f"'{series.name}'")
+    if order == list(range(len(order))):
+        return series
+    channels = tuple(found[place] for place in order)
+    return dataclasses.replace(series, values=np.ascontiguousarray(series.values[:, order]), channels=channels)
+
+
 def as_series(values: np.ndarray, where: str) -> np.ndarray:
-    """Turn numbers (T, C) or (T,) into float32 (T, C), without what only fills up the end.
+    """Turn numbers (T, C) or (T,) into float32 or float64 (T, C), without what only fills up the end.
+
+    Those that float32 holds exactly by their type become float32, all others float64.
 
     Raises:
         DataError: If they are none, or infinite; ``where`` names the place.
@@ -130,9 +191,9 @@ def as_series(values: np.ndarray, where: str) -> np.ndarray:
         raise DataError(f"{where} must be (T, C), positions by channels, got shape {values.shape}.")
     if not values.size:
         raise DataError(f"{where} holds no numbers; expected at least one position with one channel.")
-    with np.errstate(over="ignore"):
-        numbers = values.astype(np.float32)
-    if np.isinf(numbers).any():
+    exact = np.can_cast(values.dtype, np.float32, "safe")
+    numbers = values.astype(np.float32 if exact else np.float64)
+    if (np.abs(numbers) > np.finfo(np.float32).max).any():
         raise DataError(f"{where} holds numbers that are infinite or beyond the range of float32; correct them.")
     numbers = _without_padding(numbers)
     if not len(numbers):

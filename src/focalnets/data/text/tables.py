@@ -89,20 +89,27 @@ def read_table(file: Path, *, text_field: str = "", label_field: str = "", with_
     return found
 
 
-def table_cells(file: Path) -> Iterator[tuple[int, list[str]]]:
+def table_cells(file: Path, *, keep_empty: bool = False) -> Iterator[tuple[int, list[str]]]:
     """Read a CSV or TSV file: each line's number and its cells.
 
     Of a ``.tsv`` whose lines all have the same number of tabs, quotes are letters as others, except around whole cells.
+
+    Args:
+        file: The file, in UTF-8.
+        keep_empty: See :func:`focalnets.data.tables.table_rows`.
 
     Raises:
         DataError: As :func:`focalnets.data.tables.table_rows`.
     """
     if file.name.lower().endswith(".tsv"):
-        lines = [(number, line) for number, line in enumerate(read_file(file).split("\n"), 1) if line.strip()]
-        rows = [(number, line.split("\t")) for number, line in lines]
-        if len({len(cells) for _, cells in rows}) == 1:
+        lines = list(enumerate(read_file(file).split("\n"), 1))
+        filled = [number for number, line in lines if line.strip()]
+        tabs = {lines[number - 1][1].count("\t") for number in filled}
+        if len(tabs) == 1:
+            shown = lines[: filled[-1]] if keep_empty else [lines[number - 1] for number in filled]
+            rows = ((number, line.split("\t") if line.strip() else [""] * (max(tabs) + 1)) for number, line in shown)
             return ((number, [_unquoted(cell.strip()) for cell in cells]) for number, cells in rows)
-    return table_rows(file, "text,label")
+    return table_rows(file, "text,label", keep_empty=keep_empty)
 
 
 def is_json(file: Path) -> bool:

@@ -16,14 +16,16 @@ from torch import Tensor
 
 from focalnets.data.labelled import TrainingData
 from focalnets.data.series.labelled import FoundSeries, LabelledSeries, find_labelled_series
-from focalnets.data.series.reading import Series
+from focalnets.data.series.reading import Series, channel_order, numbered_channels
 from focalnets.data.text.labelled import split_rows
-from focalnets.errors import DataError
 from focalnets.files import user_path, write_json
 from focalnets.models.input_specs import LARGEST_CONTEXT, SeriesInput
 from focalnets.tasks.split_files import read_split_file
 
-__all__ = ["SeriesTransform", "measure_input", "read_split", "training_data"]
+__all__ = ["LARGEST_NORMALISED", "SeriesTransform", "measure_input", "read_split", "training_data"]
+
+LARGEST_NORMALISED = 1e4
+"""Largest size of a normalised number that a network reads."""
 
 _SPLIT_FORMAT = "focalnets.labelled_series"
 _FIELDS = {"root": str, "val_fraction": float, "seed": int, "classes": list}
@@ -32,6 +34,8 @@ _FIELDS = {"root": str, "val_fraction": float, "seed": int, "classes": list}
 @dataclasses.dataclass(frozen=True, eq=False)
 class SeriesTransform:
     """What normalises a series.
+
+    Normalised numbers beyond :data:`LARGEST_NORMALISED` on either side count as that, so that no network overflows.
 
     Attributes:
         spec: Mean and standard deviation of each channel, and how much is read.
@@ -48,30 +52,34 @@ class SeriesTransform:
             DataError: If it has another number of channels.
         """
         values, label = item
-        if values.shape[1] != len(self.spec.channels):
-            raise DataError(
-                f"a series has {values.shape[1]} channels, but the network reads {len(self.spec.channels)} "
-                f"({', '.join(self.spec.channels[:4])}{' and others' if len(self.spec.channels) > 4 else ''})."
-            )
-        mean, std = (np.array(each, np.float32) for each in (self.spec.mean, self.spec.std))
-        series = torch.from_numpy(np.nan_to_num((values[: self.spec.length] - mean) / std))
+        channel_order(numbered_channels(values.shape[1]), self.spec.channels, "a series")
+        mean, std = (np.array(each, np.float64) for each in (self.spec.mean, self.spec.std))
+        with np.errstate(over="ignore"):  # what becomes infinite is cut off as well
+            normalised = (values[: self.spec.length].astype(np.float64) - mean) / std
+        limited = np.clip(np.nan_to_num(normalised), -LARGEST_NORMALISED, LARGEST_NORMALISED)
+        series = torch.from_numpy(limited.astype(np.float32))
         if self.noise:
             series = series + self.noise * torch.randn(series.shape)
         return series, int(label)
 
 
-def training_data(place: str | Path, *, val_fraction: float, seed: int) -> TrainingData:
+def training_data(
+    place: str | Path, *, val_fraction: float, seed: int, channels: Sequence[str] | None = None
+) -> TrainingData:
     """Read series and divide them into those to learn from and those held out.
 
     Args:
         place: As for :func:`focalnets.data.series.labelled.find_labelled_series`.
         val_fraction: Fraction of each class that is held out where the place says nothing about it.
         seed: Chooses what is held out.
+        channels: What the channels of a network are called that is to read them; None where there is none yet.
 
     Raises:
-        DataError: If the place holds no labelled series.
+        DataError: If the place holds no labelled series, or series with other channels.
     """
     found: FoundSeries = find_labelled_series(place)
+    if channels is not None:
+        found = found.in_order(channels)
     train_rows, val_rows, classes, words, unused = split_rows(
         found.rows, val_fraction=val_fraction, seed=seed, unit="series"
     )
@@ -119,7 +127,8 @@ def measure_input(series: Sequence[Series], channels: Sequence[str], length: int
     for each in series:
         squares += np.nansum((each.values.astype(np.float64) - mean) ** 2, 0)
     std = np.sqrt(squares / np.maximum(counts, 1))
-    flat = std <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
+    precision = 1e-7 if all(each.values.dtype == np.float32 for each in series) else 1e-12
+    flat = std <= precision * np.maximum(np.abs(mean), 1e-30)
     std = np.where(flat, 1.0, std)
     longest = max(len(each.values) for each in series)
     spec = SeriesInput(

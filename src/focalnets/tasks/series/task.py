@@ -17,10 +17,12 @@ from focalnets.data.class_matching import match_classes
 from focalnets.data.finding import natural_key
 from focalnets.data.labelled import LabelledData, TrainingData
 from focalnets.data.series.labelled import LabelledSeries, find_labelled_series, find_series
+from focalnets.data.series.reading import channel_order, in_channel_order
 from focalnets.data.text.labelled import held_out_rows
-from focalnets.errors import ConfigError, DataError, ShapeError
+from focalnets.errors import ConfigError, DataError, ShapeError, quoted_list
 from focalnets.models.input_specs import SeriesInput
 from focalnets.models.sequence import FocalTextClassifier
+from focalnets.models.sequence_config import LARGEST_REACH
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.sequences.task import SequenceClassification, pad_sequences
 from focalnets.tasks.series.baseline import BAG_OF_CONVOLUTIONS, fit_and_predict
@@ -44,8 +46,8 @@ class SeriesTask(SequenceClassification):
 
     name: ClassVar[str] = "series"
     limits: ClassVar[str] = (
-        "A series of none of the classes gets one all the same. Channels must come in the same order and in the same "
-        "units as in the training, and at the same rate."
+        "A series of none of the classes gets one all the same. Channels must come in the same units and at the same "
+        "rate as in the training, and in the same order where they have no names."
     )
     inputs: ClassVar[str] = "series"
     input_type: ClassVar[type] = SeriesInput
@@ -63,20 +65,26 @@ class SeriesTask(SequenceClassification):
 
     def open(self, place: str | Path, *, val_fraction: float, seed: int, skip_unreadable: bool = False) -> TrainingData:
         """Read labelled series; the same fraction of each class is held out where the place does not say what is."""
-        return training_data(place, val_fraction=val_fraction, seed=seed)
+        return training_data(place, val_fraction=val_fraction, seed=seed, channels=self._known_channels())
 
     def reopen(self, split: Path, *, root: str | Path | None = None, skip_unreadable: bool = False) -> TrainingData:
         """Read the series of a run again."""
         content = read_split(split)
-        return training_data(root or content["root"], val_fraction=content["val_fraction"], seed=content["seed"])
+        return training_data(
+            root or content["root"], val_fraction=content["val_fraction"], seed=content["seed"],
+            channels=self._known_channels(),
+        )  # fmt: skip
 
     def open_evaluation(
         self, place: str | Path, *, labels: Sequence[str] | None = None, split: Path | None = None
     ) -> tuple[tuple[str, ...], LabelledData]:
-        """Read the series that a network is measured on; labels are matched by name."""
+        """Read the series that a network is measured on; labels and channels are matched by name."""
         if split is not None:
             return self.held_out_of(split, place, labels)
         found = find_labelled_series(place)
+        known = self._known_channels()
+        if known is not None:
+            found = found.in_order(known)
         rows = held_out_rows(found.rows)
         names = sorted({row.label for row in rows}, key=natural_key)
         classes = tuple(names) if labels is None else tuple(labels)
@@ -93,7 +101,7 @@ class SeriesTask(SequenceClassification):
         return pad_sequences(items)
 
     def gather(self, given: Any, **options: Any) -> tuple[list[tuple[str, Any]], list[tuple[str, str]]]:
-        """List series: arrays (T, C), and paths of files, folders and archives."""
+        """List series: arrays (T, C), and paths of files, folders and archives; channels are matched by name."""
         entries = [given] if isinstance(given, str | Path | np.ndarray) else list(given)
         if not entries:
             raise DataError("There is no series to look at; give one, or a file of one.")
@@ -101,14 +109,13 @@ class SeriesTask(SequenceClassification):
         if odd:
             raise ShapeError(f"expected arrays (T, C) and paths of files, got {type(odd[0]).__name__}.")
         series, missing = find_series(entries)
-        wanted = len(self._spec().channels)
-        fitting = [each for each in series if each.values.shape[1] == wanted]
-        missing += [
-            (each.name, f"'{each.name}' has {each.values.shape[1]} channels, but the network reads {wanted}.")
-            for each in series
-            if each.values.shape[1] != wanted
-        ]
-        return [(each.name, each.values) for each in fitting], missing
+        fitting = []
+        for each in series:
+            try:
+                fitting.append((each.name, in_channel_order(each, self._spec().channels).values))
+            except DataError as error:
+                missing.append((each.name, str(error)))
+        return fitting, missing
 
     def sample_batch(self, spec: SeriesInput, batch: int, labels: Sequence[str]) -> Batch:
         """Make series of random numbers, the same at every call."""
@@ -123,7 +130,9 @@ class SeriesTask(SequenceClassification):
         """Remember how series are read: their channels, with the mean and standard deviation of each.
 
         Raises:
-            ConfigError: If the data is no series with labels, or has other channels than the weights to start from.
+            ConfigError: If the data is no series with labels, or has its channels in another order than the weights to
+                start from.
+            DataError: If it has other channels.
         """
         if not isinstance(data.train, LabelledSeries):
             raise ConfigError(f"the task series trains on series with labels, got {type(data.train).__name__}.")
@@ -134,9 +143,11 @@ class SeriesTask(SequenceClassification):
                 raise ConfigError(
                     f"'{self.pretrained}' holds no network of the task series; name weights of this task."
                 )
-            if len(known.channels) != len(spec.channels):
+            order = channel_order(spec.channels, known.channels, "the data")
+            if order != sorted(order):
                 raise ConfigError(
-                    f"the weights read {len(known.channels)} channels and the data has {len(spec.channels)}."
+                    f"the weights read the channels in the order {quoted_list(known.channels)} and the data has "
+                    f"{quoted_list(spec.channels)}; open the data with these weights, see open_data."
                 )
             spec = known.with_size(spec.length)
         return dataclasses.replace(self, spec=spec)
@@ -150,11 +161,20 @@ class SeriesTask(SequenceClassification):
     def create(self, name: str, overrides: Mapping[str, Any], labels: Sequence[str]) -> FocalTextClassifier:
         """Draw a network at random; of long series several positions become one token, which sees its neighbours'."""
         patch = overrides.get("patch", max(1, round(self._spec().length / _USUAL_TOKENS)))
-        window = _USUAL_OVERLAP * patch if isinstance(patch, int) else 0  # what is no number is refused by the config
+        window = 0  # what is no number is refused by the config
+        if isinstance(patch, int):
+            window = max(patch, min(_USUAL_OVERLAP * patch, LARGEST_REACH))
         return super().create(name, {"patch": patch, "patch_window": window, **overrides}, labels)
 
     def _input_fields(self) -> dict[str, Any]:
         return {"vocabulary_size": 0, "channels": len(self._spec().channels)}
+
+    def _known_channels(self) -> tuple[str, ...] | None:
+        """Return what the channels of the network or of the weights to start from are called, if there are any."""
+        known = self.spec
+        if known is None and self.pretrained:
+            known = open_trained(self.pretrained).recognition.input
+        return known.channels if isinstance(known, SeriesInput) else None
 
     def _spec(self) -> SeriesInput:
         assert isinstance(self.spec, SeriesInput), "how a series is read follows from data or a network"
