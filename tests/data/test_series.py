@@ -112,3 +112,9 @@ def test_channels_are_matched_by_name():
         channel_order(["a", "c"], ["a", "b"], "it")
     with pytest.raises(DataError, match="it has 1 channels, but the network reads 2"):
         channel_order(["a"], ["a", "b"], "it")
+
+
+def test_doubled_ends_of_lines_are_no_gaps(tmp_path):
+    (tmp_path / "doubled.csv").write_bytes(b"a,b\r\r\n1,2\r\r\n3,4\r\r\n5,6\r\r\n")
+    series = read_series(tmp_path / "doubled.csv", "doubled.csv")
+    assert series.values.tolist() == [[1, 2], [3, 4], [5, 6]]

@@ -67,6 +67,8 @@ def read_series(file: Path, name: str = "") -> Series:
                 raise DataError(f"'{file}' is an archive of arrays; name it .npz, or write one array, see numpy.save.")
             return Series(as_series(found, f"'{file}'"), (), name)
     rows = [cells for _, cells in table_cells(file, keep_empty=True)]
+    if len(rows) > 6 and not any(any(cells) for cells in rows[1::2]):  # doubled ends of lines, no gaps
+        rows = rows[::2]
     start = next((line for line, cells in enumerate(rows) if any(cells)), None)
     if start is None:
         raise DataError(f"'{file}' holds no numbers; expected a line for each position with a column for each channel.")
