@@ -35,9 +35,11 @@ def text() -> TrainingConfig:
 def series() -> TrainingConfig:
     """Set up a classifier of series of numbers from scratch on some hundred to ten thousand series, on a laptop.
 
+    Of few series an epoch makes several passes, at least 64 batches.
+
     Command: ``focalnets train sensors``, with a folder of CSV files for each class. Hardware: one thread of an AMD EPYC
-    (Zen 4) beside other heavy work. Duration: GunPoint (50 series to train, 150 held out) 9 minutes. Score: 86.0 %, at
-    the best epoch by these 150 (one seed); on so few series the plain method beside it is better.
+    (Zen 4) beside other heavy work. Duration: GunPoint (50 series to train, 150 held out) 2.5 minutes. Score: 99.3 %
+    after the last epoch (one seed).
     """
     return TrainingConfig(
         task="series",
