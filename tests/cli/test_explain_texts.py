@@ -101,3 +101,16 @@ def test_python_explains_texts(run, coloured_run):
         network.explain("photo.jpg")
     with pytest.raises(ConfigError, match="continue or classify texts, got a FocalNet"):
         focalnets.explain_text("the king", coloured_run, device="cpu")
+
+
+def test_a_bad_file_of_a_folder_leaves_the_others(run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "texts").mkdir()
+    for name, content in (("a", b"the king"), ("b", b"the \0"), ("c", b"a crown")):
+        (tmp_path / "texts" / f"{name}.txt").write_bytes(content)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the \xff"), encoding="utf-8"))
+    inputs = [str(tmp_path / "texts"), "-", "the \udcff"]
+    assert main(["explain", *inputs, "--model", run, "--output", str(tmp_path / "out")]) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    for words in ("b.txt' is no text", "standard input is not in UTF-8", "does not know ('\ufffd')", "3 of 5 inputs"):
+        assert words in shown.err

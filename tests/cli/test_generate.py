@@ -72,3 +72,35 @@ def test_mistakes_are_told_in_one_sentence(run, options, message, capsys):
 def test_networks_for_images_continue_nothing(coloured_run, capsys):
     assert main(["generate", str(coloured_run)]) == 2
     assert "which networks of the task language do" in capsys.readouterr().err
+
+
+def test_without_a_prompt_a_network_of_a_single_line_begins_with_a_token(tmp_path, capsys):
+    (tmp_path / "line.txt").write_text("the king of rain came home " * 60, encoding="utf-8")
+    config = in_miniature(TrainingConfig(task="language")).replace(epochs=1, sample_length=0)
+    train(config, open_data(tmp_path / "line.txt", config), output=tmp_path / "run", quiet=True)
+    command = ["generate", str(tmp_path / "run"), "--length", "5"]
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "does not know new lines; the text begins with ' '" in shown.err
+    assert len(shown.out) == 7
+    assert main([*command, "--prompt", "\n"]) == 2
+    assert "does not know" in capsys.readouterr().err
+
+
+def test_bytes_that_are_no_text_are_told(run, capsys):
+    assert main(["generate", run, "--prompt", "th\udcff", "--length", "3"]) == 2
+    assert "does not know ('\ufffd')" in capsys.readouterr().err
+
+
+def test_what_is_stopped_can_be_made_again(run, monkeypatch, capsys):
+    def stopped(self, prompts, **options):
+        yield ["a"]
+        yield ["b"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("focalnets.tasks.trained.TrainedNetwork.generate", stopped)
+    assert main(["generate", run, "--prompt", "the", "--seed", "7"]) == 130
+    shown = capsys.readouterr()
+    assert shown.out == "theab\n"
+    assert "2 tokens in" in shown.err
+    assert "tokens/s; seed 7" in shown.err

@@ -220,3 +220,28 @@ def test_labels_index_the_classes(tmp_path):
     assert data.class_of == [0, 1, 1, 0, 1, 1]
     assert data[0] == (messages(6)[0][0], 0)
     assert data.length_of[0] == len(messages(6)[0][0])
+
+
+def test_only_what_is_learnt_from_needs_two_classes(tmp_path):
+    write_folders(tmp_path / "train", messages(12))
+    write_folders(tmp_path / "val", [(f"text {number}", "ham") for number in range(3)])
+    train, val, classes, _, _ = split_rows(find_labelled_texts(tmp_path), val_fraction=0.2, seed=0)
+    assert (len(train), len(val), classes) == (12, 3, ("ham", "spam"))
+    assert recognise_task(tmp_path)[0] == "text"
+
+
+def test_a_bad_file_of_a_folder_is_listed_and_the_others_read(tmp_path):
+    for name, content in (("a", b"one"), ("b", b"zero \0"), ("c", b"two \xff"), ("d", b"three")):
+        (tmp_path / f"{name}.txt").write_bytes(content)
+    texts, missing = gather_texts(tmp_path)
+    assert [text.text for text in texts] == ["one", "three"]
+    assert [Path(name).name for name, _ in missing] == ["b.txt", "c.txt"]
+    assert "zero bytes" in missing[0][1]
+    assert gather_texts("a \udcff")[0][0].text == "a \ufffd"
+
+
+def test_streams_are_read_in_utf8_whatever_they_say():
+    stream = io.TextIOWrapper(io.BytesIO("é\r\n\nb\n".encode()), encoding="latin1")
+    assert lines_of(stream, "input") == [GivenText("input line 1", "é"), GivenText("input line 3", "b")]
+    with pytest.raises(DataError, match="input is not in UTF-8"):
+        lines_of(io.TextIOWrapper(io.BytesIO(b"win \xff prize\n"), encoding="utf-8"), "input")

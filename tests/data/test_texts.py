@@ -15,7 +15,7 @@ from focalnets.data.text.corpus import open_corpus, write_tokens
 from focalnets.data.text.finding import find_texts, recognise_texts
 from focalnets.data.text.passages import Passages
 from focalnets.data.text.pieces import PieceTokenizer, read_tokenizer, tokenizer_of, train_tokenizer
-from focalnets.data.text.reading import read_texts
+from focalnets.data.text.reading import read_texts, without_surrogates
 from focalnets.data.text.tokenizers import ByteTokenizer, CharacterTokenizer, Decoder
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.input_specs import TextInput
@@ -45,6 +45,7 @@ def test_all_kinds_of_files_give_the_same_text(tmp_path):
 
 BAD = {
     "empty.txt": (b" \n", "is empty"),
+    "mark.txt": (b"\xef\xbb\xbf\n", "holds no text"),
     "zeros.txt": (b"abc\0def", "holds zero bytes"),
     "binary.txt": (bytes(range(256)), "is no text"),
     "latin.txt": ("Grüße".encode("latin1"), r"not in UTF-8 \(byte 0xfc at position 2\)"),
@@ -283,3 +284,22 @@ def test_broken_arrays_of_tokens_are_refused(content, message, tmp_path):
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(DataError, match=message):
         open_corpus(tmp_path / "a.npy", tokenizer="bytes")
+
+
+def test_halves_of_pairs_are_replaced_everywhere(tmp_path):
+    torn, whole = "a \udcff b \ud800", "a \ufffd b \ufffd"
+    assert without_surrogates(torn) == whole
+    assert without_surrogates(TEXT) == TEXT
+    assert read_texts([write_lines(tmp_path / "a.jsonl", [torn, "🍎"])]) == f"{whole}\n\n🍎"
+    assert bytes(ByteTokenizer().encode(torn)).decode() == whole
+    characters = CharacterTokenizer.of_text(torn)
+    assert characters.written == " ab\ufffd"
+    assert characters.decode(characters.encode(torn)) == whole
+    with pytest.raises(DataError, match="does not know"):
+        CharacterTokenizer("ab ").encode(torn)
+
+
+@with_pieces
+def test_pieces_take_halves_of_pairs(tmp_path):
+    tokenizer = train_tokenizer(f"{TEXT}\ud800", 300)
+    assert tokenizer.decode(tokenizer.encode("An \udcff")) == "An \ufffd"

@@ -208,7 +208,7 @@ def test_commands_for_images_say_so(run, place, tmp_path, capsys):
 
     Image.new("RGB", (30, 30)).save(tmp_path / "a.png")
     assert main(["predict", str(tmp_path / "a.png"), "--model", str(run)]) == 2
-    assert "is for images, and networks of the task language take none" in capsys.readouterr().err
+    assert "continue texts; use `focalnets generate`" in capsys.readouterr().err
     assert main(["evaluate", str(run), str(place), "--corruptions", "jpeg"]) == 2
     assert "is for images" in capsys.readouterr().err
 
@@ -255,3 +255,35 @@ def test_samples_that_cannot_begin_are_refused_before_anything_is_written(place,
     with pytest.raises(ConfigError, match=r"sample_prompt does not suit the data: .*'é'"):
         train(config, open_data(place, config), output=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tokenizers") is None, reason="needs the package tokenizers")
+def test_samples_begin_as_the_text_where_new_lines_are_no_tokens(place, tmp_path):
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.normalizer, tokenizer.decoder = normalizers.Strip(), decoders.Metaspace()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=100, special_tokens=["<unk>"], show_progress=False)
+    tokenizer.train_from_iterator([corpus()], trainer)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    config = settings(epochs=1, tokenizer=str(tmp_path / "tokenizer.json"), context_length=16)
+    data = open_data(place, config)
+    prompt = config.build_task().with_data(data).settings.sample_prompt
+    assert corpus().startswith(prompt.strip())
+    assert len(data.train.tokenizer.encode(prompt))
+    with pytest.raises(ConfigError, match="makes no token of"):
+        config.replace(sample_prompt=" ").build_task().with_data(data)
+
+
+def test_a_run_knows_the_field_of_its_texts(tmp_path, capsys):
+    place = tmp_path / "a.jsonl"
+    place.write_text("\n".join(json.dumps({"body": part}) for part in corpus().split("\n") if part))
+    config = settings(epochs=1, text_field="body", sample_length=0)
+    train(config, open_data(place, config), output=tmp_path / "run", quiet=True)
+    other = tmp_path / "b.jsonl"
+    shutil.copy(place, other)
+    assert focalnets.load(tmp_path / "run", device="cpu").evaluate(other).tokens > 100
+    command = ["explain", str(other), "--model", str(tmp_path / "run"), "--output", str(tmp_path / "out")]
+    assert main([*command, "--most_tokens", "8"]) == 0
+    assert "8 characters" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.destinations import require_folder
-from focalnets.cli.output import deliver, result_line
+from focalnets.cli.output import STANDARD_OUTPUT, deliver, result_line
 from focalnets.errors import CheckpointError, ConfigError, DataError
 from focalnets.files import is_there, user_path
 
@@ -48,7 +48,7 @@ def explain_texts(arguments: Any, source: str) -> int:
         raise ConfigError(f"--{given[0]} is for pictures, and the network '{source}' reads texts; leave it out.")
     if not arguments.inputs:
         raise ConfigError("There is nothing to read; give a text, the file of one, or - for standard input.")
-    texts, failures = _read_inputs(arguments.inputs)
+    texts, failures = _read_inputs(arguments.inputs, source)
     output = user_path(arguments.output)
     pages = unique_names([name for name, _ in texts], "_explained.html")
     files = [[page, page.removesuffix("_explained.html") + "_tokens.csv"] for page in pages]
@@ -73,38 +73,45 @@ def explain_texts(arguments: Any, source: str) -> int:
     return 0 if not failures else 1 if explained else 2
 
 
-def _read_inputs(inputs: Sequence[str]) -> tuple[list[tuple[Path, str]], list[str]]:
+def _read_inputs(inputs: Sequence[str], source: str) -> tuple[list[tuple[Path, str]], list[str]]:
     """Read texts with what each is called; sentences about those that cannot be read."""
+    from focalnets.data.text.inputs import read_stream
+    from focalnets.data.text.reading import read_texts, without_surrogates
+    from focalnets.tasks.language.data import field_of_run
+
     texts: list[tuple[Path, str]] = []
     failures: list[str] = []
+    place = user_path(source)
+    field = field_of_run(place if is_there(place) else None)
     for given in inputs:
         try:
-            texts += _read_input(given)
+            if given == STANDARD_OUTPUT:
+                texts.append((Path("standard_input"), read_stream(sys.stdin, "standard input")))
+                continue
+            files = _files_of(given)
         except DataError as error:
             failures.append(str(error))
+            continue
+        if not files:
+            texts.append((Path("text"), without_surrogates(given)))
+        for file in files:
+            try:
+                texts.append((file, read_texts([file], text_field=field)))
+            except DataError as error:
+                failures.append(str(error))
     return texts, failures
 
 
-def _read_input(given: str) -> list[tuple[Path, str]]:
-    """Read a file, every text of a folder, or standard input; anything else is the text itself."""
+def _files_of(given: str) -> tuple[Path, ...]:
+    """List the file that was named, or every text of a folder; nothing where it is the text itself."""
     from focalnets.data.text.finding import TEXT_ENDINGS, find_texts
-    from focalnets.data.text.reading import read_texts
 
-    if given == "-":
-        return [(Path("standard_input"), _read_standard_input())]
     path = user_path(given)
     if is_there(path):
         found = find_texts(path)
         if found.hold_tokens:
             raise DataError(f"'{given}' holds tokens; give texts.")
-        return [(file, read_texts([file])) for file in (*found.train, *found.val)]
+        return (*found.train, *found.val)
     if given.lower().endswith(TEXT_ENDINGS) and not any(letter.isspace() for letter in given):
         raise DataError(f"there is no file '{given}'; name a file, or give the text itself.")
-    return [(Path("text"), given)]
-
-
-def _read_standard_input() -> str:
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise DataError("standard input is not in UTF-8; convert it, e.g. with `iconv -f latin1 -t utf-8`.") from error
+    return ()

@@ -26,8 +26,8 @@ def add_arguments(parser: Any) -> None:
     """Add the network, the prompts and how tokens are drawn."""
     parser.add_argument("model", type=str, metavar="MODEL", help="folder of a run or weights file of a language model")
     parser.add_argument(
-        "--prompt", type=str, nargs="+", metavar="TEXT", default=["\n"],
-        help="one or several texts to go on from (default: a new line)",
+        "--prompt", type=str, nargs="+", metavar="TEXT",
+        help="one or several texts to go on from (default: a new line, or the first token where there is none)",
     )  # fmt: skip
     parser.add_argument("--length", type=int, default=500, metavar="N", help="tokens to add (default: 500)")
     parser.add_argument(
@@ -46,22 +46,29 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Continue the prompts, and show them as they grow."""
     require_whole(arguments, length=1, seed=0)
-    if not all(arguments.prompt):
+    if arguments.prompt is not None and not all(arguments.prompt):
         raise ConfigError("--prompt must hold at least one character, got an empty text.")
     from focalnets import api
+    from focalnets.data.text.reading import without_surrogates
 
-    prompts: list[str] = arguments.prompt
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
     model = api.load(arguments.model, device=arguments.device)
+    if arguments.prompt is None:
+        prompts = [_usual_prompt(model.network)]
+    else:
+        prompts = [without_surrogates(prompt) for prompt in arguments.prompt]
     started = time.perf_counter()
     pieces = model.generate(
         prompts, length=arguments.length, temperature=arguments.temperature, top_p=arguments.top_p, seed=seed
     )
     streams = len(prompts) == 1 and not prints_results()
-    texts = _gather(pieces, prompts, streams=streams, keeps=not streams or arguments.json is not None)
+    keeps = not streams or arguments.json is not None
+    texts, steps, stopped = _gather(pieces, prompts, streams=streams, keeps=keeps)
     seconds = time.perf_counter() - started
-    tokens = arguments.length * len(prompts)
+    tokens = min(steps, arguments.length) * len(prompts)
     note(f"{tokens:,} tokens in {seconds:.1f} s: {tokens / seconds:,.0f} tokens/s; seed {seed}")
+    if stopped:
+        raise KeyboardInterrupt
     content = {
         "model": arguments.model, "prompts": prompts, "texts": texts, "tokens": tokens, "seconds": seconds,
         "tokens_per_s": tokens / seconds, "temperature": arguments.temperature, "top_p": arguments.top_p, "seed": seed,
@@ -70,21 +77,46 @@ def run(arguments: Any) -> int:
     return 0
 
 
-def _gather(pieces: Iterable[list[str]], prompts: list[str], *, streams: bool, keeps: bool) -> list[str]:
-    """Take the pieces as they come; a single text is shown at once, and kept only where it is wanted later."""
+def _usual_prompt(network: Any) -> str:
+    """Choose what a text begins with where nobody says: a new line, or the first token that can be read again."""
+    from focalnets.tasks.language.generation import first_prompt, language_model, tokenizer_for
+
+    tokenizer = tokenizer_for(language_model(network, "generate").preprocessing)
+    if first_prompt(tokenizer, ["\n"]):
+        return "\n"
+    prompt = first_prompt(tokenizer, (tokenizer.decode([token]) for token in range(tokenizer.size)))
+    if not prompt:
+        raise ConfigError("the network's tokenizer makes no token of a new line; give a --prompt.")
+    note(f"the network does not know new lines; the text begins with {prompt!r}")
+    return prompt
+
+
+def _gather(
+    pieces: Iterable[list[str]], prompts: list[str], *, streams: bool, keeps: bool
+) -> tuple[list[str], int, bool]:
+    """Take the pieces as they come; a single text is shown at once, and kept only where it is wanted later.
+
+    Returns:
+        The texts that are kept, how many pieces came, and whether Ctrl-C stopped them.
+    """
     parts: list[list[str]] = [[] for _ in prompts]
+    steps, stopped = 0, False
     if streams:
         print(prompts[0].lstrip("\n"), end="", flush=True)
-    for step in pieces:
-        if streams:
-            print(step[0], end="", flush=True)
-        if keeps:
-            for part, piece in zip(parts, step, strict=True):
-                part.append(piece)
+    try:
+        for step in pieces:
+            steps += 1
+            if streams:
+                print(step[0], end="", flush=True)
+            if keeps:
+                for part, piece in zip(parts, step, strict=True):
+                    part.append(piece)
+    except KeyboardInterrupt:
+        stopped = True
     if streams:
         print()
         sys.stdout.flush()
-    return ["".join(part) for part in parts]
+    return ["".join(part) for part in parts], steps, stopped
 
 
 def _show(prompts: list[str], texts: list[str]) -> None:

@@ -39,7 +39,7 @@ def require_model(given: str | None) -> str:
         CheckpointError: If nothing is called as given, or none was named and this installation lacks its own.
     """
     if given is not None:
-        from focalnets.weights.opening import check_source
+        from focalnets.weights.locating import check_source
         from focalnets.weights.sources import hub_id
 
         check_source(given)

@@ -53,15 +53,11 @@ _WHOLE_NUMBERS = {
 }  # fmt: skip
 _MOST = {
     "epochs": 10**7,
-    "batch_size": 2**20,
-    "accumulate": 2**20,
+    **dict.fromkeys(("batch_size", "accumulate"), 2**20),
     "repeats": 1000,
     "least_train_batches": 10**6,
-    "nodes": 2**16,
-    "devices": 2**16,
-    "workers": 2**16,
-    "warmup_epochs": 10**7,
-    "checkpoint_minutes": 10**7,
+    **dict.fromkeys(("nodes", "devices", "workers"), 2**16),
+    **dict.fromkeys(("warmup_epochs", "checkpoint_minutes"), 10**7),
 }
 _OPTIONAL_WHOLE_NUMBERS = {
     "image_size": 8, "workers": 0, "limit_train_batches": 1, "limit_val_batches": 1, "reference_batch": 1, "patience": 1

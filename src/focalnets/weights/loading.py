@@ -25,9 +25,10 @@ from focalnets.weights.adaptation import (
 from focalnets.weights.assembly import assemble
 from focalnets.weights.description import CLASSIFY
 from focalnets.weights.key_maps import OWN_LAYOUT
+from focalnets.weights.locating import locate
 from focalnets.weights.mmdetection import open_detector
 from focalnets.weights.mmsegmentation import open_segmenter
-from focalnets.weights.opening import Opened, locate, open_raw, open_weights
+from focalnets.weights.opening import Opened, open_raw, open_weights
 from focalnets.weights.readers import read_weights
 from focalnets.weights.recognition import Recognition
 from focalnets.weights.sources import fetch_variant

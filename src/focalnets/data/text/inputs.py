@@ -9,12 +9,12 @@ from typing import NamedTuple, TextIO, TypeAlias
 
 from focalnets.data.finding import is_folder, list_folder
 from focalnets.data.text.labelled import TEXT_FILE_ENDINGS
-from focalnets.data.text.reading import read_file
+from focalnets.data.text.reading import decode_text, read_file, without_surrogates
 from focalnets.data.text.tables import TABLE_ENDINGS, read_table
 from focalnets.errors import DataError, ShapeError
 from focalnets.files import is_there, user_path
 
-__all__ = ["GivenText", "TextInputs", "as_texts_or_paths", "gather_texts", "lines_of"]
+__all__ = ["GivenText", "TextInputs", "as_texts_or_paths", "gather_texts", "lines_of", "read_stream"]
 
 
 class GivenText(NamedTuple):
@@ -40,7 +40,7 @@ def gather_texts(
         by_lines: Whether each line of a text file that is not empty is a text, in place of the whole file.
 
     Returns:
-        The texts, and each path that leads to none with the reason.
+        The texts, and each path or file of a folder that leads to none, with the reason.
 
     Raises:
         ShapeError: If something is neither a text nor a path.
@@ -51,14 +51,20 @@ def gather_texts(
     missing: list[tuple[str, str]] = []
     for number, entry in enumerate(entries):
         if isinstance(entry, GivenText):
-            texts.append(entry)
+            texts.append(entry._replace(text=without_surrogates(entry.text)))
         elif isinstance(entry, str):
-            texts.append(GivenText(f"text {number}", entry))
+            texts.append(GivenText(f"text {number}", without_surrogates(entry)))
         elif isinstance(entry, os.PathLike):
             try:
-                texts += _texts_of(user_path(entry), text_field, by_lines)
+                files = _files_of(user_path(entry))
             except DataError as error:
                 missing.append((os.fspath(entry), str(error)))
+                continue
+            for file in files:
+                try:
+                    texts += _texts_of(file, text_field, by_lines)
+                except DataError as error:
+                    missing.append((os.fspath(file), str(error)))
         else:
             raise ShapeError(f"expected texts and paths of files, got {type(entry).__name__}.")
     if not texts and not missing:
@@ -67,9 +73,26 @@ def gather_texts(
 
 
 def lines_of(stream: TextIO, name: str) -> list[GivenText]:
-    """Read a text on each line that is not empty."""
-    lines = ((number, line.strip()) for number, line in enumerate(stream, 1))
-    return [GivenText(f"{name} line {number}", line) for number, line in lines if line]
+    """Read a text on each line that is not empty.
+
+    Raises:
+        DataError: As :func:`read_stream`.
+    """
+    return _by_lines(read_stream(stream, name), name)
+
+
+def read_stream(stream: TextIO, name: str) -> str:
+    """Read a text in UTF-8 to its end, whatever encoding the surroundings ask for.
+
+    Args:
+        stream: E.g. standard input.
+        name: What messages call it.
+
+    Raises:
+        DataError: If it is no text, or not in UTF-8.
+    """
+    content = getattr(stream, "buffer", None)
+    return without_surrogates(stream.read()) if content is None else decode_text(content.read(), name)
 
 
 def as_texts_or_paths(given: Sequence[str]) -> list[str | Path]:
@@ -81,7 +104,7 @@ def as_texts_or_paths(given: Sequence[str]) -> list[str | Path]:
     ]
 
 
-def _texts_of(path: Path, text_field: str, by_lines: bool) -> list[GivenText]:
+def _files_of(path: Path) -> list[Path]:
     if not is_there(path):
         raise DataError(f"there is no file or folder '{path}'; check the path.")
     if path.is_dir():
@@ -89,11 +112,19 @@ def _texts_of(path: Path, text_field: str, by_lines: bool) -> list[GivenText]:
         files = [file for file in files if file.name.lower().endswith(TEXT_FILE_ENDINGS)]
         if not files:
             raise DataError(f"the folder '{path}' holds no text; expected files ending in .txt.")
-        return [text for file in files for text in _texts_of(file, text_field, by_lines)]
+        return files
+    return [path]
+
+
+def _texts_of(path: Path, text_field: str, by_lines: bool) -> list[GivenText]:
     if path.name.lower().endswith(TABLE_ENDINGS):
         return [GivenText(row.name, row.text) for row in read_table(path, text_field=text_field, with_labels=False)]
     content = read_file(path)
     if by_lines:
-        lines = ((number, line.strip()) for number, line in enumerate(content.split("\n"), 1))
-        return [GivenText(f"{path.name} line {number}", line) for number, line in lines if line]
+        return _by_lines(content, path.name)
     return [GivenText(str(path), content.strip())]
+
+
+def _by_lines(text: str, name: str) -> list[GivenText]:
+    lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
+    return [GivenText(f"{name} line {number}", line) for number, line in lines if line]

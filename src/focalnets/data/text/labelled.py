@@ -208,7 +208,10 @@ def table_files(folder: Path) -> dict[Path, SplitRole | None]:
 def class_folders(
     folder: Path, endings: tuple[str, ...] = TEXT_FILE_ENDINGS
 ) -> dict[SplitRole | None, dict[str, list[Path]]]:
-    """List the files with such endings by part and class; empty where a part has no two folders with any."""
+    """List the files with such endings by part and class.
+
+    Empty where there are no two folders with any to learn from, or a part that is held out has none.
+    """
     inner = _folders(folder)
     parts: dict[SplitRole | None, dict[str, list[Path]]] = {}
     named = {name: role for name in inner if (role := role_of_name(name))}
@@ -219,7 +222,8 @@ def class_folders(
                 parts[role] = _files_by_class(inner[chosen], endings)  # type: ignore[index]
     else:
         parts[None] = _files_by_class(folder, endings)
-    return parts if all(len(classes) > 1 for classes in parts.values()) else {}
+    seen = all(len(classes) > (role is None or role == "train") for role, classes in parts.items())
+    return parts if seen else {}
 
 
 def begins_with(folder: Path, endings: tuple[str, ...]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from focalnets.data.text.reading import without_surrogates
 from focalnets.data.text.tokenizers import (
     ByteTokenizer,
     CharacterTokenizer,
@@ -69,7 +70,7 @@ class PieceTokenizer(Tokenizer):
         """Turn a text into tokens."""
         parts = [
             np.array(self._tokenizer.encode(chunk, add_special_tokens=False).ids, smallest_dtype(self.size))
-            for chunk in in_chunks(text)
+            for chunk in in_chunks(without_surrogates(text))
         ]
         return np.concatenate(parts) if parts else np.zeros(0, smallest_dtype(self.size))
 
@@ -104,7 +105,7 @@ def train_tokenizer(text: str, size: int) -> PieceTokenizer:
     trainer = package.trainers.BpeTrainer(
         vocab_size=size, initial_alphabet=sorted(package.pre_tokenizers.ByteLevel.alphabet()), show_progress=False
     )
-    tokenizer.train_from_iterator(in_chunks(text), trainer)
+    tokenizer.train_from_iterator(in_chunks(without_surrogates(text)), trainer)
     return PieceTokenizer(tokenizer.to_str(), f"bpe:{size}")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from focalnets.data.text.reading import without_surrogates
 from focalnets.errors import ConfigError, DataError
 from focalnets.models.input_specs import LARGEST_VOCABULARY, TextInput, TextUnit
 
@@ -82,7 +83,7 @@ class ByteTokenizer(Tokenizer):
 
     def encode(self, text: str) -> np.ndarray:
         """Turn a text into its bytes."""
-        return np.frombuffer(text.encode("utf-8"), np.uint8)
+        return np.frombuffer(without_surrogates(text).encode("utf-8"), np.uint8)
 
     def piece(self, token: int) -> bytes:
         """Return the byte."""
@@ -100,6 +101,7 @@ class CharacterTokenizer(Tokenizer):
     name = "characters"
 
     def __init__(self, characters: str) -> None:
+        characters = without_surrogates(characters)
         if not characters or len(set(characters)) != len(characters):
             raise ConfigError("the characters of a vocabulary must be at least one, and each another.")
         self.written, self.size = characters, len(characters)
@@ -109,10 +111,11 @@ class CharacterTokenizer(Tokenizer):
     @classmethod
     def of_text(cls, text: str) -> CharacterTokenizer:
         """Take the characters that a text consists of."""
-        return cls("".join(map(chr, np.unique(_code_points(text)))))
+        return cls("".join(map(chr, np.unique(_code_points(without_surrogates(text))))))
 
     def encode(self, text: str) -> np.ndarray:
         """Turn a text into tokens, one a character."""
+        text = without_surrogates(text)
         tokens = self._token_of[_code_points(text)]
         if len(tokens) and tokens.min() < 0:
             unknown = sorted({text[place] for place in np.flatnonzero(tokens < 0)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from focalnets.models.input_specs import TextInput
 from focalnets.tasks.language.settings import LanguageSettings
 from focalnets.tasks.split_files import read_split_file
 
-__all__ = ["read_split", "training_data"]
+__all__ = ["field_of_run", "read_split", "training_data"]
 
 _SPLIT_FORMAT = "focalnets.text"
 _FIELDS = {"root": str, "val_fraction": float, "text_field": str, "input": dict}
@@ -65,3 +66,18 @@ def read_split(split: Path) -> dict[str, Any]:
     return read_split_file(
         split, _SPLIT_FORMAT, _FIELDS, "a text", check=lambda content: TextInput.from_dict(content["input"])
     )
+
+
+def field_of_run(run: Path | None, settings: LanguageSettings | None = None) -> str:
+    """Say which field of ``.jsonl`` files holds the text: what settings or the network's run call it.
+
+    Args:
+        run: Folder of a run or weights in one; None where there is none.
+        settings: Come first where they name another field than usual.
+    """
+    usual = LanguageSettings().text_field
+    if run is None or (settings is not None and settings.text_field != usual):
+        return usual if settings is None else settings.text_field
+    with contextlib.suppress(DataError):  # weights may lie beside no such file, or one of another kind
+        return str(read_split((run if run.is_dir() else run.parent) / "split.json")["text_field"])
+    return usual

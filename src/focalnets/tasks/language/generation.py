@@ -5,22 +5,27 @@ Axes: B prompts.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import nn
 
 from focalnets.data.text.pieces import tokenizer_of
 from focalnets.data.text.tokenizers import Decoder, Tokenizer
-from focalnets.errors import ConfigError
+from focalnets.errors import ConfigError, DataError
 from focalnets.models.input_specs import TextInput
 from focalnets.models.sequence import FocalLanguageModel
+from focalnets.tasks.language.settings import LanguageSettings
 
-__all__ = ["TEMPERATURE", "continue_texts", "language_model", "tokenizer_for"]
+__all__ = ["TEMPERATURE", "continue_texts", "first_prompt", "language_model", "tokenizer_for", "with_sample_prompt"]
 
 TEMPERATURE = 0.8
 """Usual temperature: a little below 1 drops the least likely of what was learnt."""
+
+_MOST_TO_BEGIN = 16
+"""Tokens of the text that a sample begins with, at most."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -44,6 +49,47 @@ def language_model(network: nn.Module, purpose: str) -> FocalLanguageModel:
             f"{purpose} continues texts, which networks of the task language do; this is a {type(network).__name__}."
         )
     return network
+
+
+def first_prompt(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
+    """Choose the first of some texts that the tokenizer turns into tokens; empty if there is none."""
+    for text in texts:
+        try:
+            if len(tokenizer.encode(text)):
+                return text
+        except DataError:  # it holds what the vocabulary lacks
+            continue
+    return ""
+
+
+def with_sample_prompt(settings: LanguageSettings, tokenizer: Tokenizer, tokens: Any) -> LanguageSettings:
+    """See that samples begin with what the tokenizer knows; where nobody chose that, as the text does.
+
+    Args:
+        settings: Say what samples begin with.
+        tokenizer: Of the data.
+        tokens: The text (T,).
+
+    Returns:
+        The settings; without samples where the text begins with nothing that can be read again.
+
+    Raises:
+        ConfigError: If what was chosen does not suit the tokenizer.
+    """
+    chosen = settings.sample_prompt
+    try:
+        if len(tokenizer.encode(chosen)):
+            return settings
+        reason = f"the tokenizer {tokenizer.name} makes no token of {chosen!r:.80}; choose another."
+    except DataError as error:
+        reason = str(error)
+    if chosen != LanguageSettings().sample_prompt:
+        raise ConfigError(f"sample_prompt does not suit the data: {reason}")
+    # A text of a single line, or a tokenizer that drops new lines.
+    begin = first_prompt(tokenizer, (tokenizer.decode(tokens[:count]) for count in range(1, _MOST_TO_BEGIN + 1)))
+    if not begin:
+        return dataclasses.replace(settings, sample_length=0)
+    return dataclasses.replace(settings, sample_prompt=begin)
 
 
 def continue_texts(

@@ -26,8 +26,13 @@ from focalnets.models.sequence_config import LanguageConfig, language_variant
 from focalnets.report.parts import Fact, Section
 from focalnets.tasks.batch import Batch
 from focalnets.tasks.evaluation import EvaluationReport, Measured
-from focalnets.tasks.language.data import read_split, training_data
-from focalnets.tasks.language.generation import continue_texts, language_model, tokenizer_for
+from focalnets.tasks.language.data import field_of_run, read_split, training_data
+from focalnets.tasks.language.generation import (
+    continue_texts,
+    language_model,
+    tokenizer_for,
+    with_sample_prompt,
+)
 from focalnets.tasks.language.metrics import NOT_COUNTED, TextSurprise, surprise
 from focalnets.tasks.language.report import evaluation_sections, write_evaluation_files
 from focalnets.tasks.language.results import Evaluation, make_evaluation
@@ -51,6 +56,7 @@ class Language(Task):
         settings: The section ``language`` of a training config.
         pretrained: Weights that a training starts from, whose tokenizer the text is read with; empty for none.
         spec: How a text is read, once data or a network says so.
+        run: What a network was loaded from; where that is a run, the field of its texts is known.
         worst: Passages that an evaluation keeps of those that surprise most, and of those that do least.
     """
 
@@ -77,6 +83,7 @@ class Language(Task):
     settings: LanguageSettings = dataclasses.field(default_factory=LanguageSettings)
     pretrained: str = ""
     spec: TextInput | None = None
+    run: Path | None = None
     worst: int = 12
 
     def recipe_in_words(self) -> str:
@@ -109,7 +116,7 @@ class Language(Task):
     ) -> tuple[tuple[str, ...], LabelledData]:
         """Read the texts that a network is measured on: those held out, or all where none are."""
         spec = self._spec()
-        tokenizer, field = tokenizer_for(spec), self.settings.text_field
+        tokenizer = tokenizer_for(spec)
         if split is not None:
             content = read_split(split)
             corpus = open_corpus(
@@ -118,6 +125,7 @@ class Language(Task):
             tokens = corpus.val
         else:
             files = find_texts(place)
+            field = field_of_run(self.run, self.settings)
             tokens = open_tokens(files.val or files.train, tokenizer, text_field=field)
         if len(tokens) < 2:
             raise DataError(f"'{place}' holds {len(tokens)} tokens to measure on; at least 2 are needed.")
@@ -170,13 +178,7 @@ class Language(Task):
             raise ConfigError(f"the task language trains on texts, got {type(data.train).__name__}.")
         tokenizer, settings = data.train.tokenizer, self.settings
         if settings.sample_length:
-            try:
-                tokenizer.encode(settings.sample_prompt)
-            except DataError as error:
-                if settings.sample_prompt != LanguageSettings().sample_prompt:
-                    raise ConfigError(f"sample_prompt does not suit the data: {error}") from None
-                # A text of a single line: samples begin as it does.
-                settings = dataclasses.replace(settings, sample_prompt=tokenizer.decode(data.train.tokens[:1]))
+            settings = with_sample_prompt(settings, tokenizer, data.train.tokens)
         return dataclasses.replace(self, settings=settings, spec=tokenizer.spec(settings.context_length))
 
     def create(self, name: str, overrides: Mapping[str, Any], labels: Sequence[str]) -> FocalLanguageModel:
