@@ -7,6 +7,7 @@ import json
 import pytest
 from tests.tasks.corpus import write_corpus
 
+import focalnets
 from focalnets.cli.main import main
 from focalnets.training.config import TrainingConfig
 from focalnets.training.recipes import in_miniature
@@ -82,6 +83,7 @@ def test_without_a_prompt_a_network_of_a_single_line_begins_with_a_token(tmp_pat
     assert main(command) == 0
     shown = capsys.readouterr()
     assert "does not know new lines; the text begins with ' '" in shown.err
+    assert len("".join(focalnets.load(tmp_path / "run", device="cpu").generate(length=5))) == 5
     assert len(shown.out) == 7
     assert main([*command, "--prompt", "\n"]) == 2
     assert "does not know" in capsys.readouterr().err

@@ -50,11 +50,14 @@ def run(arguments: Any) -> int:
         raise ConfigError("--prompt must hold at least one character, got an empty text.")
     from focalnets import api
     from focalnets.data.text.reading import without_surrogates
+    from focalnets.tasks.language.generation import usual_prompt
 
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
     model = api.load(arguments.model, device=arguments.device)
     if arguments.prompt is None:
-        prompts = [_usual_prompt(model.network)]
+        prompts = [usual_prompt(model.network)]
+        if prompts != ["\n"]:
+            note(f"the network does not know new lines; the text begins with {prompts[0]!r}")
     else:
         prompts = [without_surrogates(prompt) for prompt in arguments.prompt]
     started = time.perf_counter()
@@ -75,20 +78,6 @@ def run(arguments: Any) -> int:
     }  # fmt: skip
     deliver(arguments, lambda: None if streams else _show(prompts, texts), json=lambda: content)
     return 0
-
-
-def _usual_prompt(network: Any) -> str:
-    """Choose what a text begins with where nobody says: a new line, or the first token that can be read again."""
-    from focalnets.tasks.language.generation import first_prompt, language_model, tokenizer_for
-
-    tokenizer = tokenizer_for(language_model(network, "generate").preprocessing)
-    if first_prompt(tokenizer, ["\n"]):
-        return "\n"
-    prompt = first_prompt(tokenizer, (tokenizer.decode([token]) for token in range(tokenizer.size)))
-    if not prompt:
-        raise ConfigError("the network's tokenizer makes no token of a new line; give a --prompt.")
-    note(f"the network does not know new lines; the text begins with {prompt!r}")
-    return prompt
 
 
 def _gather(

@@ -110,15 +110,17 @@ class TrainedNetwork:
                 "weights that it was made from."
             )
 
-    def generate(self, prompt: str | Sequence[str] = "\n", **options: Any) -> Iterator[Any]:
+    def generate(self, prompt: str | Sequence[str] | None = None, **options: Any) -> Iterator[Any]:
         """Continue a text, or several together; yields what they are continued by, a few characters at a time.
 
         Of one text each item is a text, of several a list of them. The options are those of
         :func:`focalnets.tasks.language.generation.continue_texts`, e.g. ``length=500``; without a length it never ends.
+        Without a prompt the text begins with a new line, or with the first token of a network that knows none.
         """
-        from focalnets.tasks.language.generation import continue_texts, language_model
+        from focalnets.tasks.language.generation import continue_texts, language_model, usual_prompt
 
         self.require_weights("generate")
+        prompt = usual_prompt(self.network) if prompt is None else prompt
         pieces = continue_texts(
             language_model(self.network, "generate"), [prompt] if isinstance(prompt, str) else list(prompt), **options
         )

@@ -19,7 +19,15 @@ from focalnets.models.input_specs import TextInput
 from focalnets.models.sequence import FocalLanguageModel
 from focalnets.tasks.language.settings import LanguageSettings
 
-__all__ = ["TEMPERATURE", "continue_texts", "first_prompt", "language_model", "tokenizer_for", "with_sample_prompt"]
+__all__ = [
+    "TEMPERATURE",
+    "continue_texts",
+    "first_prompt",
+    "language_model",
+    "tokenizer_for",
+    "usual_prompt",
+    "with_sample_prompt",
+]
 
 TEMPERATURE = 0.8
 """Usual temperature: a little below 1 drops the least likely of what was learnt."""
@@ -60,6 +68,20 @@ def first_prompt(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
         except DataError:  # it holds what the vocabulary lacks
             continue
     return ""
+
+
+def usual_prompt(network: nn.Module) -> str:
+    """Choose what a text begins with where nobody says: a new line, or the first token that can be read again.
+
+    Raises:
+        ConfigError: If the network continues no texts, or its tokenizer reads none of its own tokens.
+    """
+    tokenizer = tokenizer_for(language_model(network, "generate").preprocessing)
+    tokens = (tokenizer.decode([token]) for token in range(tokenizer.size))
+    prompt = first_prompt(tokenizer, ["\n"]) or first_prompt(tokenizer, tokens)
+    if not prompt:
+        raise ConfigError("the network's tokenizer makes no token of a new line; give a prompt.")
+    return prompt
 
 
 def with_sample_prompt(settings: LanguageSettings, tokenizer: Tokenizer, tokens: Any) -> LanguageSettings:
