@@ -17,18 +17,19 @@ COMMANDS = (
 )
 
 DESCRIPTION = """\
-One skeleton, about as many parameters, and another mixer of tokens in each row: causal focal modulation, alone, with
-an associative memory, and with attention in the last of four blocks, and what it is measured against, written with
-PyTorch alone: attention with rotary positions, the same behind a convolution of four tokens, a gated linear
-recurrence (as in Griffin), and a gated long convolution (as in Hyena, with the filters of S4D). All learn from the
-same text by the recipe language, each at its own best of the learning rates in the last table, where one training
-each chose it; longer trainings take the same. Nats a character are those of the last epoch on all that is held out:
-means over the seeds, with 95 % intervals by Student's distribution; beside them the lowest after any of eight epochs,
-where the last was not the lowest. Recall (MQAR, from Zoology: 4 pairs, texts of 32 tokens of which there are 32) is
-that of a network of two blocks of 32 channels after 1,000 steps at its best of three rates; who knows the pairs but
-not which belong together gets 25 %. Tokens a second of training and of continuing one text were taken in rounds in
-which each network had a turn; those with focal modulation, and plain attention, continue by one call of the C++
-library for a token, the others by PyTorch's layers. The state is what is carried from token to token."""
+One skeleton, about as many parameters, and another mixer of tokens in each row: causal focal modulation, alone (with
+a running mean, or with three learnt time scales and gates of 4 groups: ema), with an associative memory, and with
+attention in the last of four blocks, and what it is measured against, written with PyTorch alone: attention with
+rotary positions, the same behind a convolution of four tokens, a gated linear recurrence (as in Griffin), and a gated
+long convolution (as in Hyena, with the filters of S4D). All learn from the same text by the recipe language, each at
+its own best of the learning rates in the last table, where one training each chose it (ema at that of the running
+mean); longer trainings take the same. Nats a character are those of the last epoch on all that is held out: means
+over the seeds, with 95 % intervals by Student's distribution; beside them the lowest after any of eight epochs, where
+the last was not the lowest. Recall (MQAR, from Zoology: 4 pairs, texts of 32 tokens of which there are 32) is that of
+a network of two blocks of 32 channels after 1,000 steps at its best of three rates; who knows the pairs but not which
+belong together gets 25 %. Tokens a second of training and of continuing one text were taken in rounds in which each
+network had a turn; those with focal modulation, and plain attention, continue by one call of the C++ library for a
+token, the others by PyTorch's layers. The state is what is carried from token to token."""
 
 Row = dict[str, Any]
 
