@@ -134,16 +134,17 @@ def test_boxes_of_a_network_that_draws_masks(tmp_path, monkeypatch):
 def test_mistakes_on_the_command_line(tmp_path, capsys):
     save_checkpoint(classifier(), tmp_path / "net.safetensors")
     source = str(tmp_path / "net.safetensors")
+    (tmp_path / "exported.onnx").touch()
     for arguments, words in (
         ([source, str(tmp_path / "net.tflite")], "end its name in one of"),
         ([source, str(tmp_path / "net.xml"), "--int8"], "int8 and data go together"),
         ([str(tmp_path / "absent.pth"), str(tmp_path / "net.onnx")], "There is no file or folder"),
-        ([str(tmp_path / "net.onnx"), str(tmp_path / "net.pt2")], "is an exported file already"),
+        ([str(tmp_path / "exported.onnx"), str(tmp_path / "net.pt2")], "is an exported file already"),
         ([source, str(tmp_path / "net.onnx"), "--size", "64"], "size does nothing for .onnx"),
     ):
         assert main(["export", *arguments, "--quiet"]) == 2
         assert words in capsys.readouterr().err
-    assert [each.name for each in tmp_path.iterdir()] == ["net.safetensors"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["exported.onnx", "net.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,14 @@ def check_destinations(arguments: Any) -> None:
     """
     if getattr(arguments, "json", None) == getattr(arguments, "csv", None) == STANDARD_OUTPUT:
         raise ConfigError("--json and --csv cannot both go to standard output; name a file for one of them.")
+    for name in _DESTINATIONS:
+        if getattr(arguments, name, None) == "":
+            raise ConfigError(f"--{name} is empty; name a place, or leave it out.")
     named = {
         name: user_path(given)
         for name in _DESTINATIONS
         if (given := getattr(arguments, name, None)) not in (None, STANDARD_OUTPUT)
     }
-    for name in _DESTINATIONS:
-        if getattr(arguments, name, None) == "":
-            raise ConfigError(f"--{name} is empty; name a place, or leave it out.")
     _refuse_meeting(named)
     for name in ("json", "csv"):
         if name not in named:
