@@ -25,7 +25,7 @@ def card_of(source: str | os.PathLike[str] | None) -> Path:
     Raises:
         ConfigError: If what was given is no run with a card, or the card is not in UTF-8.
     """
-    place = None if source is None else user_path(source)
+    place = user_path(source) if source else None
     folder = place.parent if place is not None and place.is_file() else place
     if folder is None or not (folder / "README.md").is_file():
         raise ConfigError(

@@ -121,8 +121,10 @@ def split_of_run(source: str | os.PathLike[str], data: str | os.PathLike[str]) -
     Raises:
         DataError: If the run's file cannot be read.
     """
+    if not os.fspath(source):
+        return None  # built in this process
     given, place = user_path(source), os.fspath(data)
-    if not os.fspath(source) or not is_there(given):
+    if not is_there(given):
         return None  # a name of published weights
     split_file = (given if given.is_dir() else given.parent) / "split.json"
     try:
