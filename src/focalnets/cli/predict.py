@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from focalnets.cli.destinations import require_folder
-from focalnets.cli.explain_texts import reads_texts
 from focalnets.cli.model_argument import EXPORTED_HELP, add_model, require_model
 from focalnets.cli.options import add_csv, add_device, add_json, add_output, add_precision, add_size, require_whole
 from focalnets.cli.output import deliver, progress
 from focalnets.cli.predict_large import add_large_options, predict_large_images
-from focalnets.cli.predict_sequences import add_sequence_options, is_of_sequences, predict_given_sequences
+from focalnets.cli.predict_sequences import add_sequence_options, predict_given_sequences, reads_sequences
 from focalnets.cli.result_table import show_results
-from focalnets.errors import ConfigError
 
 EXAMPLES = """\
   focalnets predict photo.jpg
@@ -65,11 +63,9 @@ def add_arguments(parser: Any) -> None:
 def run(arguments: Any) -> int:
     """Predict and report."""
     require_whole(arguments, top_k=1, size=1, batch_size=1, every=1, tile=1, overlap=0, level=0)
-    if is_of_sequences(arguments.model):
+    if reads_sequences(arguments.model):
         return predict_given_sequences(arguments, arguments.model)
     source = require_model(arguments.model)
-    if reads_texts(arguments.model):
-        raise ConfigError("Networks of the task language continue texts; use `focalnets generate`.")
     if arguments.context is not None:
         return predict_large_images(arguments, source)
     from focalnets import api

@@ -13,7 +13,7 @@ from focalnets.cli.result_table import show_results
 from focalnets.errors import ConfigError
 from focalnets.files import is_there, user_path
 
-__all__ = ["add_sequence_options", "is_of_sequences", "predict_given_sequences"]
+__all__ = ["add_sequence_options", "predict_given_sequences", "reads_sequences"]
 
 
 def add_sequence_options(parser: Any) -> None:
@@ -26,8 +26,12 @@ def add_sequence_options(parser: Any) -> None:
     )
 
 
-def is_of_sequences(model: str | None) -> bool:
-    """Whether a network that lies here classifies texts or series, by its file alone."""
+def reads_sequences(model: str | None) -> bool:
+    """Whether a network that lies here classifies texts or series, by its file alone.
+
+    Raises:
+        ConfigError: If it continues texts in place of classifying them.
+    """
     if model is None or not is_there(user_path(model)):
         return False
     from focalnets.exporting.formats import is_exported
@@ -36,8 +40,10 @@ def is_of_sequences(model: str | None) -> bool:
 
     if is_exported(model):
         return False
-    row = TASKS.get(open_trained(model).recognition.task)
-    return row is not None and row.of_sequences
+    task = open_trained(model).recognition.task
+    if task == "language":
+        raise ConfigError("Networks of the task language continue texts; use `focalnets generate`.")
+    return task in TASKS and TASKS[task].of_sequences
 
 
 def predict_given_sequences(arguments: Any, source: str) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 from focalnets.data.labelled import LabelledData
 from focalnets.errors import CheckpointError, ConfigError, DataError
 from focalnets.files import is_there, read_json, user_path
+from focalnets.tasks.split_files import split_file_of
 from focalnets.tasks.table import TASKS, build_task, task_class
 from focalnets.tasks.task import Task
 from focalnets.weights.assembly import assemble_into
@@ -126,7 +127,7 @@ def split_of_run(source: str | os.PathLike[str], data: str | os.PathLike[str]) -
     given, place = user_path(source), os.fspath(data)
     if not is_there(given):
         return None  # a name of published weights
-    split_file = (given if given.is_dir() else given.parent) / "split.json"
+    split_file = split_file_of(given)
     try:
         root = read_json(split_file)["root"]
         same = root == place or Path(root).resolve() == user_path(place).resolve()

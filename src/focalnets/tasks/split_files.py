@@ -1,4 +1,4 @@
-"""The file in which a run says how its sequences were divided, for tasks that read these again."""
+"""The file in which a run says how its data was divided: where it lies, and what tasks of sequences read from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from typing import Any
 from focalnets.errors import DataError
 from focalnets.files import read_json
 
-__all__ = ["read_split_file"]
+__all__ = ["read_split_file", "split_file_of"]
+
+
+def split_file_of(source: Path) -> Path:
+    """Say where a run notes how its data was divided, whether it does or not.
+
+    Args:
+        source: The folder of the run, or weights in it.
+    """
+    return (source if source.is_dir() else source.parent) / "split.json"
 
 
 def read_split_file(

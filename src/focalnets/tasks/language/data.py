@@ -13,7 +13,7 @@ from focalnets.errors import DataError
 from focalnets.files import write_json
 from focalnets.models.input_specs import TextInput
 from focalnets.tasks.language.settings import LanguageSettings
-from focalnets.tasks.split_files import read_split_file
+from focalnets.tasks.split_files import read_split_file, split_file_of
 
 __all__ = ["field_of_run", "read_split", "training_data"]
 
@@ -68,16 +68,13 @@ def read_split(split: Path) -> dict[str, Any]:
     )
 
 
-def field_of_run(run: Path | None, settings: LanguageSettings | None = None) -> str:
-    """Say which field of ``.jsonl`` files holds the text: what settings or the network's run call it.
+def field_of_run(run: Path | None) -> str:
+    """Say which field of ``.jsonl`` files a network's run took for the text; the usual one where that is not known.
 
     Args:
         run: Folder of a run or weights in one; None where there is none.
-        settings: Come first where they name another field than usual.
     """
-    usual = LanguageSettings().text_field
-    if run is None or (settings is not None and settings.text_field != usual):
-        return usual if settings is None else settings.text_field
-    with contextlib.suppress(DataError):  # weights may lie beside no such file, or one of another kind
-        return str(read_split((run if run.is_dir() else run.parent) / "split.json")["text_field"])
-    return usual
+    if run is not None:
+        with contextlib.suppress(DataError):  # weights may lie beside no such file, or one of another kind
+            return str(read_split(split_file_of(run))["text_field"])
+    return LanguageSettings().text_field

@@ -125,7 +125,9 @@ class Language(Task):
             tokens = corpus.val
         else:
             files = find_texts(place)
-            field = field_of_run(self.run, self.settings)
+            field = self.settings.text_field
+            if field == LanguageSettings().text_field:
+                field = field_of_run(self.run)
             tokens = open_tokens(files.val or files.train, tokenizer, text_field=field)
         if len(tokens) < 2:
             raise DataError(f"'{place}' holds {len(tokens)} tokens to measure on; at least 2 are needed.")

@@ -38,6 +38,7 @@ from focalnets.tasks.sequences.report import (
     write_evaluation_files,
 )
 from focalnets.tasks.sequences.results import Evaluation, SequencePrediction, make_evaluation
+from focalnets.tasks.split_files import split_file_of
 from focalnets.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ class SequenceClassification(Task):
         """Find what the network's run notes about its data; None where it has no run."""
         if self.run is None:
             return None
-        split = (self.run if self.run.is_dir() else self.run.parent) / "split.json"
+        split = split_file_of(self.run)
         return split if split.is_file() else None
 
     # Showing
