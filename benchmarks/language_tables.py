@@ -101,10 +101,10 @@ def _reached_lines(content: Content, data: str, steps: int) -> list[list[str]]:
 
 def _best_on_the_way(rows: Sequence[Row]) -> str:
     """Average the lowest nats after any epoch; empty where that was the last."""
-    lowest = [min(row["curve"], key=lambda point: point[1]) for row in rows if row.get("curve")]
-    if all(point == row["curve"][-1] for point, row in zip(lowest, rows, strict=False)):
+    curves = [[nats for _, nats in row["curve"]] for row in rows if row.get("curve")]
+    if all(min(curve) == curve[-1] for curve in curves):
         return ""
-    return f"{statistics.fmean(nats for _, nats in lowest):.3f}"
+    return f"{statistics.fmean(map(min, curves)):.3f}"
 
 
 def _rate_lines(rows: Sequence[Row]) -> list[list[str]]:

@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 
 from focalnets.errors import ConfigError, abridged, kind_of_value
 
-__all__ = ["PlainConfig", "check_types", "check_whole_number", "checked_keys", "is_finite", "printable", "shortened"]
+__all__ = [
+    "PlainConfig",
+    "check_types",
+    "check_whole_number",
+    "checked_keys",
+    "is_finite",
+    "is_number",
+    "printable",
+    "shortened",
+]
 
 
 Config = TypeVar("Config", bound="PlainConfig")
@@ -70,13 +79,13 @@ def check_types(config: Any) -> None:
     for field in dataclasses.fields(config):
         value, default = getattr(config, field.name), field.default
         if default is None:
-            fits = value is None or _is_number(value)
+            fits = value is None or is_number(value)
         elif isinstance(default, tuple):
             of_texts = bool(default) and isinstance(default[0], str)
-            right = (lambda entry: isinstance(entry, str)) if of_texts else _is_number
+            right = (lambda entry: isinstance(entry, str)) if of_texts else is_number
             fits = isinstance(value, list | tuple) and all(map(right, value))
         elif isinstance(default, float):
-            fits = _is_number(value)
+            fits = is_number(value)
         else:
             fits = type(value) is type(default)
         if not fits:
@@ -93,7 +102,8 @@ def check_whole_number(name: str, value: int, most: int) -> None:
         raise ConfigError(f"{name} must be a whole number from 1 to {most:,}, got {shortened(value)}.")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether this is a number, which True and False are not here."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

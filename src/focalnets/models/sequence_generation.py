@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from focalnets.errors import ConfigError, ShapeError
-from focalnets.models.fields import is_finite, shortened
+from focalnets.models.fields import is_finite, is_number, shortened
 
 __all__ = ["check_drawing", "continue_tokens", "draw_tokens", "padded_prompts", "step_by_calls", "without_dropout"]
 
@@ -94,16 +94,12 @@ def check_drawing(length: int | None, temperature: float, top_p: float, seed: in
     """
     if length is not None and (type(length) is not int or length < 0):
         raise ConfigError(f"length must be a whole number from 0 up or None for no end, got {shortened(length)}.")
-    if not _is_number(temperature) or not is_finite(temperature) or temperature < 0:
+    if not is_number(temperature) or not is_finite(temperature) or temperature < 0:
         raise ConfigError(f"temperature must be a finite number from 0 up, got {shortened(temperature)}.")
-    if not _is_number(top_p) or not 0 < top_p <= 1:
+    if not is_number(top_p) or not 0 < top_p <= 1:
         raise ConfigError(f"top_p is a probability above 0 and at most 1, got {shortened(top_p)}.")
     if seed is not None and (type(seed) is not int or not 0 <= seed < 2**63):
         raise ConfigError(f"seed must be a whole number from 0 to below 2^63 or None, got {shortened(seed)}.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def continue_tokens(

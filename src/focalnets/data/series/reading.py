@@ -27,6 +27,7 @@ __all__ = [
     "numbered_channels",
     "numpy_file",
     "read_series",
+    "refuse_other_count",
 ]
 
 SERIES_ENDINGS = (".csv", ".tsv", ".npy")
@@ -136,6 +137,19 @@ def numbered_channels(count: int) -> tuple[str, ...]:
     return tuple(f"channel {number}" for number in range(1, count + 1))
 
 
+def refuse_other_count(count: int, wanted: Sequence[str], where: str) -> None:
+    """Refuse another number of channels than a network reads.
+
+    Raises:
+        DataError: With the names of those that it reads.
+    """
+    if count != len(wanted):
+        raise DataError(
+            f"{where} has {count} channels, but the network reads {len(wanted)} ({', '.join(wanted[:4])}"
+            f"{' and others' if len(wanted) > 4 else ''}); give it the same columns."
+        )
+
+
 def channel_order(found: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
     """Find where channels stand by their names, in any case; where either side has made-up names, by their places.
 
@@ -147,11 +161,7 @@ def channel_order(found: Sequence[str], wanted: Sequence[str], where: str) -> li
     Raises:
         DataError: If there are more or fewer, or others.
     """
-    if len(found) != len(wanted):
-        raise DataError(
-            f"{where} has {len(found)} channels, but the network reads {len(wanted)} ({', '.join(wanted[:4])}"
-            f"{' and others' if len(wanted) > 4 else ''}); give it the same columns."
-        )
+    refuse_other_count(len(found), wanted, where)
     have, need = ([name.strip().lower() for name in names] for names in (found, wanted))
     if sorted(have) == sorted(need):
         return list(range(len(have))) if have == need else [have.index(name) for name in need]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from focalnets.errors import ConfigError
-from focalnets.models.fields import checked_keys, is_finite, shortened
+from focalnets.models.fields import checked_keys, is_finite, is_number, shortened
 
 __all__ = ["PUBLISHED_RATIOS", "DetectorConfig"]
 
@@ -149,7 +149,7 @@ class DetectorConfig:
 
     @staticmethod
     def _check_number(name: str, value: Any, most: float, *, zero: bool = False) -> None:
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
+        fits = is_number(value) and is_finite(value)
         if not fits or not (0 <= value <= most if zero else 0 < value <= most):
             low = "from 0 to" if zero else "above 0 and at most"
             raise ConfigError(f"{name} must be {low} {most:g}, got {shortened(value)}.")

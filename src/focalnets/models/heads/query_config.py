@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from focalnets.errors import ConfigError, nearest
-from focalnets.models.fields import checked_keys, is_finite, shortened
+from focalnets.models.fields import checked_keys, is_finite, is_number, shortened
 
 __all__ = ["QUERY_HEADS", "QueryHeadConfig"]
 
@@ -59,7 +59,7 @@ class QueryHeadConfig:
         if self.layers < 2:
             raise ConfigError(f"layers of a decoder must be at least 2, got {self.layers}.")
         threshold = self.score_threshold
-        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not is_finite(threshold):
+        if not is_number(threshold) or not is_finite(threshold):
             raise ConfigError(f"score_threshold must be a number, got {shortened(threshold)}.")
         if not 0 <= threshold <= 1:
             raise ConfigError(f"score_threshold must be from 0 to 1, got {shortened(threshold)}.")

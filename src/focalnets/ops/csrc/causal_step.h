@@ -146,7 +146,8 @@ void convolve(const focal::StepNetwork& net, const focal::StepBlock& block, int6
   float* window = block.memory_window + sequence * past * channels;
   for (int64_t c = 0; c < channels; ++c) {
     float sum = 0.0f;
-    for (int64_t tap = 0; tap < past; ++tap) sum += window[tap * channels + c] * block.memory_kernel[tap * channels + c];
+    for (int64_t tap = 0; tap < past; ++tap)
+      sum += window[tap * channels + c] * block.memory_kernel[tap * channels + c];
     convolved[c] = sum + tokens[c] * block.memory_kernel[past * channels + c];
   }
   if (past == 0) return;

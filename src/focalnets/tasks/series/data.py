@@ -16,7 +16,7 @@ from torch import Tensor
 
 from focalnets.data.labelled import TrainingData
 from focalnets.data.series.labelled import FoundSeries, LabelledSeries, find_labelled_series
-from focalnets.data.series.reading import Series, channel_order, numbered_channels
+from focalnets.data.series.reading import Series, refuse_other_count
 from focalnets.data.text.labelled import split_rows
 from focalnets.files import user_path, write_json
 from focalnets.models.input_specs import LARGEST_CONTEXT, SeriesInput
@@ -52,7 +52,7 @@ class SeriesTransform:
             DataError: If it has another number of channels.
         """
         values, label = item
-        channel_order(numbered_channels(values.shape[1]), self.spec.channels, "a series")
+        refuse_other_count(values.shape[1], self.spec.channels, "a series")
         mean, std = (np.array(each, np.float64) for each in (self.spec.mean, self.spec.std))
         with np.errstate(over="ignore"):  # what becomes infinite is cut off as well
             normalised = (values[: self.spec.length].astype(np.float64) - mean) / std

@@ -33,7 +33,8 @@ from focalnets.weights.loading import open_trained
 __all__ = ["SeriesTask"]
 
 _USUAL_TOKENS, _USUAL_OVERLAP = 48, 8
-"""Long series are cut into patches so that about so many tokens are left; each sees as many patches' positions."""
+"""Long series are cut into patches so that about so many tokens are left, each of which sees the positions of so many
+patches."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
